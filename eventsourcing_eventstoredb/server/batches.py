@@ -1,0 +1,279 @@
+"""
+Batch appends: events that come in several requests and count only when complete.
+
+A call handles one request after another. Only while a batch is incomplete, which no
+Python client leaves it, a second thread takes the requests in, so that the deadline
+of the batch can pass while the client is silent.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import Any, Final
+
+from google.protobuf import any_pb2, empty_pb2
+
+from .appends import MAX_APPEND_BYTES, Appended, Writer
+from .errors import (
+    HandlerError,
+    InvalidArgumentError,
+    MaximumAppendSizeError,
+    ProtocolError,
+    StreamDeletedError,
+    WrongExpectedVersionError,
+)
+from .messages import shared, status, streams
+from .records import ANY, NO_STREAM, STREAM_EXISTS, NewEvent
+from .requests import parse_event, parse_expectation, parse_stream_name
+
+# The real server's limit for the time from a batch's options to its last events.
+WRITE_TIMEOUT: Final = 2.0
+
+_EMPTY = empty_pb2.Empty()
+
+# Codes of google.rpc.Code.
+_CODE_UNKNOWN = 2
+_CODE_INVALID_ARGUMENT = 3
+_CODE_DEADLINE_EXCEEDED = 4
+_CODE_NOT_FOUND = 5
+_CODE_ALREADY_EXISTS = 6
+
+
+class _TimeoutError(Exception):
+    """
+    A batch was not complete in time.
+    """
+
+
+@dataclass(slots=True)
+class _Batch:
+    """
+    A batch that is not complete yet.
+    """
+
+    correlation_id: Any
+    identifier: Any
+    stream: str
+    expected: int
+    deadline: float
+    events: list[NewEvent] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, messages: Any) -> None:
+        for message in messages:
+            event = parse_event(message, in_batch=True)
+            self.events.append(event)
+            self.size += len(event.data)
+        if self.size > MAX_APPEND_BYTES:
+            raise MaximumAppendSizeError(MAX_APPEND_BYTES)
+
+
+class BatchAppends:
+    """
+    The batches of one call.
+    """
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._incomplete: dict[bytes, _Batch] = {}
+
+    def answers(self, requests: Iterator[Any]) -> Iterator[Any]:
+        """
+        Answer each batch once, when it is complete, wrong, or too late.
+        """
+        source = _Requests(requests)
+        while True:
+            deadline = min(
+                (batch.deadline for batch in self._incomplete.values()), default=None
+            )
+            request = source.next(deadline)
+            if request is not None:
+                answer = self._handle(request)
+                if answer is not None:
+                    yield answer
+            elif deadline is None:
+                return
+            else:
+                yield from self._expire(source.has_ended)
+
+    def _handle(self, request: Any) -> Any:
+        key = request.correlation_id.SerializeToString()
+        try:
+            batch = self._incomplete.pop(key, None)
+            if request.HasField("options"):
+                batch = _begin(request)
+            elif batch is None:
+                return None
+            batch.add(request.proposed_messages)
+            if batch.deadline <= time.monotonic():
+                raise _TimeoutError
+            if not request.is_final:
+                self._incomplete[key] = batch
+                return None
+            appended = self._writer.append(batch.stream, batch.expected, batch.events)
+        except (ProtocolError, _TimeoutError) as error:
+            identifier = _identifier(request) if batch is None else batch.identifier
+            return _error_answer(request.correlation_id, identifier, error)
+        return _success_answer(batch, appended)
+
+    def _expire(self, everything: bool) -> Iterator[Any]:
+        now = time.monotonic()
+        for key, batch in list(self._incomplete.items()):
+            if everything or batch.deadline <= now:
+                del self._incomplete[key]
+                yield _error_answer(
+                    batch.correlation_id, batch.identifier, _TimeoutError()
+                )
+
+
+class _Requests:
+    """
+    The requests of a call, to be waited for until a deadline.
+    """
+
+    def __init__(self, requests: Iterator[Any]) -> None:
+        self._requests = requests
+        self._queue: SimpleQueue[Any] | None = None
+        self.has_ended = False
+
+    def next(self, deadline: float | None) -> Any:
+        """
+        Take the next request; None at the end, or when the deadline has passed.
+        """
+        if self.has_ended:
+            return None
+        if self._queue is None:
+            if deadline is None:
+                request = next(self._requests, None)
+                self.has_ended = request is None
+                return request
+            self._queue = SimpleQueue()
+            threading.Thread(
+                target=self._pump, name="esdb-batch-append", daemon=True
+            ).start()
+        timeout = None if deadline is None else max(0, deadline - time.monotonic())
+        try:
+            request = self._queue.get(timeout=timeout)
+        except Empty:
+            return None
+        self.has_ended = request is None
+        return request
+
+    def _pump(self) -> None:
+        assert self._queue is not None
+        try:
+            for request in self._requests:
+                self._queue.put(request)
+        except Exception:
+            # The call is over, which is how grpcio ends the iteration.
+            return
+        finally:
+            self._queue.put(None)
+
+
+def _begin(request: Any) -> _Batch:
+    options = request.options
+    if not options.HasField("stream_identifier"):
+        raise HandlerError("Object reference not set to an instance of an object.")
+    expected = parse_expectation(
+        options,
+        "expected_stream_position",
+        "stream_position",
+        "Streams.BatchAppendReq+Types+Options+ExpectedStreamPositionOneofCase",
+    )
+    return _Batch(
+        correlation_id=request.correlation_id,
+        identifier=options.stream_identifier,
+        stream=parse_stream_name(options.stream_identifier),
+        expected=expected,
+        deadline=time.monotonic() + min(_seconds_left(options), WRITE_TIMEOUT),
+    )
+
+
+def _seconds_left(options: Any) -> float:
+    choice = options.WhichOneof("deadline_option")
+    if choice == "deadline":
+        return float(options.deadline.seconds + options.deadline.nanos / 1e9)
+    if choice == "deadline_21_10_0":
+        at = options.deadline_21_10_0
+        return float(at.seconds + at.nanos / 1e9 - time.time())
+    return WRITE_TIMEOUT
+
+
+def _identifier(request: Any) -> Any:
+    if request.options.HasField("stream_identifier"):
+        return request.options.stream_identifier
+    return None
+
+
+def _success_answer(batch: _Batch, appended: Appended) -> Any:
+    success = streams.BatchAppendResp.Success()
+    if appended.last_number == NO_STREAM:
+        success.no_stream.CopyFrom(_EMPTY)
+    else:
+        success.current_revision = appended.last_number
+    if appended.position is None:
+        success.no_position.CopyFrom(_EMPTY)
+    else:
+        success.position.commit_position = appended.position
+        success.position.prepare_position = appended.position
+    return streams.BatchAppendResp(
+        correlation_id=batch.correlation_id,
+        stream_identifier=batch.identifier,
+        success=success,
+    )
+
+
+def _error_answer(correlation_id: Any, identifier: Any, error: Exception) -> Any:
+    code, message, details = _describe(error, identifier)
+    packed = any_pb2.Any()
+    packed.Pack(details)
+    return streams.BatchAppendResp(
+        correlation_id=correlation_id,
+        stream_identifier=identifier,
+        error=status.Status(code=code, message=message, details=packed),
+    )
+
+
+def _describe(error: Exception, identifier: Any) -> tuple[int, str, Any]:
+    match error:
+        case WrongExpectedVersionError():
+            return _CODE_ALREADY_EXISTS, "WrongExpectedVersion", _wrong_version(error)
+        case StreamDeletedError():
+            details = shared.StreamDeleted(stream_identifier=identifier)
+            return _CODE_NOT_FOUND, "StreamDeleted", details
+        case MaximumAppendSizeError():
+            details = shared.MaximumAppendSizeExceeded(
+                maxAppendSize=error.maximum_bytes
+            )
+            return _CODE_INVALID_ARGUMENT, "MaximumAppendSizeExceeded", details
+        case HandlerError():
+            details = shared.BadRequest(message=error.reason)
+            return _CODE_INVALID_ARGUMENT, "BadRequest", details
+        case InvalidArgumentError():
+            text = f'Status(StatusCode="InvalidArgument", Detail="{error.details}")'
+            return _CODE_INVALID_ARGUMENT, "BadRequest", shared.BadRequest(message=text)
+        case _TimeoutError():
+            return _CODE_DEADLINE_EXCEEDED, "Timeout", shared.Timeout()
+    return _CODE_UNKNOWN, "Unknown", shared.Unknown()
+
+
+def _wrong_version(error: WrongExpectedVersionError) -> Any:
+    wrong = shared.WrongExpectedVersion()
+    if error.current == NO_STREAM:
+        wrong.current_no_stream.CopyFrom(_EMPTY)
+    else:
+        wrong.current_stream_revision = error.current
+    if error.expected == ANY:
+        wrong.expected_any.CopyFrom(_EMPTY)
+    elif error.expected == STREAM_EXISTS:
+        wrong.expected_stream_exists.CopyFrom(_EMPTY)
+    elif error.expected == NO_STREAM:
+        wrong.expected_no_stream.CopyFrom(_EMPTY)
+    else:
+        wrong.expected_stream_position = error.expected
+    return wrong

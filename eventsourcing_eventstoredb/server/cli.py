@@ -1,0 +1,129 @@
+"""
+The server as a command. A management command can wrap the same options.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from .database import DataFileError
+from .embedded import EmbeddedServer, ServerError
+
+DEFAULT_PORT: Final = 2113
+
+DESCRIPTION: Final = (
+    "Runs a server that speaks EventStoreDB's protocol, for development and tests."
+    " Production runs EventStoreDB itself: this server is one process on one machine,"
+    " without replication, projections or backups."
+)
+
+EXIT_FAILED: Final = 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """
+    Add the server's options to a command's parser.
+    """
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="Address to listen on (default: %(default)s, this machine only).",
+    )
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=DEFAULT_PORT,
+        help="Port to listen on, 0 for a free one (default: %(default)s).",
+    )
+    storage = parser.add_mutually_exclusive_group()
+    storage.add_argument(
+        "--data",
+        type=Path,
+        metavar="FILE",
+        help="Keep the events in this file; it is made when missing.",
+    )
+    storage.add_argument(
+        "--in-memory",
+        action="store_true",
+        help="Keep the events in memory until the server stops (the default).",
+    )
+
+
+def server_from(options: argparse.Namespace) -> EmbeddedServer:
+    """
+    Make the server that parsed options describe, not started yet.
+    """
+    return EmbeddedServer(host=options.host, port=options.port, data=options.data)
+
+
+def serve_until_stopped(
+    server: EmbeddedServer,
+    write: Callable[[str], object],
+    stopped: threading.Event | None = None,
+) -> None:
+    """
+    Run a server until SIGTERM or SIGINT comes; blocks until then.
+
+    Args:
+        server: The server, not started yet.
+        write: Called with the line that says where the server listens, once it does.
+        stopped: Set it to stop the server from another thread. Signals are handled
+            only when this is called from the main thread.
+
+    Raises:
+        DataFileError, ServerError: The server cannot start.
+    """
+    stopped = stopped or threading.Event()
+    with _signals_setting(stopped), server:
+        write(f"listening on {server.uri}")
+        stopped.wait()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run the command.
+
+    Returns:
+        The exit status: 0 when stopped by a signal, 1 when the server cannot start.
+        Wrong options end the process with 2.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m eventsourcing_eventstoredb.server", description=DESCRIPTION
+    )
+    add_arguments(parser)
+    options = parser.parse_args(arguments)
+    try:
+        serve_until_stopped(server_from(options), _print)
+    except (DataFileError, ServerError) as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_FAILED
+    return 0
+
+
+def _print(line: str) -> None:
+    # Whoever waits for the line reads a pipe: without the flush it would not come.
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+@contextmanager
+def _signals_setting(stopped: threading.Event) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {
+        number: signal.signal(number, lambda *_: stopped.set())
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,182 @@
+"""
+The SQLite database under the log: opening, its format, and what can go wrong.
+
+The format version is in the file's ``user_version``, an application id in its
+header, so a file of another program or of a newer format is recognised and left as
+it is. A lock file beside the database keeps a second server off it; the system drops
+the lock when its process ends, however that happens.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover  (no such module on Windows)
+    fcntl = None  # type: ignore[assignment]
+
+APPLICATION_ID = 0x45534442  # "ESDB"
+FORMAT_VERSION = 1
+
+_SCHEMA = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE streams (
+    key INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    last_number INTEGER NOT NULL
+);
+-- A record without a stream is a marker: it takes a position and is no event.
+CREATE TABLE records (
+    position INTEGER PRIMARY KEY,
+    stream INTEGER REFERENCES streams (key),
+    number INTEGER,
+    id BLOB,
+    type TEXT,
+    is_json INTEGER,
+    created INTEGER,
+    data BLOB,
+    custom_metadata BLOB
+);
+CREATE UNIQUE INDEX records_by_stream ON records (stream, number);
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {FORMAT_VERSION};
+COMMIT;
+"""
+
+
+class DataFileError(Exception):
+    """
+    The data file cannot be used; the message says why and what to do.
+    """
+
+
+class Database:
+    """
+    The connections to one database, in memory or in a file.
+
+    Attributes:
+        writer: The connection that writes. Foreign threads may use it under a lock.
+        reader: A second connection, so that reading does not wait for the disk; in
+            memory it is the same object as `writer`.
+
+    Raises:
+        DataFileError: The file cannot be opened, is no database of this kind, is of
+            a newer format, or is in use by another server.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._lock_file: IO[str] | None = None
+        if path is None:
+            self.writer = self.reader = _connect(":memory:")
+            self._create()
+            return
+        self._lock_file = _lock(path)
+        try:
+            self.writer = self._open(path)
+            self.reader = _connect(str(path))
+            self.reader.execute("PRAGMA query_only = ON")
+        except BaseException:
+            self._unlock()
+            raise
+
+    def close(self) -> None:
+        """
+        Close the connections and release the file.
+        """
+        self.reader.close()
+        self.writer.close()
+        self._unlock()
+
+    def _open(self, path: Path) -> sqlite3.Connection:
+        try:
+            self.writer = _connect(str(path))
+            is_new = self._check_format(path)
+            # WAL lets readers go on while the writer waits for the disk. FULL makes
+            # every commit reach the disk: what was acknowledged survives power loss.
+            self.writer.execute("PRAGMA journal_mode = WAL")
+            self.writer.execute("PRAGMA synchronous = FULL")
+            if is_new:
+                self._create()
+            else:
+                # Proves now, not at the first append, that the file can be written.
+                self.writer.executescript("BEGIN IMMEDIATE; ROLLBACK;")
+        except sqlite3.Error as error:
+            self.writer.close()
+            raise DataFileError(f"Cannot use the data file {path}: {error}.") from error
+        except DataFileError:
+            self.writer.close()
+            raise
+        return self.writer
+
+    def _check_format(self, path: Path) -> bool:
+        try:
+            application = self.writer.execute("PRAGMA application_id").fetchone()[0]
+            version = self.writer.execute("PRAGMA user_version").fetchone()[0]
+            tables = self.writer.execute("SELECT count(*) FROM sqlite_master")
+            is_empty = tables.fetchone()[0] == 0
+        except sqlite3.DatabaseError as error:
+            raise DataFileError(
+                f"Cannot use the data file {path}: {error}. Name a file that this"
+                " server made, or one that does not exist yet."
+            ) from error
+        if is_empty and application == 0 and version == 0:
+            return True
+        if application != APPLICATION_ID:
+            raise DataFileError(
+                f"The file {path} is the database of another program. Name a file"
+                " that this server made, or one that does not exist yet."
+            )
+        if version != FORMAT_VERSION:
+            raise DataFileError(
+                f"The data file {path} has format version {version}, this server"
+                f" reads version {FORMAT_VERSION}. Use the server that wrote it."
+            )
+        return False
+
+    def _create(self) -> None:
+        self.writer.executescript(_SCHEMA)
+
+    def _unlock(self) -> None:
+        if self._lock_file is not None:
+            self._lock_file.close()
+            self._lock_file = None
+
+
+def _connect(database: str) -> sqlite3.Connection:
+    # Transactions are begun by hand, and threads are kept apart by the log's locks.
+    connection = sqlite3.connect(
+        database, isolation_level=None, check_same_thread=False, timeout=5
+    )
+    connection.execute("PRAGMA temp_store = MEMORY")
+    return connection
+
+
+def _lock(path: Path) -> IO[str]:
+    """
+    Take the lock file beside the data file, or say who stands in the way.
+    """
+    try:
+        lock_file = open(f"{path}.lock", "w")  # noqa: SIM115  held until close
+    except OSError as error:
+        raise DataFileError(
+            f"Cannot use the data file {path}: {error.strerror or error}."
+        ) from error
+    if fcntl is not None:
+        try:
+            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock_file.close()
+            raise DataFileError(
+                f"The data file {path} is in use by another server. Stop that one, or"
+                " name another file."
+            ) from error
+    with suppress(OSError):
+        lock_file.write(f"{os.getpid()}\n")
+        lock_file.flush()
+    return lock_file

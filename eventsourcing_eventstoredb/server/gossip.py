@@ -1,0 +1,43 @@
+"""
+The Gossip service: a cluster of one, which is its own leader.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+import grpc
+
+from .encoding import encode_uuid
+from .messages import GossipServicer, gossip
+
+
+class Gossip(GossipServicer):  # type: ignore[misc]  # generated without types
+    """
+    Answers the calls of the Gossip service.
+
+    Args:
+        host: The address to tell clients.
+        port: The port to tell them.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._end_point = gossip.EndPoint(address=host, port=port)
+        self._instance_id = encode_uuid(uuid.uuid4().bytes, structured=True)
+
+    def Read(  # noqa: N802  the protocol's name
+        self, request: Any, context: grpc.ServicerContext
+    ) -> Any:
+        """
+        Tell who is in the cluster.
+        """
+        member = gossip.MemberInfo(
+            instance_id=self._instance_id,
+            time_stamp=time.time_ns() // 100,
+            state=gossip.MemberInfo.Leader,
+            is_alive=True,
+            http_end_point=self._end_point,
+        )
+        return gossip.ClusterInfo(members=[member])

@@ -1,0 +1,50 @@
+"""
+The protocol's message classes and servicer bases.
+
+They are esdbclient's own generated modules; nothing else in the server imports them,
+so another source of them would change this module only.
+"""
+
+from __future__ import annotations
+
+from esdbclient.protos.Grpc import (
+    gossip_pb2 as gossip,
+)
+from esdbclient.protos.Grpc import (
+    persistent_pb2 as persistent,
+)
+from esdbclient.protos.Grpc import (
+    shared_pb2 as shared,
+)
+from esdbclient.protos.Grpc import (
+    status_pb2 as status,
+)
+from esdbclient.protos.Grpc import (
+    streams_pb2 as streams,
+)
+from esdbclient.protos.Grpc.gossip_pb2_grpc import (
+    GossipServicer,
+    add_GossipServicer_to_server,
+)
+from esdbclient.protos.Grpc.persistent_pb2_grpc import (
+    PersistentSubscriptionsServicer,
+    add_PersistentSubscriptionsServicer_to_server,
+)
+from esdbclient.protos.Grpc.streams_pb2_grpc import (
+    StreamsServicer,
+    add_StreamsServicer_to_server,
+)
+
+__all__ = [
+    "GossipServicer",
+    "PersistentSubscriptionsServicer",
+    "StreamsServicer",
+    "add_GossipServicer_to_server",
+    "add_PersistentSubscriptionsServicer_to_server",
+    "add_StreamsServicer_to_server",
+    "gossip",
+    "persistent",
+    "shared",
+    "status",
+    "streams",
+]

@@ -1,0 +1,261 @@
+"""
+The Streams service: append, read, subscribe, delete.
+
+Each call has a thread of grpcio's pool. This module only translates: requests into
+calls of the engine, and what comes back into messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+
+from .answering import answering, listening
+from .appends import MAX_APPEND_BYTES, Writer
+from .batches import BatchAppends
+from .encoding import (
+    encode_appended,
+    encode_checkpoint,
+    encode_event,
+    encode_sign,
+    encode_stream_not_found,
+    encode_wrong_version,
+)
+from .errors import (
+    HandlerError,
+    MaximumAppendSizeError,
+    ReadFailedError,
+    WrongExpectedVersionError,
+)
+from .messages import StreamsServicer, streams
+from .metadata import metadata_stream_of
+from .notifications import Listener
+from .reads import Reader, ResolvedEvent
+from .records import MAX_NUMBER, NewEvent, Record
+from .requests import (
+    ReadRequest,
+    parse_event,
+    parse_expectation,
+    parse_read,
+    parse_stream_name,
+)
+from .sending import PageSender
+from .subscriptions import (
+    AllSubscription,
+    Checkpoint,
+    Edge,
+    Item,
+    Sign,
+    subscribe_to_stream,
+)
+
+_EXPECTATION = "expected_stream_revision"
+
+
+class Streams(StreamsServicer):  # type: ignore[misc]  # generated without types
+    """
+    Answers the calls of the Streams service.
+    """
+
+    def __init__(self, reader: Reader, writer: Writer) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    def Append(  # noqa: N802  the protocol's name
+        self, request_iterator: Iterator[Any], context: grpc.ServicerContext
+    ) -> Any:
+        """
+        Append the events of a stream of messages; the first says where.
+        """
+        with answering(context):
+            options = _first_options(request_iterator)
+            expected = parse_expectation(
+                options,
+                _EXPECTATION,
+                "revision",
+                "Streams.AppendReq+Types+Options+ExpectedStreamRevisionOneofCase",
+            )
+            events = list(_proposed_events(request_iterator))
+            stream = parse_stream_name(options.stream_identifier)
+            try:
+                appended = self._writer.append(stream, expected, events)
+            except WrongExpectedVersionError as error:
+                return encode_wrong_version(error)
+            return encode_appended(appended)
+
+    def BatchAppend(  # noqa: N802
+        self, request_iterator: Iterator[Any], context: grpc.ServicerContext
+    ) -> Iterator[Any]:
+        """
+        Append batches, each of which is answered by itself.
+        """
+        with answering(context):
+            yield from BatchAppends(self._writer).answers(request_iterator)
+
+    def Delete(  # noqa: N802
+        self, request: Any, context: grpc.ServicerContext
+    ) -> Any:
+        """
+        Delete a stream softly.
+        """
+        with answering(context):
+            stream, expected = _deletion(request, "DeleteReq")
+            position = self._writer.delete(stream, expected)
+            return streams.DeleteResp(
+                position=streams.DeleteResp.Position(
+                    commit_position=position, prepare_position=position
+                )
+            )
+
+    def Tombstone(  # noqa: N802
+        self, request: Any, context: grpc.ServicerContext
+    ) -> Any:
+        """
+        Delete a stream for good.
+        """
+        with answering(context):
+            stream, expected = _deletion(request, "TombstoneReq")
+            position = self._writer.tombstone(stream, expected)
+            return streams.TombstoneResp(
+                position=streams.TombstoneResp.Position(
+                    commit_position=position, prepare_position=position
+                )
+            )
+
+    def Read(  # noqa: N802
+        self, request: Any, context: grpc.ServicerContext
+    ) -> Iterator[Any]:
+        """
+        Read a stream or the whole log, once or for ever.
+        """
+        with answering(context):
+            read = parse_read(request)
+            sender = PageSender(context)
+            if not read.is_subscription:
+                pages = (
+                    self._read_all(read)
+                    if read.stream is None
+                    else self._read_stream(read, read.stream)
+                )
+                for page in pages:
+                    yield from sender.send(page)
+                return
+            listener = Listener(*_streams_to_hear(read))
+            with listening(context, self._reader.log.notifier, listener):
+                for items in self._subscribe(read, listener):
+                    yield from sender.send(
+                        [self._encode_item(read, item) for item in items]
+                    )
+
+    def _read_stream(self, read: ReadRequest, stream: str) -> Iterator[list[Any]]:
+        first = _first_number(read)
+        if first is None or read.limit == 0:
+            raise ReadFailedError("ReadStreamResult")
+        view = self._reader.view(stream)
+        if not view.is_found:
+            yield [encode_stream_not_found(stream)]
+            return
+        if read.tells_positions and not read.is_backwards:
+            number = self._reader.first_number_to_tell(view, first, read.limit)
+            if number is not None:
+                yield [streams.ReadResp(first_stream_position=number)]
+        read_pages = (
+            self._reader.stream_backwards
+            if read.is_backwards
+            else self._reader.stream_forwards
+        )
+        for page in read_pages(view, first, read.limit):
+            yield [self._encode_event(read, record) for record in page]
+        if read.tells_positions:
+            yield [streams.ReadResp(last_stream_position=view.last_number)]
+
+    def _read_all(self, read: ReadRequest) -> Iterator[list[Any]]:
+        begin = read.begin
+        if begin is Edge.START:
+            begin = 0
+        elif isinstance(begin, Edge):
+            begin = self._reader.log.end
+        read_pages = (
+            self._reader.all_backwards
+            if read.is_backwards
+            else self._reader.all_forwards
+        )
+        for page in read_pages(begin, read.limit, read.event_filter):
+            yield [self._encode_event(read, record) for record in page]
+
+    def _subscribe(self, read: ReadRequest, listener: Listener) -> Iterator[list[Item]]:
+        if read.stream is not None:
+            return subscribe_to_stream(self._reader, listener, read.stream, read.begin)
+        return iter(
+            AllSubscription(
+                self._reader, listener, read.begin, read.event_filter, read.interval
+            )
+        )
+
+    def _encode_item(self, read: ReadRequest, item: Item) -> Any:
+        if isinstance(item, Record):
+            return self._encode_event(read, item)
+        if isinstance(item, Checkpoint):
+            return encode_checkpoint(item)
+        assert isinstance(item, Sign)
+        return encode_sign(item)
+
+    def _encode_event(self, read: ReadRequest, record: Record) -> Any:
+        resolved = (
+            self._reader.resolve(record)
+            if read.resolve_links
+            else ResolvedEvent(record)
+        )
+        return encode_event(resolved, read.structured_ids)
+
+
+def _first_options(requests: Iterator[Any]) -> Any:
+    first = next(requests, None)
+    if first is None or first.WhichOneof("content") != "options":
+        raise HandlerError("The first message must be the options.")
+    return first.options
+
+
+def _proposed_events(requests: Iterator[Any]) -> Iterator[NewEvent]:
+    size = 0
+    for request in requests:
+        if request.WhichOneof("content") != "proposed_message":
+            raise HandlerError("Only the first message may be the options.")
+        event = parse_event(request.proposed_message)
+        # As in 23.10 only the data count, not the type and the metadata.
+        size += len(event.data)
+        if size > MAX_APPEND_BYTES:
+            raise MaximumAppendSizeError(MAX_APPEND_BYTES)
+        yield event
+
+
+def _deletion(request: Any, name: str) -> tuple[str, int]:
+    if not request.HasField("options"):
+        raise HandlerError("Object reference not set to an instance of an object.")
+    expected = parse_expectation(
+        request.options,
+        _EXPECTATION,
+        "revision",
+        f"Streams.{name}+Types+Options+ExpectedStreamRevisionOneofCase",
+    )
+    return parse_stream_name(request.options.stream_identifier), expected
+
+
+def _first_number(read: ReadRequest) -> int | None:
+    """
+    Tell the first number to read; None when there is none, upwards from the end.
+    """
+    if read.begin is Edge.START:
+        return 0
+    if read.begin is Edge.END:
+        return MAX_NUMBER if read.is_backwards else None
+    assert isinstance(read.begin, int)
+    return read.begin
+
+
+def _streams_to_hear(read: ReadRequest) -> tuple[str, ...]:
+    if read.stream is None:
+        return ()
+    return read.stream, metadata_stream_of(read.stream)
