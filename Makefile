@@ -1,0 +1,76 @@
+# Every target works in the environment .venv/ of this checkout, which
+# «make install-packages» makes. PYTHON picks the interpreter it is made with.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.packages
+PID_FILE := .eventstoredb.pid
+PORT ?= 2113
+
+# The first Python that runs, is supported and can make environments.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	2>/dev/null && echo $$python && break; done)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "django-esdb needs Python 3.11, 3.12 or 3.13 with its venv module; none was found. Say where it is: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): pyproject.toml $(wildcard requirements/*.txt) | $(BIN)/python
+	./requirements/install $(BIN)/python
+	@touch $@
+
+.PHONY: install-packages
+install-packages: $(STAMP) ## Make .venv/ and install what the project and its tests need
+
+.PHONY: install
+install: $(STAMP) ## Install the project itself into .venv/, editable
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+
+.PHONY: update-packages
+update-packages: $(BIN)/python ## Resolve the newest versions and write them down
+	./requirements/update $(BIN)/python
+	$(MAKE) install-packages
+
+.PHONY: demo
+demo: $(STAMP) ## Run the example: event store, projections, web site
+	@$(BIN)/python -m example_project.demo
+
+.PHONY: start-eventstoredb
+start-eventstoredb: $(STAMP) ## Start the embedded event store on port 2113
+	@$(BIN)/python -m eventsourcing_eventstoredb.server.daemon start --pid-file $(PID_FILE) --port $(PORT)
+
+.PHONY: stop-eventstoredb
+stop-eventstoredb: ## Stop the event store that start-eventstoredb started
+	@$(BIN)/python -m eventsourcing_eventstoredb.server.daemon stop --pid-file $(PID_FILE)
+
+.PHONY: test
+test: $(STAMP) ## Run all tests on every database that can be reached
+	@$(BIN)/python -m tests
+
+.PHONY: bench
+bench: $(STAMP) ## Run the benchmarks
+	@$(BIN)/python -m benchmarks
+
+.PHONY: lint
+lint: $(STAMP) ## Check format, style, types, imports and migrations
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python manage.py makemigrations --check --dry-run
+
+.PHONY: fmt
+fmt: $(STAMP) ## Format the code
+	$(BIN)/ruff check --fix --exit-zero .
+	$(BIN)/ruff format .
+
+.PHONY: clean
+clean: ## Remove the environment and what the example wrote
+	rm -rf $(VENV) .demo

@@ -1,0 +1,13 @@
+"""
+EventStoreDB persistence for the Python ``eventsourcing`` library.
+
+Set ``PERSISTENCE_MODULE`` to ``eventsourcing_eventstoredb``. The library looks
+for exactly one factory class in this namespace, so no other is imported here,
+and importing it must stay cheap: gRPC is loaded when a recorder is made.
+"""
+
+from __future__ import annotations
+
+from eventsourcing_eventstoredb.factory import EventStoreDBFactory
+
+__all__ = ["EventStoreDBFactory"]

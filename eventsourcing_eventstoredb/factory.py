@@ -1,0 +1,142 @@
+"""The infrastructure factory: from environment variables to recorders."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from eventsourcing.persistence import (
+    AggregateRecorder,
+    ApplicationRecorder,
+    InfrastructureFactory,
+    InfrastructureFactoryError,
+    ProcessRecorder,
+    TrackingRecorder,
+)
+
+from eventsourcing_eventstoredb.connection import (
+    ConnectionSettings,
+    ConnectionSettingsError,
+    parse_connection,
+)
+
+if TYPE_CHECKING:
+    from eventsourcing.utils import Environment, EnvType
+
+    from eventsourcing_eventstoredb.client import Client
+
+
+class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
+    """
+    Makes recorders that keep an application's events in EventStoreDB.
+
+    Nothing is sent to the server before the first recorder is made; factories
+    with equal settings share one client.
+
+    Attributes:
+        client: The shared esdbclient client, made at first use.
+        settings: What the environment says about the connection.
+
+    Raises:
+        InfrastructureFactoryError: The environment has no ``EVENTSTOREDB_URI``,
+            or a setting cannot be used. No password is in the message.
+    """
+
+    EVENTSTOREDB_URI = "EVENTSTOREDB_URI"
+    EVENTSTOREDB_USERNAME = "EVENTSTOREDB_USERNAME"
+    EVENTSTOREDB_PASSWORD = "EVENTSTOREDB_PASSWORD"  # noqa: S105  (a key, no password)
+    EVENTSTOREDB_ROOT_CERTIFICATES = "EVENTSTOREDB_ROOT_CERTIFICATES"
+    ORIGINATOR_ID_TYPE = "ORIGINATOR_ID_TYPE"
+
+    def __init__(self, env: Environment | EnvType | None = None) -> None:
+        super().__init__(env)
+        self.settings = self._connection_settings()
+        self.originator_id_type = self._originator_id_type()
+        self._lock = threading.Lock()
+        self._client: Client | None = None
+
+    @property
+    def client(self) -> Client:
+        # Loads gRPC, which takes a tenth of a second and forbids forking.
+        from eventsourcing_eventstoredb.client import acquire_client
+        from eventsourcing_eventstoredb.exceptions import client_errors
+
+        with self._lock:
+            if self._client is None:
+                with client_errors(self.settings.address):
+                    self._client = acquire_client(self.settings)
+            return self._client
+
+    def aggregate_recorder(self, purpose: str = "events") -> AggregateRecorder:
+        """Make a recorder of aggregates' events, or of their ``snapshots``."""
+        from eventsourcing_eventstoredb.recorders import EventStoreDBAggregateRecorder
+
+        return EventStoreDBAggregateRecorder(
+            self.client, for_snapshotting=purpose == "snapshots"
+        )
+
+    def application_recorder(self) -> ApplicationRecorder:
+        """Make a recorder of events that also reads all streams in one order."""
+        from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
+
+        return EventStoreDBApplicationRecorder(
+            self.client, originator_id_type=self.originator_id_type
+        )
+
+    def tracking_recorder(
+        self, tracking_recorder_class: type[TrackingRecorder] | None = None
+    ) -> TrackingRecorder:
+        """EventStoreDB keeps no tracking records: raises NotImplementedError."""
+        raise NotImplementedError(_NO_TRACKING)
+
+    def process_recorder(self) -> ProcessRecorder:
+        """EventStoreDB keeps no tracking records: raises NotImplementedError."""
+        raise NotImplementedError(_NO_TRACKING)
+
+    def close(self) -> None:
+        """Give up the client; it is closed when no other factory uses it."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            from eventsourcing_eventstoredb.client import release_client
+
+            release_client(self.settings)
+
+    def _connection_settings(self) -> ConnectionSettings:
+        uri = self.env.get(self.EVENTSTOREDB_URI)
+        if not uri:
+            keys = " or ".join(self.env.create_keys(self.EVENTSTOREDB_URI))
+            msg = (
+                f"No EventStoreDB connection string: set {keys}, "
+                f"for example to esdb://localhost:2113?Tls=false"
+            )
+            raise InfrastructureFactoryError(msg)
+        try:
+            return parse_connection(
+                uri,
+                username=self.env.get(self.EVENTSTOREDB_USERNAME),
+                password=self.env.get(self.EVENTSTOREDB_PASSWORD),
+                root_certificates=self.env.get(self.EVENTSTOREDB_ROOT_CERTIFICATES),
+            )
+        except ConnectionSettingsError as error:
+            msg = f"Cannot use {self.EVENTSTOREDB_URI}: {error}"
+            raise InfrastructureFactoryError(msg) from None
+
+    def _originator_id_type(self) -> type | None:
+        name = self.env.get(self.ORIGINATOR_ID_TYPE)
+        if name is None:
+            return None
+        types = {"uuid": UUID, "text": str}
+        if name.lower() not in types:
+            msg = f"{self.ORIGINATOR_ID_TYPE} is {name!r}, but must be 'uuid' or 'text'"
+            raise InfrastructureFactoryError(msg)
+        return types[name.lower()]
+
+
+_NO_TRACKING = (
+    "EventStoreDB keeps no tracking records: give the projection a persistence "
+    "module of its own, such as django_esdb.persistence"
+)
+
+Factory = EventStoreDBFactory
