@@ -8,9 +8,8 @@ of the batch can pass while the client is silent.
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, Final
@@ -75,17 +74,26 @@ class _Batch:
 class BatchAppends:
     """
     The batches of one call.
+
+    Args:
+        writer: Appends them.
+        start_thread: Runs a function in a thread that the server waits for.
     """
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        start_thread: Callable[[Callable[[], None]], object],
+    ) -> None:
         self._writer = writer
+        self._start_thread = start_thread
         self._incomplete: dict[bytes, _Batch] = {}
 
     def answers(self, requests: Iterator[Any]) -> Iterator[Any]:
         """
         Answer each batch once, when it is complete, wrong, or too late.
         """
-        source = _Requests(requests)
+        source = _Requests(requests, self._start_thread)
         while True:
             deadline = min(
                 (batch.deadline for batch in self._incomplete.values()), default=None
@@ -135,8 +143,13 @@ class _Requests:
     The requests of a call, to be waited for until a deadline.
     """
 
-    def __init__(self, requests: Iterator[Any]) -> None:
+    def __init__(
+        self,
+        requests: Iterator[Any],
+        start_thread: Callable[[Callable[[], None]], object],
+    ) -> None:
         self._requests = requests
+        self._start_thread = start_thread
         self._queue: SimpleQueue[Any] | None = None
         self.has_ended = False
 
@@ -152,9 +165,7 @@ class _Requests:
                 self.has_ended = request is None
                 return request
             self._queue = SimpleQueue()
-            threading.Thread(
-                target=self._pump, name="esdb-batch-append", daemon=True
-            ).start()
+            self._start_thread(self._pump)
         timeout = None if deadline is None else max(0, deadline - time.monotonic())
         try:
             request = self._queue.get(timeout=timeout)

@@ -21,7 +21,13 @@ import grpc
 from .appends import Writer
 from .gossip import Gossip
 from .log import Log
-from .messages import add_GossipServicer_to_server, add_StreamsServicer_to_server
+from .messages import (
+    add_GossipServicer_to_server,
+    add_PersistentSubscriptionsServicer_to_server,
+    add_StreamsServicer_to_server,
+)
+from .persistent.groups import Groups
+from .persistent.service import PersistentSubscriptions
 from .reads import Reader
 from .records import NO_STREAM, NewEvent
 from .streams import Streams
@@ -87,6 +93,7 @@ class EmbeddedServer:
         self._log: Log | None = None
         self._server: grpc.Server | None = None
         self._executor: ThreadPoolExecutor | None = None
+        self._groups: Groups | None = None
 
     @property
     def target(self) -> str:
@@ -131,10 +138,13 @@ class EmbeddedServer:
 
         Does nothing when the server does not run.
         """
-        server, executor, log = self._server, self._executor, self._log
-        self._server = self._executor = self._log = None
+        server, groups = self._server, self._groups
+        executor, log = self._executor, self._log
+        self._server = self._groups = self._executor = self._log = None
         if server is not None:
             server.stop(None).wait()
+        if groups is not None:
+            groups.stop()
         if executor is not None:
             executor.shutdown(wait=True)
         if log is not None:
@@ -157,11 +167,17 @@ class EmbeddedServer:
         executor = ThreadPoolExecutor(MAX_CALLS, thread_name_prefix="esdb-server")
         server = grpc.server(executor, options=_GRPC_OPTIONS)
         port = self._bind(server)
-        add_StreamsServicer_to_server(Streams(Reader(log), writer), server)
+        reader = Reader(log)
+        streams = Streams(reader, writer, executor.submit)
+        add_StreamsServicer_to_server(streams, server)
+        groups = Groups(reader, writer)
+        add_PersistentSubscriptionsServicer_to_server(
+            PersistentSubscriptions(groups, executor.submit), server
+        )
         add_GossipServicer_to_server(Gossip(self._advertise_host, port), server)
         server.start()
         self.port = port
-        self._server, self._executor = server, executor
+        self._server, self._executor, self._groups = server, executor, groups
 
     def _bind(self, server: grpc.Server) -> int:
         try:

@@ -7,7 +7,7 @@ calls of the engine, and what comes back into messages.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
@@ -57,11 +57,22 @@ _EXPECTATION = "expected_stream_revision"
 class Streams(StreamsServicer):  # type: ignore[misc]  # generated without types
     """
     Answers the calls of the Streams service.
+
+    Args:
+        reader: Reads the log.
+        writer: Writes to it.
+        start_thread: Runs a function in a thread that the server waits for.
     """
 
-    def __init__(self, reader: Reader, writer: Writer) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        writer: Writer,
+        start_thread: Callable[[Callable[[], None]], object],
+    ) -> None:
         self._reader = reader
         self._writer = writer
+        self._start_thread = start_thread
 
     def Append(  # noqa: N802  the protocol's name
         self, request_iterator: Iterator[Any], context: grpc.ServicerContext
@@ -92,7 +103,8 @@ class Streams(StreamsServicer):  # type: ignore[misc]  # generated without types
         Append batches, each of which is answered by itself.
         """
         with answering(context):
-            yield from BatchAppends(self._writer).answers(request_iterator)
+            batches = BatchAppends(self._writer, self._start_thread)
+            yield from batches.answers(request_iterator)
 
     def Delete(  # noqa: N802
         self, request: Any, context: grpc.ServicerContext

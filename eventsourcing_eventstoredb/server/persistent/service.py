@@ -1,0 +1,224 @@
+"""
+The PersistentSubscriptions service.
+
+A consumer's call has two threads: the one that grpcio gives it sends, a second one of
+the same pool takes in acknowledgements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+
+from eventsourcing_eventstoredb.server.answering import answering
+from eventsourcing_eventstoredb.server.encoding import encode_record
+from eventsourcing_eventstoredb.server.errors import HandlerError
+from eventsourcing_eventstoredb.server.messages import (
+    PersistentSubscriptionsServicer,
+    persistent,
+    shared,
+)
+from eventsourcing_eventstoredb.server.sending import PageSender
+
+from .consumers import Consumer, Delivery
+from .errors import GroupMissingError
+from .group import Group
+from .groups import Groups
+from .info import encode_info
+from .requests import options_of, parse_ids, parse_settings, parse_source
+from .settings import ALL
+
+_RECORDED_EVENT = persistent.ReadResp.ReadEvent.RecordedEvent
+
+
+class PersistentSubscriptions(
+    PersistentSubscriptionsServicer  # type: ignore[misc]  # generated without types
+):
+    """
+    Answers the calls of the PersistentSubscriptions service.
+
+    Args:
+        groups: The groups.
+        start_thread: Runs a function in a thread that the server waits for.
+    """
+
+    def __init__(
+        self, groups: Groups, start_thread: Callable[[Callable[[], None]], object]
+    ) -> None:
+        self._groups = groups
+        self._start_thread = start_thread
+
+    def Create(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        """
+        Make a group.
+        """
+        with answering(context):
+            self._groups.create(parse_settings(request))
+            return persistent.CreateResp()
+
+    def Update(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        """
+        Change a group.
+        """
+        with answering(context):
+            self._groups.update(parse_settings(request))
+            return persistent.UpdateResp()
+
+    def Delete(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        """
+        Delete a group.
+        """
+        with answering(context):
+            options = options_of(request)
+            self._groups.delete(parse_source(options), options.group_name)
+            return persistent.DeleteResp()
+
+    def GetInfo(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        """
+        Describe a group.
+        """
+        with answering(context):
+            options = options_of(request)
+            group = self._groups.get(parse_source(options), options.group_name)
+            return persistent.GetInfoResp(subscription_info=encode_info(group))
+
+    def List(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        """
+        Describe all groups, or those of one source.
+        """
+        with answering(context):
+            options = options_of(request)
+            if options.WhichOneof("list_option") != "list_for_stream":
+                groups = self._groups.list()
+            else:
+                wanted = options.list_for_stream
+                is_all = wanted.WhichOneof("stream_option") == "all"
+                name = wanted.stream.stream_name.decode("utf-8", "replace")
+                source = ALL if is_all else name
+                groups = self._groups.list(source)
+                if not groups:
+                    raise GroupMissingError(source, "")
+            return persistent.ListResp(subscriptions=map(encode_info, groups))
+
+    def ReplayParked(  # noqa: N802
+        self, request: Any, context: grpc.ServicerContext
+    ) -> Any:
+        """
+        Hand out again what was parked.
+        """
+        with answering(context):
+            options = options_of(request)
+            group = self._groups.get(parse_source(options), options.group_name)
+            has_stop = options.WhichOneof("stop_at_option") == "stop_at"
+            group.replay_parked(options.stop_at if has_stop else None)
+            return persistent.ReplayParkedResp()
+
+    def RestartSubsystem(  # noqa: N802
+        self, request: Any, context: grpc.ServicerContext
+    ) -> Any:
+        """
+        Drop all consumers and load the groups again.
+        """
+        with answering(context):
+            self._groups.restart()
+            return shared.Empty()
+
+    def Read(  # noqa: N802
+        self, request_iterator: Iterator[Any], context: grpc.ServicerContext
+    ) -> Iterator[Any]:
+        """
+        Be a consumer of a group.
+        """
+        with answering(context):
+            first = next(request_iterator, None)
+            if first is None or first.WhichOneof("content") != "options":
+                raise HandlerError("The first message must be the options.")
+            options = first.options
+            structured = options.uuid_option.WhichOneof("content") != "string"
+            consumer = Consumer(
+                options.buffer_size, _connection_name(context), context.peer()
+            )
+            group = self._groups.join(
+                parse_source(options), options.group_name, consumer
+            )
+            try:
+                if not context.add_callback(consumer.end):
+                    return
+                self._start_thread(
+                    lambda: _take_answers(request_iterator, group, consumer)
+                )
+                yield _confirmation(group)
+                group.push()
+                sender = PageSender(context, has_begun=True)
+                while deliveries := consumer.take():
+                    yield from sender.send(
+                        [_encode_delivery(one, structured) for one in deliveries]
+                    )
+            finally:
+                group.leave(consumer)
+
+
+def _take_answers(requests: Iterator[Any], group: Group, consumer: Consumer) -> None:
+    try:
+        for request in requests:
+            _take_answer(request, group)
+    except Exception as error:
+        # Either the call is over, which its own thread knows already, or the client
+        # sent something that makes no sense: that ends the call.
+        consumer.end(error if isinstance(error, HandlerError) else None)
+    else:
+        consumer.end()
+
+
+def _take_answer(request: Any, group: Group) -> None:
+    kind = request.WhichOneof("content")
+    if kind == "ack":
+        group.acknowledge(parse_ids(request.ack))
+    elif kind == "nack":
+        nack = request.nack
+        ids = parse_ids(nack)
+        action = persistent.ReadReq.Nack
+        if nack.action == action.Park:
+            group.park(ids, nack.reason)
+        elif nack.action in (action.Skip, action.Stop):
+            group.acknowledge(ids)
+        else:
+            group.retry(ids)
+    else:
+        raise HandlerError("Only the first message may be the options.")
+
+
+def _connection_name(context: grpc.ServicerContext) -> str:
+    metadata = dict(context.invocation_metadata())
+    return str(metadata.get("connection-name", ""))
+
+
+def _confirmation(group: Group) -> Any:
+    return persistent.ReadResp(
+        subscription_confirmation=persistent.ReadResp.SubscriptionConfirmation(
+            subscription_id=group.settings.id
+        )
+    )
+
+
+def _encode_delivery(delivery: Delivery, structured: bool) -> Any:
+    position = delivery.event.original.position
+    event, link = (
+        None
+        if record is None
+        # Here the real server gives an event the position of the link to it.
+        else encode_record(
+            record._replace(position=position), _RECORDED_EVENT, structured=structured
+        )
+        for record in (delivery.event.event, delivery.event.link)
+    )
+    return persistent.ReadResp(
+        event=persistent.ReadResp.ReadEvent(
+            event=event,
+            link=link,
+            commit_position=position,
+            retry_count=delivery.retry_count,
+        )
+    )
