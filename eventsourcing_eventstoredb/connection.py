@@ -59,6 +59,10 @@ class ConnectionSettingsError(ValueError):
     """A connection string or certificate setting that cannot be used."""
 
 
+class CertificateError(ConnectionSettingsError):
+    """A certificate or key that cannot be read."""
+
+
 @dataclass(frozen=True)
 class ConnectionSettings:
     """
@@ -193,7 +197,7 @@ def read_certificate(value: str, *, name: str) -> str:
     Return the PEM text that *value* is or that lies in the file it names.
 
     Raises:
-        ConnectionSettingsError: There is no such file, or no PEM text in it.
+        CertificateError: There is no such file, or no PEM text in it.
     """
     text = value
     if "-----BEGIN" not in value:
@@ -205,10 +209,10 @@ def read_certificate(value: str, *, name: str) -> str:
             reason = getattr(error, "strerror", None) or "not a text file"
             shown = value if len(value) < 200 and value.isprintable() else "..."
             msg = f"{name}: cannot read {shown!r}: {reason}"
-            raise ConnectionSettingsError(msg) from None
+            raise CertificateError(msg) from None
         if "-----BEGIN" not in text:
             msg = f"{name}: {value!r} has no PEM text in it"
-            raise ConnectionSettingsError(msg)
+            raise CertificateError(msg)
     return text
 
 

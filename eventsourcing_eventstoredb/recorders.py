@@ -17,7 +17,6 @@ from esdbclient.exceptions import (
     GrpcError,
     NotFound,
     StreamIsDeleted,
-    WrongCurrentVersion,
 )
 from eventsourcing.persistence import (
     AggregateRecorder,

@@ -1,10 +1,30 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
+from tests.databases import SQLITE_URL, new_database
+from tests.projects import Project, clean_environment
+
+DATABASE_URL = os.environ.get("DATABASE_URL", SQLITE_URL)
+
+_DATABASE_FIXTURES = {"db", "transactional_db", "project"}
+
+
+def pytest_report_header() -> str:
+    return f"database: {DATABASE_URL.partition(':')[0]}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever uses a database runs on each of them."""
+    for item in items:
+        uses = set(getattr(item, "fixturenames", ()))
+        if uses & _DATABASE_FIXTURES or item.get_closest_marker("django_db"):
+            item.add_marker("database")
 
 
 @pytest.fixture
@@ -12,3 +32,19 @@ def server() -> Iterator[EmbeddedServer]:
     """An empty event store of the test's own."""
     with EmbeddedServer() as server:
         yield server
+
+
+@pytest.fixture
+def project(server: EmbeddedServer, tmp_path: Path) -> Iterator[Project]:
+    """The example project, migrated, on a new database and an empty store."""
+    with new_database(DATABASE_URL, tmp_path) as url:
+        project = Project(
+            {
+                **clean_environment(),
+                "DJANGO_SETTINGS_MODULE": "example_project.settings",
+                "DATABASE_URL": url,
+                "EVENTSTOREDB_URI": server.uri,
+            }
+        )
+        project.manage("migrate", "--verbosity", "0")
+        yield project

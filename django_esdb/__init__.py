@@ -1,0 +1,12 @@
+"""
+Event sourcing with EventStoreDB in Django projects.
+
+Importing this package loads no models and no gRPC.
+"""
+
+from __future__ import annotations
+
+from django_esdb.applications import get_application
+from django_esdb.registry import register_projection
+
+__all__ = ["get_application", "register_projection"]

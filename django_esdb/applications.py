@@ -1,0 +1,68 @@
+"""Applications for web requests: one of each class in a process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from typing import Any, TypeVar
+
+from django.core.signals import setting_changed
+from django.dispatch import receiver
+from eventsourcing.application import Application
+
+from django_esdb.conf import build_env
+
+TApplication = TypeVar("TApplication", bound=Application[Any])
+
+_lock = threading.Lock()
+_applications: dict[type[Application[Any]], Application[Any]] = {}
+
+
+def get_application(application_class: type[TApplication]) -> TApplication:
+    """
+    Return this process's application of the class, configured from settings.
+
+    It is made at first use, may be shared by threads, and is closed and made
+    anew when an ``ESDB_*`` setting changes. A forked child makes its own.
+
+    Raises:
+        eventsourcing.persistence.InfrastructureFactoryError: The settings do
+            not say where the event store is, or cannot be used.
+    """
+    with _lock:
+        application = _applications.get(application_class)
+        if application is None:
+            application = application_class(build_env(application_class))
+            _applications[application_class] = application
+    assert isinstance(application, application_class)
+    return application
+
+
+def close_applications() -> None:
+    """Close what :func:`get_application` has made; later calls make anew."""
+    with _lock:
+        applications = list(_applications.values())
+        _applications.clear()
+    for application in applications:
+        with contextlib.suppress(Exception):
+            # One that cannot be closed must not keep the others open.
+            application.close()
+
+
+@receiver(setting_changed)
+def _close_on_changed_settings(*, setting: str, **kwargs: Any) -> None:
+    if setting.startswith("ESDB_"):
+        close_applications()
+
+
+def _forget_after_fork() -> None:
+    # A child cannot use its parent's connections, nor close them for it.
+    global _lock
+    _lock = threading.Lock()
+    _abandoned.append(dict(_applications))
+    _applications.clear()
+
+
+_abandoned: list[dict[type[Application[Any]], Application[Any]]] = []
+os.register_at_fork(after_in_child=_forget_after_fork)

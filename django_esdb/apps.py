@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.core import checks
+from django.utils.module_loading import autodiscover_modules
+
+
+class SimpleDjangoEsdbConfig(AppConfig):
+    """The app without importing each app's ``projections`` module."""
+
+    name = "django_esdb"
+    verbose_name = "Event sourcing"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from django_esdb.checks import TAG, check_all
+
+        checks.register(check_all, TAG)
+
+
+class DjangoEsdbConfig(SimpleDjangoEsdbConfig):
+    """The app as it is usually installed: projections are discovered."""
+
+    default = True
+
+    def ready(self) -> None:
+        super().ready()
+        from django_esdb.exceptions import AlreadyRegisteredError
+        from django_esdb.registry import registry
+
+        try:
+            autodiscover_modules("projections", register_to=registry)
+        except AlreadyRegisteredError as error:
+            # The check and the commands say it in a line; raised here it would
+            # be a traceback for whatever command is run.
+            registry.discovery_error = error

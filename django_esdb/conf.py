@@ -1,0 +1,85 @@
+"""Settings, read from Django at each use, and the library's environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from django.conf import settings as django_settings
+from eventsourcing.application import Application
+from eventsourcing.utils import Environment
+
+PERSISTENCE_MODULE = "eventsourcing_eventstoredb"
+
+
+class Settings:
+    """
+    Live view of the ``ESDB_*`` settings.
+
+    Nothing is kept, so ``override_settings`` works without more. A setting
+    takes precedence over the environment variable that says the same.
+    """
+
+    @property
+    def ESDB_URI(self) -> str | None:  # noqa: N802
+        """EventStoreDB's connection string; else ``EVENTSTOREDB_URI`` says it."""
+        return getattr(django_settings, "ESDB_URI", None)
+
+    @property
+    def ESDB_ROOT_CERTIFICATES(self) -> str | None:  # noqa: N802
+        """Path or PEM text of the certificate that signed the server's."""
+        return getattr(django_settings, "ESDB_ROOT_CERTIFICATES", None)
+
+    @property
+    def ESDB_USERNAME(self) -> str | None:  # noqa: N802
+        """User name, where it is not in the connection string."""
+        return getattr(django_settings, "ESDB_USERNAME", None)
+
+    @property
+    def ESDB_PASSWORD(self) -> str | None:  # noqa: N802
+        """Password, where it is not in the connection string."""
+        return getattr(django_settings, "ESDB_PASSWORD", None)
+
+    @property
+    def ESDB_ENV(self) -> Mapping[str, str]:  # noqa: N802
+        """Passed on to the library: cipher, compressor, snapshotting and so on."""
+        return getattr(django_settings, "ESDB_ENV", None) or {}
+
+
+settings = Settings()
+
+KNOWN_SETTINGS = frozenset(name for name in vars(Settings) if name.startswith("ESDB_"))
+
+
+def build_env(
+    application_class: type[Application[Any]] | None = None,
+) -> dict[str, str]:
+    """
+    Return the environment for an application or a projection.
+
+    The library puts it over ``os.environ`` and prefers keys that begin with
+    the application's name. So the order is: such a key, ``ESDB_ENV``, what the
+    other settings say, ``os.environ``.
+
+    Args:
+        application_class: Its own ``env`` may name a persistence module.
+    """
+    derived = {
+        "EVENTSTOREDB_URI": settings.ESDB_URI,
+        "EVENTSTOREDB_ROOT_CERTIFICATES": settings.ESDB_ROOT_CERTIFICATES,
+        "EVENTSTOREDB_USERNAME": settings.ESDB_USERNAME,
+        "EVENTSTOREDB_PASSWORD": settings.ESDB_PASSWORD,
+    }
+    env = {key: str(value) for key, value in derived.items() if value}
+    class_env = getattr(application_class, "env", {})
+    if "PERSISTENCE_MODULE" not in {*os.environ, *class_env}:
+        env["PERSISTENCE_MODULE"] = PERSISTENCE_MODULE
+    env.update(settings.ESDB_ENV)
+    return env
+
+
+def application_environment(application_class: type[Application[Any]]) -> Environment:
+    """Return the environment that an application will be configured from."""
+    env = {**application_class.env, **os.environ, **build_env(application_class)}
+    return Environment(application_class.name, env)

@@ -1,0 +1,50 @@
+"""The app's own errors; those of stores and databases keep their classes."""
+
+from __future__ import annotations
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+class DjangoEsdbError(Exception):
+    """Base class of this app's errors; do not raise it itself."""
+
+
+class AlreadyRegisteredError(DjangoEsdbError):
+    """A projection of this name is registered."""
+
+
+class NotRegisteredError(DjangoEsdbError):
+    """No projection of this name is registered."""
+
+
+class ConfigurationError(DjangoEsdbError, ImproperlyConfigured):
+    """A setting or a projection's definition cannot be used as it is."""
+
+
+class ViewDatabaseError(ConfigurationError):
+    """A view's rows and its position would not be in one transaction."""
+
+
+class WaitInTransactionError(DjangoEsdbError):
+    """Waiting here cannot succeed: the transaction would not see the write."""
+
+
+class ProjectionError(DjangoEsdbError):
+    """
+    A projection stopped and will not go on by itself.
+
+    The text is one line that says why. Nothing is lost: position and rows are
+    as they were after the last event that was processed.
+    """
+
+
+class EventError(ProjectionError):
+    """A projection stopped at an event; the text says at which one."""
+
+
+class UndecodableEventError(EventError):
+    """An event's topic does not resolve, or its data does not decode."""
+
+
+class EventProcessingError(EventError):
+    """A projection's own code raised an error for an event."""

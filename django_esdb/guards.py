@@ -1,0 +1,45 @@
+"""What keeps a view's rows and its position in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_esdb.exceptions import ViewDatabaseError
+
+_WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE", "TRUNCATE")
+
+
+def refuse_writes(view_name: str, alias: str, other_alias: str) -> Callable[..., Any]:
+    """
+    Return an execute wrapper for a database that a view must not write to.
+
+    Reading from it stays possible.
+    """
+
+    def wrapper(
+        execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any
+    ) -> Any:
+        if sql.lstrip()[:8].upper().startswith(_WRITES):
+            statement = " ".join(sql.split()[:3])
+            msg = (
+                f"{view_name} keeps its position in database {alias!r}, but writes to "
+                f"{other_alias!r} ({statement} ...), so one transaction cannot hold "
+                f"both; set using = {other_alias!r} on {view_name}"
+            )
+            raise ViewDatabaseError(msg)
+        return execute(sql, params, many, context)
+
+    return wrapper
+
+
+def sees_new_commits(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether a query would see what others commit from now on."""
+    if not connection.in_atomic_block:
+        return True
+    # SQLite has no such attribute: there a transaction reads a snapshot.
+    level = getattr(connection, "isolation_level", None)
+    name = getattr(level, "name", level) or ""
+    return str(name).replace("_", " ").lower() in ("read committed", "read uncommitted")

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+
+class Command(BaseCommand):
+    help = (
+        "Runs the embedded event store, which speaks EventStoreDB's protocol, for "
+        "development and tests, until stopped by SIGTERM or SIGINT. "
+        "Production runs EventStoreDB."
+    )
+    # It is what the other commands' settings point at: it needs none of them.
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        # Loads gRPC.
+        from eventsourcing_eventstoredb.server import cli
+
+        cli.add_arguments(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        from eventsourcing_eventstoredb.server import cli
+
+        try:
+            server = cli.server_from(Namespace(**options))
+            cli.serve_until_stopped(server, self._say)
+        except (cli.DataFileError, cli.ServerError) as error:
+            raise CommandError(" ".join(str(error).split())) from None
+
+    def _say(self, line: str) -> None:
+        self.stdout.write(line)
+        self.stdout.flush()

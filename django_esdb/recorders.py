@@ -1,0 +1,255 @@
+"""
+Views in the ORM: rows and position in one transaction.
+
+A view's rows and the position that they reflect change together or not at
+all. Outside a runner each ``atomic(tracking)`` is a transaction of its own;
+within a runner the runner holds it, and ``atomic`` only joins in.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from time import monotonic, sleep
+
+from django.db import connections, models, router, transaction
+from django.db.utils import IntegrityError as DatabaseIntegrityError
+from eventsourcing.persistence import (
+    IntegrityError,
+    Tracking,
+    TrackingRecorder,
+    WaitInterruptedError,
+)
+
+from django_esdb.exceptions import ViewDatabaseError, WaitInTransactionError
+from django_esdb.guards import refuse_writes, sees_new_commits
+from django_esdb.models import ProjectionTracking
+from django_esdb.querysets import ProjectionTrackingQuerySet
+
+_FIRST_WAIT_SECONDS = 0.005
+_LONGEST_WAIT_SECONDS = 0.1
+
+
+class DjangoTrackingRecorder(TrackingRecorder):
+    """
+    Base class of materialised views that are kept in Django models.
+
+    Methods that process an event do their work within ``self.atomic(tracking)``::
+
+        def register_dog(self, dog_id, name, tracking):
+            with self.atomic(tracking):
+                Dog.objects.create(id=dog_id, name=name)
+
+    Args:
+        name: Whose positions these are; a projection's name. By default the
+            class's.
+        using: Database alias. By default the class's ``using``, else where the
+            first of ``read_models`` is written, else the tracking model.
+
+    Attributes:
+        read_models: Models that the view writes. They must be written to the
+            view's database, which is then checked before anything runs.
+    """
+
+    using: str | None = None
+    read_models: tuple[type[models.Model], ...] = ()
+
+    def __init__(self, name: str | None = None, using: str | None = None) -> None:
+        super().__init__()
+        self.name = name or type(self).__name__
+        self.using = using or self.database()
+        self._local = threading.local()
+
+    @classmethod
+    def database(cls) -> str:
+        """
+        Return the alias of the database that rows and positions are kept in.
+
+        Raises:
+            ViewDatabaseError: There is no such database, or a read model is
+                written to another one.
+        """
+        written = {
+            model._meta.label: router.db_for_write(model) for model in cls.read_models
+        }
+        alias = cls.using or next(
+            iter(written.values()), router.db_for_write(ProjectionTracking)
+        )
+        if alias not in connections:
+            known = ", ".join(connections)
+            msg = f"{cls.__name__} uses database {alias!r}; DATABASES has {known}"
+            raise ViewDatabaseError(msg)
+        for label, other in written.items():
+            if other != alias:
+                msg = (
+                    f"{cls.__name__} keeps its position in database {alias!r}, but "
+                    f"{label} is written to {other!r}, so one transaction cannot "
+                    f"hold both; set using = {other!r} on {cls.__name__}"
+                )
+                raise ViewDatabaseError(msg)
+        return alias
+
+    @contextmanager
+    def atomic(self, tracking: Tracking) -> Iterator[None]:
+        """
+        Do what is inside, and record that the event is processed; or neither.
+
+        Raises:
+            IntegrityError: The event at this position is processed already.
+                Nothing inside is done.
+            ViewDatabaseError: Something inside writes to another database.
+        """
+        current = getattr(self._local, "tracking", None)
+        if current is None:
+            with self._transaction():
+                self._advance(tracking)
+                yield
+        elif current == tracking:
+            # The runner's transaction; without a savepoint an error in here
+            # dooms the whole of it, even if somebody catches the error.
+            with transaction.atomic(using=self.using, savepoint=False):
+                yield
+        else:
+            msg = f"Processing {current}, but the view was given {tracking}"
+            raise IntegrityError(msg)
+
+    @contextmanager
+    def processing(self, tracking: Tracking, start: int | None) -> Iterator[None]:
+        """
+        Hold the transaction in which a runner processes one event.
+
+        Args:
+            tracking: The event's position.
+            start: The position that the runner has reached.
+
+        Raises:
+            IntegrityError: The recorded position is not *start*: somebody else
+                is running this projection. Nothing inside is done.
+        """
+        with self._transaction():
+            # First, so that SQLite takes its write lock at once, where it
+            # waits, rather than on the way, where it fails.
+            rows = self._rows(tracking.application_name)
+            later = start is None or tracking.notification_id > start
+            if not later or not rows.compare_and_swap(start, tracking.notification_id):
+                msg = (
+                    f"Projection {self.name!r} is not at position {start} of "
+                    f"{tracking.application_name!r} any more: "
+                    "another process is running it"
+                )
+                raise IntegrityError(msg)
+            self._local.tracking = tracking
+            try:
+                yield
+            finally:
+                self._local.tracking = None
+
+    def insert_tracking(self, tracking: Tracking) -> None:
+        """
+        Record that the event at this position is processed.
+
+        Raises:
+            IntegrityError: That is recorded already, or a later position is.
+        """
+        with self.atomic(tracking):
+            pass
+
+    def max_tracking_id(self, application_name: str) -> int | None:
+        """Return the position recorded for the application, None if none is."""
+        return self._rows(application_name).position()
+
+    def ensure_row(self, application_name: str) -> None:
+        """Make the row that has the position, if it is not there; idempotent."""
+        if not self._rows(application_name).exists():
+            # Whoever makes it first, it is the same row.
+            ProjectionTracking.objects.using(self.using).get_or_create(
+                projection=self.name, application=application_name
+            )
+
+    def wait(
+        self,
+        application_name: str,
+        notification_id: int | None,
+        timeout: float = 1.0,
+        interrupt: threading.Event | None = None,
+    ) -> None:
+        """
+        Block until the event at this position is processed.
+
+        Polls the database, at first after 5 ms, later every 100 ms.
+
+        Args:
+            application_name: The application that recorded the event.
+            notification_id: The event's position; None returns at once.
+            timeout: Most seconds to wait.
+            interrupt: Ends the wait when it is set.
+
+        Raises:
+            TimeoutError: It was not processed in time.
+            WaitInterruptedError: *interrupt* was set.
+            WaitInTransactionError: The calling code is in a transaction that
+                does not see what others commit, so waiting could not succeed.
+        """
+        deadline = monotonic() + timeout
+        pause = _FIRST_WAIT_SECONDS
+        while not self.has_tracking_id(application_name, notification_id):
+            if not sees_new_commits(connections[self._alias]):
+                msg = (
+                    f"Cannot wait for {application_name!r} to be processed within a "
+                    f"transaction on database {self.using!r}: it would not see the "
+                    "change; wait before the transaction begins or after it ends"
+                )
+                raise WaitInTransactionError(msg)
+            remaining = deadline - monotonic()
+            if remaining <= 0:
+                msg = (
+                    f"Projection {self.name!r} did not process notification "
+                    f"{notification_id} of {application_name!r} within {timeout} s; "
+                    "is runprojections running?"
+                )
+                raise TimeoutError(msg)
+            if interrupt is None:
+                sleep(min(pause, remaining))
+            elif interrupt.wait(min(pause, remaining)):
+                raise WaitInterruptedError
+            pause = min(pause * 2, _LONGEST_WAIT_SECONDS)
+
+    @property
+    def _alias(self) -> str:
+        assert self.using is not None
+        return self.using
+
+    def _rows(self, application_name: str) -> ProjectionTrackingQuerySet:
+        return ProjectionTracking.objects.using(self.using).of(
+            self.name, application_name
+        )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for alias in connections:
+                if alias != self.using:
+                    guard = refuse_writes(type(self).__name__, self._alias, alias)
+                    stack.enter_context(connections[alias].execute_wrapper(guard))
+            stack.enter_context(transaction.atomic(using=self.using))
+            yield
+
+    def _advance(self, tracking: Tracking) -> None:
+        rows = self._rows(tracking.application_name)
+        if rows.advance(tracking.notification_id):
+            return
+        # Either there is no row yet or its position is not earlier. A
+        # savepoint, since PostgreSQL ends a transaction at its first error.
+        try:
+            with transaction.atomic(using=self.using):
+                self.ensure_row(tracking.application_name)
+        except DatabaseIntegrityError:
+            pass
+        if not rows.advance(tracking.notification_id):
+            msg = (
+                f"Notification {tracking.notification_id} of "
+                f"{tracking.application_name!r} is processed already: projection "
+                f"{self.name!r} is at {rows.position()}"
+            )
+            raise IntegrityError(msg)

@@ -1,0 +1,180 @@
+"""Which projections there are: registration, as the admin does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from eventsourcing.application import Application
+from eventsourcing.persistence import TrackingRecorder
+from eventsourcing.projection import Projection
+
+from django_esdb.conf import build_env
+from django_esdb.exceptions import AlreadyRegisteredError, NotRegisteredError
+
+TProjectionClass = TypeVar("TProjectionClass", bound=type[Projection[Any]])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """A projection, the application whose events it processes, and its view."""
+
+    projection_class: type[Projection[Any]]
+    application_class: type[Application[Any]]
+    view_class: type[TrackingRecorder]
+
+    @property
+    def name(self) -> str:
+        """The projection's name, by which commands and positions know it."""
+        return self.projection_class.name
+
+    @property
+    def application_name(self) -> str:
+        return self.application_class.name
+
+    def env(self) -> dict[str, str]:
+        """
+        Return the environment to run the projection with.
+
+        The application takes its persistence module from the settings; a view
+        on the ORM has this app's.
+        """
+        # Loads models, which a projections.py is registered before.
+        from django_esdb.recorders import DjangoTrackingRecorder
+
+        env = build_env(self.application_class)
+        if issubclass(self.view_class, DjangoTrackingRecorder):
+            key = f"{self.name.upper()}_PERSISTENCE_MODULE"
+            env.setdefault(key, "django_esdb.persistence")
+        return env
+
+
+class ProjectionRegistry:
+    """
+    The projections of a project, by name and in order of registration.
+
+    Attributes:
+        discovery_error: What went wrong when the apps' ``projections.py`` were
+            imported, kept for the checks and commands to report.
+    """
+
+    def __init__(self) -> None:
+        # Django's autodiscovery knows this name.
+        self._registry: dict[str, Registration] = {}
+        self.discovery_error: AlreadyRegisteredError | None = None
+
+    def register(
+        self,
+        projection_class: type[Projection[Any]],
+        *,
+        application_class: type[Application[Any]],
+        view_class: type[TrackingRecorder],
+    ) -> None:
+        """
+        Register a projection.
+
+        Raises:
+            TypeError: A class is not of the kind it should be.
+            ValueError: The projection has its application's name, so that one
+                environment variable would configure both.
+            AlreadyRegisteredError: There is one of this name, regardless of
+                case, since environment variables and some databases do not
+                tell the case apart.
+        """
+        _check_subclass("projection_class", projection_class, Projection)
+        _check_subclass("application_class", application_class, Application)
+        _check_subclass("view_class", view_class, TrackingRecorder)
+        name = projection_class.name
+        if name.casefold() == application_class.name.casefold():
+            msg = (
+                f"Projection {name!r} has the name of its application; "
+                "give the projection class another name"
+            )
+            raise ValueError(msg)
+        for other in self._registry:
+            if other.casefold() == name.casefold():
+                msg = (
+                    f"Projection {name!r} of "
+                    f"{_path(projection_class)} is registered twice: there is "
+                    f"{other!r} of {_path(self._registry[other].projection_class)}; "
+                    "give one of them another name"
+                )
+                raise AlreadyRegisteredError(msg)
+        self._registry[name] = Registration(
+            projection_class=projection_class,
+            application_class=application_class,
+            view_class=view_class,
+        )
+
+    def unregister(self, name: str) -> None:
+        """
+        Forget a projection.
+
+        Raises:
+            NotRegisteredError: There is none of this name.
+        """
+        self.get(name)
+        del self._registry[name]
+
+    def is_registered(self, name: str) -> bool:
+        return name in self._registry
+
+    def get(self, name: str) -> Registration:
+        """
+        Return the registration of a projection.
+
+        Raises:
+            NotRegisteredError: There is none of this name; the text lists
+                those that there are.
+        """
+        try:
+            return self._registry[name]
+        except KeyError:
+            known = ", ".join(self._registry) or "none"
+            msg = f"No projection {name!r} is registered; registered: {known}"
+            raise NotRegisteredError(msg) from None
+
+    def __iter__(self) -> Iterator[Registration]:
+        return iter(tuple(self._registry.values()))
+
+    def __len__(self) -> int:
+        return len(self._registry)
+
+
+registry = ProjectionRegistry()
+
+
+def register_projection(
+    *,
+    application_class: type[Application[Any]],
+    view_class: type[TrackingRecorder],
+) -> Callable[[TProjectionClass], TProjectionClass]:
+    """
+    Register the decorated projection class for ``manage.py runprojections``.
+
+    Args:
+        application_class: The application whose events are processed.
+        view_class: The materialised view, usually a subclass of
+            :class:`~django_esdb.recorders.DjangoTrackingRecorder`.
+    """
+
+    def register(projection_class: TProjectionClass) -> TProjectionClass:
+        registry.register(
+            projection_class,
+            application_class=application_class,
+            view_class=view_class,
+        )
+        return projection_class
+
+    return register
+
+
+def _check_subclass(argument: str, value: object, base: type) -> None:
+    if not (isinstance(value, type) and issubclass(value, base)):
+        msg = f"{argument} must be a subclass of {_path(base)}, but is {value!r}"
+        raise TypeError(msg)
+
+
+def _path(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"

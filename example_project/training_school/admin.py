@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from django.contrib import admin
+
+from django_esdb.admin import ReadModelAdmin
+from example_project.training_school.models import Dog, SchoolCounts
+
+
+@admin.register(Dog)
+class DogAdmin(ReadModelAdmin):
+    list_display = ("name", "trick_count", "id")
+    search_fields = ("name",)
+
+    @admin.display(description="tricks")
+    def trick_count(self, dog: Dog) -> int:
+        return len(dog.tricks)
+
+
+@admin.register(SchoolCounts)
+class SchoolCountsAdmin(ReadModelAdmin):
+    list_display = ("__str__", "dogs", "tricks")

@@ -1,0 +1,153 @@
+"""Which databases there are to test on, and new ones for single tests."""
+
+from __future__ import annotations
+
+import getpass
+import importlib.util
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import environ
+
+SQLITE_URL = "sqlite:///unused"
+
+
+@dataclass(frozen=True)
+class Server:
+    """
+    A kind of database server and where it may be.
+
+    Attributes:
+        name: How it is called in reports.
+        variable: Environment variable that says where it is.
+        driver: Module that connects to it.
+        candidates: Where it usually is, if the variable does not say.
+    """
+
+    name: str
+    variable: str
+    driver: str
+    candidates: tuple[str, ...]
+
+
+_USER = getpass.getuser()
+
+SERVERS = (
+    Server(
+        name="PostgreSQL",
+        variable="TEST_POSTGRESQL_URL",
+        driver="psycopg",
+        candidates=(
+            "postgres:///postgres",
+            f"postgres://{_USER}@127.0.0.1:5432/postgres",
+            "postgres://postgres@127.0.0.1:5432/postgres",
+        ),
+    ),
+    Server(
+        name="MariaDB",
+        variable="TEST_MARIADB_URL",
+        driver="MySQLdb",
+        candidates=(
+            f"mysql://{_USER}@localhost/?unix_socket=/run/mysqld/mysqld.sock",
+            f"mysql://{_USER}@localhost/?unix_socket=/tmp/mysql.sock",
+            f"mysql://{_USER}@127.0.0.1:3306/",
+        ),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """
+    What came of looking for a server.
+
+    Attributes:
+        name: How it is called in reports.
+        url: Where it is; empty if it was not found.
+        report: Its version, or why it was not found.
+    """
+
+    name: str
+    url: str
+    report: str
+
+
+def find(server: Server) -> Found:
+    """Look for a server where the environment says, else where it usually is."""
+    if importlib.util.find_spec(server.driver) is None:
+        return Found(server.name, "", "no driver")
+    said = os.environ.get(server.variable)
+    reason = ""
+    for url in (said,) if said else server.candidates:
+        try:
+            return Found(server.name, url, _version(url))
+        except Exception as error:
+            reason = reason or " ".join(str(error).split())
+    where = f"at {server.variable}" if said else f"(set {server.variable})"
+    return Found(server.name, "", f"not reachable {where}: {reason}")
+
+
+@contextmanager
+def new_database(url: str, folder: Path) -> Iterator[str]:
+    """
+    Make an empty database and yield its URL; drop it at the end.
+
+    Args:
+        url: Of the server; or an SQLite URL, for a file in *folder*.
+        folder: A folder that is removed after the test.
+    """
+    if url.startswith("sqlite"):
+        yield f"sqlite:///{folder / 'project.sqlite3'}"
+        return
+    name = f"test_django_esdb_{uuid.uuid4().hex[:16]}"
+    address, separator, query = url.partition("?")
+    _execute(url, f"CREATE DATABASE {name}")
+    try:
+        yield f"{address.rpartition('/')[0]}/{name}{separator}{query}"
+    finally:
+        # A killed process may still be on its way out.
+        force = " WITH (FORCE)" if url.startswith("postgres") else ""
+        _execute(url, f"DROP DATABASE {name}{force}")
+
+
+def _version(url: str) -> str:
+    return str(_execute(url, "SELECT version()")).split(" on ")[0]
+
+
+def _execute(url: str, sql: str) -> object:
+    """Run a statement apart from Django's own connections."""
+    config = environ.Env.db_url_config(url)
+    if url.startswith("postgres"):
+        import psycopg
+
+        with psycopg.connect(
+            dbname=config["NAME"] or "postgres",
+            user=config["USER"] or None,
+            password=config["PASSWORD"] or None,
+            host=config["HOST"] or None,
+            port=config["PORT"] or None,
+            autocommit=True,
+        ) as connection:
+            cursor = connection.execute(sql)
+            return cursor.fetchone()[0] if cursor.description else None
+    import MySQLdb
+
+    options = {
+        "user": config["USER"],
+        "passwd": config["PASSWORD"],
+        "host": config["HOST"],
+        "port": int(config["PORT"] or 0),
+        **config.get("OPTIONS", {}),
+    }
+    connection = MySQLdb.connect(**{k: v for k, v in options.items() if v})
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+            row = cursor.fetchone()
+            return row[0] if row else None
+    finally:
+        connection.close()

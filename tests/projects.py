@@ -1,0 +1,84 @@
+"""The example project as separate processes, as users run it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass
+class Project:
+    """
+    A project with a database of its own.
+
+    Attributes:
+        env: Environment of its processes; tests may change it.
+        manage_py: The script that runs its commands.
+    """
+
+    env: dict[str, str]
+    manage_py: Path = field(default=ROOT / "manage.py")
+
+    def manage(
+        self, *arguments: str, check: bool = True, timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a management command to its end."""
+        result = subprocess.run(
+            [sys.executable, str(self.manage_py), *arguments],
+            env=self.env,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        if check:
+            assert result.returncode == 0, result.stdout + result.stderr
+        return result
+
+    @contextmanager
+    def running(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """Run a management command until the block ends, which kills it."""
+        process = subprocess.Popen(
+            [sys.executable, str(self.manage_py), *arguments],
+            env=self.env,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            with process:
+                yield process
+                process.kill()
+        finally:
+            process.kill()
+
+    def python(self, code: str) -> str:
+        """Run code with Django set up; return what it printed."""
+        setup = "import django; django.setup()\n"
+        result = subprocess.run(
+            [sys.executable, "-c", setup + code],
+            env=self.env,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+
+def clean_environment() -> dict[str, str]:
+    """Return this process's environment without what would configure a project."""
+    return {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("DJANGO_", "EVENTSTOREDB_", "DATABASE_"))
+    }
