@@ -6,12 +6,14 @@ Commands run the same functions and report the first error in one line.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from typing import Any
 
 from django.conf import settings as django_settings
-from django.core.checks import CheckMessage, Error, Warning
+from django.core import checks
+from django.core.checks import CheckMessage, Error
 from eventsourcing.utils import Environment
 
 from django_esdb.conf import (
@@ -71,8 +73,6 @@ def check_connections() -> Iterator[CheckMessage]:
 
 
 def _bare_environment() -> Environment:
-    import os
-
     return Environment("", {**os.environ, **build_env()})
 
 
@@ -140,7 +140,7 @@ def check_setting_names() -> Iterator[CheckMessage]:
     """A setting that nobody reads is likely misspelt."""
     for name in sorted(dir(django_settings)):
         if name.startswith("ESDB_") and name not in KNOWN_SETTINGS:
-            yield Warning(
+            yield checks.Warning(
                 f"There is no setting {name}.",
                 hint=f"The settings are {', '.join(sorted(KNOWN_SETTINGS))}.",
                 id="django_esdb.W002",
@@ -152,7 +152,7 @@ def check_distributions() -> Iterator[CheckMessage]:
     names = set(packages_distributions().get("eventsourcing_eventstoredb", ()))
     others = sorted(names - {"django-esdb"})
     if others:
-        yield Warning(
+        yield checks.Warning(
             f"{' and '.join(others)} also installs eventsourcing_eventstoredb, and "
             "whichever came last has overwritten the other's files.",
             hint=f"pip uninstall {' '.join(others)}, then reinstall django-esdb.",

@@ -42,8 +42,8 @@ class DjangoFactory(InfrastructureFactory[DjangoTrackingRecorder]):
         )
         if not issubclass(view_class, DjangoTrackingRecorder):
             msg = (
-                f"{view_class.__name__} must be derived from "
-                "django_esdb.recorders.DjangoTrackingRecorder to be kept in the database"
+                f"{view_class.__name__} is kept in the database, so it must be derived "
+                "from django_esdb.recorders.DjangoTrackingRecorder"
             )
             raise InfrastructureFactoryError(msg)
         return view_class(name=self.env.name or None, using=None)

@@ -24,8 +24,7 @@ from eventsourcing.persistence import (
 
 from django_esdb.exceptions import ViewDatabaseError, WaitInTransactionError
 from django_esdb.guards import refuse_writes, sees_new_commits
-from django_esdb.models import ProjectionTracking
-from django_esdb.querysets import ProjectionTrackingQuerySet
+from django_esdb.models import ProjectionTracking, ProjectionTrackingQuerySet
 
 _FIRST_WAIT_SECONDS = 0.005
 _LONGEST_WAIT_SECONDS = 0.1

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from esdbclient import NewEvent, RecordedEvent
@@ -26,7 +26,7 @@ from eventsourcing.utils import resolve_topic
 
 SNAPSHOT_STREAM_PREFIX = "snapshot-$"
 
-_CONTENT_TYPE = "application/octet-stream"
+_CONTENT_TYPE: Final = "application/octet-stream"
 
 
 def stream_name(originator_id: UUID | str, *, for_snapshotting: bool = False) -> str:

@@ -81,7 +81,7 @@ def _stopped_by_signals(supervisors: Sequence[Supervisor]) -> Iterator[None]:
         for each, handler in previous.items():
             signal(each, handler)
         # A supervisor's lock may be held by the code that this interrupted.
-        threading.Thread(target=lambda: [s.stop() for s in supervisors]).start()
+        threading.Thread(target=_stop_all, args=(supervisors,)).start()
 
     for each in (SIGTERM, SIGINT):
         previous[each] = signal(each, stop)
@@ -90,3 +90,8 @@ def _stopped_by_signals(supervisors: Sequence[Supervisor]) -> Iterator[None]:
     finally:
         for each, handler in previous.items():
             signal(each, handler)
+
+
+def _stop_all(supervisors: Sequence[Supervisor]) -> None:
+    for supervisor in supervisors:
+        supervisor.stop()

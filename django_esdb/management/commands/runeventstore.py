@@ -22,12 +22,12 @@ class Command(BaseCommand):
         cli.add_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        from eventsourcing_eventstoredb.server import cli
+        from eventsourcing_eventstoredb.server import DataFileError, ServerError, cli
 
         try:
             server = cli.server_from(Namespace(**options))
             cli.serve_until_stopped(server, self._say)
-        except (cli.DataFileError, cli.ServerError) as error:
+        except (DataFileError, ServerError) as error:
             raise CommandError(" ".join(str(error).split())) from None
 
     def _say(self, line: str) -> None:
