@@ -59,6 +59,7 @@ class DjangoTrackingRecorder(TrackingRecorder):
         self.name = name or type(self).__name__
         self.using = using or self.database()
         self._local = threading.local()
+        self._have_row: set[str] = set()
 
     @classmethod
     def database(cls) -> str:
@@ -101,6 +102,7 @@ class DjangoTrackingRecorder(TrackingRecorder):
         """
         current = getattr(self._local, "tracking", None)
         if current is None:
+            self._make_row_before_transaction(tracking.application_name)
             with self._transaction():
                 self._advance(tracking)
                 yield
@@ -233,6 +235,15 @@ class DjangoTrackingRecorder(TrackingRecorder):
                     stack.enter_context(connections[alias].execute_wrapper(guard))
             stack.enter_context(transaction.atomic(using=self.using))
             yield
+
+    def _make_row_before_transaction(self, application_name: str) -> None:
+        # Two transactions that find no row and then insert it deadlock in
+        # MariaDB. One query an application is enough to rule that out.
+        if application_name in self._have_row:
+            return
+        if not connections[self._alias].in_atomic_block:
+            self.ensure_row(application_name)
+            self._have_row.add(application_name)
 
     def _advance(self, tracking: Tracking) -> None:
         rows = self._rows(tracking.application_name)

@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import threading
+from uuid import uuid4
+
+import pytest
+from django.db import connection, transaction
+from django.db.models import F
+from eventsourcing.persistence import IntegrityError, Tracking
+
+from django_esdb.exceptions import ViewDatabaseError, WaitInTransactionError
+from django_esdb.models import ProjectionTracking
+from django_esdb.recorders import DjangoTrackingRecorder
+from example_project.training_school.models import Dog, SchoolCounts
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+APP = "TrainingSchool"
+
+
+def make_dog(name: str) -> Dog:
+    return Dog.objects.create(id=uuid4(), name=name)
+
+
+def names() -> list[str]:
+    return list(Dog.objects.values_list("name", flat=True))
+
+
+def test_atomic_records_rows_and_position_together() -> None:
+    view = DjangoTrackingRecorder("projection")
+
+    with view.atomic(Tracking(APP, 5)):
+        make_dog("Fido")
+
+    assert names() == ["Fido"]
+    assert view.max_tracking_id(APP) == 5
+
+
+def test_atomic_leaves_neither_rows_nor_position_after_an_error() -> None:
+    view = DjangoTrackingRecorder("projection")
+
+    with pytest.raises(ZeroDivisionError), view.atomic(Tracking(APP, 5)):
+        make_dog("Fido")
+        1 / 0  # noqa: B018
+
+    assert names() == []
+    assert view.max_tracking_id(APP) is None
+
+
+@pytest.mark.parametrize("position", [4, 5])
+def test_atomic_refuses_what_is_processed_already(position: int) -> None:
+    view = DjangoTrackingRecorder("projection")
+    view.insert_tracking(Tracking(APP, 5))
+
+    with (
+        pytest.raises(IntegrityError, match=r"processed already.*is at 5"),
+        view.atomic(Tracking(APP, position)),
+    ):
+        make_dog("Fido")
+
+    assert names() == []
+    assert view.max_tracking_id(APP) == 5
+
+
+def test_projections_do_not_share_positions() -> None:
+    DjangoTrackingRecorder("one").insert_tracking(Tracking(APP, 5))
+
+    assert DjangoTrackingRecorder("other").max_tracking_id(APP) is None
+    assert DjangoTrackingRecorder("one").max_tracking_id("Other") is None
+
+
+def test_position_can_be_as_large_as_a_commit_position() -> None:
+    view = DjangoTrackingRecorder("projection")
+
+    view.insert_tracking(Tracking(APP, 2**63 - 1))
+
+    assert view.max_tracking_id(APP) == 2**63 - 1
+
+
+def test_processing_moves_the_position_though_the_view_does_nothing() -> None:
+    view = DjangoTrackingRecorder("projection")
+    view.ensure_row(APP)
+
+    with view.processing(Tracking(APP, 7), start=None):
+        pass
+
+    assert view.max_tracking_id(APP) == 7
+
+
+def test_processing_refuses_when_another_has_moved_the_position() -> None:
+    view = DjangoTrackingRecorder("projection")
+    view.insert_tracking(Tracking(APP, 7))
+
+    for start, position in ((5, 9), (None, 9), (7, 7), (7, 6)):
+        with (
+            pytest.raises(IntegrityError, match="another process is running it"),
+            view.processing(Tracking(APP, position), start=start),
+        ):
+            make_dog("Fido")
+
+    assert names() == []
+    assert view.max_tracking_id(APP) == 7
+
+
+def test_atomic_within_processing_joins_its_transaction() -> None:
+    view = DjangoTrackingRecorder("projection")
+    view.ensure_row(APP)
+    tracking = Tracking(APP, 7)
+
+    with pytest.raises(ZeroDivisionError), view.processing(tracking, start=None):
+        with view.atomic(tracking):
+            make_dog("Fido")
+        1 / 0  # noqa: B018
+
+    assert names() == []
+    assert view.max_tracking_id(APP) is None
+
+
+def test_an_error_that_a_handler_hides_still_undoes_everything() -> None:
+    view = DjangoTrackingRecorder("projection")
+    view.ensure_row(APP)
+    tracking = Tracking(APP, 7)
+
+    with (
+        pytest.raises(transaction.TransactionManagementError),
+        view.processing(tracking, start=None),
+    ):
+        try:
+            with view.atomic(tracking):
+                make_dog("Fido")
+                1 / 0  # noqa: B018
+        except ZeroDivisionError:
+            pass
+        make_dog("Rex")
+
+    assert names() == []
+    assert view.max_tracking_id(APP) is None
+
+
+def test_atomic_within_processing_refuses_another_position() -> None:
+    view = DjangoTrackingRecorder("projection")
+    view.ensure_row(APP)
+
+    with (
+        pytest.raises(IntegrityError),
+        view.processing(Tracking(APP, 7), start=None),
+        view.atomic(Tracking(APP, 8)),
+    ):
+        make_dog("Fido")
+
+    assert names() == []
+
+
+def test_concurrent_processing_of_one_event_happens_once() -> None:
+    SchoolCounts.objects.create(id=1)
+    DjangoTrackingRecorder("projection").ensure_row(APP)
+    outcomes: list[str] = []
+    start = threading.Barrier(4)
+
+    def process() -> None:
+        view = DjangoTrackingRecorder("projection")
+        start.wait()
+        try:
+            with view.processing(Tracking(APP, 7), start=None):
+                SchoolCounts.objects.update(dogs=F("dogs") + 1)
+            outcomes.append("processed")
+        except IntegrityError:
+            outcomes.append("refused")
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=process) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(outcomes) == ["processed", "refused", "refused", "refused"]
+    assert SchoolCounts.objects.get().dogs == 1
+
+
+def test_concurrent_first_events_make_one_row() -> None:
+    start = threading.Barrier(4)
+    errors: list[BaseException] = []
+
+    def insert(position: int) -> None:
+        view = DjangoTrackingRecorder("projection")
+        start.wait()
+        try:
+            view.insert_tracking(Tracking(APP, position))
+        except IntegrityError:
+            pass
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=insert, args=(i,)) for i in (1, 2, 3, 4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert errors == []
+    assert [row.position for row in ProjectionTracking.objects.all()] == [4]
+
+
+def test_wait_returns_when_another_thread_has_processed_the_event() -> None:
+    view = DjangoTrackingRecorder("projection")
+
+    def process() -> None:
+        DjangoTrackingRecorder("projection").insert_tracking(Tracking(APP, 5))
+        connection.close()
+
+    thread = threading.Timer(0.05, process)
+    thread.start()
+    view.wait(APP, 5, timeout=10)
+
+    assert view.max_tracking_id(APP) == 5
+    thread.join()
+
+
+def test_wait_in_a_transaction_raises_where_it_could_not_see_the_change() -> None:
+    view = DjangoTrackingRecorder("projection")
+    view.insert_tracking(Tracking(APP, 5))
+    expected = WaitInTransactionError if connection.vendor == "sqlite" else TimeoutError
+
+    with transaction.atomic():
+        view.wait(APP, 5)
+        with pytest.raises(expected):
+            view.wait(APP, 6, timeout=0.01)
+
+
+def test_time_out_names_projection_and_event() -> None:
+    with pytest.raises(TimeoutError, match=r"'projection'.* 6 of 'TrainingSchool'"):
+        DjangoTrackingRecorder("projection").wait(APP, 6, timeout=0.01)
+
+
+def test_a_database_that_is_not_configured_is_refused() -> None:
+    class View(DjangoTrackingRecorder):
+        using = "nowhere"
+
+    with pytest.raises(ViewDatabaseError, match=r"'nowhere'; DATABASES has default"):
+        View("projection")
