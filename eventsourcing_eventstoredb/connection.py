@@ -141,9 +141,11 @@ def parse_connection(
     authority, _, query = rest.partition("?")
     authority = authority.rstrip("/")
     credentials, _, hosts = authority.rpartition("@")
-    if "/" in hosts or "#" in rest:
+    if "/" in hosts or "#" in hosts or "@" in query:
+        # Part of a password may stand where something else is expected, so
+        # neither this message nor those below repeat what stands there.
         msg = (
-            "the connection string has a '/' or '#' where the host should be; "
+            "the connection string has a '/', '?' or '#' where none may be; "
             "percent-encode such characters in a user name or password"
         )
         raise ConnectionSettingsError(msg)
@@ -232,10 +234,10 @@ def _parse_targets(hosts: str) -> tuple[str, ...]:
         if not separator or target.endswith("]"):
             host, port = target, str(DEFAULT_PORT)
         if not host or not port.isascii() or not port.isdigit():
-            msg = f"the connection string has {port!r} where a port should be"
+            msg = "the connection string has no number where a port should be"
             raise ConnectionSettingsError(msg)
         if not 0 < int(port) < 65536:
-            msg = f"the connection string has port {port}, outside 1 to 65535"
+            msg = "the connection string has a port outside 1 to 65535"
             raise ConnectionSettingsError(msg)
         targets.append(f"{host}:{port}")
     if not targets:

@@ -53,12 +53,12 @@ class TestFactory(InfrastructureFactoryTestCase):
     def test_create_tracking_recorder(self) -> None:
         """EventStoreDB keeps no tracking records; the error says what to do."""
         for tracking_recorder_class in (None, POPOTrackingRecorder):
-            with pytest.raises(NotImplementedError, match="django_esdb.persistence"):
+            with pytest.raises(NotImplementedError, match=r"django_esdb\.persistence"):
                 self.factory.tracking_recorder(tracking_recorder_class)
 
     def test_create_process_recorder(self) -> None:
         """EventStoreDB keeps no tracking records; the error says what to do."""
-        with pytest.raises(NotImplementedError, match="django_esdb.persistence"):
+        with pytest.raises(NotImplementedError, match=r"django_esdb\.persistence"):
             self.factory.process_recorder()
 
 

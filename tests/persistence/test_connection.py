@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from eventsourcing_eventstoredb.connection import (
+    CertificateError,
+    ConnectionSettingsError,
+    parse_connection,
+)
+
+PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+
+
+@pytest.mark.parametrize(
+    ("uri", "scheme", "targets"),
+    [
+        ("esdb://localhost?Tls=false", "esdb", ("localhost:2113",)),
+        ("esdb://localhost:1?tls=FALSE", "esdb", ("localhost:1",)),
+        ("esdb://localhost:1/?tls=false", "esdb", ("localhost:1",)),
+        ("kurrentdb://a,b:2?TLS=false", "esdb", ("a:2113", "b:2")),
+        ("kdb://a?Tls=false", "esdb", ("a:2113",)),
+        ("ESDB://a?Tls=false", "esdb", ("a:2113",)),
+        ("esdb+discover://a?Tls=false", "esdb+discover", ("a:2113",)),
+        ("kurrentdb+discover://a:3?Tls=false", "esdb+discover", ("a:3",)),
+        ("kdb+discover://a?Tls=false", "esdb+discover", ("a:2113",)),
+        ("esdb://[::1]:4?Tls=false", "esdb", ("[::1]:4",)),
+        ("esdb://[::1]?Tls=false", "esdb", ("[::1]:2113",)),
+    ],
+)
+def test_documented_forms_are_understood(
+    uri: str, scheme: str, targets: tuple[str, ...]
+) -> None:
+    settings = parse_connection(uri)
+
+    assert settings.scheme == scheme
+    assert settings.targets == targets
+    assert not settings.tls
+
+
+@pytest.mark.parametrize(
+    ("written", "password"),
+    [("a%40b%2Fc%3F", "a@b/c?"), ("a/b@c", "a/b@c"), ("p%C3%A4%25", "pä%")],
+)
+def test_password_is_decoded_and_kept_out_of_sight(written: str, password: str) -> None:
+    settings = parse_connection(f"esdb://admin:{written}@localhost")
+
+    assert (settings.username, settings.password) == ("admin", password)
+    assert password not in repr(settings)
+    assert written not in settings.client_uri
+
+
+def test_separate_credentials_take_precedence() -> None:
+    settings = parse_connection("esdb://a:b@localhost", username="c", password="d")
+
+    assert (settings.username, settings.password) == ("c", "d")
+
+
+def test_certificate_is_text_or_a_path(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_text(PEM)
+
+    for value in (PEM, str(file)):
+        settings = parse_connection("esdb://a:b@localhost", root_certificates=value)
+        assert settings.root_certificates == PEM
+    settings = parse_connection(f"esdb://a:b@localhost?TlsCaFile={file}")
+    assert settings.root_certificates == PEM
+
+
+def test_certificate_is_ignored_without_tls() -> None:
+    settings = parse_connection(
+        "esdb://localhost?Tls=false", root_certificates="<certificates>"
+    )
+
+    assert settings.root_certificates is None
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"no certificate"])
+def test_file_that_is_no_certificate_is_refused(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_bytes(content)
+
+    with pytest.raises(CertificateError, match=r"ca\.pem"):
+        parse_connection("esdb://a:b@localhost", root_certificates=str(file))
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("Tls=maybe", "must be true or false"),
+        ("Tls=false&GossipTimeout=soon", "must be a whole number"),
+        ("Tls=false&MaxDiscoverAttempts=0", "must be at least 1"),
+        ("Tls=false&NodePreference=nearest", "must be one of leader, follower"),
+        ("Tls=false&Colour=red", "unknown field 'Colour'"),
+    ],
+)
+def test_wrong_field_is_refused(query: str, says: str) -> None:
+    with pytest.raises(ConnectionSettingsError, match=says):
+        parse_connection(f"esdb://localhost?{query}")
+
+
+def test_discovery_takes_one_host() -> None:
+    with pytest.raises(ConnectionSettingsError, match="takes one host, but 2"):
+        parse_connection("esdb+discover://a,b?Tls=false")
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "99999999999"])
+def test_port_out_of_range_is_refused(port: str) -> None:
+    with pytest.raises(ConnectionSettingsError, match="outside 1 to 65535"):
+        parse_connection(f"esdb://localhost:{port}?Tls=false")
