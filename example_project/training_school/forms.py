@@ -1,0 +1,76 @@
+"""What can be entered on the pages, and what is wrong with it."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+# The column of the read model that names go to; tricks keep to the same.
+MAX_LENGTH = 255
+
+# Controls, halves of surrogate pairs, and breaks of lines and paragraphs.
+# Format characters are let through: emoji and some scripts are made with them.
+_REFUSED_CATEGORIES = ("Cc", "Cs", "Zl", "Zp")
+_VISIBLE_CATEGORIES = ("L", "M", "N", "P", "S")
+
+
+def validate_one_line(value: str) -> None:
+    """Raise ValidationError for text that is not one line that can be read."""
+    for character in value:
+        if unicodedata.category(character) in _REFUSED_CATEGORIES:
+            raise ValidationError(
+                "This contains a control character (U+%(code)s). Leave it out.",
+                code="control_character",
+                params={"code": f"{ord(character):04X}"},
+            )
+    if not any(unicodedata.category(c)[0] in _VISIBLE_CATEGORIES for c in value):
+        raise ValidationError(
+            "This contains nothing that can be seen. Write at least one letter.",
+            code="invisible",
+        )
+
+
+class _LineField(forms.CharField):
+    default_validators = [validate_one_line]
+
+    def __init__(self, *, label: str, missing: str, help_text: str) -> None:
+        super().__init__(
+            label=label,
+            help_text=help_text,
+            max_length=MAX_LENGTH,
+            error_messages={
+                "required": missing,
+                "max_length": (
+                    f"{label} is too long: %(show_value)d characters, and at most "
+                    "%(limit_value)d are possible."
+                ),
+            },
+            widget=forms.TextInput(attrs={"autocomplete": "off"}),
+        )
+
+    def widget_attrs(self, widget: forms.Widget) -> dict[str, Any]:
+        # With maxlength a browser would cut what is pasted without a word.
+        return {}
+
+
+class RegisterForm(forms.Form):
+    """Registers a dog."""
+
+    name = _LineField(
+        label="Name",
+        missing="Enter the dog's name.",
+        help_text="There can be one dog of each name.",
+    )
+
+
+class TrickForm(forms.Form):
+    """Adds a trick to those that a dog knows."""
+
+    trick = _LineField(
+        label="Trick",
+        missing="Enter the trick that the dog has learned.",
+        help_text="For example: roll over.",
+    )
