@@ -11,9 +11,7 @@ from example_project.training_school.application import TrainingSchool
 from example_project.training_school.models import Dog
 
 
-class UndeclaredView(
-    DjangoTrackingRecorder, projections.TrainingSchoolViewInterface
-):
+class UndeclaredView(DjangoTrackingRecorder, projections.TrainingSchoolViewInterface):
     def register_dog(self, dog_id: Any, name: str, tracking: Any) -> None:
         with self.atomic(tracking):
             Dog.objects.create(id=dog_id, name=name)

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from eventsourcing.persistence import Tracking
+
+from django_esdb.models import ProjectionTracking
+from django_esdb.recorders import DjangoTrackingRecorder
+from example_project.training_school.models import Dog, SchoolCounts
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def rows() -> list[tuple[str, object]]:
+    dog = Dog.objects.create(id=uuid4(), name="<b>Fido</b>", tricks=["<i>sit</i>"])
+    counts = SchoolCounts.objects.create(dogs=1, tricks=1)
+    DjangoTrackingRecorder("projection").insert_tracking(Tracking("App", 1234567))
+    return [
+        ("training_school/dog", dog.pk),
+        ("training_school/schoolcounts", counts.pk),
+        ("django_esdb/projectiontracking", ProjectionTracking.objects.get().pk),
+    ]
+
+
+def test_pages_show_rows_and_offer_no_change(
+    admin_client: Client, rows: list[tuple[str, object]]
+) -> None:
+    for path, pk in rows:
+        listed = admin_client.get(f"/admin/{path}/")
+        shown = admin_client.get(f"/admin/{path}/{pk}/change/")
+        assert listed.status_code == shown.status_code == 200
+        for page in (listed, shown):
+            text = page.content.decode()
+            assert 'name="_save"' not in text
+            assert "deletelink" not in text
+            assert "<b>Fido" not in text
+            assert "<i>sit" not in text
+            assert f"/admin/{path}/add/" not in text
+        assert admin_client.get(f"/admin/{path}/add/").status_code == 403
+        assert admin_client.get(f"/admin/{path}/{pk}/delete/").status_code == 403
+        assert admin_client.post(f"/admin/{path}/{pk}/change/", {}).status_code == 403
+
+
+def test_position_is_shown_and_found(
+    admin_client: Client, rows: list[tuple[str, object]]
+) -> None:
+    page = admin_client.get("/admin/django_esdb/projectiontracking/?q=projection")
+
+    assert "1234567" in page.content.decode()
+
+
+def test_viewing_takes_the_permission_to(
+    client: Client, rows: list[tuple[str, object]]
+) -> None:
+    user = User.objects.create_user("reader", is_staff=True)
+    client.force_login(user)
+    assert client.get("/admin/training_school/dog/").status_code == 403
+
+    user.user_permissions.add(Permission.objects.get(codename="view_dog"))
+    assert client.get("/admin/training_school/dog/").status_code == 200

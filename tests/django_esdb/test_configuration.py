@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from eventsourcing.application import Application
+from eventsourcing.persistence import InfrastructureFactoryError
+from eventsourcing.popo import POPOApplicationRecorder
+
+from django_esdb import get_application
+from django_esdb.applications import close_applications
+from django_esdb.checks import check_all
+from django_esdb.conf import application_environment, build_env, settings
+from django_esdb.registry import registry
+from eventsourcing_eventstoredb.server import EmbeddedServer
+from example_project.training_school.application import TrainingSchool
+from example_project.training_school.models import Dog
+
+SECRET = "s3cret-w0rd"
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.delenv("EVENTSTOREDB_URI", raising=False)
+    yield
+    close_applications()
+
+
+def ids() -> list[str]:
+    return [str(message.id) for message in check_all()]
+
+
+def test_settings_are_read_live(settings: Any) -> None:
+    from django_esdb.conf import settings as live
+
+    settings.ESDB_URI = "esdb://one?Tls=false"
+    assert live.ESDB_URI == "esdb://one?Tls=false"
+    settings.ESDB_URI = "esdb://two?Tls=false"
+    assert live.ESDB_URI == "esdb://two?Tls=false"
+
+
+def test_setting_goes_before_the_environment(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVENTSTOREDB_URI", "esdb://environment?Tls=false")
+
+    def uri() -> str | None:
+        return application_environment(TrainingSchool).get("EVENTSTOREDB_URI")
+
+    assert uri() == "esdb://environment?Tls=false"
+    settings.ESDB_URI = "esdb://setting?Tls=false"
+    assert uri() == "esdb://setting?Tls=false"
+    settings.ESDB_ENV = {"EVENTSTOREDB_URI": "esdb://env?Tls=false"}
+    assert uri() == "esdb://env?Tls=false"
+    monkeypatch.setenv("TRAININGSCHOOL_EVENTSTOREDB_URI", "esdb://own?Tls=false")
+    assert uri() == "esdb://own?Tls=false"
+
+
+def test_everything_else_is_passed_on(settings: Any) -> None:
+    settings.ESDB_ROOT_CERTIFICATES = "ca.pem"
+    settings.ESDB_USERNAME = "admin"
+    settings.ESDB_PASSWORD = SECRET
+    settings.ESDB_ENV = {"COMPRESSOR_TOPIC": "zlib"}
+
+    assert build_env() == {
+        "PERSISTENCE_MODULE": "eventsourcing_eventstoredb",
+        "EVENTSTOREDB_ROOT_CERTIFICATES": "ca.pem",
+        "EVENTSTOREDB_USERNAME": "admin",
+        "EVENTSTOREDB_PASSWORD": SECRET,
+        "COMPRESSOR_TOPIC": "zlib",
+    }
+
+
+def test_an_application_may_choose_another_persistence_module(settings: Any) -> None:
+    class Elsewhere(Application[Any]):
+        env = {"PERSISTENCE_MODULE": "eventsourcing.popo"}
+
+    assert isinstance(get_application(Elsewhere).recorder, POPOApplicationRecorder)
+    settings.ESDB_ENV = {"PERSISTENCE_MODULE": "eventsourcing.popo"}
+    school = get_application(TrainingSchool)
+    assert isinstance(school.recorder, POPOApplicationRecorder)
+
+
+def test_missing_address_is_an_error(settings: Any) -> None:
+    assert ids() == ["django_esdb.E001"]
+    with pytest.raises(InfrastructureFactoryError, match="EVENTSTOREDB_URI"):
+        get_application(TrainingSchool)
+
+
+def test_either_place_satisfies_the_address(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.ESDB_URI = "esdb://localhost?Tls=false"
+    assert ids() == []
+    settings.ESDB_URI = None
+    monkeypatch.setenv("EVENTSTOREDB_URI", "esdb://localhost?Tls=false")
+    assert ids() == []
+    monkeypatch.delenv("EVENTSTOREDB_URI")
+    monkeypatch.setenv("TRAININGSCHOOL_EVENTSTOREDB_URI", "esdb://host?Tls=false")
+    assert ids() == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"ESDB_URI": f"http://a:{SECRET}@localhost"}, "django_esdb.E002"),
+        (
+            {
+                "ESDB_URI": f"esdb://a:{SECRET}@localhost",
+                "ESDB_ROOT_CERTIFICATES": "/nowhere/ca.pem",
+            },
+            "django_esdb.E003",
+        ),
+        ({"ESDB_ENV": ["COMPRESSOR_TOPIC"]}, "django_esdb.E004"),
+        ({"ESDB_ENV": {"COMPRESSOR_TOPIC": 1}}, "django_esdb.E004"),
+        (
+            {"ESDB_URI": "esdb://localhost?Tls=false", "ESDB_URL": "x"},
+            "django_esdb.W002",
+        ),
+    ],
+)
+def test_wrong_settings_are_found(
+    settings: Any, changed: dict[str, Any], expected: str
+) -> None:
+    for name, value in changed.items():
+        setattr(settings, name, value)
+
+    [message] = check_all()
+    assert message.id == expected
+    assert SECRET not in str(message)
+
+
+def test_checks_run_with_djangos(settings: Any) -> None:
+    assert "django_esdb.E001" in [message.id for message in run_checks()]
+
+
+def test_a_read_model_of_two_projections_is_an_error(
+    settings: Any, registration: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.ESDB_URI = "esdb://localhost?Tls=false"
+    monkeypatch.setattr(registry, "_registry", dict(registry._registry))
+
+    class Second(next(iter(registry)).projection_class):  # type: ignore[misc]
+        pass
+
+    class SecondView(next(iter(registry)).view_class):  # type: ignore[misc]
+        read_models = (Dog,)
+
+    registry.register(Second, application_class=TrainingSchool, view_class=SecondView)
+
+    [message] = check_all()
+    assert message.id == "django_esdb.E007"
+    assert "training_school.Dog is a read model of both" in message.msg
+
+
+def test_applications_are_made_once_and_anew_after_a_change(
+    server: EmbeddedServer, settings: Any
+) -> None:
+    settings.ESDB_URI = server.uri
+    first = get_application(TrainingSchool)
+    first.register("Fido")
+    assert get_application(TrainingSchool) is first
+    with EmbeddedServer() as other:
+        settings.ESDB_URI = other.uri
+        second = get_application(TrainingSchool)
+        assert second is not first
+        assert second.recorder.max_notification_id() is None
+        close_applications()
+
+
+def test_no_setting_is_cached_in_the_settings_object() -> None:
+    assert vars(settings) == {}
