@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from google.protobuf import any_pb2, empty_pb2
 
+from .access import AccessDeniedError
 from .appends import MAX_APPEND_BYTES, Appended, Writer
 from .errors import (
     HandlerError,
@@ -25,7 +26,7 @@ from .errors import (
     StreamDeletedError,
     WrongExpectedVersionError,
 )
-from .messages import shared, status, streams
+from .messages import codes, shared, status, streams
 from .records import ANY, NO_STREAM, STREAM_EXISTS, NewEvent
 from .requests import parse_event, parse_expectation, parse_stream_name
 
@@ -33,13 +34,6 @@ from .requests import parse_event, parse_expectation, parse_stream_name
 WRITE_TIMEOUT: Final = 2.0
 
 _EMPTY = empty_pb2.Empty()
-
-# Codes of google.rpc.Code.
-_CODE_UNKNOWN = 2
-_CODE_INVALID_ARGUMENT = 3
-_CODE_DEADLINE_EXCEEDED = 4
-_CODE_NOT_FOUND = 5
-_CODE_ALREADY_EXISTS = 6
 
 
 class _TimeoutError(Exception):
@@ -77,15 +71,18 @@ class BatchAppends:
 
     Args:
         writer: Appends them.
+        check_access: Raises unless the client may write to a stream.
         start_thread: Runs a function in a thread that the server waits for.
     """
 
     def __init__(
         self,
         writer: Writer,
+        check_access: Callable[[str], None],
         start_thread: Callable[[Callable[[], None]], object],
     ) -> None:
         self._writer = writer
+        self._check_access = check_access
         self._start_thread = start_thread
         self._incomplete: dict[bytes, _Batch] = {}
 
@@ -114,6 +111,7 @@ class BatchAppends:
             batch = self._incomplete.pop(key, None)
             if request.HasField("options"):
                 batch = _begin(request)
+                self._check_access(batch.stream)
             elif batch is None:
                 return None
             batch.add(request.proposed_messages)
@@ -250,27 +248,29 @@ def _error_answer(correlation_id: Any, identifier: Any, error: Exception) -> Any
     )
 
 
-def _describe(error: Exception, identifier: Any) -> tuple[int, str, Any]:
+def _describe(error: Exception, identifier: Any) -> tuple[Any, str, Any]:
     match error:
         case WrongExpectedVersionError():
-            return _CODE_ALREADY_EXISTS, "WrongExpectedVersion", _wrong_version(error)
+            return codes.ALREADY_EXISTS, "WrongExpectedVersion", _wrong_version(error)
         case StreamDeletedError():
             details = shared.StreamDeleted(stream_identifier=identifier)
-            return _CODE_NOT_FOUND, "StreamDeleted", details
+            return codes.NOT_FOUND, "StreamDeleted", details
         case MaximumAppendSizeError():
             details = shared.MaximumAppendSizeExceeded(
                 maxAppendSize=error.maximum_bytes
             )
-            return _CODE_INVALID_ARGUMENT, "MaximumAppendSizeExceeded", details
+            return codes.INVALID_ARGUMENT, "MaximumAppendSizeExceeded", details
+        case AccessDeniedError():
+            return codes.PERMISSION_DENIED, "AccessDenied", shared.AccessDenied()
         case HandlerError():
             details = shared.BadRequest(message=error.reason)
-            return _CODE_INVALID_ARGUMENT, "BadRequest", details
+            return codes.INVALID_ARGUMENT, "BadRequest", details
         case InvalidArgumentError():
             text = f'Status(StatusCode="InvalidArgument", Detail="{error.details}")'
-            return _CODE_INVALID_ARGUMENT, "BadRequest", shared.BadRequest(message=text)
+            return codes.INVALID_ARGUMENT, "BadRequest", shared.BadRequest(message=text)
         case _TimeoutError():
-            return _CODE_DEADLINE_EXCEEDED, "Timeout", shared.Timeout()
-    return _CODE_UNKNOWN, "Unknown", shared.Unknown()
+            return codes.DEADLINE_EXCEEDED, "Timeout", shared.Timeout()
+    return codes.UNKNOWN, "Unknown", shared.Unknown()
 
 
 def _wrong_version(error: WrongExpectedVersionError) -> Any:

@@ -54,13 +54,67 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="Keep the events in memory until the server stops (the default).",
     )
+    parser.add_argument(
+        "--tls-cert",
+        type=Path,
+        metavar="FILE",
+        help="PEM file of the certificate chain; turns TLS on.",
+    )
+    parser.add_argument(
+        "--tls-key",
+        type=Path,
+        metavar="FILE",
+        help="PEM file of the certificate's key.",
+    )
+    parser.add_argument(
+        "--user",
+        type=parse_user,
+        action="append",
+        default=[],
+        metavar="NAME:PASSWORD",
+        help="An admin; may be repeated. Needs TLS.",
+    )
+    parser.add_argument(
+        "--reader",
+        type=parse_user,
+        action="append",
+        default=[],
+        metavar="NAME:PASSWORD",
+        help="A user who may use streams, yet neither $all nor streams that begin"
+        " with $; may be repeated. Needs TLS.",
+    )
+
+
+def parse_user(text: str) -> tuple[str, str]:
+    """
+    Read a name and a password.
+
+    Raises:
+        argparse.ArgumentTypeError: They are not separated by a colon. The text is
+            not repeated, as it may be a password.
+    """
+    name, colon, password = text.partition(":")
+    if not (name and colon and password):
+        raise argparse.ArgumentTypeError("give a name, a colon and a password")
+    return name, password
 
 
 def server_from(options: argparse.Namespace) -> EmbeddedServer:
     """
     Make the server that parsed options describe, not started yet.
+
+    Raises:
+        ServerError: The options do not fit together.
     """
-    return EmbeddedServer(host=options.host, port=options.port, data=options.data)
+    return EmbeddedServer(
+        host=options.host,
+        port=options.port,
+        data=options.data,
+        tls_cert=options.tls_cert,
+        tls_key=options.tls_key,
+        users=dict(options.user),
+        readers=dict(options.reader),
+    )
 
 
 def serve_until_stopped(

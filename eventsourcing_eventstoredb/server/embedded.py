@@ -11,25 +11,26 @@ from __future__ import annotations
 import os
 import socket
 import uuid
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
 import grpc
 
+from .access import Users
 from .appends import Writer
+from .calls import Calls
+from .certificates import CertificateError, load_credentials
 from .gossip import Gossip
 from .log import Log
-from .messages import (
-    add_GossipServicer_to_server,
-    add_PersistentSubscriptionsServicer_to_server,
-    add_StreamsServicer_to_server,
-)
+from .messages import add_services
 from .persistent.groups import Groups
 from .persistent.service import PersistentSubscriptions
 from .reads import Reader
-from .records import NO_STREAM, NewEvent
+from .records import METADATA_TYPE, NO_STREAM, NewEvent
 from .streams import Streams
 
 # Each open call has a thread, and a subscription is an open call.
@@ -51,7 +52,7 @@ _GRPC_OPTIONS = (
 
 # The only event that shows in the log of a fresh server.
 _FIRST_STREAM = "$$$scavenges"
-_FIRST_METADATA = b'{\n  "$maxAge": 2592000,\n  "$acl": {\n    "$r": "$ops"\n  }\n}'
+_FIRST_METADATA = b'{"$maxAge":2592000,"$acl":{"$r":"$ops"}}'
 
 
 class ServerError(Exception):
@@ -60,22 +61,45 @@ class ServerError(Exception):
     """
 
 
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """
+    The parts of a server that runs.
+    """
+
+    log: Log
+    groups: Groups
+    calls: Calls
+    executor: ThreadPoolExecutor
+    server: grpc.Server
+
+
 class EmbeddedServer:
     """
     An EventStoreDB server inside this process, for development and for tests.
 
     It speaks EventStoreDB's protocol for one node and stores in SQLite. Production
-    runs EventStoreDB itself. Several servers can run in one process.
+    runs EventStoreDB itself. Several servers can run in one process, and one that was
+    stopped can be started again: it keeps its port, and with a data file its events.
 
     Args:
         host: The address to listen on; loopback unless told otherwise.
         port: The port to listen on; 0 takes a free one.
-        data: The database file; None keeps everything in memory.
-        advertise_host: The address that gossip tells clients; `host` by default.
+        data: The database file, made when missing; None keeps everything in memory.
+        advertise_host: The address that gossip tells clients; *host* by default.
+        tls_cert: The PEM file of the certificate chain; with *tls_key*, TLS is on.
+        tls_key: The PEM file of the certificate's key.
+        users: Admins, name to password. They need TLS, as clients send no
+            credentials without it. Without any user everybody may do everything.
+        readers: Users who may use streams, yet neither the whole log nor streams
+            that begin with `$`.
 
     Attributes:
         host: The address that it listens on.
         port: The port that it listens on, once started.
+
+    Raises:
+        ServerError: The arguments do not fit together.
     """
 
     def __init__(
@@ -85,15 +109,28 @@ class EmbeddedServer:
         port: int = 0,
         data: Path | str | None = None,
         advertise_host: str | None = None,
+        tls_cert: Path | str | None = None,
+        tls_key: Path | str | None = None,
+        users: Mapping[str, str] | None = None,
+        readers: Mapping[str, str] | None = None,
     ) -> None:
+        if (tls_cert is None) != (tls_key is None):
+            raise ServerError("A certificate and its key are needed, not one of them.")
+        if tls_cert is None and (users or readers):
+            raise ServerError(
+                "Users need TLS: clients send no credentials without it. Give a"
+                " certificate and its key, or no users."
+            )
+        if not 0 <= port <= 65535:
+            raise ServerError(f"There is no port {port}: give one from 0 to 65535.")
         self.host = host
         self.port = port
         self._data = None if data is None else Path(data)
         self._advertise_host = advertise_host or host
-        self._log: Log | None = None
-        self._server: grpc.Server | None = None
-        self._executor: ThreadPoolExecutor | None = None
-        self._groups: Groups | None = None
+        self._tls_cert = None if tls_cert is None else Path(tls_cert)
+        self._tls_key = None if tls_key is None else Path(tls_key)
+        self._users = Users(dict(users or {}), dict(readers or {}))
+        self._running: _Running | None = None
 
     @property
     def target(self) -> str:
@@ -106,9 +143,10 @@ class EmbeddedServer:
     @property
     def uri(self) -> str:
         """
-        The URI for clients.
+        The URI for clients, without user and password.
         """
-        return f"esdb://{self.target}?Tls=false"
+        tls = "false" if self._tls_cert is None else "true"
+        return f"esdb://{self.target}?Tls={tls}"
 
     def start(self) -> EmbeddedServer:
         """
@@ -119,17 +157,18 @@ class EmbeddedServer:
 
         Raises:
             DataFileError: The data file cannot be used.
-            ServerError: It runs already, or the address is in use.
+            ServerError: It runs already, the address is in use, or the certificate
+                cannot be used.
         """
-        if self._server is not None:
+        if self._running is not None:
             raise ServerError(f"The server at {self.target} runs already.")
+        credentials = self._load_credentials()
         log = Log(self._data)
         try:
-            self._serve(log)
+            self._running = self._serve(log, credentials)
         except BaseException:
             log.close()
             raise
-        self._log = log
         return self
 
     def stop(self) -> None:
@@ -138,17 +177,41 @@ class EmbeddedServer:
 
         Does nothing when the server does not run.
         """
-        server, groups = self._server, self._groups
-        executor, log = self._executor, self._log
-        self._server = self._groups = self._executor = self._log = None
-        if server is not None:
-            server.stop(None).wait()
-        if groups is not None:
-            groups.stop()
-        if executor is not None:
-            executor.shutdown(wait=True)
-        if log is not None:
-            log.close()
+        running, self._running = self._running, None
+        if running is None:
+            return
+        stopped = running.server.stop(None)
+        running.calls.unfreeze()
+        stopped.wait()
+        running.groups.stop()
+        running.executor.shutdown(wait=True)
+        running.log.close()
+
+    def freeze(self) -> None:
+        """
+        Stop answering, as a server whose process is suspended.
+
+        Connections stay open and calls wait: clients find out by their deadlines only.
+        """
+        if self._running is not None:
+            self._running.calls.freeze()
+
+    def unfreeze(self) -> None:
+        """
+        Answer again: calls whose clients still wait go on.
+        """
+        if self._running is not None:
+            self._running.calls.unfreeze()
+
+    def kill(self) -> None:
+        """
+        Break off all connections, as a server whose process is killed.
+
+        A call under way gets no answer, whether it was carried out or not. What was
+        acknowledged before is in the data file.
+        """
+        self.freeze()
+        self.stop()
 
     def __enter__(self) -> EmbeddedServer:
         return self.start()
@@ -161,30 +224,43 @@ class EmbeddedServer:
     ) -> None:
         self.stop()
 
-    def _serve(self, log: Log) -> None:
-        writer = Writer(log)
-        _write_first_event(log, writer)
+    def _load_credentials(self) -> grpc.ServerCredentials | None:
+        if self._tls_cert is None or self._tls_key is None:
+            return None
+        try:
+            return load_credentials(self._tls_cert, self._tls_key)
+        except CertificateError as error:
+            raise ServerError(str(error)) from error
+
+    def _serve(self, log: Log, credentials: grpc.ServerCredentials | None) -> _Running:
         executor = ThreadPoolExecutor(MAX_CALLS, thread_name_prefix="esdb-server")
         server = grpc.server(executor, options=_GRPC_OPTIONS)
-        port = self._bind(server)
-        reader = Reader(log)
-        streams = Streams(reader, writer, executor.submit)
-        add_StreamsServicer_to_server(streams, server)
+        self.port = self._bind(server, credentials)
+        calls = Calls(self._users, executor.submit)
+        reader, writer = Reader(log), Writer(log)
         groups = Groups(reader, writer)
-        add_PersistentSubscriptionsServicer_to_server(
-            PersistentSubscriptions(groups, executor.submit), server
+        _write_first_event(log, writer)
+        add_services(
+            server,
+            Streams(calls, reader, writer),
+            PersistentSubscriptions(calls, groups),
+            Gossip(calls, self._advertise_host, self.port),
         )
-        add_GossipServicer_to_server(Gossip(self._advertise_host, port), server)
         server.start()
-        self.port = port
-        self._server, self._executor, self._groups = server, executor, groups
+        return _Running(log, groups, calls, executor, server)
 
-    def _bind(self, server: grpc.Server) -> int:
+    def _bind(
+        self, server: grpc.Server, credentials: grpc.ServerCredentials | None
+    ) -> int:
         try:
             _check_address(self.host, self.port)
-            port: int = server.add_insecure_port(self.target)
-        except (OSError, RuntimeError) as error:
-            reason = getattr(error, "strerror", None) or "the address is not free"
+            port: int = (
+                server.add_insecure_port(self.target)
+                if credentials is None
+                else server.add_secure_port(self.target, credentials)
+            )
+        except (OSError, OverflowError, RuntimeError) as error:
+            reason = getattr(error, "strerror", None) or error
             raise ServerError(
                 f"Cannot listen on {self.target}: {reason}. Stop what listens there, or"
                 " choose another host or port."
@@ -207,5 +283,5 @@ def _check_address(host: str, port: int) -> None:
 
 def _write_first_event(log: Log, writer: Writer) -> None:
     if log.stream(_FIRST_STREAM) is None:
-        event = NewEvent(uuid.uuid4().bytes, "$metadata", True, _FIRST_METADATA)
+        event = NewEvent(uuid.uuid4().bytes, METADATA_TYPE, True, _FIRST_METADATA)
         writer.append(_FIRST_STREAM, NO_STREAM, [event])

@@ -10,20 +10,23 @@ from typing import Any
 
 import grpc
 
+from .calls import Calls
 from .encoding import encode_uuid
 from .messages import GossipServicer, gossip
 
 
-class Gossip(GossipServicer):  # type: ignore[misc]  # generated without types
+class Gossip(GossipServicer):
     """
     Answers the calls of the Gossip service.
 
     Args:
+        calls: What calls have in common.
         host: The address to tell clients.
         port: The port to tell them.
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, calls: Calls, host: str, port: int) -> None:
+        self._calls = calls
         self._end_point = gossip.EndPoint(address=host, port=port)
         self._instance_id = encode_uuid(uuid.uuid4().bytes, structured=True)
 
@@ -33,6 +36,10 @@ class Gossip(GossipServicer):  # type: ignore[misc]  # generated without types
         """
         Tell who is in the cluster.
         """
+        with self._calls.answering(context, anonymous=True):
+            return self._cluster()
+
+    def _cluster(self) -> Any:
         member = gossip.MemberInfo(
             instance_id=self._instance_id,
             time_stamp=time.time_ns() // 100,

@@ -7,6 +7,10 @@ so another source of them would change this module only.
 
 from __future__ import annotations
 
+import grpc
+from esdbclient.protos.Grpc import (
+    code_pb2 as codes,
+)
 from esdbclient.protos.Grpc import (
     gossip_pb2 as gossip,
 )
@@ -39,12 +43,27 @@ __all__ = [
     "GossipServicer",
     "PersistentSubscriptionsServicer",
     "StreamsServicer",
-    "add_GossipServicer_to_server",
-    "add_PersistentSubscriptionsServicer_to_server",
-    "add_StreamsServicer_to_server",
+    "add_services",
+    "codes",
     "gossip",
     "persistent",
     "shared",
     "status",
     "streams",
 ]
+
+
+def add_services(
+    server: grpc.Server,
+    streams: StreamsServicer,
+    persistent: PersistentSubscriptionsServicer,
+    gossip: GossipServicer,
+) -> None:
+    """
+    Let a server answer the calls of these services.
+    """
+    add_StreamsServicer_to_server(streams, server)  # type: ignore[no-untyped-call]
+    add_PersistentSubscriptionsServicer_to_server(  # type: ignore[no-untyped-call]
+        persistent, server
+    )
+    add_GossipServicer_to_server(gossip, server)  # type: ignore[no-untyped-call]

@@ -270,5 +270,5 @@ def parse_uuid(message: Any) -> bytes:
             message.structured.most_significant_bits % 2**64,
             message.structured.least_significant_bits % 2**64,
         )
-        return (high << 64 | low).to_bytes(16, "big")
+        return uuid.UUID(int=high << 64 | low).bytes
     raise HandlerError("Received an invalid Uuid type.")

@@ -41,20 +41,14 @@ class PageSender:
     Sends the response of one call, page by page.
 
     To be used by the thread of the call only.
-
-    Args:
-        context: The call.
-        has_begun: Whether a first message has been sent already.
     """
 
-    def __init__(
-        self, context: grpc.ServicerContext, *, has_begun: bool = False
-    ) -> None:
+    def __init__(self, context: grpc.ServicerContext) -> None:
         self._state = getattr(context, "_state", None)
         event = getattr(context, "_rpc_event", None)
         self._call = getattr(event, "call", None)
         # The public way sends the headers, so it takes the first message.
-        self._has_begun = has_begun
+        self._has_begun = False
 
     def send(self, page: list[Any]) -> Iterator[Any]:
         """

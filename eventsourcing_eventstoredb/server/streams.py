@@ -7,14 +7,14 @@ calls of the engine, and what comes back into messages.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import grpc
 
-from .answering import answering, listening
 from .appends import MAX_APPEND_BYTES, Writer
 from .batches import BatchAppends
+from .calls import Calls
 from .encoding import (
     encode_appended,
     encode_checkpoint,
@@ -41,7 +41,6 @@ from .requests import (
     parse_read,
     parse_stream_name,
 )
-from .sending import PageSender
 from .subscriptions import (
     AllSubscription,
     Checkpoint,
@@ -54,25 +53,20 @@ from .subscriptions import (
 _EXPECTATION = "expected_stream_revision"
 
 
-class Streams(StreamsServicer):  # type: ignore[misc]  # generated without types
+class Streams(StreamsServicer):
     """
     Answers the calls of the Streams service.
 
     Args:
+        calls: What calls have in common.
         reader: Reads the log.
         writer: Writes to it.
-        start_thread: Runs a function in a thread that the server waits for.
     """
 
-    def __init__(
-        self,
-        reader: Reader,
-        writer: Writer,
-        start_thread: Callable[[Callable[[], None]], object],
-    ) -> None:
+    def __init__(self, calls: Calls, reader: Reader, writer: Writer) -> None:
+        self._calls = calls
         self._reader = reader
         self._writer = writer
-        self._start_thread = start_thread
 
     def Append(  # noqa: N802  the protocol's name
         self, request_iterator: Iterator[Any], context: grpc.ServicerContext
@@ -80,7 +74,7 @@ class Streams(StreamsServicer):  # type: ignore[misc]  # generated without types
         """
         Append the events of a stream of messages; the first says where.
         """
-        with answering(context):
+        with self._calls.answering(context):
             options = _first_options(request_iterator)
             expected = parse_expectation(
                 options,
@@ -90,6 +84,7 @@ class Streams(StreamsServicer):  # type: ignore[misc]  # generated without types
             )
             events = list(_proposed_events(request_iterator))
             stream = parse_stream_name(options.stream_identifier)
+            self._calls.users.check_stream(context, stream)
             try:
                 appended = self._writer.append(stream, expected, events)
             except WrongExpectedVersionError as error:
@@ -102,8 +97,13 @@ class Streams(StreamsServicer):  # type: ignore[misc]  # generated without types
         """
         Append batches, each of which is answered by itself.
         """
-        with answering(context):
-            batches = BatchAppends(self._writer, self._start_thread)
+        with self._calls.answering(context):
+            users = self._calls.users
+            batches = BatchAppends(
+                self._writer,
+                lambda stream: users.check_stream(context, stream),
+                self._calls.start_thread,
+            )
             yield from batches.answers(request_iterator)
 
     def Delete(  # noqa: N802
@@ -112,8 +112,9 @@ class Streams(StreamsServicer):  # type: ignore[misc]  # generated without types
         """
         Delete a stream softly.
         """
-        with answering(context):
+        with self._calls.answering(context):
             stream, expected = _deletion(request, "DeleteReq")
+            self._calls.users.check_stream(context, stream)
             position = self._writer.delete(stream, expected)
             return streams.DeleteResp(
                 position=streams.DeleteResp.Position(
@@ -127,8 +128,9 @@ class Streams(StreamsServicer):  # type: ignore[misc]  # generated without types
         """
         Delete a stream for good.
         """
-        with answering(context):
+        with self._calls.answering(context):
             stream, expected = _deletion(request, "TombstoneReq")
+            self._calls.users.check_stream(context, stream)
             position = self._writer.tombstone(stream, expected)
             return streams.TombstoneResp(
                 position=streams.TombstoneResp.Position(
@@ -142,24 +144,21 @@ class Streams(StreamsServicer):  # type: ignore[misc]  # generated without types
         """
         Read a stream or the whole log, once or for ever.
         """
-        with answering(context):
+        with self._calls.answering(context):
             read = parse_read(request)
-            sender = PageSender(context)
+            self._calls.users.check_stream(context, read.stream)
             if not read.is_subscription:
-                pages = (
-                    self._read_all(read)
-                    if read.stream is None
-                    else self._read_stream(read, read.stream)
-                )
-                for page in pages:
-                    yield from sender.send(page)
+                yield from self._calls.sending(context, self._read(read))
                 return
             listener = Listener(*_streams_to_hear(read))
-            with listening(context, self._reader.log.notifier, listener):
-                for items in self._subscribe(read, listener):
-                    yield from sender.send(
-                        [self._encode_item(read, item) for item in items]
-                    )
+            with self._calls.listening(context, self._reader.log.notifier, listener):
+                pages = self._subscribe(read, listener)
+                yield from self._calls.sending(context, pages)
+
+    def _read(self, read: ReadRequest) -> Iterator[list[Any]]:
+        if read.stream is None:
+            return self._read_all(read)
+        return self._read_stream(read, read.stream)
 
     def _read_stream(self, read: ReadRequest, stream: str) -> Iterator[list[Any]]:
         first = _first_number(read)
@@ -197,14 +196,16 @@ class Streams(StreamsServicer):  # type: ignore[misc]  # generated without types
         for page in read_pages(begin, read.limit, read.event_filter):
             yield [self._encode_event(read, record) for record in page]
 
-    def _subscribe(self, read: ReadRequest, listener: Listener) -> Iterator[list[Item]]:
+    def _subscribe(self, read: ReadRequest, listener: Listener) -> Iterator[list[Any]]:
+        pages: Iterable[list[Item]]
         if read.stream is not None:
-            return subscribe_to_stream(self._reader, listener, read.stream, read.begin)
-        return iter(
-            AllSubscription(
+            pages = subscribe_to_stream(self._reader, listener, read.stream, read.begin)
+        else:
+            pages = AllSubscription(
                 self._reader, listener, read.begin, read.event_filter, read.interval
             )
-        )
+        for items in pages:
+            yield [self._encode_item(read, item) for item in items]
 
     def _encode_item(self, read: ReadRequest, item: Item) -> Any:
         if isinstance(item, Record):

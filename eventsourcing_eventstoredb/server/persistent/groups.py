@@ -115,7 +115,7 @@ class Groups:
             raise GroupMissingError(source, group)
         return found
 
-    def list(self, source: str | None = None) -> list[Group]:
+    def of_source(self, source: str | None = None) -> list[Group]:
         """
         List the groups, all or those of one source.
         """
@@ -166,7 +166,7 @@ class Groups:
             is_tick = time.monotonic() >= next_tick
             if is_tick:
                 next_tick = time.monotonic() + TICK
-            for group in self.list():
+            for group in self.of_source():
                 try:
                     if is_tick:
                         group.tick()

@@ -7,12 +7,12 @@ the same pool takes in acknowledgements.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import grpc
 
-from eventsourcing_eventstoredb.server.answering import answering
+from eventsourcing_eventstoredb.server.calls import Calls
 from eventsourcing_eventstoredb.server.encoding import encode_record
 from eventsourcing_eventstoredb.server.errors import HandlerError
 from eventsourcing_eventstoredb.server.messages import (
@@ -20,7 +20,6 @@ from eventsourcing_eventstoredb.server.messages import (
     persistent,
     shared,
 )
-from eventsourcing_eventstoredb.server.sending import PageSender
 
 from .consumers import Consumer, Delivery
 from .errors import GroupMissingError
@@ -33,28 +32,25 @@ from .settings import ALL
 _RECORDED_EVENT = persistent.ReadResp.ReadEvent.RecordedEvent
 
 
-class PersistentSubscriptions(
-    PersistentSubscriptionsServicer  # type: ignore[misc]  # generated without types
-):
+class PersistentSubscriptions(PersistentSubscriptionsServicer):
     """
     Answers the calls of the PersistentSubscriptions service.
 
     Args:
+        calls: What calls have in common.
         groups: The groups.
-        start_thread: Runs a function in a thread that the server waits for.
     """
 
-    def __init__(
-        self, groups: Groups, start_thread: Callable[[Callable[[], None]], object]
-    ) -> None:
+    def __init__(self, calls: Calls, groups: Groups) -> None:
+        self._calls = calls
         self._groups = groups
-        self._start_thread = start_thread
 
     def Create(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """
         Make a group.
         """
-        with answering(context):
+        with self._calls.answering(context):
+            self._calls.users.check_admin(context)
             self._groups.create(parse_settings(request))
             return persistent.CreateResp()
 
@@ -62,7 +58,8 @@ class PersistentSubscriptions(
         """
         Change a group.
         """
-        with answering(context):
+        with self._calls.answering(context):
+            self._calls.users.check_admin(context)
             self._groups.update(parse_settings(request))
             return persistent.UpdateResp()
 
@@ -70,7 +67,8 @@ class PersistentSubscriptions(
         """
         Delete a group.
         """
-        with answering(context):
+        with self._calls.answering(context):
+            self._calls.users.check_admin(context)
             options = options_of(request)
             self._groups.delete(parse_source(options), options.group_name)
             return persistent.DeleteResp()
@@ -79,7 +77,8 @@ class PersistentSubscriptions(
         """
         Describe a group.
         """
-        with answering(context):
+        with self._calls.answering(context):
+            self._calls.users.check_admin(context)
             options = options_of(request)
             group = self._groups.get(parse_source(options), options.group_name)
             return persistent.GetInfoResp(subscription_info=encode_info(group))
@@ -88,16 +87,17 @@ class PersistentSubscriptions(
         """
         Describe all groups, or those of one source.
         """
-        with answering(context):
+        with self._calls.answering(context):
+            self._calls.users.check_admin(context)
             options = options_of(request)
             if options.WhichOneof("list_option") != "list_for_stream":
-                groups = self._groups.list()
+                groups = self._groups.of_source()
             else:
                 wanted = options.list_for_stream
                 is_all = wanted.WhichOneof("stream_option") == "all"
                 name = wanted.stream.stream_name.decode("utf-8", "replace")
                 source = ALL if is_all else name
-                groups = self._groups.list(source)
+                groups = self._groups.of_source(source)
                 if not groups:
                     raise GroupMissingError(source, "")
             return persistent.ListResp(subscriptions=map(encode_info, groups))
@@ -108,7 +108,8 @@ class PersistentSubscriptions(
         """
         Hand out again what was parked.
         """
-        with answering(context):
+        with self._calls.answering(context):
+            self._calls.users.check_admin(context)
             options = options_of(request)
             group = self._groups.get(parse_source(options), options.group_name)
             has_stop = options.WhichOneof("stop_at_option") == "stop_at"
@@ -121,7 +122,8 @@ class PersistentSubscriptions(
         """
         Drop all consumers and load the groups again.
         """
-        with answering(context):
+        with self._calls.answering(context):
+            self._calls.users.check_admin(context)
             self._groups.restart()
             return shared.Empty()
 
@@ -131,7 +133,7 @@ class PersistentSubscriptions(
         """
         Be a consumer of a group.
         """
-        with answering(context):
+        with self._calls.answering(context):
             first = next(request_iterator, None)
             if first is None or first.WhichOneof("content") != "options":
                 raise HandlerError("The first message must be the options.")
@@ -140,24 +142,28 @@ class PersistentSubscriptions(
             consumer = Consumer(
                 options.buffer_size, _connection_name(context), context.peer()
             )
-            group = self._groups.join(
-                parse_source(options), options.group_name, consumer
-            )
+            source = parse_source(options)
+            self._calls.users.check_stream(context, None if source == ALL else source)
+            group = self._groups.join(source, options.group_name, consumer)
             try:
                 if not context.add_callback(consumer.end):
                     return
-                self._start_thread(
+                self._calls.start_thread(
                     lambda: _take_answers(request_iterator, group, consumer)
                 )
-                yield _confirmation(group)
-                group.push()
-                sender = PageSender(context, has_begun=True)
-                while deliveries := consumer.take():
-                    yield from sender.send(
-                        [_encode_delivery(one, structured) for one in deliveries]
-                    )
+                pages = _pages(group, consumer, structured=structured)
+                yield from self._calls.sending(context, pages)
             finally:
                 group.leave(consumer)
+
+
+def _pages(
+    group: Group, consumer: Consumer, *, structured: bool
+) -> Iterator[list[Any]]:
+    yield [_confirmation(group)]
+    group.push()
+    while deliveries := consumer.take():
+        yield [_encode_delivery(one, structured) for one in deliveries]
 
 
 def _take_answers(requests: Iterator[Any], group: Group, consumer: Consumer) -> None:

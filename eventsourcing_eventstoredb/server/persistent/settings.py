@@ -4,7 +4,8 @@ What a group is and how it behaves: the values that clients set.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+import dataclasses
+from dataclasses import dataclass
 from typing import Any, Final
 
 from eventsourcing_eventstoredb.server.filters import Filter
@@ -23,7 +24,7 @@ class FilterSettings:
 
     field: str
     pattern: str
-    prefixes: list[str] = field(default_factory=list)
+    prefixes: list[str] = dataclasses.field(default_factory=list)
 
     def make(self) -> Filter:
         """
@@ -97,7 +98,7 @@ class GroupSettings:
         """
         Make a value that `from_json` reads.
         """
-        return asdict(self)
+        return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> GroupSettings:

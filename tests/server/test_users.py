@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import datetime
+import ipaddress
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from esdbclient import EventStoreDBClient, NewEvent, StreamState
+from esdbclient.exceptions import AccessDeniedError, GrpcError, SSLError
+
+from eventsourcing_eventstoredb.server import EmbeddedServer, ServerError
+
+Connect = Callable[[str], EventStoreDBClient]
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A self-signed certificate for 127.0.0.1 and its key."""
+    folder = tmp_path_factory.mktemp("certificates")
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName(
+                [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+            ),
+            critical=False,
+        )
+        .sign(key, hashes.SHA256())
+    )
+    certificate_file, key_file = folder / "node.crt", folder / "node.key"
+    pem = serialization.Encoding.PEM
+    certificate_file.write_bytes(certificate.public_bytes(pem))
+    key_file.write_bytes(
+        key.private_bytes(
+            pem,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return certificate_file, key_file
+
+
+@pytest.fixture
+def secure_server(certificate: tuple[Path, Path]) -> Iterator[EmbeddedServer]:
+    with EmbeddedServer(
+        tls_cert=certificate[0],
+        tls_key=certificate[1],
+        users={"admin": "changeit"},
+        readers={"rex": "wööf:1"},
+    ) as server:
+        yield server
+
+
+@pytest.fixture
+def connect(
+    secure_server: EmbeddedServer, certificate: tuple[Path, Path]
+) -> Iterator[Connect]:
+    clients = []
+
+    def connect(credentials: str) -> EventStoreDBClient:
+        client = EventStoreDBClient(
+            secure_server.uri.replace("esdb://", f"esdb://{credentials}@"),
+            root_certificates=certificate[0].read_text(),
+        )
+        clients.append(client)
+        return client
+
+    yield connect
+    for client in clients:
+        client.close()
+
+
+def append_one(client: EventStoreDBClient, stream: str) -> int:
+    return client.append_events(
+        stream, current_version=StreamState.ANY, events=[NewEvent("T", b"{}")]
+    )
+
+
+def status_of(error: pytest.ExceptionInfo[GrpcError]) -> tuple[grpc.StatusCode, str]:
+    (call,) = error.value.args
+    return call.code(), call.details()
+
+
+def test_an_admin_may_do_everything(connect: Connect):
+    client = connect("admin:changeit")
+    position = append_one(client, "$system")
+
+    assert client.get_commit_position(filter_exclude=()) == position
+    client.create_subscription_to_all("group")
+    assert len(client.list_subscriptions()) == 1
+
+
+@pytest.mark.parametrize(
+    "credentials", ["admin:wrong", "nobody:changeit", "rex:changeit", "admin:"]
+)
+def test_wrong_credentials_are_unauthenticated(connect: Connect, credentials: str):
+    client = connect(credentials.replace("admin:", "admin:x", 1))
+
+    for call in (
+        lambda: append_one(client, "dog"),
+        lambda: client.get_stream("dog"),
+        lambda: client.subscribe_to_all(),
+        lambda: client.list_subscriptions(),
+        lambda: client.delete_stream("dog", current_version=StreamState.ANY),
+    ):
+        with pytest.raises(GrpcError) as error:
+            call()
+        assert status_of(error) == (
+            grpc.StatusCode.UNAUTHENTICATED,
+            "Unauthenticated",
+        )
+
+
+def test_missing_credentials_are_unauthenticated(
+    secure_server: EmbeddedServer, certificate: tuple[Path, Path]
+):
+    credentials = grpc.ssl_channel_credentials(certificate[0].read_bytes())
+    with grpc.secure_channel(secure_server.target, credentials) as channel:
+        call = channel.unary_unary("/event_store.client.streams.Streams/Delete")
+        with pytest.raises(grpc.RpcError) as error:
+            call(b"")
+
+    assert error.value.code() == grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_a_reader_may_use_streams(connect: Connect):
+    client = connect("rex:wööf:1")
+    append_one(client, "dog")
+    client.set_stream_metadata("dog", metadata={"$maxCount": 5})
+
+    assert len(client.get_stream("dog")) == 1
+    with client.subscribe_to_stream("dog") as subscription:
+        assert next(subscription).type == "T"
+
+
+def test_a_reader_may_not_read_the_whole_log_or_system_streams(connect: Connect):
+    client = connect("rex:wööf:1")
+
+    for call in (
+        lambda: list(client.read_all()),
+        lambda: client.subscribe_to_all(),
+        lambda: client.get_commit_position(),
+        lambda: client.get_stream("$settings"),
+        lambda: client.create_subscription_to_stream("group", "dog"),
+        lambda: client.tombstone_stream("$x", current_version=StreamState.ANY),
+    ):
+        with pytest.raises(GrpcError) as error:
+            call()
+        assert status_of(error) == (grpc.StatusCode.PERMISSION_DENIED, "Access Denied")
+
+
+def test_a_reader_may_not_append_to_system_streams(connect: Connect):
+    client = connect("rex:wööf:1")
+
+    with pytest.raises(AccessDeniedError):
+        append_one(client, "$settings")
+    with pytest.raises(AccessDeniedError):
+        append_one(client, "$$$settings")
+
+
+def test_a_client_without_the_certificate_is_refused(secure_server: EmbeddedServer):
+    uri = secure_server.uri.replace("esdb://", "esdb://admin:changeit@")
+    with EventStoreDBClient(uri) as client, pytest.raises(SSLError):
+        client.get_stream("dog")
+
+
+def test_passwords_are_not_shown(secure_server: EmbeddedServer):
+    assert "changeit" not in repr(vars(secure_server))
+    assert "changeit" not in secure_server.uri
+
+
+def test_a_certificate_that_is_none_is_an_error(tmp_path: Path):
+    file = tmp_path / "node.crt"
+    file.write_text("no certificate")
+
+    with pytest.raises(ServerError, match="cannot be used together"):
+        EmbeddedServer(tls_cert=file, tls_key=file).start()
+
+
+def test_a_certificate_that_is_missing_is_an_error(tmp_path: Path):
+    file = tmp_path / "node.crt"
+
+    with pytest.raises(ServerError, match=f"Cannot read {file}: No such file"):
+        EmbeddedServer(tls_cert=file, tls_key=file).start()
