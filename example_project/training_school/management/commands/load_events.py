@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from eventsourcing.persistence import InfrastructureFactoryError, PersistenceError
+
+from django_esdb import get_application
+from eventsourcing_eventstoredb import EventStoreDBFactory
+from example_project.training_school.application import TrainingSchool
+
+
+class Command(BaseCommand):
+    help = (
+        "Appends the events in a file to the event store, with their IDs and at their "
+        "revisions, so that loading a file again changes nothing. The file is checked "
+        "as a whole before anything is appended."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "file",
+            type=Path,
+            metavar="FILE",
+            help=(
+                "One JSON object a line: stream, revision, id, type, content_type, "
+                "and data and metadata in base64."
+            ),
+        )
+
+    def handle(self, *args: Any, file: Path, **options: Any) -> None:
+        # Loads gRPC.
+        from example_project.training_school.event_files import (
+            EventFileError,
+            append_events,
+            read_events,
+        )
+
+        try:
+            events = read_events(file)
+            factory = get_application(TrainingSchool).factory
+            if not isinstance(factory, EventStoreDBFactory):
+                msg = (
+                    "The school's events are not kept in EventStoreDB, but with "
+                    f"{type(factory).__module__}; see PERSISTENCE_MODULE"
+                )
+                raise CommandError(msg)
+            append_events(factory.client, file, events)
+        except (
+            EventFileError,
+            InfrastructureFactoryError,
+            PersistenceError,
+        ) as error:
+            raise CommandError(" ".join(str(error).split())) from None
+        streams = {event.stream for event in events}
+        self.stdout.write(
+            f"Loaded {len(events)} events of {len(streams)} streams; "
+            "those that were there already are not there twice"
+        )
