@@ -23,6 +23,7 @@ from .errors import (
     InvalidArgumentError,
     MaximumAppendSizeError,
     ProtocolError,
+    StorageError,
     StreamDeletedError,
     WrongExpectedVersionError,
 )
@@ -121,6 +122,9 @@ class BatchAppends:
                 self._incomplete[key] = batch
                 return None
             appended = self._writer.append(batch.stream, batch.expected, batch.events)
+        except StorageError:
+            # Its text must reach the client, which an answer in the batch cannot do.
+            raise
         except (ProtocolError, _TimeoutError) as error:
             identifier = _identifier(request) if batch is None else batch.identifier
             return _error_answer(request.correlation_id, identifier, error)

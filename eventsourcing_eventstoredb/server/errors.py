@@ -132,6 +132,18 @@ class ReadFailedError(ProtocolError):
         super().__init__("UNKNOWN", f"Unexpected {result}: Error")
 
 
+class StorageError(ProtocolError):
+    """
+    The database refuses to read or to write, for example as the disk is full.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            "INTERNAL",
+            f"The server's storage failed: {reason}. Nothing of this was written.",
+        )
+
+
 class HandlerError(ProtocolError):
     """
     A request at which the real server's code fails.

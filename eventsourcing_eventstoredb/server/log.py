@@ -14,6 +14,7 @@ Threads and invariants:
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 import time
@@ -23,8 +24,11 @@ from pathlib import Path
 from typing import Final
 
 from .database import Database
+from .errors import StorageError
 from .notifications import Notifier
 from .records import NewEvent, Record, StreamState, record_length
+
+logger = logging.getLogger(__name__)
 
 # The real log begins with records that are no events; 0 must stay free to mean
 # "before everything".
@@ -137,7 +141,7 @@ class Queries:
     def _page(self, statement: str, parameters: tuple[int, ...]) -> list[Record]:
         page: list[Record] = []
         size = 0
-        with self._lock:
+        with self._lock, _storage_errors():
             for row in self._connection.execute(statement, parameters):
                 record = Record._make(row)
                 page.append(record)
@@ -223,6 +227,15 @@ class Transaction(Queries):
         return int(row[0])
 
 
+@contextmanager
+def _storage_errors() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        logger.error("The storage failed: %s", error)
+        raise StorageError(str(error)) from error
+
+
 class Log(Queries):
     """
     The log of one server.
@@ -257,7 +270,7 @@ class Log(Queries):
         Blocks until earlier transactions are through, and at the end until the disk
         has the commit.
         """
-        with self._write_lock:
+        with self._write_lock, _storage_errors():
             connection = self._database.writer
             connection.execute("BEGIN IMMEDIATE")
             try:
