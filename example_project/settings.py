@@ -6,7 +6,9 @@ Everything has a default that runs on this machine alone; see ``.env.example``.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from urllib.parse import quote
 
 import environ
 
@@ -14,6 +16,8 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = environ.Env()
 env.read_env(BASE_DIR / ".env")
+# A name with nothing behind its «=» is as good as no name.
+env.ENVIRON = {name: value for name, value in os.environ.items() if value.strip()}
 
 DEBUG = env.bool("DJANGO_DEBUG", default=False)
 # Good enough for a site on loopback; anything else sets its own.
@@ -59,7 +63,9 @@ ROOT_URLCONF = "example_project.urls"
 WSGI_APPLICATION = "example_project.wsgi.application"
 
 DATABASES = {
-    "default": env.db_url("DATABASE_URL", default=f"sqlite:///{BASE_DIR}/db.sqlite3")
+    "default": env.db_url(
+        "DATABASE_URL", default=f"sqlite:///{quote(str(BASE_DIR / 'db.sqlite3'))}"
+    )
 }
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # The site reads while the projection writes, and writers wait for each
@@ -72,6 +78,7 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 USE_TZ = True
+TIME_ZONE = "UTC"
 STATIC_URL = "static/"
 
 ESDB_URI = env.str("EVENTSTOREDB_URI", default="esdb://localhost:2113?Tls=false")

@@ -1,0 +1,38 @@
+"""The demo's database and its admin user, made in this process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+
+def prepare(env: Mapping[str, str], *, user_name: str, password: str) -> None:
+    """
+    Make or update the tables, and see to it that the admin can log in.
+
+    Sets Django up in this process, which can be done once.
+
+    Args:
+        env: The environment that the settings are read from.
+        user_name: The admin's.
+        password: The admin's; it takes the place of another one.
+
+    Raises:
+        django.db.Error: The database cannot be used.
+    """
+    os.environ.update(env)
+    import django
+
+    django.setup()
+    from django.contrib.auth.models import User
+    from django.core.management import call_command
+    from django.db import connections
+
+    call_command("migrate", verbosity=0, interactive=False)
+    user, _ = User.objects.get_or_create(
+        username=user_name, defaults={"is_staff": True, "is_superuser": True}
+    )
+    if not user.check_password(password):
+        user.set_password(password)
+        user.save()
+    connections.close_all()
