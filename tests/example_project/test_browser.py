@@ -1,0 +1,175 @@
+"""The site in a real browser: what its users see and can do."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.urls import reverse
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support import expected_conditions
+from selenium.webdriver.support.wait import WebDriverWait
+
+from example_project.training_school.models import Dog
+
+CHROMIUM = shutil.which("chromium")
+CHROMEDRIVER = shutil.which("chromedriver")
+OPTIONS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
+    *("--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+)
+SECONDS = 60
+PHONE_WIDTH = 400
+
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and CHROMEDRIVER), reason="no chromium and chromedriver in PATH"
+)
+
+
+class Browser:
+    """A browser at a site."""
+
+    def __init__(self, driver: webdriver.Chrome, url: str) -> None:
+        self.driver = driver
+        self.url = url
+
+    def visit(self, path: str) -> None:
+        self.driver.get(f"{self.url}{path}")
+
+    def all(self, selector: str) -> list[WebElement]:
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def texts(self, selector: str) -> list[str]:
+        return [element.text for element in self.all(selector)]
+
+    def follow(self, text: str) -> None:
+        self.leave_by(self.driver.find_element(By.LINK_TEXT, text))
+
+    def submit(self, **values: str) -> None:
+        """Fill in the page's form and send it off."""
+        for name, value in values.items():
+            field = self.driver.find_element(By.NAME, name)
+            field.clear()
+            field.send_keys(value)
+        (button,) = self.all("main [type=submit], #login-form [type=submit]")
+        self.leave_by(button)
+
+    def leave_by(self, element: WebElement) -> None:
+        """Click something that leads to another page, and wait for that."""
+        page = self.driver.find_element(By.TAG_NAME, "html")
+        element.click()
+        WebDriverWait(self.driver, SECONDS).until(
+            expected_conditions.staleness_of(page)
+        )
+
+
+@pytest.fixture
+def browser(school: None, live_server: Any, tmp_path: Path) -> Iterator[Browser]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for option in (*OPTIONS, f"--user-data-dir={tmp_path / 'browser'}"):
+        options.add_argument(option)
+    service = webdriver.ChromeService(CHROMEDRIVER)
+    with webdriver.Chrome(options=options, service=service) as driver:
+        yield Browser(driver, live_server.url)
+
+
+def test_a_visitor_registers_a_dog_and_teaches_it(browser: Browser):
+    browser.visit("/")
+    assert browser.texts("h1") == ["Dogs"]
+    assert browser.texts(".empty") == ["No dog is registered yet."]
+
+    browser.follow("Register a dog")
+    browser.submit(name="Zoë O'Malley <3")
+    assert browser.texts("h1") == ["Zoë O'Malley <3"]
+    assert browser.texts("[role=status]") == ["Zoë O'Malley <3 is registered."]
+
+    browser.submit(trick="roll over")
+    browser.submit(trick="<b>bark</b>")
+    assert browser.texts(".tricks li") == ["roll over", "<b>bark</b>"]
+
+    browser.follow("Dogs")
+    assert browser.texts(".counts dd") == ["1", "2"]
+    assert browser.texts(".dogs li") == ["Zoë O'Malley <3\n2 tricks"]
+    browser.follow("Zoë O'Malley <3")
+    assert browser.texts(".tricks li") == ["roll over", "<b>bark</b>"]
+
+
+def test_a_mistake_is_shown_beside_its_field(browser: Browser):
+    browser.visit(reverse("training_school:register"))
+
+    browser.submit(name="x" * 256)
+
+    (field,) = browser.all("[name=name]")
+    assert field.get_attribute("value") == "x" * 256
+    assert field.get_attribute("aria-invalid") == "true"
+    (error,) = browser.all("[role=alert]")
+    assert error.text.startswith("Name is too long: 256 characters")
+    # What a screen reader reads with the field.
+    assert error.get_attribute("id") in field.get_attribute("aria-describedby")
+
+
+def test_the_site_fits_a_phone_and_its_style_is_there(browser: Browser):
+    browser.driver.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": PHONE_WIDTH, "height": 800, "deviceScaleFactor": 1, "mobile": True},
+    )
+    browser.visit(reverse("training_school:register"))
+    browser.submit(name="W" * 255)
+    browser.submit(trick="M" * 255)
+
+    for path in (browser.driver.current_url.removeprefix(browser.url), "/"):
+        browser.visit(path)
+        width = browser.driver.execute_script(
+            "return document.documentElement.scrollWidth"
+        )
+        assert width <= PHONE_WIDTH
+    (button,) = browser.all(".button")
+    assert button.value_of_css_property("text-decoration-line") == "none"
+
+
+def test_pages_load_without_errors(browser: Browser):
+    browser.visit("/")
+    browser.visit(reverse("training_school:register"))
+    browser.submit(name="Rex")
+
+    assert browser.driver.get_log("browser") == []
+
+
+def test_the_admin_shows_read_models_and_changes_nothing(browser: Browser):
+    User.objects.create_superuser("admin", password="woof-woof")
+    browser.visit(reverse("training_school:register"))
+    browser.submit(name="Rex")
+    browser.submit(trick="fetch")
+
+    browser.follow("Admin")
+    browser.submit(username="admin", password="woof-woof")
+
+    shown = {
+        "training_school_dog": ["Rex", "1", str(Dog.objects.get().id)],
+        "training_school_schoolcounts": ["1 dogs, 1 tricks", "1", "1"],
+        "django_esdb_projectiontracking": [
+            "TrainingSchoolProjection",
+            "TrainingSchool",
+        ],
+    }
+    for name, values in shown.items():
+        browser.visit(reverse(f"admin:{name}_changelist"))
+        cells = browser.texts("#result_list tbody tr > *")
+        assert cells[: len(values)] == values
+        assert browser.all("#content .addlink, #content [name=action]") == []
+
+        (link,) = browser.all("#result_list tbody th a")
+        browser.leave_by(link)
+        assert browser.texts("#content h1")[0].startswith("View ")
+        assert browser.all("#content [type=submit], #content .deletelink") == []
+
+        browser.visit(reverse(f"admin:{name}_add"))
+        assert browser.driver.title == "403 Forbidden"
