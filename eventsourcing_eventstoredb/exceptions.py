@@ -23,6 +23,8 @@ from eventsourcing.persistence import (
     ProgrammingError,
 )
 
+from eventsourcing_eventstoredb.reading import client_exception
+
 _TRANSIENT = (
     esdb.ServiceUnavailable,
     esdb.NodeIsNotLeader,
@@ -57,6 +59,8 @@ def persistence_error(error: Exception, subject: str) -> PersistenceError:
     """Return the library's error for what the client raised."""
     if isinstance(error, PersistenceError):
         return error
+    if isinstance(error, grpc.RpcError):
+        error = client_exception(error)
     details = _details(error)
     if isinstance(error, esdb.WrongCurrentVersion):
         return IntegrityError(f"{subject}: {details}")
@@ -69,6 +73,10 @@ def persistence_error(error: Exception, subject: str) -> PersistenceError:
         return ProgrammingError(
             f"{subject}: the server's certificate was not accepted; check "
             f"EVENTSTOREDB_ROOT_CERTIFICATES, and that the server speaks TLS: {details}"
+        )
+    if _code(error) is grpc.StatusCode.CANCELLED:
+        return OperationalError(
+            f"{subject}: cut short, since the client was closed or reconnected"
         )
     if isinstance(error, _TRANSIENT) or type(error) is esdb.EventStoreDBClientException:
         # The bare class is what a server that is still starting comes out as.

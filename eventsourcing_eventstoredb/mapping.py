@@ -1,52 +1,108 @@
 """
-Between the library's stored events and EventStoreDB's: names, filters, events.
+Between the library's stored events and EventStoreDB's: names, versions, events.
 
 Pure functions. An aggregate's events lie in the stream that is named by its
-ID, at the positions that are their versions; its snapshots in another stream,
-with the version in each one's metadata, since snapshots are not contiguous.
+ID, in the order of their versions; its snapshots in another stream, with the
+version in each one's metadata, since snapshots are not contiguous.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from esdbclient import NewEvent, RecordedEvent
-from eventsourcing.persistence import (
-    DataError,
-    Notification,
-    StoredEvent,
-    find_id_convertor,
-)
-from eventsourcing.utils import resolve_topic
+from esdbclient import NewEvent
+from eventsourcing.persistence import DataError, StoredEvent
 
 SNAPSHOT_STREAM_PREFIX = "snapshot-$"
 
 _CONTENT_TYPE: Final = "application/octet-stream"
+_PREFIX = re.compile("[A-Za-z0-9_]*")
 
 
-def stream_name(originator_id: UUID | str, *, for_snapshotting: bool = False) -> str:
-    """Return the name of the stream that has an aggregate's events or snapshots."""
-    prefix = SNAPSHOT_STREAM_PREFIX if for_snapshotting else ""
-    return f"{prefix}{originator_id}"
+@dataclass(frozen=True)
+class Layout:
+    """
+    How an application's aggregates lie in streams.
+
+    Attributes:
+        prefix: What streams' names begin with, before a hyphen; letters, digits
+            and underscores. A hyphen is none of them, so that no prefix begins
+            with another one and its hyphen. Empty for streams that are named
+            by the ID alone.
+        first_version: The version of each aggregate's first event, which lies
+            at stream position 0. If it is not 0, the version is also in each
+            event's metadata and compared when the event is read.
+
+    Raises:
+        ValueError: The prefix has another character, or the version is
+            negative.
+    """
+
+    prefix: str = ""
+    first_version: int = 0
+
+    def __post_init__(self) -> None:
+        if not _PREFIX.fullmatch(self.prefix):
+            msg = (
+                f"stream prefix {self.prefix!r} must consist of letters, digits "
+                "and underscores"
+            )
+            raise ValueError(msg)
+        if self.first_version < 0:
+            msg = f"first version {self.first_version} must not be negative"
+            raise ValueError(msg)
+
+    @property
+    def name_prefix(self) -> str:
+        """What the names of the application's streams begin with; maybe empty."""
+        return f"{self.prefix}-" if self.prefix else ""
+
+    def stream_name(self, originator_id: UUID | str) -> str:
+        """Return the name of the stream that has an aggregate's events."""
+        return f"{self.name_prefix}{originator_id}"
+
+    def snapshots_stream_name(self, originator_id: UUID | str) -> str:
+        """Return the name of the stream that has an aggregate's snapshots."""
+        return f"{SNAPSHOT_STREAM_PREFIX}{self.stream_name(originator_id)}"
+
+    def position(self, version: int) -> int:
+        """Return the stream position of the event with a version."""
+        return version - self.first_version
+
+    def metadata(self, version: int) -> bytes:
+        """Return the metadata of an event."""
+        return version_metadata(version) if self.first_version else b""
+
+    def version(self, recorded: Any) -> int:
+        """
+        Return the version of a recorded event.
+
+        Args:
+            recorded: The protocol's ``RecordedEvent``.
+
+        Raises:
+            DataError: The event should have its version in its metadata and
+                has none, or another one than its position says.
+        """
+        version = int(recorded.stream_revision) + self.first_version
+        if self.first_version and recorded.custom_metadata != version_metadata(version):
+            written = version_in_metadata(recorded.custom_metadata)
+            if written != version:
+                raise DataError(_version_problem(recorded, version, written))
+        return version
 
 
-def new_event(stored_event: StoredEvent, *, for_snapshotting: bool = False) -> NewEvent:
+def new_event(stored_event: StoredEvent, metadata: bytes = b"") -> NewEvent:
     """
     Return the event to append for *stored_event*, with a random ID of its own.
 
     The server recognises a repeated append by its events' IDs, so make each
     event once and keep it through every retry.
     """
-    metadata = b""
-    if for_snapshotting:
-        metadata = json.dumps(
-            {"originator_version": stored_event.originator_version}
-        ).encode()
     return NewEvent(
         type=stored_event.topic,
         data=stored_event.state,
@@ -55,120 +111,70 @@ def new_event(stored_event: StoredEvent, *, for_snapshotting: bool = False) -> N
     )
 
 
-def stored_event(originator_id: UUID | str, event: RecordedEvent) -> StoredEvent:
-    """Return the library's form of an event in an aggregate's stream."""
+def stored_event(
+    originator_id: UUID | str, recorded: Any, layout: Layout
+) -> StoredEvent:
+    """
+    Return the library's form of an event in an aggregate's stream.
+
+    Raises:
+        DataError: Its metadata has not the version that it should have.
+    """
     return StoredEvent(
         originator_id=originator_id,
-        originator_version=event.stream_position,
-        topic=event.type,
-        state=event.data,
+        originator_version=layout.version(recorded),
+        topic=recorded.metadata["type"],
+        state=recorded.data,
     )
 
 
-def stored_snapshot(originator_id: UUID | str, event: RecordedEvent) -> StoredEvent:
+def stored_snapshot(originator_id: UUID | str, recorded: Any) -> StoredEvent:
     """
     Return the library's form of an event in a snapshots' stream.
 
     Raises:
         DataError: Its metadata does not say which version it is of.
     """
-    try:
-        version = int(json.loads(event.metadata)["originator_version"])
-    except (ValueError, KeyError, TypeError) as error:
+    version = version_in_metadata(recorded.custom_metadata)
+    if version is None:
         msg = (
-            f"Snapshot at position {event.stream_position} of stream "
-            f"{event.stream_name!r} has no originator_version in its metadata"
+            f"Snapshot at position {recorded.stream_revision} of stream "
+            f"{_stream_name(recorded)!r} has no originator_version in its metadata"
         )
-        raise DataError(msg) from error
+        raise DataError(msg)
     return StoredEvent(
         originator_id=originator_id,
         originator_version=version,
-        topic=event.type,
-        state=event.data,
+        topic=recorded.metadata["type"],
+        state=recorded.data,
     )
 
 
-def server_filter(topics: Sequence[str]) -> dict[str, Any]:
-    """
-    Return the filter by which the server picks candidates for notifications.
-
-    EventStoreDB filters either by type or by stream. With topics it is asked
-    for exactly those types, without them for all streams that are neither a
-    system's nor snapshots'. The rest is :func:`notification`'s to decide.
-    """
-    if topics:
-        # One group, since the client anchors only the ends of the whole.
-        pattern = "|".join(re.escape(topic) for topic in topics)
-        return {"filter_include": (f"(?:{pattern})",)}
-    return {
-        "filter_exclude": (r"\$.*", re.escape(SNAPSHOT_STREAM_PREFIX) + ".*"),
-        "filter_by_stream_name": True,
-    }
+def version_metadata(version: int) -> bytes:
+    """Return metadata that says which version an event or a snapshot is of."""
+    return b'{"originator_version": %d}' % version
 
 
-def notification(
-    event: RecordedEvent,
-    topics: Sequence[str] = (),
-    originator_id_type: type | None = None,
-) -> Notification | None:
-    """
-    Return the library's form of an event in the order of all streams.
-
-    Args:
-        event: An event that was recorded in any stream.
-        topics: Types to let through; empty for all.
-        originator_id_type: ``UUID`` or ``str``: the type of the application's
-            aggregate IDs. None: each event's class decides.
-
-    Returns:
-        The notification, or None for an event that is none of the
-        application's: a system event, a snapshot, another topic, or a stream
-        that is not named as its aggregates are.
-    """
-    name = event.stream_name
-    if (
-        event.type.startswith("$")
-        or name.startswith(("$", SNAPSHOT_STREAM_PREFIX))
-        or (topics and event.type not in topics)
-    ):
-        return None
-    originator_id = _originator_id(
-        name, originator_id_type or topic_originator_id_type(event.type) or UUID
-    )
-    if originator_id is None:
-        return None
-    assert event.commit_position is not None
-    return Notification(
-        id=event.commit_position,
-        originator_id=originator_id,
-        originator_version=event.stream_position,
-        topic=event.type,
-        state=event.data,
-    )
-
-
-def _originator_id(name: str, id_type: type) -> UUID | str | None:
-    if id_type is str:
-        return name
-    # UUID() also takes braces, prefixes and missing hyphens, under which this
-    # package has never written.
-    if len(name) != 36:
-        return None
+def version_in_metadata(metadata: bytes) -> int | None:
+    """Return the version that metadata says, None if it says none."""
     try:
-        return UUID(name)
-    except ValueError:
+        return int(json.loads(metadata)["originator_version"])
+    except (ValueError, KeyError, TypeError):
         return None
 
 
-@lru_cache(maxsize=4096)
-def topic_originator_id_type(topic: str) -> type | None:
-    """Return the type of ID that the topic's event class has, None if unknown."""
-    try:
-        event_class = resolve_topic(topic)
-        # The library's own rule; it converts strings where a class has UUIDs.
-        id_type = type(find_id_convertor(event_class, str)(str(UUID(int=0))))
-    except Exception:
-        # Whatever a foreign topic's import raises, it is not ours to report:
-        # if the event is the application's, its mapper will.
-        return None
-    return id_type
+def _version_problem(recorded: Any, version: int, written: int | None) -> str:
+    says = (
+        "no originator_version in its metadata"
+        if written is None
+        else f"originator_version {written} in its metadata"
+    )
+    return (
+        f"Event at position {recorded.stream_revision} of stream "
+        f"{_stream_name(recorded)!r} has {says}, but should have {version}: check "
+        "EVENTSTOREDB_FIRST_VERSION, which must be what the stream was written with"
+    )
+
+
+def _stream_name(recorded: Any) -> str:
+    return str(recorded.stream_identifier.stream_name, "utf-8", "replace")

@@ -2,35 +2,57 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from esdbclient.common import AbstractCatchupSubscription
-from esdbclient.exceptions import ConsumerTooSlow
-from eventsourcing.persistence import Notification, OperationalError, Subscription
+from eventsourcing.persistence import Notification, Subscription
 
-from eventsourcing_eventstoredb import mapping
-from eventsourcing_eventstoredb.exceptions import client_errors
+from eventsourcing_eventstoredb.read_ahead import ReadAhead
+from eventsourcing_eventstoredb.receiving import Receiver
+from eventsourcing_eventstoredb.subscription_state import (
+    Phase,
+    StateCell,
+    SubscriptionState,
+)
+from eventsourcing_eventstoredb.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
 
-# How many events the server scans before it reports progress: with the
-# client's own 30, passing over what does not match takes three times as long.
-_WINDOW_SIZE = 2000
+_MAX_EVENTS_AHEAD = 5_000
+_MAX_BYTES_AHEAD = 16 * 1024 * 1024
+_WATCHDOG_INTERVAL = 20.0
+
+# How many notifications the iterator takes at once from what was read ahead.
+_ITERATION_BATCH = 500
 
 
 class EventStoreDBSubscription(Subscription["EventStoreDBApplicationRecorder"]):
     """
-    Yields notifications in order, then waits for new ones; each of them once.
+    Hands out notifications in order, then waits for new ones; each of them once.
 
-    One thread iterates; :meth:`stop` may be called from any other, and ends
-    the iteration.
+    A thread reads ahead, so far and no further, and the server waits for a slow
+    consumer. After a failure that may pass it resumes behind the last event it
+    got, for as long as it takes.
+
+    One thread iterates or calls :meth:`next_batch`; :meth:`stop` may be called
+    from any other, and ends the waiting.
+
+    Args:
+        recorder: The application's recorder.
+        gt: Position of the last event to leave out; None for the first one on.
+        topics: Topics to hand out, matched exactly; empty for all.
+        max_events_ahead: Most notifications to read ahead.
+        max_bytes_ahead: Most bytes of their states to read ahead.
+        watchdog_interval: Seconds of silence after which the server is asked
+            whether it is alive and whether there is something.
 
     Raises:
+        UnknownPositionError: The store does not have the position *gt*.
         ProgrammingError: The server refuses, and would again.
-        OperationalError: The connection is lost or the server not ready. The
-            caller can subscribe again after the last notification it got.
+        OperationalError: The server could not be asked.
     """
 
     def __init__(
@@ -38,9 +60,74 @@ class EventStoreDBSubscription(Subscription["EventStoreDBApplicationRecorder"]):
         recorder: EventStoreDBApplicationRecorder,
         gt: int | None = None,
         topics: Sequence[str] = (),
+        *,
+        max_events_ahead: int = _MAX_EVENTS_AHEAD,
+        max_bytes_ahead: int = _MAX_BYTES_AHEAD,
+        watchdog_interval: float = _WATCHDOG_INTERVAL,
     ) -> None:
         super().__init__(recorder=recorder, gt=gt, topics=tuple(topics))
-        self._esdb_subscription = self._subscribe()
+        self._batch: list[Notification] = []
+        self._batch_index = 0
+        log = recorder.all_streams(topics)
+        self._state = StateCell()
+        self._ahead = ReadAhead(max_events_ahead, max_bytes_ahead)
+        self._receiver = Receiver(
+            log, gt, self._ahead, self._state, watchdog_interval / 2
+        )
+        self._watchdog = Watchdog(
+            log, self._receiver, self._ahead, self._state, watchdog_interval
+        )
+        self._start("watchdog", self._watchdog)
+        try:
+            self._receiver.connect()
+        except BaseException:
+            self.stop()
+            raise
+        self._start("receiver", self._receiver)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether :meth:`stop` was called."""
+        return self._has_been_stopped
+
+    @property
+    def state(self) -> SubscriptionState:
+        """What the subscription is at, and since when; may be read by any thread."""
+        return self._state.state
+
+    def next_batch(
+        self, max_events: int, timeout: float | None = None
+    ) -> list[Notification]:
+        """
+        Return the next notifications, in order; blocks until there is one.
+
+        Args:
+            max_events: Most notifications to return, at least 1.
+            timeout: Seconds to wait for the first one; None for no limit.
+
+        Returns:
+            What is available by then, without waiting for more. Empty if the
+            time is over or the subscription was stopped.
+
+        Raises:
+            ProgrammingError: The server refuses, and would again.
+            OperationalError: The client was closed.
+            DataError: An event of the application cannot be read.
+        """
+        if max_events < 1:
+            msg = f"max_events is {max_events}, but must be at least 1"
+            raise ValueError(msg)
+        if self._has_been_stopped:
+            return []
+        if self._batch_index < len(self._batch):
+            end = self._batch_index + max_events
+            batch = self._batch[self._batch_index : end]
+            self._batch_index = end
+        else:
+            batch = self._ahead.take(max_events, timeout)
+        if batch:
+            self._last_notification_id = batch[-1].id
+        return batch
 
     def __next__(self) -> Notification:
         """
@@ -48,45 +135,34 @@ class EventStoreDBSubscription(Subscription["EventStoreDBApplicationRecorder"]):
 
         Raises:
             StopIteration: The subscription was stopped.
+            PersistenceError: As for :meth:`next_batch`.
         """
-        while not self._has_been_stopped:
-            notification = self._receive()
-            if notification is not None:
-                return notification
-        raise StopIteration
+        if self._batch_index >= len(self._batch):
+            self._batch = self._ahead.take(_ITERATION_BATCH, None)
+            self._batch_index = 0
+        if self._has_been_stopped or not self._batch:
+            raise StopIteration
+        notification = self._batch[self._batch_index]
+        self._batch_index += 1
+        self._last_notification_id = notification.id
+        return notification
 
     def stop(self) -> None:
         """End the iteration, also where it waits in another thread."""
         super().stop()
-        self._esdb_subscription.stop()
+        self._state.enter(Phase.STOPPED)
+        self._watchdog.stop()
+        self._ahead.close()
+        self._receiver.stop()
 
-    def _subscribe(self) -> AbstractCatchupSubscription:
-        with client_errors("Subscribing to all streams"):
-            return self._recorder.client.subscribe_to_all(
-                commit_position=self._last_notification_id,
-                window_size=_WINDOW_SIZE,
-                **mapping.server_filter(self._topics),
-            )
+    def __del__(self) -> None:
+        # Left without stop(), its threads would go on.
+        with contextlib.suppress(AttributeError):
+            self.stop()
 
-    def _receive(self) -> Notification | None:
-        """Return what came, None if it was no notification or nothing came."""
-        with client_errors("Subscription to all streams"):
-            try:
-                event = next(self._esdb_subscription)
-            except ConsumerTooSlow:
-                # The server gave up on this call, not on the subscriber.
-                self._esdb_subscription = self._subscribe()
-                if self._has_been_stopped:
-                    self._esdb_subscription.stop()
-                return None
-            except StopIteration:
-                if self._has_been_stopped:
-                    return None
-                msg = "The subscription ended: the client was closed or reconnected"
-                raise OperationalError(msg) from None
-        notification = mapping.notification(
-            event, self._topics, self._recorder.originator_id_type
-        )
-        if notification is not None:
-            self._last_notification_id = notification.id
-        return notification
+    def _start(self, name: str, part: Receiver | Watchdog) -> None:
+        # They refer to their part and not to the subscription, so that it can
+        # be collected. Daemons, since an exiting process need not wait for them.
+        threading.Thread(
+            target=part.run, name=f"eventstoredb-{name}", daemon=True
+        ).start()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from uuid import UUID, uuid4
 
 import pytest
@@ -16,6 +16,10 @@ from eventsourcing.persistence import (
     StoredEvent,
 )
 
+from eventsourcing_eventstoredb import reading, retries
+from eventsourcing_eventstoredb.client import Client
+from eventsourcing_eventstoredb.connection import parse_connection
+from eventsourcing_eventstoredb.exceptions import client_errors
 from eventsourcing_eventstoredb.recorders import (
     EventStoreDBAggregateRecorder,
     EventStoreDBApplicationRecorder,
@@ -42,6 +46,10 @@ def events(
         StoredEvent(originator_id, version, topic, b"{}")
         for version in range(first, first + count)
     ]
+
+
+def FastClient(uri: str) -> EventStoreDBClient:
+    return Client(parse_connection(uri))
 
 
 def append(client: EventStoreDBClient, stream: str, type_: str = "topic") -> int:
@@ -283,21 +291,26 @@ def test_position_that_is_none_is_an_error(
 
 
 @pytest.mark.parametrize("read", range(0, 40, 3))
+@pytest.mark.parametrize("client_class", [EventStoreDBClient, FastClient])
 def test_a_read_that_is_cut_short_is_an_error(
-    recorder: EventStoreDBApplicationRecorder, read: int
+    server: EmbeddedServer, client_class: Callable[[str], EventStoreDBClient], read: int
 ) -> None:
+    client = client_class(server.uri)
     originator_id = uuid4()
+    recorder = EventStoreDBApplicationRecorder(client)
     recorder.insert_events(events(originator_id, 40))
-    stream = recorder._read_stream(str(originator_id), None, desc=False, limit=10**9)
-    received = list(itertools.islice(stream, read))
+    request = reading.stream_request(
+        str(originator_id), None, backwards=False, limit=10**9
+    )
+    messages = reading.read_messages(client, request)
+    received = list(itertools.islice(messages, read))
     assert len(received) == read
 
-    recorder.client.close()
+    client.close()
 
-    with pytest.raises(OperationalError):
-        for event in stream:
-            received.append(event)
-            assert len(received) < 40
+    with pytest.raises(OperationalError), client_errors("Reading"):
+        received.extend(messages)
+    assert len(received) < 40
 
 
 def test_closing_the_client_ends_a_subscription_with_an_error(
@@ -323,9 +336,11 @@ def test_stopping_from_another_thread_ends_a_waiting_subscription(
 
 
 def test_a_stopped_server_is_an_operational_error(
-    recorder: EventStoreDBApplicationRecorder, server: EmbeddedServer
+    recorder: EventStoreDBApplicationRecorder,
+    server: EmbeddedServer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    subscription = recorder.subscribe()
+    monkeypatch.setattr(retries, "PATIENCE", 0.2)
     server.stop()
 
     for call in (
@@ -334,7 +349,6 @@ def test_a_stopped_server_is_an_operational_error(
         lambda: recorder.select_notifications(None, 1),
         lambda: recorder.max_notification_id(),
         lambda: recorder.subscribe(),
-        lambda: next(subscription),
     ):
         with pytest.raises(OperationalError):
             call()

@@ -1,0 +1,182 @@
+"""The thread that receives a subscription's events, and resumes when it must."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import grpc
+from esdbclient import exceptions as esdb
+from eventsourcing.persistence import OperationalError, PersistenceError
+
+from eventsourcing_eventstoredb.all_streams import AllStreams, UnknownPositionError
+from eventsourcing_eventstoredb.exceptions import client_errors
+from eventsourcing_eventstoredb.read_ahead import ReadAhead
+from eventsourcing_eventstoredb.reading import client_exception
+from eventsourcing_eventstoredb.retries import Backoff, renew_connection
+from eventsourcing_eventstoredb.subscription_state import Phase, StateCell
+
+# What the server says when something in it went wrong. Before a subscription is
+# confirmed that is an answer to its position; later, resuming may help.
+_SERVER_FAILURES = (
+    esdb.ExceptionThrownByHandler,
+    esdb.UnknownError,
+    esdb.InternalError,
+)
+
+
+class Receiver:
+    """
+    Receives what lies after a position, again and again from the last one.
+
+    Args:
+        log: Where to read.
+        after: Position of the last event that is not wanted; None for none.
+        ahead: Takes the notifications.
+        state: Gets told what this is at.
+        answer_within: Seconds in which the server has to answer a question.
+    """
+
+    def __init__(
+        self,
+        log: AllStreams,
+        after: int | None,
+        ahead: ReadAhead,
+        state: StateCell,
+        answer_within: float,
+    ) -> None:
+        self._log = log
+        self._after = after
+        self._passed_over = after
+        self._ahead = ahead
+        self._state = state
+        self._answer_within = answer_within
+        self._backoff = Backoff()
+        self._stopped = threading.Event()
+        self._call_lock = threading.Lock()
+        self._call: Any = None
+        self.message_count = 0
+
+    @property
+    def position(self) -> int | None:
+        """Up to where all was received or passed over."""
+        after, passed_over = self._after, self._passed_over
+        if after is None or passed_over is None:
+            return passed_over if after is None else after
+        return max(after, passed_over)
+
+    def pass_over(self, position: int) -> None:
+        """Note that nothing is left to receive up to the event at *position*."""
+        self._passed_over = position
+
+    def connect(self) -> None:
+        """
+        Subscribe, and wait for the server to confirm it.
+
+        Raises:
+            UnknownPositionError: The store does not have the position.
+            ProgrammingError: The server refuses, and would again.
+            OperationalError: The server could not be asked.
+        """
+        after = self.position
+        self.message_count += 1
+        if after is not None:
+            head = self._log.head(self._answer_within)
+            if head is None or head < after:
+                raise UnknownPositionError(after, head)
+        with client_errors("Subscribing to all streams"):
+            call = self._log.subscribe(after)
+            with self._call_lock:
+                self._call = call
+                if self._stopped.is_set():
+                    call.cancel()
+            try:
+                next(call)
+            except grpc.RpcError as error:
+                raise client_exception(error) from error
+            except StopIteration:
+                msg = "Subscribing to all streams: the server ended the call"
+                raise OperationalError(msg) from None
+        self.message_count += 1
+        self._state.enter(Phase.CATCHING_UP)
+
+    def run(self) -> None:
+        """Receive until stopped or until what cannot be cured by resuming."""
+        while not self._stopped.is_set():
+            connection = self._log.client._connection
+            try:
+                if self._call is None:
+                    self.connect()
+                self._receive()
+            except BaseException as error:
+                self.drop_call()
+                if not self._may_resume(error):
+                    return
+                renew_connection(self._log.client, connection, error.__cause__)
+
+    def stop(self) -> None:
+        """End :meth:`run`; may be called from any thread."""
+        self._stopped.set()
+        self.drop_call()
+
+    def drop_call(self) -> None:
+        """End the call that is under way, from any thread, so that it is resumed."""
+        with self._call_lock:
+            call, self._call = self._call, None
+        if call is not None:
+            call.cancel()
+
+    def _receive(self) -> None:
+        call = self._call
+        if call is None:
+            return
+        convert = self._log.selection.notification
+        put = self._ahead.put
+        with client_errors("Subscription to all streams"):
+            try:
+                for message in call:
+                    self.message_count += 1
+                    if message.HasField("event"):
+                        recorded = message.event.event
+                        notification = convert(recorded)
+                        if notification is not None:
+                            put(notification)
+                        self._after = recorded.commit_position
+                    elif message.HasField("caught_up"):
+                        self.caught_up()
+            except grpc.RpcError as error:
+                raise client_exception(error) from error
+        msg = "Subscription to all streams: the server ended the call"
+        raise OperationalError(msg)
+
+    def caught_up(self) -> None:
+        """Note that what comes from now on is new."""
+        self._backoff.reset()
+        self._state.enter(Phase.LIVE)
+        self._ahead.set_live(True)
+
+    def _may_resume(self, error: BaseException) -> bool:
+        """Wait before the next attempt; False if there is to be none."""
+        if self._stopped.is_set():
+            return False
+        is_closed = self._log.client.is_closed
+        is_transient = isinstance(error, OperationalError) or isinstance(
+            error.__cause__, _SERVER_FAILURES
+        )
+        if is_closed or not is_transient:
+            self._fail(error, is_closed)
+            return False
+        self._ahead.set_live(False)
+        self._state.enter(Phase.DISCONNECTED, str(error))
+        return not self._stopped.wait(self._backoff.next_pause())
+
+    def _fail(self, error: BaseException, is_closed: bool) -> None:
+        if is_closed and isinstance(error, PersistenceError):
+            failure: BaseException = OperationalError(
+                "Subscription to all streams: the client was closed"
+            )
+            failure.__cause__ = error
+        else:
+            failure = error
+        self._state.enter(Phase.FAILED, str(failure))
+        self._ahead.fail(failure)

@@ -1,0 +1,103 @@
+"""Trying again: for how long, with which pauses, over which connection."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from esdbclient import EventStoreDBClient
+from esdbclient.exceptions import EventStoreDBClientException, NodeIsNotLeader
+from eventsourcing.persistence import OperationalError
+
+T = TypeVar("T")
+
+# Seconds after a first failure for which to try again: the election of a leader
+# or the restart of a server fits in, and callers are not held up for long.
+PATIENCE = 3.0
+
+
+class Backoff:
+    """
+    Pauses between attempts, which grow and vary.
+
+    They vary by a quarter, so that many clients of a server that comes back do
+    not all knock at the same moment.
+
+    Args:
+        first: Seconds of the first pause.
+        longest: Seconds that no pause exceeds.
+    """
+
+    def __init__(self, first: float = 0.05, longest: float = 10.0) -> None:
+        self._first = first
+        self._longest = longest
+        self._next = first
+
+    def next_pause(self) -> float:
+        """Return the seconds to wait before the next attempt."""
+        pause, self._next = self._next, min(self._next * 2, self._longest)
+        return pause * random.uniform(0.75, 1.0)  # noqa: S311  (no secret)
+
+    def reset(self) -> None:
+        """Begin with short pauses again."""
+        self._next = self._first
+
+
+def with_retries(
+    client: EventStoreDBClient, attempt: Callable[[float], T], seconds: float
+) -> T:
+    """
+    Call *attempt* until it succeeds, fails for good, or the time is over.
+
+    Args:
+        client: Whose connection is made anew where that can help.
+        attempt: Gets the seconds that it may take.
+        seconds: How long all attempts may take. After a first failure there are
+            new ones for :data:`PATIENCE` seconds only.
+
+    Raises:
+        OperationalError: The last attempt's, when the time is over or the
+            client was closed.
+    """
+    last = end = time.monotonic() + seconds
+    backoff = Backoff(longest=1.0)
+    while True:
+        connection = client._connection
+        try:
+            return attempt(max(end - time.monotonic(), 0.001))
+        except OperationalError as error:
+            pause = backoff.next_pause()
+            last = min(last, time.monotonic() + PATIENCE)
+            if client.is_closed or time.monotonic() + pause >= last:
+                raise
+            time.sleep(pause)
+            renew_connection(client, connection, error.__cause__)
+
+
+def renew_connection(
+    client: EventStoreDBClient, failed: object, cause: BaseException | None
+) -> None:
+    """
+    Look for another node of the cluster, where there is a cluster.
+
+    A channel to one host connects again by itself. Closing it instead would
+    break off what other threads do over it.
+
+    Args:
+        client: The client to renew the connection of.
+        failed: The connection that failed. If the client has another one by
+            now, that one is left alone.
+        cause: What the client raised.
+    """
+    spec = client.connection_spec
+    is_cluster = spec.scheme != "esdb" or len(spec.targets) > 1
+    if not is_cluster or client.is_closed or client._connection is not failed:
+        return
+    target = cause.leader_grpc_target if isinstance(cause, NodeIsNotLeader) else None
+    try:
+        client.reconnect(target)
+    except EventStoreDBClientException:
+        # The next attempt goes over the old connection and says what is wrong.
+        return

@@ -1,0 +1,70 @@
+"""How a subscription is doing, for status pages."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+
+class Phase(StrEnum):
+    """What a subscription is at."""
+
+    CONNECTING = "connecting"
+    CATCHING_UP = "catching up"
+    LIVE = "live"
+    DISCONNECTED = "disconnected"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class SubscriptionState:
+    """
+    What a subscription is at, and since when.
+
+    Attributes:
+        phase: What it is at.
+        since: Since when, in UTC.
+        problem: While it is disconnected or failed: why, without credentials.
+        attempts: While it is disconnected: how often it tried to resume.
+    """
+
+    phase: Phase
+    since: datetime
+    problem: str = ""
+    attempts: int = 0
+
+    def __str__(self) -> str:
+        text = str(self.phase)
+        if self.phase in (Phase.DISCONNECTED, Phase.FAILED):
+            text += f" since {self.since:%Y-%m-%d %H:%M:%S} UTC: {self.problem}"
+        return text
+
+
+class StateCell:
+    """Holds the latest state; written by several threads, read by any."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._state = SubscriptionState(Phase.CONNECTING, datetime.now(UTC))
+
+    @property
+    def state(self) -> SubscriptionState:
+        """The latest state."""
+        return self._state
+
+    def enter(self, phase: Phase, problem: str = "") -> None:
+        """Change to *phase*, unless the subscription has ended."""
+        with self._lock:
+            old = self._state
+            if old.phase in (Phase.STOPPED, Phase.FAILED):
+                return
+            if phase is Phase.DISCONNECTED and old.phase is Phase.DISCONNECTED:
+                # Still the same outage.
+                self._state = SubscriptionState(
+                    phase, old.since, problem, old.attempts + 1
+                )
+            elif phase is not old.phase:
+                self._state = SubscriptionState(phase, datetime.now(UTC), problem)
