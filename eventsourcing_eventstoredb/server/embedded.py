@@ -26,7 +26,7 @@ from .calls import Calls
 from .certificates import CertificateError, load_credentials
 from .gossip import Gossip
 from .log import Log
-from .messages import add_services
+from .messages import method_handlers
 from .persistent.groups import Groups
 from .persistent.service import PersistentSubscriptions
 from .reads import Reader
@@ -240,12 +240,12 @@ class EmbeddedServer:
         reader, writer = Reader(log), Writer(log)
         groups = Groups(reader, writer)
         _write_first_event(log, writer)
-        add_services(
-            server,
+        servicers = (
             Streams(calls, reader, writer),
             PersistentSubscriptions(calls, groups),
             Gossip(calls, self._advertise_host, self.port),
         )
+        server.add_generic_rpc_handlers(tuple(map(method_handlers, servicers)))
         server.start()
         return _Running(log, groups, calls, executor, server)
 

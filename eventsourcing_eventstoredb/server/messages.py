@@ -1,11 +1,17 @@
 """
-The protocol's message classes and servicer bases.
+The protocol's message classes and services.
 
 They are esdbclient's own generated modules; nothing else in the server imports them,
 so another source of them would change this module only.
+
+The services are registered here, not by the generated functions: those let grpcio parse
+the requests, and a request that it cannot parse leaves a call behind that never ends.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import grpc
 from esdbclient.protos.Grpc import (
@@ -26,44 +32,97 @@ from esdbclient.protos.Grpc import (
 from esdbclient.protos.Grpc import (
     streams_pb2 as streams,
 )
-from esdbclient.protos.Grpc.gossip_pb2_grpc import (
-    GossipServicer,
-    add_GossipServicer_to_server,
-)
-from esdbclient.protos.Grpc.persistent_pb2_grpc import (
-    PersistentSubscriptionsServicer,
-    add_PersistentSubscriptionsServicer_to_server,
-)
-from esdbclient.protos.Grpc.streams_pb2_grpc import (
-    StreamsServicer,
-    add_StreamsServicer_to_server,
-)
+from esdbclient.protos.Grpc.gossip_pb2_grpc import GossipServicer
+from esdbclient.protos.Grpc.persistent_pb2_grpc import PersistentSubscriptionsServicer
+from esdbclient.protos.Grpc.streams_pb2_grpc import StreamsServicer
+from google.protobuf.message import DecodeError
+from google.protobuf.message_factory import GetMessageClass
+
+from .errors import InvalidArgumentError
 
 __all__ = [
     "GossipServicer",
     "PersistentSubscriptionsServicer",
     "StreamsServicer",
-    "add_services",
     "codes",
     "gossip",
+    "method_handlers",
     "persistent",
     "shared",
     "status",
     "streams",
 ]
 
+_SERVICES = (
+    (StreamsServicer, streams.DESCRIPTOR.services_by_name["Streams"]),
+    (
+        PersistentSubscriptionsServicer,
+        persistent.DESCRIPTOR.services_by_name["PersistentSubscriptions"],
+    ),
+    (GossipServicer, gossip.DESCRIPTOR.services_by_name["Gossip"]),
+)
 
-def add_services(
-    server: grpc.Server,
-    streams: StreamsServicer,
-    persistent: PersistentSubscriptionsServicer,
-    gossip: GossipServicer,
-) -> None:
+
+def method_handlers(servicer: object) -> grpc.GenericRpcHandler:
     """
-    Let a server answer the calls of these services.
+    Make what a server needs to answer the calls of a service.
+
+    Args:
+        servicer: An instance of one of the servicer classes.
     """
-    add_StreamsServicer_to_server(streams, server)  # type: ignore[no-untyped-call]
-    add_PersistentSubscriptionsServicer_to_server(  # type: ignore[no-untyped-call]
-        persistent, server
+    service = next(
+        descriptor for base, descriptor in _SERVICES if isinstance(servicer, base)
     )
-    add_GossipServicer_to_server(gossip, server)  # type: ignore[no-untyped-call]
+    return grpc.method_handlers_generic_handler(
+        service.full_name,
+        {
+            method.name: _method_handler(method, getattr(servicer, method.name))
+            for method in service.methods
+        },
+    )
+
+
+def _method_handler(method: Any, behaviour: Callable[..., Any]) -> Any:
+    parse = GetMessageClass(method.input_type).FromString
+    serialize = GetMessageClass(method.output_type).SerializeToString
+
+    def parse_or_keep(body: bytes) -> Any:
+        try:
+            return parse(body)
+        except DecodeError as error:
+            # To be raised where it can be answered; see the head of this module.
+            return InvalidArgumentError(
+                f"The request is no {method.input_type.full_name}: {error}."
+            )
+
+    makers = {
+        (False, False): grpc.unary_unary_rpc_method_handler,
+        (False, True): grpc.unary_stream_rpc_method_handler,
+        (True, False): grpc.stream_unary_rpc_method_handler,
+        (True, True): grpc.stream_stream_rpc_method_handler,
+    }
+    make = makers[method.client_streaming, method.server_streaming]
+    checked = _checking_requests if method.client_streaming else _checking_request
+    return make(checked(behaviour), parse_or_keep, serialize)
+
+
+def _checking_request(behaviour: Callable[..., Any]) -> Callable[..., Any]:
+    def check(request: Any, context: grpc.ServicerContext) -> Any:
+        if isinstance(request, InvalidArgumentError):
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, request.details)
+        return behaviour(request, context)
+
+    return check
+
+
+def _checking_requests(behaviour: Callable[..., Any]) -> Callable[..., Any]:
+    def readable(requests: Iterator[Any]) -> Iterator[Any]:
+        for request in requests:
+            if isinstance(request, InvalidArgumentError):
+                raise request
+            yield request
+
+    def check(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
+        return behaviour(readable(requests), context)
+
+    return check

@@ -14,7 +14,7 @@ import grpc
 
 from eventsourcing_eventstoredb.server.calls import Calls
 from eventsourcing_eventstoredb.server.encoding import encode_record
-from eventsourcing_eventstoredb.server.errors import HandlerError
+from eventsourcing_eventstoredb.server.errors import HandlerError, ProtocolError
 from eventsourcing_eventstoredb.server.messages import (
     PersistentSubscriptionsServicer,
     persistent,
@@ -173,7 +173,7 @@ def _take_answers(requests: Iterator[Any], group: Group, consumer: Consumer) -> 
     except Exception as error:
         # Either the call is over, which its own thread knows already, or the client
         # sent something that makes no sense: that ends the call.
-        consumer.end(error if isinstance(error, HandlerError) else None)
+        consumer.end(error if isinstance(error, ProtocolError) else None)
     else:
         consumer.end()
 
