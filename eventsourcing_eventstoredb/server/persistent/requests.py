@@ -19,6 +19,7 @@ from .errors import GroupFailedError
 from .settings import ALL, FROM_END, FilterSettings, GroupSettings
 
 _TICKS_PER_MS = 10_000
+_MAX_MS = 2**31 - 1
 _ENUM_STRATEGIES = ("DispatchToSingle", "RoundRobin", "Pinned")
 
 
@@ -136,8 +137,11 @@ def _filter(options: Any) -> FilterSettings | None:
 
 def _milliseconds(settings: Any, name: str) -> int:
     if settings.WhichOneof(name) == f"{name}_ticks":
-        return int(getattr(settings, f"{name}_ticks")) // _TICKS_PER_MS
-    return int(getattr(settings, f"{name}_ms"))
+        milliseconds = int(getattr(settings, f"{name}_ticks")) // _TICKS_PER_MS
+    else:
+        milliseconds = int(getattr(settings, f"{name}_ms"))
+    # What is told of a group has room for no more.
+    return max(0, min(milliseconds, _MAX_MS))
 
 
 def _strategy(settings: Any) -> str:
