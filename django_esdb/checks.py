@@ -33,6 +33,8 @@ from eventsourcing_eventstoredb.connection import (
 
 TAG = "django_esdb"
 
+_LONGEST_BATCH_SECONDS = 60
+
 
 def check_all(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """Return everything that is wrong with settings and registrations."""
@@ -41,6 +43,7 @@ def check_all(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
         *env_messages,
         # An environment that is no dictionary cannot be looked into.
         *(() if env_messages else check_connections()),
+        *check_numbers(),
         *check_projections(),
         *check_setting_names(),
         *check_distributions(),
@@ -108,6 +111,27 @@ def _check_connection(env: Environment) -> CheckMessage | None:
             id="django_esdb.E002",
         )
     return None
+
+
+def check_numbers() -> Iterator[CheckMessage]:
+    """A batch has at least one event, and does not wait for ever."""
+    size: object = settings.ESDB_BATCH_SIZE
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        yield Error(
+            f"ESDB_BATCH_SIZE is {size!r}, but must be a whole number from 1 on.",
+            id="django_esdb.E008",
+        )
+    seconds: object = settings.ESDB_BATCH_SECONDS
+    if (
+        not isinstance(seconds, int | float)
+        or isinstance(seconds, bool)
+        or not 0 <= seconds <= _LONGEST_BATCH_SECONDS
+    ):
+        yield Error(
+            f"ESDB_BATCH_SECONDS is {seconds!r}, but must be a number of seconds "
+            f"from 0 to {_LONGEST_BATCH_SECONDS}.",
+            id="django_esdb.E009",
+        )
 
 
 def check_projections() -> Iterator[CheckMessage]:

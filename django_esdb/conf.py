@@ -46,6 +46,16 @@ class Settings:
         """Passed on to the library: cipher, compressor, snapshotting and so on."""
         return getattr(django_settings, "ESDB_ENV", None) or {}
 
+    @property
+    def ESDB_BATCH_SIZE(self) -> int:  # noqa: N802
+        """Most events that ``runprojections`` processes in a transaction."""
+        return getattr(django_settings, "ESDB_BATCH_SIZE", 500)
+
+    @property
+    def ESDB_BATCH_SECONDS(self) -> float:  # noqa: N802
+        """How long an event waits, in seconds, for others while more come in."""
+        return getattr(django_settings, "ESDB_BATCH_SECONDS", 0.1)
+
 
 settings = Settings()
 

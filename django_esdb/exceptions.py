@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.core.exceptions import ImproperlyConfigured
+from eventsourcing.persistence import IntegrityError
 
 
 class DjangoEsdbError(Exception):
@@ -48,3 +49,7 @@ class UndecodableEventError(EventError):
 
 class EventProcessingError(EventError):
     """A projection's own code raised an error for an event."""
+
+
+class PositionMovedError(DjangoEsdbError, IntegrityError):
+    """A projection's position is not where its runner has left it."""

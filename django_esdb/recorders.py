@@ -9,9 +9,10 @@ within a runner the runner holds it, and ``atomic`` only joins in.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from time import monotonic, sleep
+from typing import Any, TypeVar
 
 from django.db import connections, models, router, transaction
 from django.db.utils import IntegrityError as DatabaseIntegrityError
@@ -22,9 +23,17 @@ from eventsourcing.persistence import (
     WaitInterruptedError,
 )
 
-from django_esdb.exceptions import ViewDatabaseError, WaitInTransactionError
+from django_esdb.batches import Batch, Current
+from django_esdb.exceptions import (
+    PositionMovedError,
+    ViewDatabaseError,
+    WaitInTransactionError,
+)
 from django_esdb.guards import refuse_writes, sees_new_commits
 from django_esdb.models import ProjectionTracking, ProjectionTrackingQuerySet
+from django_esdb.rows import Rows, UnitOfWork
+
+TModel = TypeVar("TModel", bound=models.Model)
 
 _FIRST_WAIT_SECONDS = 0.005
 _LONGEST_WAIT_SECONDS = 0.1
@@ -38,7 +47,9 @@ class DjangoTrackingRecorder(TrackingRecorder):
 
         def register_dog(self, dog_id, name, tracking):
             with self.atomic(tracking):
-                Dog.objects.create(id=dog_id, name=name)
+                self.rows(Dog).add(Dog(id=dog_id, name=name))
+
+    The plain ORM may be used there too, also side by side with ``rows``.
 
     Args:
         name: Whose positions these are; a projection's name. By default the
@@ -58,7 +69,7 @@ class DjangoTrackingRecorder(TrackingRecorder):
         super().__init__()
         self.name = name or type(self).__name__
         self.using = using or self.database()
-        self._local = threading.local()
+        self._current = Current()
         self._have_row: set[str] = set()
 
     @classmethod
@@ -90,61 +101,81 @@ class DjangoTrackingRecorder(TrackingRecorder):
                 raise ViewDatabaseError(msg)
         return alias
 
-    @contextmanager
-    def atomic(self, tracking: Tracking) -> Iterator[None]:
+    def atomic(self, tracking: Tracking) -> AbstractContextManager[None]:
         """
         Do what is inside, and record that the event is processed; or neither.
+
+        Outside a runner this is a transaction of its own. Within a runner's
+        batch the transaction is the batch's, and an error in here dooms all of
+        it, even if somebody catches the error.
 
         Raises:
             IntegrityError: The event at this position is processed already.
                 Nothing inside is done.
             ViewDatabaseError: Something inside writes to another database.
         """
-        current = getattr(self._local, "tracking", None)
-        if current is None:
-            self._make_row_before_transaction(tracking.application_name)
-            with self._transaction():
-                self._advance(tracking)
-                yield
-        elif current == tracking:
-            # The runner's transaction; without a savepoint an error in here
-            # dooms the whole of it, even if somebody catches the error.
-            with transaction.atomic(using=self.using, savepoint=False):
-                yield
-        else:
-            msg = f"Processing {current}, but the view was given {tracking}"
-            raise IntegrityError(msg)
+        batch = self._current.batch
+        return self._alone(tracking) if batch is None else batch.joined(tracking)
 
-    @contextmanager
-    def processing(self, tracking: Tracking, start: int | None) -> Iterator[None]:
+    def rows(self, model: type[TModel], key: str = "pk") -> Rows[TModel]:
         """
-        Hold the transaction in which a runner processes one event.
+        Return the model's rows for reading and changing within ``atomic``.
+
+        Each row is read and written once in a batch, however many of its
+        events change it; see :class:`~django_esdb.rows.Rows`.
 
         Args:
-            tracking: The event's position.
-            start: The position that the runner has reached.
+            model: A read model of this view's database.
+            key: The unique field that rows are asked for by.
 
         Raises:
-            IntegrityError: The recorded position is not *start*: somebody else
-                is running this projection. Nothing inside is done.
+            TransactionManagementError: The caller is not within ``atomic``.
+            NotSupportedError: The model's rows cannot be kept in this way.
         """
-        with self._transaction():
+        unit = self._current.unit
+        if unit is None:
+            msg = f"{type(self).__name__}.rows() can be used within self.atomic() only"
+            raise transaction.TransactionManagementError(msg)
+        return Rows(unit.table(model), key)
+
+    @contextmanager
+    def batch(
+        self,
+        application_name: str,
+        start: int | None,
+        end: int,
+        keys_of: Callable[[type[models.Model]], Iterable[Any]] = lambda model: (),
+    ) -> Iterator[Batch]:
+        """
+        Hold the transaction in which a runner processes consecutive events.
+
+        Args:
+            application_name: Whose events they are.
+            start: The position that the runner has reached.
+            end: Position of the batch's last event.
+            keys_of: Says which of a model's rows the events will ask for.
+
+        Raises:
+            PositionMovedError: The recorded position is not *start*: somebody
+                else is running this projection. Nothing inside is done.
+        """
+        unit = UnitOfWork(self._alias, keys_of)
+        with self._transaction(unit):
             # First, so that SQLite takes its write lock at once, where it
             # waits, rather than on the way, where it fails.
-            rows = self._rows(tracking.application_name)
-            later = start is None or tracking.notification_id > start
-            if not later or not rows.compare_and_swap(start, tracking.notification_id):
+            later = start is None or end > start
+            if not later or not self._rows(application_name).compare_and_swap(
+                start, end
+            ):
                 msg = (
                     f"Projection {self.name!r} is not at position {start} of "
-                    f"{tracking.application_name!r} any more: "
-                    "another process is running it"
+                    f"{application_name!r} any more: another process is running it"
                 )
-                raise IntegrityError(msg)
-            self._local.tracking = tracking
-            try:
-                yield
-            finally:
-                self._local.tracking = None
+                raise PositionMovedError(msg)
+            batch = Batch(connections[self._alias], unit)
+            with self._current.set(unit, batch):
+                yield batch
+                batch.finish()
 
     def insert_tracking(self, tracking: Tracking) -> None:
         """
@@ -227,12 +258,24 @@ class DjangoTrackingRecorder(TrackingRecorder):
         )
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _alone(self, tracking: Tracking) -> Iterator[None]:
+        self._make_row_before_transaction(tracking.application_name)
+        unit = UnitOfWork(self._alias)
+        with self._transaction(unit):
+            self._advance(tracking)
+            with self._current.set(unit, None):
+                yield
+                unit.finish()
+
+    @contextmanager
+    def _transaction(self, unit: UnitOfWork) -> Iterator[None]:
         with ExitStack() as stack:
             for alias in connections:
-                if alias != self.using:
-                    guard = refuse_writes(type(self).__name__, self._alias, alias)
-                    stack.enter_context(connections[alias].execute_wrapper(guard))
+                if alias == self.using:
+                    wrapper: Callable[..., Any] = unit.execute_wrapper
+                else:
+                    wrapper = refuse_writes(type(self).__name__, self._alias, alias)
+                stack.enter_context(connections[alias].execute_wrapper(wrapper))
             stack.enter_context(transaction.atomic(using=self.using))
             yield
 

@@ -13,8 +13,11 @@ from pathlib import Path
 import environ
 
 from example_project.settings import *  # noqa: F403
+from example_project.settings import INSTALLED_APPS
 
 env = environ.Env()
+
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.zoo"]
 
 DATABASES = {"default": env.db_url("DATABASE_URL", default="sqlite:///unused")}
 # Named by process, so that several test runs do not share one.

@@ -1,43 +1,79 @@
-"""One term of one projection: the library's runner with exact transactions."""
+"""One term of one projection: the library's runner, working in batches."""
 
 from __future__ import annotations
 
 import weakref
-from threading import Event
+from collections import Counter
+from threading import Event as ThreadingEvent
 from time import monotonic
 from typing import Any
 
 from django.conf import settings as django_settings
-from django.db import Error as DatabaseError
 from django.db import close_old_connections, connections, reset_queries
 from eventsourcing import projection as library
-from eventsourcing.persistence import (
-    IntegrityError,
-    Notification,
-    OperationalError,
-    Tracking,
-)
-from eventsourcing.projection import ApplicationSubscription, Projection
+from eventsourcing.projection import ApplicationSubscription
+from eventsourcing.utils import EnvType
 
-from django_esdb.exceptions import (
-    ConfigurationError,
-    EventError,
-    EventProcessingError,
-    UndecodableEventError,
-)
+from django_esdb.conf import settings
 from django_esdb.recorders import DjangoTrackingRecorder
+from django_esdb.runner.processor import BatchProcessor
+from django_esdb.runner.reader import EventReader, Flush
 
 # A connection that was idle this long may have been closed by the database.
-_IDLE_SECONDS = 5.0
+_IDLE_CONNECTION_SECONDS = 5.0
+
+# How long nothing has to come before the position is moved past what is not
+# the projection's; asking costs the event store two reads.
+_FIRST_IDLE_SECONDS = 0.5
+_LONGEST_IDLE_SECONDS = 60.0
 
 
 class ProjectionRunner(library.ProjectionRunner[Any, Any]):
     """
-    Runs a projection as the library's runner does, one transaction an event.
+    Runs a projection as the library's runner does, a transaction for a batch.
 
-    The view's position moves with every event, whether or not the projection
-    has something to do for it. An error names the event it came from.
+    Events are given to the projection one by one and in order. A batch ends
+    when it is full or old enough or nothing more is there, so a single live
+    event is committed at once. The view's position moves with every event,
+    whether or not the projection has something to do for it.
+
+    Args:
+        application_class: Application whose events are processed.
+        projection_class: Its ``row_keys(model, domain_event)``, if it has such
+            a method, says which rows of a model an event will ask for; without
+            it that is the row of the event's aggregate.
+        view_class: Views that are not on the ORM are run as the library does.
+        env: Environment of the application and the projection.
+        batch_size: Most events in a batch; by default ``ESDB_BATCH_SIZE``.
+        batch_seconds: How long an event may wait for others, in seconds; by
+            default ``ESDB_BATCH_SECONDS``.
+
+    Attributes:
+        flushes: How many batches there were, by the reason for their end.
     """
+
+    def __init__(
+        self,
+        *,
+        application_class: type[Any],
+        projection_class: type[library.Projection[Any]],
+        view_class: type[Any],
+        env: EnvType | None = None,
+        batch_size: int | None = None,
+        batch_seconds: float | None = None,
+    ) -> None:
+        # Before the library starts its threads, which read these.
+        self.batch_size = batch_size or settings.ESDB_BATCH_SIZE
+        self.batch_seconds = (
+            settings.ESDB_BATCH_SECONDS if batch_seconds is None else batch_seconds
+        )
+        self.flushes: Counter[Flush] = Counter()
+        super().__init__(
+            application_class=application_class,
+            projection_class=projection_class,
+            view_class=view_class,
+            env=env,
+        )
 
     def is_caught_up(self, head: int | None) -> bool:
         """
@@ -62,21 +98,34 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
     @staticmethod
     def _process_events_loop(
         subscription: ApplicationSubscription[Any],
-        projection: library.EventSourcedProjection[Any] | Projection[Any],
-        is_stopping: Event,
+        projection: library.EventSourcedProjection[Any] | library.Projection[Any],
+        is_stopping: ThreadingEvent,
         runner: weakref.ReferenceType[Any],
     ) -> None:
         """Take the library's hook: it runs in the event-processing thread."""
+        this_runner: ProjectionRunner | None = runner()
         view = getattr(projection, "view", None)
-        if not isinstance(view, DjangoTrackingRecorder) or not isinstance(
-            subscription, ApplicationSubscription
+        if (
+            this_runner is None
+            or not isinstance(view, DjangoTrackingRecorder)
+            or not isinstance(subscription, ApplicationSubscription)
         ):
             library.ProjectionRunner._process_events_loop(
                 subscription, projection, is_stopping, runner
             )
             return
+        reader = EventReader(
+            subscription,
+            batch_size=this_runner.batch_size,
+            batch_seconds=this_runner.batch_seconds,
+        )
+        this_runner.flushes = reader.flushes
+        # A runner that nobody holds is to be collected, and so stopped.
+        del this_runner
         try:
-            _process_events(subscription, projection, view)
+            assert isinstance(projection, library.Projection)
+            processor = BatchProcessor(projection, view, subscription.name)
+            _process_batches(reader, processor, subscription, projection, is_stopping)
         except BaseException as error:
             this_runner = runner()
             if this_runner is not None:
@@ -85,98 +134,46 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
             # This thread's own; nobody else could close them.
             connections.close_all()
             is_stopping.set()
+            reader.close()
 
 
-def _process_events(
+def _process_batches(
+    reader: EventReader,
+    processor: BatchProcessor,
     subscription: ApplicationSubscription[Any],
-    projection: library.EventSourcedProjection[Any] | Projection[Any],
-    view: DjangoTrackingRecorder,
+    projection: library.Projection[Any],
+    is_stopping: ThreadingEvent,
 ) -> None:
-    view.ensure_row(subscription.name)
-    position = view.max_tracking_id(subscription.name)
-    waiting_since = monotonic()
-    for notification in subscription.subscription:
-        if monotonic() - waiting_since > _IDLE_SECONDS:
+    idle_seconds = _FIRST_IDLE_SECONDS
+    active_at = monotonic()
+    while True:
+        events, reason = reader.take(idle_seconds)
+        if is_stopping.is_set() or (reason is Flush.ENDED and not events):
+            return
+        if monotonic() - active_at > _IDLE_CONNECTION_SECONDS:
             close_old_connections()
-        tracking = Tracking(subscription.name, notification.id)
-        event = _decode(subscription, projection.name, notification)
-        with view.processing(tracking, position):
-            _process(projection, event, tracking, notification)
-        position = notification.id
+        if events:
+            processor.process(events)
+            idle_seconds = _FIRST_IDLE_SECONDS
+        else:
+            _pass_over(processor, subscription, projection)
+            idle_seconds = min(idle_seconds * 4, _LONGEST_IDLE_SECONDS)
+        active_at = monotonic()
         if django_settings.DEBUG:
             # Otherwise the log of queries grows for ever.
             reset_queries()
-        waiting_since = monotonic()
 
 
-def _decode(
-    subscription: ApplicationSubscription[Any], name: str, notification: Notification
-) -> Any:
-    try:
-        return subscription.mapper.to_domain_event(notification)
-    except Exception as error:
-        msg = (
-            f"Projection {name!r} stopped at an event that it cannot decode: "
-            f"{describe(notification)}: {one_line(error)}"
-        )
-        raise UndecodableEventError(msg) from error
-
-
-def _process(
-    projection: library.EventSourcedProjection[Any] | Projection[Any],
-    event: Any,
-    tracking: Tracking,
-    notification: Notification,
+def _pass_over(
+    processor: BatchProcessor,
+    subscription: ApplicationSubscription[Any],
+    projection: library.Projection[Any],
 ) -> None:
-    try:
-        projection.process_event(event, tracking)
-    except (DatabaseError, OperationalError, ConfigurationError, EventError) as error:
-        # The supervisor decides by class whether trying again can help.
-        if is_transient(error) or isinstance(error, (ConfigurationError, EventError)):
-            raise
-        raise _processing_error(projection.name, notification, error) from error
-    except Exception as error:
-        raise _processing_error(projection.name, notification, error) from error
-
-
-def _processing_error(
-    name: str, notification: Notification, error: Exception
-) -> EventProcessingError:
-    return EventProcessingError(
-        f"Projection {name!r} stopped at an event that it failed to process: "
-        f"{describe(notification)}: {type(error).__name__}: {one_line(error)}"
-    )
-
-
-def is_transient(error: BaseException) -> bool:
-    """
-    Return whether the same may succeed later without anybody's doing.
-
-    That is so for a lost connection, a locked database or a server that is not
-    ready, and for a position that another process has moved.
-    """
-    from django.db import InterfaceError as DatabaseInterfaceError
-    from django.db import OperationalError as DatabaseOperationalError
-
-    return isinstance(
-        error,
-        (
-            OperationalError,
-            IntegrityError,
-            DatabaseOperationalError,
-            DatabaseInterfaceError,
-        ),
-    )
-
-
-def describe(notification: Notification) -> str:
-    """Return where an event is and what it is, without its data."""
-    return (
-        f"topic {notification.topic!r}, stream '{notification.originator_id}', "
-        f"version {notification.originator_version}, position {notification.id}"
-    )
-
-
-def one_line(error: BaseException) -> str:
-    """Return an error's text without line breaks, its class name if empty."""
-    return " ".join(str(error).split()) or type(error).__name__
+    # Other persistence modules number their events without gaps, and reading
+    # on from an earlier one costs them little.
+    ask = getattr(subscription.recorder, "passed_over_position", None)
+    if ask is None:
+        return
+    position = ask(processor.position, projection.topics)
+    if position is not None:
+        processor.pass_over(position)

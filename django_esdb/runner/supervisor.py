@@ -10,11 +10,8 @@ from django.db import connections
 
 from django_esdb.exceptions import DjangoEsdbError, ProjectionError
 from django_esdb.registry import Registration
-from django_esdb.runner.projection_runner import (
-    ProjectionRunner,
-    is_transient,
-    one_line,
-)
+from django_esdb.runner.processor import is_transient, one_line
+from django_esdb.runner.projection_runner import ProjectionRunner
 
 logger = logging.getLogger("django_esdb.runner")
 
@@ -38,6 +35,7 @@ class Supervisor:
         registration: The projection to run.
         until_caught_up: Whether to end when all events that were recorded when
             it began are processed.
+        batch_size: Most events in a transaction; by default the setting's.
         started: Called with the projection's position once it runs first.
     """
 
@@ -46,10 +44,12 @@ class Supervisor:
         registration: Registration,
         *,
         until_caught_up: bool = False,
+        batch_size: int | None = None,
         started: Callable[[int | None], None] = lambda position: None,
     ) -> None:
         self.registration = registration
         self.until_caught_up = until_caught_up
+        self.batch_size = batch_size
         self._started = started
         self._stopping = threading.Event()
         self._lock = threading.Lock()
@@ -126,6 +126,7 @@ class Supervisor:
             projection_class=self.registration.projection_class,
             view_class=self.registration.view_class,
             env=self.registration.env(),
+            batch_size=self.batch_size,
         ) as runner:
             with self._lock:
                 self._runner = runner

@@ -18,6 +18,7 @@ def run_projections(
     registrations: Sequence[Registration],
     *,
     until_caught_up: bool = False,
+    batch_size: int | None = None,
     started: Callable[[Registration, int | None], None] = lambda r, p: None,
     failed: Callable[[Registration, ProjectionError], None] = lambda r, e: None,
 ) -> list[ProjectionError]:
@@ -30,6 +31,7 @@ def run_projections(
     Args:
         registrations: The projections to run.
         until_caught_up: End when all events recorded so far are processed.
+        batch_size: Most events in a transaction; by default the setting's.
         started: Called with a projection and its position once it runs.
         failed: Called with a projection and why it stopped, when it does.
 
@@ -49,6 +51,7 @@ def run_projections(
         Supervisor(
             registration,
             until_caught_up=until_caught_up,
+            batch_size=batch_size,
             started=lambda position, of=registration: started(of, position),  # type: ignore[misc]
         )
         for registration in registrations

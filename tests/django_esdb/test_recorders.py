@@ -77,24 +77,24 @@ def test_position_can_be_as_large_as_a_commit_position() -> None:
     assert view.max_tracking_id(APP) == 2**63 - 1
 
 
-def test_processing_moves_the_position_though_the_view_does_nothing() -> None:
+def test_batch_moves_the_position_though_the_view_does_nothing() -> None:
     view = DjangoTrackingRecorder("projection")
     view.ensure_row(APP)
 
-    with view.processing(Tracking(APP, 7), start=None):
+    with view.batch(APP, None, 7):
         pass
 
     assert view.max_tracking_id(APP) == 7
 
 
-def test_processing_refuses_when_another_has_moved_the_position() -> None:
+def test_batch_refuses_when_another_has_moved_the_position() -> None:
     view = DjangoTrackingRecorder("projection")
     view.insert_tracking(Tracking(APP, 7))
 
     for start, position in ((5, 9), (None, 9), (7, 7), (7, 6)):
         with (
             pytest.raises(IntegrityError, match="another process is running it"),
-            view.processing(Tracking(APP, position), start=start),
+            view.batch(APP, start, position),
         ):
             make_dog("Fido")
 
@@ -102,12 +102,13 @@ def test_processing_refuses_when_another_has_moved_the_position() -> None:
     assert view.max_tracking_id(APP) == 7
 
 
-def test_atomic_within_processing_joins_its_transaction() -> None:
+def test_atomic_within_a_batch_joins_its_transaction() -> None:
     view = DjangoTrackingRecorder("projection")
     view.ensure_row(APP)
     tracking = Tracking(APP, 7)
 
-    with pytest.raises(ZeroDivisionError), view.processing(tracking, start=None):
+    with pytest.raises(ZeroDivisionError), view.batch(APP, None, 7) as batch:
+        batch.begin(tracking)
         with view.atomic(tracking):
             make_dog("Fido")
         1 / 0  # noqa: B018
@@ -123,8 +124,9 @@ def test_an_error_that_a_handler_hides_still_undoes_everything() -> None:
 
     with (
         pytest.raises(transaction.TransactionManagementError),
-        view.processing(tracking, start=None),
+        view.batch(APP, None, 7) as batch,
     ):
+        batch.begin(tracking)
         try:
             with view.atomic(tracking):
                 make_dog("Fido")
@@ -137,21 +139,22 @@ def test_an_error_that_a_handler_hides_still_undoes_everything() -> None:
     assert view.max_tracking_id(APP) is None
 
 
-def test_atomic_within_processing_refuses_another_position() -> None:
+def test_atomic_within_a_batch_refuses_another_position() -> None:
     view = DjangoTrackingRecorder("projection")
     view.ensure_row(APP)
 
     with (
         pytest.raises(IntegrityError),
-        view.processing(Tracking(APP, 7), start=None),
-        view.atomic(Tracking(APP, 8)),
+        view.batch(APP, None, 7) as batch,
     ):
-        make_dog("Fido")
+        batch.begin(Tracking(APP, 7))
+        with view.atomic(Tracking(APP, 8)):
+            make_dog("Fido")
 
     assert names() == []
 
 
-def test_concurrent_processing_of_one_event_happens_once() -> None:
+def test_concurrent_batches_with_one_event_happens_once() -> None:
     SchoolCounts.objects.create(id=1)
     DjangoTrackingRecorder("projection").ensure_row(APP)
     outcomes: list[str] = []
@@ -161,7 +164,7 @@ def test_concurrent_processing_of_one_event_happens_once() -> None:
         view = DjangoTrackingRecorder("projection")
         start.wait()
         try:
-            with view.processing(Tracking(APP, 7), start=None):
+            with view.batch(APP, None, 7):
                 SchoolCounts.objects.update(dogs=F("dogs") + 1)
             outcomes.append("processed")
         except IntegrityError:

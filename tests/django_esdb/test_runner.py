@@ -197,10 +197,9 @@ def test_a_failing_handler_stops_the_projection_and_nothing_is_half_done(
 ) -> None:
     class Failing(TrainingSchoolView):
         def add_trick(self, dog_id: Any, trick: str, tracking: Tracking) -> None:
-            with self.atomic(tracking):
-                super().add_trick(dog_id, trick, tracking)
-                msg = "two\nlines"
-                raise RuntimeError(msg)
+            super().add_trick(dog_id, trick, tracking)
+            msg = "two\nlines"
+            raise RuntimeError(msg)
 
     before = school.register("Fido")
     there = school.add_trick("Fido", "sit")

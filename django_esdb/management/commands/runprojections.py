@@ -38,8 +38,20 @@ class Command(BaseCommand):
             help="End when all events that are recorded by now are processed.",
         )
 
+        parser.add_argument(
+            "--batch-size",
+            type=_positive,
+            metavar="N",
+            help="Most events in a transaction (default: the setting ESDB_BATCH_SIZE).",
+        )
+
     def handle(
-        self, *args: Any, names: list[str], until_caught_up: bool, **options: Any
+        self,
+        *args: Any,
+        names: list[str],
+        until_caught_up: bool,
+        batch_size: int | None,
+        **options: Any,
     ) -> None:
         require_valid_configuration()
         registrations = choose(names)
@@ -50,6 +62,7 @@ class Command(BaseCommand):
         errors = run_projections(
             registrations,
             until_caught_up=until_caught_up,
+            batch_size=batch_size,
             started=self._started,
             failed=self._failed if len(registrations) > 1 else _ignore,
         )
@@ -74,6 +87,17 @@ class Command(BaseCommand):
         self.stdout.write(line)
         # Whoever watches the output of a service reads a pipe.
         self.stdout.flush()
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+# What argparse calls the value in its message.
+_positive.__name__ = "number"
 
 
 def _ignore(registration: Registration, error: ProjectionError) -> None:
