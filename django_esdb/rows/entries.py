@@ -78,13 +78,12 @@ class Shape:
         self.unique_groups: list[tuple[str, ...]] = [
             (field.attname,) for field in self.fields if field.unique
         ]
+        attname_of: dict[str, str] = {f.name: f.attname for f in meta.concrete_fields}
         for names in (
             *meta.unique_together,
             *(c.fields for c in meta.constraints if isinstance(c, _Unique) if c.fields),
         ):
-            self.unique_groups.append(
-                tuple(meta.get_field(name).attname for name in names)
-            )
+            self.unique_groups.append(tuple(attname_of[name] for name in names))
         self.has_other_unique = bool(self.unique_groups) or any(
             isinstance(constraint, _Unique) for constraint in meta.constraints
         )

@@ -113,9 +113,12 @@ class Settling:
             if before != now:
                 raise ReplayNeeded
             return False
-        if entry.loaded is not None and self._held.get(entry) == unique_values:
-            if not self._references or referred == entry.referred:
-                return False
+        if (
+            entry.loaded is not None
+            and self._held.get(entry) == unique_values
+            and referred == entry.referred
+        ):
+            return False
         self._unseen[entry] = now
         return self._hold(entry, unique_values)
 
@@ -212,10 +215,11 @@ class _Limits:
         if self.type is Decimal:
             return self._settle_decimal(values, value)
         if self.max_length is not None:
-            return len(value) > self.max_length
-        if self.low is not None and value < self.low:
-            return True
-        return self.high is not None and value > self.high
+            return bool(len(value) > self.max_length)
+        return bool(
+            (self.low is not None and value < self.low)
+            or (self.high is not None and value > self.high)
+        )
 
     def _settle_decimal(self, values: dict[str, Any], value: Decimal) -> bool:
         field: Any = self.field
@@ -230,4 +234,5 @@ class _Limits:
             else:
                 value = Decimal(field.get_db_prep_save(value, self.connection))
             values[self.attname] = value
-        return abs(value) >= 10 ** (field.max_digits - field.decimal_places)
+        whole_digits: int = field.max_digits - field.decimal_places
+        return abs(value) >= Decimal(10) ** whole_digits

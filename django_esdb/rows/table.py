@@ -246,7 +246,7 @@ class Table:
         for name in {field_name for field_name, _ in self._increments}:
             keys = [key for field_name, key in self._increments if field_name == name]
             self.load_all(name, keys)
-        for (name, key), amounts in list(self._increments.items()):
+        for name, key in list(self._increments):
             if (name, key) in self._increments:
                 entry = self.find(name, key)
                 if entry is None:
