@@ -110,11 +110,11 @@ class BatchAppends:
         key = request.correlation_id.SerializeToString()
         try:
             batch = self._incomplete.pop(key, None)
-            if request.HasField("options"):
+            if batch is None:
+                if not request.HasField("options"):
+                    return None
                 batch = _begin(request)
                 self._check_access(batch.stream)
-            elif batch is None:
-                return None
             batch.add(request.proposed_messages)
             if batch.deadline <= time.monotonic():
                 raise _TimeoutError

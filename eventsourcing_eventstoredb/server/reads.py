@@ -7,6 +7,7 @@ show. The log shows everything except the server's own bookkeeping.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,6 +35,11 @@ _FIRST_PAGE_NUMBERS = 32
 
 _HIDDEN_PREFIX = "$persistentsubscription-$all::"
 _HIDDEN_SUFFIXES = ("-checkpoint", "-parked")
+
+_NUMBER = re.compile(r"\s*[+-]?[0-9]{1,19}\s*")
+
+# The number by which a link can name the last event of a stream.
+_LAST_EVENT = -1
 
 
 class ResolvedEvent:
@@ -239,10 +245,8 @@ class Reader:
         """
         Read the log downwards, *position* excluded, in pages.
         """
-        if position > self.log.end:
+        if position not in (0, self.log.end) and not self.log.is_record(position):
             raise ReadFailedError(read_all_result(event_filter))
-        if position < self.log.end:
-            self.check_position(position, event_filter)
         while limit > 0:
             # The client may want one event only: reading a whole page is waste.
             page = self.log.backwards(position, min(PAGE_EVENTS, max(limit, 32)))
@@ -272,20 +276,31 @@ class Reader:
         """
         if record.type != LINK_TYPE:
             return ResolvedEvent(record)
-        number, separator, stream = record.data.decode("utf-8", "replace").partition(
-            "@"
-        )
+        text, separator, stream = record.data.decode("utf-8", "replace").partition("@")
+        number = _parse_number(text)
+        if number is None:
+            return ResolvedEvent(record)
         if not separator:
             return ResolvedEvent(None, record)
-        if not (number.isascii() and number.isdigit() and len(number) < 20):
-            return ResolvedEvent(record)
         try:
             view = self.view(stream)
         except StreamDeletedError:
             return ResolvedEvent(None, record)
-        if not view.is_found or int(number) > MAX_NUMBER:
+        if not view.is_found:
             return ResolvedEvent(None, record)
-        return ResolvedEvent(view.event(self.log, int(number)), record)
+        if number == _LAST_EVENT:
+            number = view.last_number
+        return ResolvedEvent(view.event(self.log, number), record)
+
+
+def _parse_number(text: str) -> int | None:
+    """
+    Read an event number as .NET does: with white space and a sign, if need be.
+    """
+    if not _NUMBER.fullmatch(text):
+        return None
+    number = int(text)
+    return number if -MAX_NUMBER <= number <= MAX_NUMBER else None
 
 
 def is_hidden(stream: str) -> bool:

@@ -44,7 +44,7 @@ class Group:
 
     Attributes:
         total_items: How many events it has handed out since it was loaded.
-        last_known: Key of the last event that it has read from its source.
+        last_known: Key of the latest new event that it has handed out.
         last_checkpoint: Key up to which it is known to be through.
     """
 
@@ -69,6 +69,7 @@ class Group:
         self._next = (
             settings.begin if self.last_checkpoint is None else self.last_checkpoint + 1
         )
+        self._last_read: int | None = None
         self._sequence = 0
         self._checkpoint_sequence = 0
         self._checkpoint_due = self._next_checkpoint_time()
@@ -228,6 +229,8 @@ class Group:
         delivery.expires_at = self._clock() + self.settings.message_timeout_ms / 1000
         self._outstanding[delivery.id] = delivery
         self.total_items += 1
+        if not delivery.is_replayed:
+            self.last_known = max(delivery.key, self.last_known or 0)
         consumer.deliver(delivery)
         return True
 
@@ -270,10 +273,10 @@ class Group:
             if self.settings.resolve_links
             else ResolvedEvent(record),
             key=key,
-            previous_key=self.last_known,
+            previous_key=self._last_read,
             sequence=self._sequence,
         )
-        self.last_known = key
+        self._last_read = key
         return delivery
 
     def _take_back(self, delivery: Delivery) -> None:
@@ -315,7 +318,7 @@ class Group:
             first = min(unfinished, key=lambda one: one.key)
             key, sequence = first.previous_key, first.sequence - 1
         else:
-            key, sequence = self.last_known, self._sequence
+            key, sequence = self._last_read, self._sequence
         done = sequence - self._checkpoint_sequence
         if key is None or done <= 0 or done < least_events:
             return
@@ -336,7 +339,9 @@ class Group:
 
     @property
     def buffered_count(self) -> int:
-        return len(self._buffer)
+        with self._lock:
+            self._fill_buffer()
+            return len(self._buffer)
 
     @property
     def retry_count(self) -> int:

@@ -62,7 +62,8 @@ class Groups:
             if settings.id in self._groups:
                 raise GroupExistsError(settings.source, settings.group)
             self._check(settings)
-            # The position first: the group's own configuration is not new to it.
+            # The end before the configuration is written: to a group that begins at
+            # the end of the whole log that is the first new event, as in EventStoreDB.
             settings = dataclasses.replace(settings, begin=self._begin(settings))
             self._store([*self._all_settings(), settings])
             self._groups[settings.id] = self._make(settings)

@@ -17,6 +17,8 @@ def encode_info(group: Group) -> Any:
     Write what there is to know of a group.
     """
     settings = group.settings
+    # Before the status: counting reads on as far as there is room.
+    buffered_count = group.buffered_count
     return persistent.SubscriptionInfo(
         event_source=settings.source,
         group_name=settings.group,
@@ -38,7 +40,7 @@ def encode_info(group: Group) -> Any:
         check_point_after_milliseconds=settings.checkpoint_after_ms,
         min_check_point_count=settings.min_checkpoint_count,
         max_check_point_count=settings.max_checkpoint_count,
-        read_buffer_count=group.buffered_count,
+        read_buffer_count=buffered_count,
         retry_buffer_count=group.retry_count,
         total_in_flight_messages=group.outstanding_count,
         outstanding_messages_count=group.outstanding_count,

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from queue import SimpleQueue
+from typing import Any
+
+import grpc
+import pytest
+from esdbclient.protos.Grpc import shared_pb2, streams_pb2, streams_pb2_grpc
+from google.protobuf import duration_pb2, empty_pb2, timestamp_pb2
+
+from eventsourcing_eventstoredb.server import EmbeddedServer
+
+CORRELATION = shared_pb2.UUID(string=str(uuid.uuid4()))
+
+
+@pytest.fixture
+def stub(server: EmbeddedServer) -> Iterator[streams_pb2_grpc.StreamsStub]:
+    with grpc.insecure_channel(server.target) as channel:
+        yield streams_pb2_grpc.StreamsStub(channel)
+
+
+def event(**arguments: Any) -> streams_pb2.BatchAppendReq.ProposedMessage:
+    arguments.setdefault("id", shared_pb2.UUID(string=str(uuid.uuid4())))
+    arguments.setdefault("metadata", {"type": "T", "content-type": "application/json"})
+    return streams_pb2.BatchAppendReq.ProposedMessage(**arguments)
+
+
+def options(stream: str = "dog", seconds: int = 10, **deadline: Any) -> Any:
+    if not deadline:
+        deadline = {"deadline": duration_pb2.Duration(seconds=seconds)}
+    return streams_pb2.BatchAppendReq.Options(
+        stream_identifier=shared_pb2.StreamIdentifier(stream_name=stream.encode()),
+        any=empty_pb2.Empty(),
+        **deadline,
+    )
+
+
+def request(*events: Any, is_final: bool = True, **arguments: Any) -> Any:
+    return streams_pb2.BatchAppendReq(
+        correlation_id=arguments.pop("correlation_id", CORRELATION),
+        proposed_messages=events,
+        is_final=is_final,
+        **arguments,
+    )
+
+
+def test_a_batch_that_is_not_complete_in_time_is_answered_and_forgotten(stub):
+    requests: SimpleQueue[Any] = SimpleQueue()
+    requests.put(request(event(), options=options(), is_final=False))
+    call = stub.BatchAppend(iter(requests.get, None), timeout=20)
+
+    assert next(call).error.message == "Timeout"
+
+    requests.put(request(event()))
+    requests.put(request(event(), options=options()))
+    assert next(call).success.current_revision == 0
+    call.cancel()
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        {"deadline": duration_pb2.Duration(seconds=0)},
+        {"deadline": duration_pb2.Duration(seconds=-1)},
+        {"deadline_21_10_0": timestamp_pb2.Timestamp(seconds=1)},
+    ],
+)
+def test_a_batch_whose_deadline_has_passed_is_not_written(stub, late):
+    (late_one, in_time) = stub.BatchAppend(
+        iter(
+            [
+                request(event(), options=options(**late)),
+                request(event(), options=options()),
+            ]
+        )
+    )
+
+    assert late_one.error.message == "Timeout"
+    assert in_time.success.current_revision == 0
+
+
+def test_a_batch_left_incomplete_is_answered_when_the_client_closes(stub):
+    (answer,) = stub.BatchAppend(
+        iter([request(event(), options=options(), is_final=False)])
+    )
+
+    assert answer.error.message == "Timeout"
+    assert answer.stream_identifier.stream_name == b"dog"
+
+
+def test_options_of_a_batch_that_has_some_are_passed_over(stub):
+    (answer,) = stub.BatchAppend(
+        iter(
+            [
+                request(event(), options=options("dog"), is_final=False),
+                request(event(), options=options("cat")),
+            ]
+        )
+    )
+
+    assert answer.stream_identifier.stream_name == b"dog"
+    assert answer.success.current_revision == 1
+
+
+def test_requests_of_a_batch_without_options_are_passed_over(stub):
+    other = shared_pb2.UUID(string=str(uuid.uuid4()))
+    (answer,) = stub.BatchAppend(
+        iter(
+            [
+                request(event(), correlation_id=other),
+                request(event(), options=options()),
+            ]
+        )
+    )
+
+    assert answer.correlation_id == CORRELATION
+
+
+def test_many_batches_in_one_call_are_answered_in_order(stub):
+    ids = [shared_pb2.UUID(string=str(uuid.uuid4())) for _ in range(200)]
+    answers = list(
+        stub.BatchAppend(
+            iter([request(event(), options=options(), correlation_id=i) for i in ids])
+        )
+    )
+
+    assert [answer.correlation_id for answer in answers] == ids
+    assert [answer.success.current_revision for answer in answers] == list(range(200))
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        ({"id": shared_pb2.UUID(string="abc")}, "Unrecognized Guid format."),
+        ({"id": shared_pb2.UUID(string="0" * 32)}, "Empty eventId provided."),
+        (
+            {"metadata": {"type": "", "content-type": "x"}},
+            "Empty eventType provided.",
+        ),
+    ],
+)
+def test_an_event_that_is_none_is_a_bad_request(stub, bad, reason):
+    (answer,) = stub.BatchAppend(iter([request(event(**bad), options=options())]))
+
+    assert answer.error.message == "BadRequest"
+    details = shared_pb2.BadRequest()
+    assert answer.error.details.Unpack(details)
+    assert details.message == reason
