@@ -24,7 +24,6 @@ from .metadata import (
     revival,
     soft_deletion,
 )
-from .reads import StreamView
 from .records import (
     ANY,
     MAX_NUMBER,
@@ -34,6 +33,7 @@ from .records import (
     NewEvent,
     Record,
 )
+from .views import StreamView
 
 MAX_APPEND_BYTES: Final = 1024 * 1024
 
@@ -300,10 +300,20 @@ def _revive_original(transaction: Transaction, target: _Target) -> None:
     """
     if target.current < 0:
         return
-    before = StreamView.of_metadata_before(transaction, target.name, target.current)
     original = original_stream_of(target.name)
-    if before.is_soft_deleted:
+    if _metadata_before(transaction, target).is_soft_deleted:
         stream = transaction.stream(original)
         last_number = NO_STREAM if stream is None else stream.last_number
         if last_number != MAX_NUMBER:
             _revive(transaction, original, last_number + 1)
+
+
+def _metadata_before(transaction: Transaction, target: _Target) -> StreamMetadata:
+    """
+    Read the metadata that were in force until now: *target* holds them.
+    """
+    stream = transaction.stream(target.name)
+    if stream is None:
+        return NO_METADATA
+    found = transaction.stream_forwards(stream, target.current, target.current, 1)
+    return parse_metadata(found[0]) if found else NO_METADATA

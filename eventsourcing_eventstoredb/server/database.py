@@ -79,11 +79,11 @@ class Database:
         self._lock_file = _lock(path)
         try:
             self.writer = self._open(path)
-            self.reader = _connect(str(path))
-            self.reader.execute("PRAGMA query_only = ON")
         except BaseException:
             self._unlock()
             raise
+        self.reader = _connect(str(path))
+        self.reader.execute("PRAGMA query_only = ON")
 
     def close(self) -> None:
         """

@@ -9,8 +9,8 @@ from typing import Any
 
 from .appends import Appended
 from .errors import HandlerError, WrongExpectedVersionError
+from .links import ResolvedEvent
 from .messages import shared, streams
-from .reads import ResolvedEvent
 from .records import ANY, NO_STREAM, STREAM_EXISTS, Record
 from .subscriptions import Checkpoint, Sign
 

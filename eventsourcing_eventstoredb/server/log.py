@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from .database import Database
 from .errors import StorageError
@@ -67,14 +67,26 @@ class Queries:
         self._connection = connection
         self._lock = lock
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """
+        Let several questions see the same moment. Holds the lock for so long.
+        """
+        with self._lock, _storage_errors():
+            if self._connection.in_transaction:
+                yield
+                return
+            self._connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._connection.execute("COMMIT")
+
     def stream(self, name: str) -> StreamState | None:
         """
         Tell what is known of a stream, or None when it was never written to.
         """
-        with self._lock:
-            row = self._connection.execute(
-                "SELECT key, last_number FROM streams WHERE name = ?", (name,)
-            ).fetchone()
+        row = self._row("SELECT key, last_number FROM streams WHERE name = ?", name)
         return None if row is None else StreamState._make(row)
 
     def forwards(self, position: int, limit: int) -> list[Record]:
@@ -121,22 +133,25 @@ class Queries:
         """
         Tell whether a record, an event or not, begins at *position*.
         """
-        with self._lock:
-            row = self._connection.execute(
-                "SELECT 1 FROM records WHERE position = ?", (position,)
-            ).fetchone()
-        return row is not None
+        statement = "SELECT 1 FROM records WHERE position = ?"
+        return self._row(statement, position) is not None
 
     def last_position(self) -> int:
         """
         Tell the position of the last event, 0 when there is none.
         """
-        with self._lock:
-            row = self._connection.execute(
-                "SELECT position FROM records WHERE stream IS NOT NULL"
-                " ORDER BY position DESC LIMIT 1"
-            ).fetchone()
+        row = self._row(
+            "SELECT position FROM records WHERE stream IS NOT NULL"
+            " ORDER BY position DESC LIMIT 1"
+        )
         return 0 if row is None else int(row[0])
+
+    def _row(self, statement: str, *parameters: object) -> tuple[Any, ...] | None:
+        with self._lock, _storage_errors():
+            row: tuple[Any, ...] | None = self._connection.execute(
+                statement, parameters
+            ).fetchone()
+        return row
 
     def _page(self, statement: str, parameters: tuple[int, ...]) -> list[Record]:
         page: list[Record] = []
@@ -295,12 +310,12 @@ class Log(Queries):
             self._database.close()
 
     def _find_end(self) -> int:
-        row = self._connection.execute(
+        row = self._row(
             "SELECT r.position, s.name, r.type, length(r.data),"
             " length(r.custom_metadata) FROM records AS r"
             " LEFT JOIN streams AS s ON s.key = r.stream"
             " ORDER BY r.position DESC LIMIT 1"
-        ).fetchone()
+        )
         if row is None:
             return FIRST_POSITION
         position, stream, event_type, data_length, metadata_length = row

@@ -1,31 +1,20 @@
 """
 Reading streams and the whole log, page by page.
 
-A stream is read through its metadata: deleted, truncated and expired events do not
-show. The log shows everything except the server's own bookkeeping.
+A stream shows what its metadata leave of it. The log shows everything except the
+server's own bookkeeping.
 """
 
 from __future__ import annotations
 
-import re
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
-from .errors import ReadFailedError, StreamDeletedError
+from .errors import ReadFailedError
 from .filters import Filter
-from .log import Log, Queries
-from .metadata import (
-    NO_METADATA,
-    OF_METADATA_STREAM,
-    StreamMetadata,
-    is_metadata_stream,
-    metadata_stream_of,
-    original_stream_of,
-    parse_metadata,
-)
-from .records import LINK_TYPE, MAX_NUMBER, Record, StreamState
+from .log import Log
+from .records import Record
+from .views import StreamView
 
 PAGE_EVENTS: Final = 500
 
@@ -35,131 +24,6 @@ _FIRST_PAGE_NUMBERS = 32
 
 _HIDDEN_PREFIX = "$persistentsubscription-$all::"
 _HIDDEN_SUFFIXES = ("-checkpoint", "-parked")
-
-_NUMBER = re.compile(r"\s*[+-]?[0-9]{1,19}\s*")
-
-# The number by which a link can name the last event of a stream.
-_LAST_EVENT = -1
-
-
-class ResolvedEvent:
-    """
-    An event as it is handed out: itself, or what it links to.
-
-    Attributes:
-        event: The event; None for a link whose event cannot be read.
-        link: The link event when `event` was found through one.
-    """
-
-    __slots__ = ("event", "link")
-
-    def __init__(self, event: Record | None, link: Record | None = None) -> None:
-        self.event = event
-        self.link = link
-
-    @property
-    def original(self) -> Record:
-        """
-        The event that was read: the link, when there is one.
-        """
-        record = self.link or self.event
-        assert record is not None
-        return record
-
-
-@dataclass(frozen=True, slots=True)
-class StreamView:
-    """
-    What shows of a stream at one moment.
-
-    Attributes:
-        state: None when the stream was never written.
-        metadata: The limits in force.
-    """
-
-    state: StreamState | None
-    metadata: StreamMetadata
-
-    @classmethod
-    def of(cls, queries: Queries, name: str) -> StreamView:
-        """
-        Look at a stream.
-
-        Raises:
-            StreamDeletedError: It, or the stream whose metadata it holds, has a
-                tombstone.
-        """
-        state = queries.stream(name)
-        if state is not None and state.is_tombstoned:
-            raise StreamDeletedError(name)
-        if is_metadata_stream(name):
-            original = queries.stream(original_stream_of(name))
-            if original is not None and original.is_tombstoned:
-                raise StreamDeletedError(name)
-            return cls(state, OF_METADATA_STREAM)
-        if state is None:
-            return cls(None, NO_METADATA)
-        return cls(state, parse_metadata(queries.last_event(metadata_stream_of(name))))
-
-    @staticmethod
-    def of_metadata_before(
-        queries: Queries, metadata_stream: str, number: int
-    ) -> StreamMetadata:
-        """
-        Read the metadata that were in force up to the metadata event *number*.
-        """
-        state = queries.stream(metadata_stream)
-        if state is None:
-            return NO_METADATA
-        found = queries.stream_forwards(state, number, number, 1)
-        return parse_metadata(found[0]) if found else NO_METADATA
-
-    @property
-    def is_found(self) -> bool:
-        """
-        Whether a reader finds the stream: it was written, and is not deleted.
-        """
-        return self.state is not None and not self.metadata.is_soft_deleted
-
-    @property
-    def last_number(self) -> int:
-        return -1 if self.state is None else self.state.last_number
-
-    def event(self, queries: Queries, number: int) -> Record | None:
-        """
-        Read one event if it shows.
-        """
-        page = self.forwards(queries, number, 1)
-        return page[0] if page and page[0].number == number else None
-
-    def forwards(self, queries: Queries, first: int, limit: int) -> list[Record]:
-        """
-        Read up to *limit* events from number *first* on; none come only at the end.
-        """
-        if self.state is None:
-            return []
-        last = self.state.last_number
-        first = max(first, self.metadata.first_number(last))
-        oldest = self.metadata.oldest(time.time_ns() // 100)
-        while first <= last:
-            page = queries.stream_forwards(self.state, first, last, limit)
-            shown = [record for record in page if record.created >= oldest]
-            if shown or not page:
-                return shown
-            first = page[-1].number + 1
-        return []
-
-    def backwards(self, queries: Queries, last: int, limit: int) -> list[Record]:
-        """
-        Read up to *limit* events from number *last* downwards.
-        """
-        if self.state is None:
-            return []
-        first = self.metadata.first_number(self.state.last_number)
-        oldest = self.metadata.oldest(time.time_ns() // 100)
-        page = queries.stream_backwards(self.state, first, last, limit)
-        # Events are written in the order of time: what follows is older still.
-        return [record for record in page if record.created >= oldest]
 
 
 class Reader:
@@ -269,38 +133,6 @@ class Reader:
             return
         if position <= self.log.last_position():
             raise ReadFailedError(read_all_result(event_filter))
-
-    def resolve(self, record: Record) -> ResolvedEvent:
-        """
-        Follow a link; any other event stands for itself.
-        """
-        if record.type != LINK_TYPE:
-            return ResolvedEvent(record)
-        text, separator, stream = record.data.decode("utf-8", "replace").partition("@")
-        number = _parse_number(text)
-        if number is None:
-            return ResolvedEvent(record)
-        if not separator:
-            return ResolvedEvent(None, record)
-        try:
-            view = self.view(stream)
-        except StreamDeletedError:
-            return ResolvedEvent(None, record)
-        if not view.is_found:
-            return ResolvedEvent(None, record)
-        if number == _LAST_EVENT:
-            number = view.last_number
-        return ResolvedEvent(view.event(self.log, number), record)
-
-
-def _parse_number(text: str) -> int | None:
-    """
-    Read an event number as .NET does: with white space and a sign, if need be.
-    """
-    if not _NUMBER.fullmatch(text):
-        return None
-    number = int(text)
-    return number if -MAX_NUMBER <= number <= MAX_NUMBER else None
 
 
 def is_hidden(stream: str) -> bool:

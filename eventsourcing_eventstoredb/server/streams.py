@@ -29,10 +29,11 @@ from .errors import (
     ReadFailedError,
     WrongExpectedVersionError,
 )
+from .links import ResolvedEvent, resolve
 from .messages import StreamsServicer, streams
 from .metadata import metadata_stream_of
 from .notifications import Listener
-from .reads import Reader, ResolvedEvent
+from .reads import Reader
 from .records import MAX_NUMBER, NewEvent, Record
 from .requests import (
     ReadRequest,
@@ -217,7 +218,7 @@ class Streams(StreamsServicer):
 
     def _encode_event(self, read: ReadRequest, record: Record) -> Any:
         resolved = (
-            self._reader.resolve(record)
+            resolve(self._reader.log, record)
             if read.resolve_links
             else ResolvedEvent(record)
         )

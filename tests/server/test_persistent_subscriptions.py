@@ -18,12 +18,12 @@ from esdbclient.persistent import PersistentSubscription
 from esdbclient.protos.Grpc import persistent_pb2, persistent_pb2_grpc, shared_pb2
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
+from eventsourcing_eventstoredb.server.links import ResolvedEvent
 from eventsourcing_eventstoredb.server.persistent.consumers import (
     Consumer,
     Delivery,
     make_strategy,
 )
-from eventsourcing_eventstoredb.server.reads import ResolvedEvent
 from eventsourcing_eventstoredb.server.records import Record
 
 

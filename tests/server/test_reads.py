@@ -4,6 +4,7 @@ import pytest
 from esdbclient import EventStoreDBClient, NewEvent, StreamState
 from esdbclient.exceptions import InternalError, NotFound, UnknownError
 
+from eventsourcing_eventstoredb.server.links import resolve
 from eventsourcing_eventstoredb.server.log import Log
 from eventsourcing_eventstoredb.server.reads import Reader
 from eventsourcing_eventstoredb.server.records import LINK_TYPE
@@ -45,7 +46,7 @@ def test_a_link_leads_to_its_event_if_there_is_one(data, found, is_link):
         transaction.write("links", 0, [log_event(LINK_TYPE, data)])
     record = log.last_event("links")
 
-    resolved = Reader(log).resolve(record)
+    resolved = resolve(log, record)
 
     assert (resolved.link is record) is is_link
     if found == "itself":

@@ -15,19 +15,14 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from eventsourcing_eventstoredb.server.appends import Writer
-from eventsourcing_eventstoredb.server.errors import StreamDeletedError
-from eventsourcing_eventstoredb.server.reads import (
-    PAGE_EVENTS,
-    Reader,
-    ResolvedEvent,
-    select,
-)
+from eventsourcing_eventstoredb.server.reads import Reader
 from eventsourcing_eventstoredb.server.records import Record
 
 from . import progress
 from .consumers import Consumer, Delivery, make_strategy
 from .errors import GroupDroppedError, TooManyConsumersError
 from .settings import GroupSettings
+from .source import Source
 
 _DEFAULT_BUFFER_EVENTS: Final = 500
 
@@ -65,10 +60,9 @@ class Group:
         self._clock = clock
         self._lock = threading.RLock()
         self._strategy = make_strategy(settings.strategy)
-        self._filter = None if settings.filter is None else settings.filter.make()
-        self._next = (
-            settings.begin if self.last_checkpoint is None else self.last_checkpoint + 1
-        )
+        checkpoint = self.last_checkpoint
+        begin = settings.begin if checkpoint is None else checkpoint + 1
+        self._source = Source(reader, settings, begin)
         self._last_read: int | None = None
         self._sequence = 0
         self._checkpoint_sequence = 0
@@ -241,37 +235,17 @@ class Group:
         if not self._buffer:
             size = self.settings.history_buffer_size or _DEFAULT_BUFFER_EVENTS
             while len(self._buffer) < size:
-                page = self._read(min(size - len(self._buffer), PAGE_EVENTS))
+                page = self._source.read(size - len(self._buffer))
                 if not page:
                     break
                 self._buffer.extend(self._new_delivery(record) for record in page)
         return bool(self._buffer)
 
-    def _read(self, limit: int) -> list[Record]:
-        reader = self._reader
-        if self.settings.reads_all:
-            while page := reader.log.forwards(self._next, limit):
-                self._next = page[-1].position + 1
-                shown = select(page, self._filter)
-                if shown:
-                    return shown
-            return []
-        try:
-            view = reader.view(self.settings.source)
-        except StreamDeletedError:
-            return []
-        page = view.forwards(reader.log, self._next, limit) if view.is_found else []
-        if page:
-            self._next = page[-1].number + 1
-        return page
-
     def _new_delivery(self, record: Record) -> Delivery:
-        key = record.position if self.settings.reads_all else record.number
+        key = self._source.key(record)
         self._sequence += 1
         delivery = Delivery(
-            event=self._reader.resolve(record)
-            if self.settings.resolve_links
-            else ResolvedEvent(record),
+            event=self._source.resolve(record),
             key=key,
             previous_key=self._last_read,
             sequence=self._sequence,
@@ -332,10 +306,7 @@ class Group:
         """
         Whether it has read all that its source has.
         """
-        if self.settings.reads_all:
-            return self._next > self._reader.log.last_position()
-        stream = self._reader.log.stream(self.settings.source)
-        return stream is None or self._next > stream.last_number
+        return self._source.is_exhausted
 
     @property
     def buffered_count(self) -> int:

@@ -17,8 +17,9 @@ from eventsourcing_eventstoredb.server.errors import (
     StreamDeletedError,
     WrongExpectedVersionError,
 )
+from eventsourcing_eventstoredb.server.links import ResolvedEvent, resolve
 from eventsourcing_eventstoredb.server.metadata import metadata_stream_of
-from eventsourcing_eventstoredb.server.reads import Reader, ResolvedEvent
+from eventsourcing_eventstoredb.server.reads import Reader
 from eventsourcing_eventstoredb.server.records import (
     ANY,
     LINK_TYPE,
@@ -88,7 +89,7 @@ def take_parked(
     for page in reader.stream_forwards(view, 0, max(limit, 0)):
         for record in page:
             if record.number < limit:
-                taken.append(reader.resolve(record))
+                taken.append(resolve(reader.log, record))
                 following = record.number + 1
     if taken:
         _truncate(writer, settings.parked_stream, following)
