@@ -11,7 +11,7 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 from eventsourcing.application import Application
 
-from django_esdb.conf import build_env
+from django_esdb.conf import APPLICATION_SETTINGS, build_env
 
 TApplication = TypeVar("TApplication", bound=Application[Any])
 
@@ -24,7 +24,7 @@ def get_application(application_class: type[TApplication]) -> TApplication:
     Return this process's application of the class, configured from settings.
 
     It is made at first use, may be shared by threads, and is closed and made
-    anew when an ``ESDB_*`` setting changes. A forked child makes its own.
+    anew when a setting that it was made from changes. A forked child makes its own.
 
     Raises:
         eventsourcing.persistence.InfrastructureFactoryError: The settings do
@@ -52,7 +52,7 @@ def close_applications() -> None:
 
 @receiver(setting_changed)
 def _close_on_changed_settings(*, setting: str, **kwargs: Any) -> None:
-    if setting.startswith("ESDB_"):
+    if setting in APPLICATION_SETTINGS:
         close_applications()
 
 

@@ -32,6 +32,7 @@ class Current(threading.local):
         try:
             yield
         finally:
+            unit.close()
             self.unit = self.batch = None
 
 

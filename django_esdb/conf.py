@@ -59,6 +59,16 @@ class Settings:
 
 settings = Settings()
 
+# What an application's environment is made from; see build_env.
+APPLICATION_SETTINGS = frozenset(
+    (
+        "ESDB_ENV",
+        "ESDB_PASSWORD",
+        "ESDB_ROOT_CERTIFICATES",
+        "ESDB_URI",
+        "ESDB_USERNAME",
+    )
+)
 KNOWN_SETTINGS = frozenset(name for name in vars(Settings) if name.startswith("ESDB_"))
 
 

@@ -62,6 +62,15 @@ class UnitOfWork:
         self.event_ended()
         self._write(everything=True, read_again=False)
 
+    def close(self) -> None:
+        """
+        Forget everything, whether or not it is written.
+
+        Where a connection is lost, Django opens another one on its way out of
+        the transaction; nothing may be written on that.
+        """
+        self._tables.clear()
+
     def flush(self) -> None:
         """Write everything that is pending; raises what the database says."""
         self._write(everything=True)

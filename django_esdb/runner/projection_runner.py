@@ -24,7 +24,7 @@ _IDLE_CONNECTION_SECONDS = 5.0
 
 # How long nothing has to come before the position is moved past what is not
 # the projection's; asking costs the event store two reads.
-_FIRST_IDLE_SECONDS = 0.5
+_FIRST_IDLE_SECONDS = 0.1
 _LONGEST_IDLE_SECONDS = 60.0
 
 

@@ -139,13 +139,19 @@ class EventReader:
         while len(self._events) < self._batch_size:
             if self._has_ended:
                 return Flush.ENDED
-            if self._is_waiting_for_store:
+            if self._is_waiting_for_store and not self._is_catching_up():
                 return Flush.CAUGHT_UP
             remaining = deadline - monotonic()
             if remaining <= 0:
                 return Flush.AGE
             self._changed.wait(remaining)
         return Flush.SIZE
+
+    def _is_catching_up(self) -> bool:
+        # Of the library's subscriptions only ours knows; any other that has
+        # nothing at hand is taken for live.
+        state = getattr(self._subscription.subscription, "state", None)
+        return state is not None and state.phase == "catching up"
 
     def _pop(self) -> list[Event]:
         if self._events[0].error is not None:

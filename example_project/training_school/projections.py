@@ -6,7 +6,6 @@ from abc import abstractmethod
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F
 from eventsourcing.dispatch import singledispatchmethod
 from eventsourcing.persistence import Tracking, TrackingRecorder
 from eventsourcing.projection import Projection
@@ -40,22 +39,13 @@ class TrainingSchoolView(DjangoTrackingRecorder, TrainingSchoolViewInterface):
 
     def register_dog(self, dog_id: UUID, name: str, tracking: Tracking) -> None:
         with self.atomic(tracking):
-            Dog.objects.using(self.using).create(id=dog_id, name=name)
-            self._count(dogs=1)
+            self.rows(Dog).add(Dog(id=dog_id, name=name))
+            self.rows(SchoolCounts).increment(_ONLY_ROW, dogs=1)
 
     def add_trick(self, dog_id: UUID, trick: str, tracking: Tracking) -> None:
         with self.atomic(tracking):
-            dog = Dog.objects.using(self.using).get(id=dog_id)
-            dog.tricks.append(trick)
-            dog.save(update_fields=["tricks"])
-            self._count(tricks=1)
-
-    def _count(self, *, dogs: int = 0, tricks: int = 0) -> None:
-        counts = SchoolCounts.objects.using(self.using)
-        if not counts.filter(id=_ONLY_ROW).update(
-            dogs=F("dogs") + dogs, tricks=F("tricks") + tricks
-        ):
-            counts.create(id=_ONLY_ROW, dogs=dogs, tricks=tricks)
+            self.rows(Dog).get(dog_id).tricks.append(trick)
+            self.rows(SchoolCounts).increment(_ONLY_ROW, tricks=1)
 
 
 @register_projection(
