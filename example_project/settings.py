@@ -82,4 +82,6 @@ TIME_ZONE = "UTC"
 STATIC_URL = "static/"
 
 ESDB_URI = env.str("EVENTSTOREDB_URI", default="esdb://localhost:2113?Tls=false")
-ESDB_ROOT_CERTIFICATES = env.str("EVENTSTOREDB_ROOT_CERTIFICATES", default=None)
+ESDB_ROOT_CERTIFICATES = env.str(
+    "EVENTSTOREDB_ROOT_CERTIFICATES", multiline=True, default=""
+)
