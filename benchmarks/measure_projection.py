@@ -6,12 +6,14 @@ import itertools
 import json
 import resource
 import statistics
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID, uuid4, uuid5
 
 import django
 
@@ -20,6 +22,7 @@ django.setup()
 from django.core.management import call_command  # noqa: E402
 from django.db import connections  # noqa: E402
 from django.db.models import F  # noqa: E402
+from esdbclient import EventStoreDBClient, NewEvent, StreamState  # noqa: E402
 from eventsourcing.application import Application  # noqa: E402
 from eventsourcing.persistence import (  # noqa: E402
     ApplicationRecorder,
@@ -200,12 +203,9 @@ def measure_runner(way: str, size: int, events: int) -> dict[str, float]:
     return measured
 
 
-def measure_store(way: str, size: int, events: int) -> dict[str, float]:
-    """From a server in a process of its own."""
-    import subprocess
-
-    from esdbclient import EventStoreDBClient, NewEvent, StreamState
-
+@contextmanager
+def store_process() -> Iterator[str]:
+    """Run an event store in a process of its own; yield its URI."""
     server = subprocess.Popen(
         [sys.executable, "-m", "eventsourcing_eventstoredb.server", "--port", "0"],
         stdout=subprocess.PIPE,
@@ -213,17 +213,37 @@ def measure_store(way: str, size: int, events: int) -> dict[str, float]:
     )
     try:
         assert server.stdout is not None
-        uri = server.stdout.readline().split()[-1]
-        client = EventStoreDBClient(uri)
-        streams: dict[UUID, list[NewEvent]] = {}
-        last = 0
-        for event in itertools.islice(stored_events(), events):
-            stream = streams.setdefault(event.originator_id, [])
-            stream.append(NewEvent(event.topic, event.state))
-        for originator_id, new in streams.items():
-            last = client.append_events(
-                str(originator_id), current_version=StreamState.NO_STREAM, events=new
+        yield server.stdout.readline().split()[-1]
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def fill(uri: str, events: int, foreign: int = 0) -> int:
+    """Append the dogs' events, and as many others after each; return the last's."""
+    client = EventStoreDBClient(uri)
+    streams: dict[UUID, list[NewEvent]] = {}
+    last = 0
+    for event in itertools.islice(stored_events(), events):
+        stream = streams.setdefault(event.originator_id, [])
+        stream.append(NewEvent(event.topic, event.state))
+    for originator_id, new in streams.items():
+        last = client.append_events(
+            str(originator_id), current_version=StreamState.NO_STREAM, events=new
+        )
+        if foreign:
+            others = [NewEvent("other:Event", b"{}") for _ in range(foreign * len(new))]
+            client.append_events(
+                str(uuid4()), current_version=StreamState.NO_STREAM, events=others
             )
+    client.close()
+    return last
+
+
+def measure_store(way: str, size: int, events: int) -> dict[str, float]:
+    """From a server in a process of its own."""
+    with store_process() as uri:
+        last = fill(uri, events)
         models.SchoolCounts.objects.create(id=1)
         env = {
             "PERSISTENCE_MODULE": "eventsourcing_eventstoredb",
@@ -236,11 +256,31 @@ def measure_store(way: str, size: int, events: int) -> dict[str, float]:
             seconds = time.perf_counter() - begun
         cpu = time.process_time() - cpu
         check(events)
-        client.close()
-    finally:
-        server.terminate()
-        server.wait()
     return {"rate": events / seconds, "cpu_us": cpu / events * 1e6}
+
+
+def measure_sparse(way: str, size: int, events: int) -> dict[str, float]:
+    """One event in a thousand is the projection's; the position passes the rest."""
+    with store_process() as uri:
+        fill(uri, events // 1000, foreign=999)
+        models.SchoolCounts.objects.create(id=1)
+        env = {
+            "PERSISTENCE_MODULE": "eventsourcing_eventstoredb",
+            "EVENTSTOREDB_URI": uri,
+        }
+        school = TrainingSchool(env)
+        head = school.recorder.select_notifications(None, 10**9)[-1].id
+        begun = time.perf_counter()
+        for _ in school.recorder.select_notifications(None, 10**9):
+            pass
+        reading = time.perf_counter() - begun
+        begun = time.perf_counter()
+        with ours(TrainingSchool, RowsView, size, env) as runner:
+            runner.wait(head, timeout=600)
+            seconds = time.perf_counter() - begun
+        check(events // 1000)
+        school.close()
+    return {"rate": events / seconds, "reading": events / reading}
 
 
 def measure_memory(way: str, size: int, events: int) -> dict[str, float]:
@@ -358,6 +398,7 @@ def main() -> None:
     measure = {
         "peer": measure_peer,
         "store": measure_store,
+        "sparse": measure_sparse,
         "latency": measure_latency,
         "memory": measure_memory,
     }.get(what["way"], measure_runner)

@@ -13,10 +13,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_esdb.rows.entries import Entry, Shape
 from django_esdb.rows.table import Table
 
-# Where an upsert is not possible, one statement compares each row with each
-# of its values, so many rows are quadratic.
-_CASE_ROWS = 100
-
 
 def write(
     connection: BaseDatabaseWrapper, tables: Sequence[Table], *, everything: bool
@@ -143,7 +139,7 @@ def _update(
     instances = [entry.instance for entry in group]
     is_computed = any(table.shape.has_expressions(instance) for instance in instances)
     if is_computed or not _can_upsert(connection, table.shape):
-        rows.bulk_update(instances, names, batch_size=_CASE_ROWS)
+        rows.bulk_update(instances, names)
         return
     with _kept_creation_times(table.shape, instances):
         rows.bulk_create(

@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 from django.db import connection, transaction
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 from eventsourcing.persistence import IntegrityError, Tracking
 
 from django_esdb.exceptions import ViewDatabaseError, WaitInTransactionError
@@ -221,6 +222,15 @@ def test_wait_returns_when_another_thread_has_processed_the_event() -> None:
 
     assert view.max_tracking_id(APP) == 5
     thread.join()
+
+
+def test_waiting_for_a_second_takes_few_queries() -> None:
+    view = DjangoTrackingRecorder("projection")
+
+    with CaptureQueriesContext(connection) as statements, pytest.raises(TimeoutError):
+        view.wait(APP, 5, timeout=1)
+
+    assert 2 <= len(statements) < 20
 
 
 def test_wait_in_a_transaction_raises_where_it_could_not_see_the_change() -> None:
