@@ -12,6 +12,7 @@ from esdbclient.exceptions import (
     AccessDeniedError,
     GrpcError,
     MaximumAppendSizeExceededError,
+    WrongCurrentVersion,
 )
 from eventsourcing.persistence import (
     DataError,
@@ -76,6 +77,15 @@ def append(
                     metadata=client._call_metadata,
                     credentials=client._call_credentials,
                 )
+            except WrongCurrentVersion as error:
+                hint = ""
+                if current_version == 0 and "does not exist" in str(error):
+                    hint = (
+                        ". EventStoreDB numbers from 0: set INITIAL_VERSION = 0 on the "
+                        "aggregate class, or EVENTSTOREDB_FIRST_VERSION=1"
+                    )
+                msg = f"{subject}: {error}{hint}"
+                raise IntegrityError(msg) from error
             except MaximumAppendSizeExceededError as error:
                 size = sum(len(event.data) for event in events)
                 msg = (

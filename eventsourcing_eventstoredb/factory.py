@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import threading
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from eventsourcing.utils import Environment, EnvType
 
     from eventsourcing_eventstoredb.client import Client
+    from eventsourcing_eventstoredb.mapping import Layout
 
 
 class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
@@ -47,12 +50,18 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
     EVENTSTOREDB_USERNAME = "EVENTSTOREDB_USERNAME"
     EVENTSTOREDB_PASSWORD = "EVENTSTOREDB_PASSWORD"  # noqa: S105  (a key, no password)
     EVENTSTOREDB_ROOT_CERTIFICATES = "EVENTSTOREDB_ROOT_CERTIFICATES"
+    EVENTSTOREDB_STREAM_PREFIX = "EVENTSTOREDB_STREAM_PREFIX"
+    EVENTSTOREDB_FIRST_VERSION = "EVENTSTOREDB_FIRST_VERSION"
+    EVENTSTOREDB_WATCHDOG_INTERVAL = "EVENTSTOREDB_WATCHDOG_INTERVAL"
     ORIGINATOR_ID_TYPE = "ORIGINATOR_ID_TYPE"
 
     def __init__(self, env: Environment | EnvType | None = None) -> None:
         super().__init__(env)
         self.settings = self._connection_settings()
         self.originator_id_type = self._originator_id_type()
+        self._stream_prefix = self._read_stream_prefix()
+        self._first_version = self._read_first_version()
+        self._watchdog_interval = self._read_watchdog_interval()
         self._lock = threading.Lock()
         self._client: Client | None = None
 
@@ -73,7 +82,9 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
         from eventsourcing_eventstoredb.recorders import EventStoreDBAggregateRecorder
 
         return EventStoreDBAggregateRecorder(
-            self.client, for_snapshotting=purpose == "snapshots"
+            self.client,
+            for_snapshotting=purpose == "snapshots",
+            layout=self._layout(),
         )
 
     def application_recorder(self) -> ApplicationRecorder:
@@ -81,7 +92,10 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
         from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
 
         return EventStoreDBApplicationRecorder(
-            self.client, originator_id_type=self.originator_id_type
+            self.client,
+            originator_id_type=self.originator_id_type,
+            layout=self._layout(),
+            watchdog_interval=self._watchdog_interval,
         )
 
     def tracking_recorder(
@@ -122,6 +136,44 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
         except ConnectionSettingsError as error:
             msg = f"Cannot use {self.EVENTSTOREDB_URI}: {error}"
             raise InfrastructureFactoryError(msg) from None
+
+    def _layout(self) -> Layout:
+        # Its module loads the client, and with it gRPC.
+        from eventsourcing_eventstoredb.mapping import Layout
+
+        return Layout(self._stream_prefix, self._first_version)
+
+    def _read_stream_prefix(self) -> str:
+        prefix = self.env.get(self.EVENTSTOREDB_STREAM_PREFIX) or ""
+        if not re.fullmatch("[A-Za-z0-9_]*", prefix):
+            msg = (
+                f"{self.EVENTSTOREDB_STREAM_PREFIX} is {prefix!r}, but must consist of "
+                "letters, digits and underscores"
+            )
+            raise InfrastructureFactoryError(msg)
+        return prefix
+
+    def _read_first_version(self) -> int:
+        version = self.env.get(self.EVENTSTOREDB_FIRST_VERSION) or "0"
+        if version not in ("0", "1"):
+            name = self.EVENTSTOREDB_FIRST_VERSION
+            msg = f"{name} is {version!r}, but must be 0 or 1"
+            raise InfrastructureFactoryError(msg)
+        return int(version)
+
+    def _read_watchdog_interval(self) -> float:
+        interval = self.env.get(self.EVENTSTOREDB_WATCHDOG_INTERVAL) or "20"
+        try:
+            seconds = float(interval)
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds < math.inf:
+            msg = (
+                f"{self.EVENTSTOREDB_WATCHDOG_INTERVAL} is {interval!r}, but must be "
+                "a number of seconds above 0"
+            )
+            raise InfrastructureFactoryError(msg)
+        return seconds
 
     def _originator_id_type(self) -> type | None:
         name = self.env.get(self.ORIGINATOR_ID_TYPE)

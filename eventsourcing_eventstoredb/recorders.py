@@ -22,7 +22,10 @@ from eventsourcing_eventstoredb.exceptions import client_errors
 from eventsourcing_eventstoredb.mapping import Layout
 from eventsourcing_eventstoredb.retries import with_retries
 from eventsourcing_eventstoredb.selection import Selection
-from eventsourcing_eventstoredb.subscriptions import EventStoreDBSubscription
+from eventsourcing_eventstoredb.subscriptions import (
+    WATCHDOG_INTERVAL,
+    EventStoreDBSubscription,
+)
 
 # Seconds for one read with its retries. A frozen server must not hold a thread
 # for ever, and the longest stream has to fit in.
@@ -243,6 +246,8 @@ class EventStoreDBApplicationRecorder(
             IDs; None to have each event's class decide.
         layout: How the aggregates lie in streams. With a prefix only streams
             that have it are the application's.
+        watchdog_interval: Seconds of silence after which a subscription asks
+            the server whether it is alive.
     """
 
     def __init__(
@@ -252,9 +257,11 @@ class EventStoreDBApplicationRecorder(
         *,
         originator_id_type: type | None = None,
         layout: Layout | None = None,
+        watchdog_interval: float = WATCHDOG_INTERVAL,
     ) -> None:
         super().__init__(client, for_snapshotting, layout=layout)
         self.originator_id_type = originator_id_type
+        self.watchdog_interval = watchdog_interval
 
     def insert_events(
         self, stored_events: Sequence[StoredEvent], **kwargs: Any
@@ -344,7 +351,12 @@ class EventStoreDBApplicationRecorder(
                 refuses.
             OperationalError: The server could not be asked.
         """
-        return EventStoreDBSubscription(recorder=self, gt=gt, topics=topics)
+        return EventStoreDBSubscription(
+            recorder=self,
+            gt=gt,
+            topics=topics,
+            watchdog_interval=self.watchdog_interval,
+        )
 
     def passed_over_position(
         self, after: int | None, topics: Sequence[str] = ()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _MAX_EVENTS_AHEAD = 5_000
 _MAX_BYTES_AHEAD = 16 * 1024 * 1024
-_WATCHDOG_INTERVAL = 20.0
+WATCHDOG_INTERVAL = 20.0
 
 # How many notifications the iterator takes at once from what was read ahead.
 _ITERATION_BATCH = 500
@@ -63,7 +63,7 @@ class EventStoreDBSubscription(Subscription["EventStoreDBApplicationRecorder"]):
         *,
         max_events_ahead: int = _MAX_EVENTS_AHEAD,
         max_bytes_ahead: int = _MAX_BYTES_AHEAD,
-        watchdog_interval: float = _WATCHDOG_INTERVAL,
+        watchdog_interval: float = WATCHDOG_INTERVAL,
     ) -> None:
         super().__init__(recorder=recorder, gt=gt, topics=tuple(topics))
         self._batch: list[Notification] = []

@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from uuid import UUID, uuid4
+
+import pytest
+from esdbclient import EventStoreDBClient, NewEvent, StreamState
+from eventsourcing.application import Application
+from eventsourcing.domain import Aggregate, event
+from eventsourcing.persistence import (
+    DataError,
+    InfrastructureFactoryError,
+    IntegrityError,
+    StoredEvent,
+)
+from eventsourcing.utils import get_topic
+
+from eventsourcing_eventstoredb import EventStoreDBFactory
+from eventsourcing_eventstoredb.mapping import Layout
+from eventsourcing_eventstoredb.recorders import (
+    EventStoreDBAggregateRecorder,
+    EventStoreDBApplicationRecorder,
+)
+from eventsourcing_eventstoredb.server import EmbeddedServer
+
+MakeRecorder = Callable[..., EventStoreDBApplicationRecorder]
+
+
+class Counter(Aggregate):
+    INITIAL_VERSION = 1
+    total = 0
+
+    @event("Increased")
+    def increase(self) -> None:
+        self.total += 1
+
+
+@pytest.fixture
+def make(server: EmbeddedServer) -> Iterator[MakeRecorder]:
+    with EventStoreDBClient(server.uri) as client:
+
+        def make(
+            prefix: str = "", first_version: int = 0, id_type: type | None = None
+        ) -> EventStoreDBApplicationRecorder:
+            return EventStoreDBApplicationRecorder(
+                client,
+                originator_id_type=id_type,
+                layout=Layout(prefix, first_version),
+            )
+
+        yield make
+
+
+def stored(
+    originator_id: UUID | str, first: int, count: int, topic: str = "topic"
+) -> list[StoredEvent]:
+    return [
+        StoredEvent(originator_id, version, topic, b"{}")
+        for version in range(first, first + count)
+    ]
+
+
+def ids(recorder: EventStoreDBApplicationRecorder, *topics: str) -> list[UUID | str]:
+    return [
+        n.originator_id for n in recorder.select_notifications(None, 99, topics=topics)
+    ]
+
+
+def append(
+    client: EventStoreDBClient, stream: str, type_: str, metadata: bytes = b""
+) -> None:
+    client.append_events(
+        stream,
+        current_version=StreamState.ANY,
+        events=[NewEvent(type_, b"\xff\x00", metadata, "application/octet-stream")],
+    )
+
+
+def test_prefixed_applications_see_their_own_streams_only(make: MakeRecorder) -> None:
+    school, kennel, plain = make("school"), make("school_2"), make()
+    id1, id2, id3 = uuid4(), uuid4(), uuid4()
+    school.insert_events(stored(id1, 0, 1))
+    kennel.insert_events(stored(id2, 0, 1))
+    plain.insert_events(stored(id3, 0, 1))
+    # The same ID in another application is another aggregate.
+    [last] = school.insert_events(stored(id3, 0, 1, "other")) or ()
+
+    assert ids(school) == [id1, id3]
+    assert ids(school, "other") == [id3]
+    assert ids(kennel) == [id2]
+    assert ids(plain) == [id3]
+    assert school.max_notification_id() == last
+    assert plain.max_notification_id() != last
+    assert [e.topic for e in school.select_events(id3)] == ["other"]
+    with kennel.subscribe() as subscription:
+        [notification] = subscription.next_batch(9)
+        assert notification.originator_id == id2
+    assert len(school.client.get_stream(f"school-{id1}")) == 1
+
+
+def test_prefix_keeps_string_ids_apart(make: MakeRecorder) -> None:
+    school = make("school", id_type=str)
+    school.insert_events(stored("dog-1", 0, 1))
+    append(school.client, "dog-2", "topic")
+    append(school.client, "school", "topic")
+    append(school.client, "schools-1", "topic")
+
+    assert ids(school) == ["dog-1"]
+
+
+def test_prefixed_snapshots_have_streams_of_their_own(make: MakeRecorder) -> None:
+    client = make().client
+    snapshots = EventStoreDBAggregateRecorder(client, True, layout=Layout("school"))
+    originator_id = uuid4()
+    snapshots.insert_events(stored(originator_id, 7, 1))
+
+    assert [e.originator_version for e in snapshots.select_events(originator_id)] == [7]
+    assert len(client.get_stream(f"snapshot-$school-{originator_id}")) == 1
+    assert ids(make("school")) == []
+    assert ids(make("snapshot", id_type=str)) == []
+
+
+@pytest.mark.parametrize("id_type", [None, UUID, str])
+def test_nothing_of_others_raises(make: MakeRecorder, id_type: type | None) -> None:
+    """Binary, metadata, link, system and deleted events, and foreign streams."""
+    recorder = make(id_type=id_type)
+    client = recorder.client
+    append(client, str(uuid4()), "other-app:Binary", b"\xfe{not json")
+    append(client, str(uuid4()), "$>")
+    append(client, "$stats", "statistics")
+    append(client, "Orders-7", "OrderPlaced")
+    client.set_stream_metadata("Orders-7", metadata={"$maxCount": 1})
+    deleted = str(uuid4())
+    append(client, deleted, "Gone")
+    client.delete_stream(deleted, current_version=StreamState.ANY)
+    buried = str(uuid4())
+    append(client, buried, "Gone")
+    client.tombstone_stream(buried, current_version=StreamState.ANY)
+
+    selected = recorder.select_notifications(None, 99)
+
+    topics = [n.topic for n in selected]
+    assert topics == (
+        ["other-app:Binary", "OrderPlaced", "Gone", "Gone"]
+        if id_type is str
+        else ["other-app:Binary", "Gone", "Gone"]
+    )
+    assert recorder.max_notification_id() == selected[-1].id
+    with recorder.subscribe() as subscription:
+        received = [next(subscription) for _ in selected]
+    assert received == selected
+
+
+@pytest.mark.parametrize("prefix", ["a-b", "a b", "ä", "$a", "a.b", "a\n"])
+def test_prefix_with_other_characters_is_refused(prefix: str) -> None:
+    with pytest.raises(ValueError, match="letters, digits"):
+        Layout(prefix)
+
+
+def test_first_version_1_lies_at_position_0(make: MakeRecorder) -> None:
+    recorder = make(first_version=1)
+    originator_id = uuid4()
+    recorder.insert_events(stored(originator_id, 1, 3))
+    recorder.insert_events(stored(originator_id, 4, 1))
+
+    def versions(**bounds: int | bool) -> list[int]:
+        found = recorder.select_events(originator_id, **bounds)  # type: ignore[arg-type]
+        return [event.originator_version for event in found]
+
+    assert versions() == [1, 2, 3, 4]
+    assert versions(gt=0) == [1, 2, 3, 4]
+    assert versions(gt=1) == [2, 3, 4]
+    assert versions(lte=0) == []
+    assert versions(lte=2) == [1, 2]
+    assert versions(gt=1, lte=3, desc=True) == [3, 2]
+    assert versions(desc=True, limit=1) == [4]
+    assert versions(lte=1, desc=True, limit=9) == [1]
+    selected = recorder.select_notifications(None, 9)
+    assert [n.originator_version for n in selected] == [1, 2, 3, 4]
+    first, *_ = recorder.client.get_stream(str(originator_id))
+    assert first.stream_position == 0
+    assert first.metadata == b'{"originator_version": 1}'
+    with pytest.raises(IntegrityError):
+        recorder.insert_events(stored(originator_id, 4, 1))
+    with pytest.raises(IntegrityError, match="the lowest is 1"):
+        recorder.insert_events(stored(uuid4(), 0, 1))
+
+
+def test_version_that_is_missing_or_different_is_an_error(make: MakeRecorder) -> None:
+    from_0, from_1 = make(first_version=0), make(first_version=1)
+    originator_id, another_id = uuid4(), uuid4()
+    from_0.insert_events(stored(originator_id, 0, 1))
+    append(from_1.client, str(another_id), "topic", b'{"originator_version": 9}')
+
+    with pytest.raises(DataError, match=r"no originator_version.*should have 1"):
+        from_1.select_events(originator_id)
+    with pytest.raises(DataError, match=r"originator_version 9.*should have 1"):
+        from_1.select_events(another_id)
+    # Without topics these may be another application's, whose class is unknown.
+    assert from_1.select_notifications(None, 9) == []
+    with pytest.raises(DataError, match="EVENTSTOREDB_FIRST_VERSION"):
+        from_1.select_notifications(None, 9, topics=["topic"])
+    subscription = from_1.subscribe(topics=["topic"])
+    with subscription, pytest.raises(DataError):
+        next(subscription)
+
+
+def test_an_event_of_a_known_class_is_not_taken_for_anothers(
+    make: MakeRecorder,
+) -> None:
+    recorder = make(first_version=1)
+    append(recorder.client, str(uuid4()), get_topic(Counter.Created))
+
+    with pytest.raises(DataError):
+        recorder.select_notifications(None, 9)
+
+
+def test_application_at_version_1_needs_a_setting_only(server: EmbeddedServer) -> None:
+    env = {
+        "PERSISTENCE_MODULE": "eventsourcing_eventstoredb",
+        "EVENTSTOREDB_URI": server.uri,
+    }
+    with (
+        Application(env=env) as application,
+        pytest.raises(IntegrityError, match="EVENTSTOREDB_FIRST_VERSION=1"),
+    ):
+        application.save(Counter())
+
+    env |= {
+        "EVENTSTOREDB_FIRST_VERSION": "1",
+        "EVENTSTOREDB_STREAM_PREFIX": "counters",
+        "IS_SNAPSHOTTING_ENABLED": "y",
+    }
+    with Application(env=env) as application:
+        counter = Counter()
+        counter.increase()
+        application.save(counter)
+        application.take_snapshot(counter.id)
+        counter.increase()
+        application.save(counter)
+        loaded = application.repository.get(counter.id)
+        earlier = application.repository.get(counter.id, version=2)
+    assert (loaded.version, loaded.total) == (3, 2)
+    assert (earlier.version, earlier.total) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("EVENTSTOREDB_STREAM_PREFIX", "a-b"),
+        ("EVENTSTOREDB_FIRST_VERSION", "2"),
+        ("EVENTSTOREDB_WATCHDOG_INTERVAL", "0"),
+        ("EVENTSTOREDB_WATCHDOG_INTERVAL", "soon"),
+    ],
+)
+def test_setting_that_cannot_be_used_is_refused(key: str, value: str) -> None:
+    env = {"EVENTSTOREDB_URI": "esdb://localhost?Tls=false", key: value}
+
+    with pytest.raises(InfrastructureFactoryError, match=f"{key} is '{value}'"):
+        EventStoreDBFactory(env)
