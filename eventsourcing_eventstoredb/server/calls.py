@@ -16,7 +16,7 @@ from typing import Any
 import grpc
 
 from .access import Users
-from .errors import HandlerError, ProtocolError
+from .errors import HandlerError, NotReadyError, ProtocolError
 from .notifications import Listener, Notifier
 from .sending import CallEndedError, PageSender
 
@@ -39,6 +39,9 @@ class Calls:
         self.start_thread = start_thread
         self._running = threading.Event()
         self._running.set()
+        self._is_stopping = False
+        self._ends_lock = threading.Lock()
+        self._ends: set[Callable[[], None]] = set()
 
     def freeze(self) -> None:
         """
@@ -51,6 +54,16 @@ class Calls:
         Let calls go on.
         """
         self._running.set()
+
+    def stop(self) -> None:
+        """
+        Refuse new calls, and end those that would never end by themselves.
+        """
+        with self._ends_lock:
+            self._is_stopping = True
+            ends = list(self._ends)
+        for end in ends:
+            end()
 
     @contextmanager
     def answering(
@@ -68,6 +81,7 @@ class Calls:
         """
         try:
             self._wait(context)
+            self._check_ready()
             if not anonymous:
                 self.users.check_user(context)
             yield
@@ -86,18 +100,36 @@ class Calls:
         self, context: grpc.ServicerContext, notifier: Notifier, listener: Listener
     ) -> Iterator[None]:
         """
-        Keep a listener for as long as a call lasts.
-
-        The end of the call closes it from grpcio's thread, so a thread that waits on
-        it is set free when the client vanishes or the server stops.
+        Keep a listener for as long as a call lasts; see `ending`.
         """
         notifier.add(listener)
         try:
-            if not context.add_callback(listener.close):
-                listener.close()
-            yield
+            with self.ending(context, listener.close):
+                yield
         finally:
             notifier.remove(listener)
+
+    @contextmanager
+    def ending(
+        self, context: grpc.ServicerContext, end: Callable[[], None]
+    ) -> Iterator[None]:
+        """
+        Have *end* called from another thread when a call ends or the server stops.
+
+        Args:
+            context: The call.
+            end: Sets the call's thread free; may be called more than once.
+        """
+        with self._ends_lock:
+            self._ends.add(end)
+            must_end = self._is_stopping
+        try:
+            if must_end or not context.add_callback(end):
+                end()
+            yield
+        finally:
+            with self._ends_lock:
+                self._ends.discard(end)
 
     def sending(
         self, context: grpc.ServicerContext, pages: Iterator[list[Any]]
@@ -108,7 +140,13 @@ class Calls:
         sender = PageSender(context)
         for page in pages:
             self._wait(context)
+            self._check_ready()
             yield from sender.send(page)
+        self._check_ready()
+
+    def _check_ready(self) -> None:
+        if self._is_stopping:
+            raise NotReadyError
 
     def _wait(self, context: grpc.ServicerContext) -> None:
         if self._running.is_set():

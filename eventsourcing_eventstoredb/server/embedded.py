@@ -36,6 +36,10 @@ from .streams import Streams
 # Each open call has a thread, and a subscription is an open call.
 MAX_CALLS: Final = 1_000
 
+# Calls that end when they are asked to need far less; those that wait for their client
+# are cut off after this time.
+STOP_SECONDS: Final = 0.1
+
 _GRPC_OPTIONS = (
     # The real server's limit, 16 MiB less 10,000 bytes.
     ("grpc.max_receive_message_length", 16_767_216),
@@ -72,6 +76,15 @@ class _Running:
     calls: Calls
     executor: ThreadPoolExecutor
     server: grpc.Server
+
+    def finish(self) -> None:
+        """
+        Wait for the threads and close the log, once no call can come any more.
+        """
+        self.calls.unfreeze()
+        self.groups.stop()
+        self.executor.shutdown(wait=True)
+        self.log.close()
 
 
 class EmbeddedServer:
@@ -178,14 +191,10 @@ class EmbeddedServer:
         Does nothing when the server does not run.
         """
         running, self._running = self._running, None
-        if running is None:
-            return
-        stopped = running.server.stop(None)
-        running.calls.unfreeze()
-        stopped.wait()
-        running.groups.stop()
-        running.executor.shutdown(wait=True)
-        running.log.close()
+        if running is not None:
+            running.calls.stop()
+            running.server.stop(STOP_SECONDS).wait()
+            running.finish()
 
     def freeze(self) -> None:
         """
@@ -210,8 +219,12 @@ class EmbeddedServer:
         A call under way gets no answer, whether it was carried out or not. What was
         acknowledged before is in the data file.
         """
-        self.freeze()
-        self.stop()
+        running, self._running = self._running, None
+        if running is not None:
+            running.calls.freeze()
+            running.server.stop(None).wait()
+            running.calls.stop()
+            running.finish()
 
     def __enter__(self) -> EmbeddedServer:
         return self.start()

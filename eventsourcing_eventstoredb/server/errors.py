@@ -132,6 +132,15 @@ class ReadFailedError(ProtocolError):
         super().__init__("UNKNOWN", f"Unexpected {result}: Error")
 
 
+class NotReadyError(ProtocolError):
+    """
+    The server stops.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("UNAVAILABLE", "Server Is Not Ready")
+
+
 class StorageError(ProtocolError):
     """
     The database refuses to read or to write, for example as the disk is full.

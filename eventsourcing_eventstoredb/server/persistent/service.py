@@ -146,13 +146,12 @@ class PersistentSubscriptions(PersistentSubscriptionsServicer):
             self._calls.users.check_stream(context, None if source == ALL else source)
             group = self._groups.join(source, options.group_name, consumer)
             try:
-                if not context.add_callback(consumer.end):
-                    return
-                self._calls.start_thread(
-                    lambda: _take_answers(request_iterator, group, consumer)
-                )
-                pages = _pages(group, consumer, structured=structured)
-                yield from self._calls.sending(context, pages)
+                with self._calls.ending(context, consumer.end):
+                    self._calls.start_thread(
+                        lambda: _take_answers(request_iterator, group, consumer)
+                    )
+                    pages = _pages(group, consumer, structured=structured)
+                    yield from self._calls.sending(context, pages)
             finally:
                 group.leave(consumer)
 
