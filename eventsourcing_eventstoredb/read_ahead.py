@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 
 from eventsourcing.persistence import Notification
 
@@ -30,8 +31,9 @@ class ReadAhead:
         self._lock = threading.Lock()
         self._ready = threading.Condition(self._lock)
         self._room = threading.Condition(self._lock)
-        self._items: list[Notification] = []
-        self._bytes = 0
+        self._items: deque[Notification] = deque()
+        self._bytes_put = 0
+        self._bytes_taken = 0
         self._wake_at = 0
         self._is_live = False
         self._is_full = False
@@ -57,15 +59,18 @@ class ReadAhead:
 
     def put(self, notification: Notification) -> None:
         """Add a notification; blocks while there is no room, until closed."""
-        with self._lock:
-            items = self._items
-            items.append(notification)
-            self._bytes += len(notification.state)
-            if self._wake_at and (self._is_live or len(items) >= self._wake_at):
+        items = self._items
+        items.append(notification)
+        self._bytes_put += len(notification.state)
+        # Without the lock, which would cost as much as the rest. Either this
+        # thread sees that the other waits, or that one sees what was added.
+        wake_at = self._wake_at
+        if wake_at and (self._is_live or len(items) >= wake_at):
+            with self._lock:
                 self._wake_at = 0
                 self._ready.notify()
-            if len(items) >= self.max_events or self._bytes >= self.max_bytes:
-                self._wait_for_room()
+        if self._has_no_room():
+            self._wait_for_room()
 
     def fail(self, error: BaseException) -> None:
         """Let the consumer have *error*, after what was put before."""
@@ -74,10 +79,9 @@ class ReadAhead:
             self._ready.notify()
 
     def close(self) -> None:
-        """Drop everything and wake whoever waits; may be called repeatedly."""
+        """Hand out nothing more and wake whoever waits; may be called repeatedly."""
         with self._lock:
             self._is_closed = True
-            self._items = []
             self._ready.notify_all()
             self._room.notify_all()
 
@@ -95,35 +99,48 @@ class ReadAhead:
         Raises:
             BaseException: What :meth:`fail` was given.
         """
-        with self._lock:
-            if not self._items:
+        items = self._items
+        if not items:
+            with self._lock:
                 self._wait_for_items(max_events, timeout)
-            items = self._items
             if not items and self._error is not None and not self._is_closed:
                 raise self._error
-            taken, self._items = items[:max_events], items[max_events:]
-            self._bytes -= sum([len(item.state) for item in taken])
-            if self._is_full:
+        if self._is_closed:
+            return []
+        taken = [items.popleft() for _ in range(min(len(items), max_events))]
+        self._bytes_taken += sum([len(item.state) for item in taken])
+        if self._is_full:
+            with self._lock:
                 self._room.notify()
-            return taken
+        return taken
+
+    def _has_no_room(self) -> bool:
+        return (
+            len(self._items) >= self.max_events
+            or self._bytes_put - self._bytes_taken >= self.max_bytes
+        )
 
     def _wait_for_room(self) -> None:
-        self._is_full = True
-        self._ready.notify()
-        while not self._is_closed and (
-            len(self._items) >= self.max_events or self._bytes >= self.max_bytes
-        ):
-            self._room.wait()
-        self._is_full = False
+        with self._lock:
+            self._is_full = True
+            self._ready.notify()
+            while self._has_no_room() and not self._is_closed:
+                self._room.wait()
+            self._is_full = False
 
     def _wait_for_items(self, max_events: int, timeout: float | None) -> None:
         end = None if timeout is None else time.monotonic() + timeout
-        while not self._items and self._error is None and not self._is_closed:
+        while self._error is None and not self._is_closed:
+            self._wake_at = 1
+            if self._items:
+                break
             remaining = None if end is None else end - time.monotonic()
             if remaining is not None and remaining <= 0:
-                return
-            self._wake_at = 1
+                break
             self._ready.wait(remaining)
+        self._wake_at = 0
+        if not self._items:
+            return
         chunk = min(_CHUNK, max_events)
         if self._is_live or self._error is not None or len(self._items) >= chunk:
             return

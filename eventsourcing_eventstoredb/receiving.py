@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import grpc
@@ -126,24 +127,28 @@ class Receiver:
         if call is not None:
             call.cancel()
 
+    def receive_from(self, messages: Iterator[Any]) -> None:
+        """Take a call's messages until it ends."""
+        convert = self._log.selection.notification
+        put = self._ahead.put
+        for message in messages:
+            self.message_count += 1
+            if message.HasField("event"):
+                recorded = message.event.event
+                notification = convert(recorded)
+                if notification is not None:
+                    put(notification)
+                self._after = recorded.commit_position
+            elif message.HasField("caught_up"):
+                self.caught_up()
+
     def _receive(self) -> None:
         call = self._call
         if call is None:
             return
-        convert = self._log.selection.notification
-        put = self._ahead.put
         with client_errors("Subscription to all streams"):
             try:
-                for message in call:
-                    self.message_count += 1
-                    if message.HasField("event"):
-                        recorded = message.event.event
-                        notification = convert(recorded)
-                        if notification is not None:
-                            put(notification)
-                        self._after = recorded.commit_position
-                    elif message.HasField("caught_up"):
-                        self.caught_up()
+                self.receive_from(call)
             except grpc.RpcError as error:
                 raise client_exception(error) from error
         msg = "Subscription to all streams: the server ended the call"

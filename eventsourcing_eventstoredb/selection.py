@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
-from uuid import UUID
+from uuid import UUID, SafeUUID
 
 from eventsourcing.persistence import DataError, Notification, find_id_convertor
 from eventsourcing.utils import resolve_topic
@@ -22,6 +22,12 @@ from eventsourcing_eventstoredb.mapping import SNAPSHOT_STREAM_PREFIX, Layout
 # As this package writes them. Another spelling of an ID is another stream's
 # name, where the aggregate with that ID would not be found.
 _UUID = re.compile(b"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
+# In a catch-up the constructors of UUID and Notification, which set one field at
+# a time on a frozen object, would cost as much as all the rest of this package.
+_new = object.__new__
+_set_int = UUID.int.__set__  # type: ignore[attr-defined, misc]
+_set_is_safe = UUID.is_safe.__set__  # type: ignore[attr-defined, misc]
+
 _SNAPSHOTS = SNAPSHOT_STREAM_PREFIX.encode()
 
 
@@ -91,7 +97,7 @@ class Selection:
         if (self._id_type or topic_originator_id_type(topic)) is str:
             originator_id = name.decode()
         elif _UUID.fullmatch(name):
-            originator_id = UUID(int=int(name.replace(b"-", b""), 16))
+            originator_id = _uuid(int(name.replace(b"-", b""), 16))
         else:
             return None
         layout = self._layout
@@ -104,19 +110,28 @@ class Selection:
                 if self._may_be_foreign(topic):
                     return None
                 raise
-        return Notification(
+        notification = _new(Notification)
+        notification.__dict__.update(
             id=recorded.commit_position,
             originator_id=originator_id,
             originator_version=version,
             topic=topic,
             state=recorded.data,
         )
+        return notification
 
     def _may_be_foreign(self, topic: str) -> bool:
         # With a prefix or topics, or where the class is known here, an event
         # is the application's own, and then something is wrong with it.
         known = self._prefix or self.topics or topic_originator_id_type(topic)
         return not known
+
+
+def _uuid(value: int) -> UUID:
+    uuid = _new(UUID)
+    _set_int(uuid, value)
+    _set_is_safe(uuid, SafeUUID.unknown)
+    return uuid
 
 
 @lru_cache(maxsize=4096)

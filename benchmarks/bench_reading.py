@@ -1,0 +1,200 @@
+"""
+What reading a notification costs: the bare stub, esdbclient and this package.
+
+    python -m benchmarks.bench_reading [--events N] [--rounds N] [--uri URI]
+
+The embedded server runs in a process of its own, unless a server is named by its
+URI. Everybody reads the same events in turns, and the best round counts. The rate is
+the slower one's of server and client; the client's CPU is the client's alone, gRPC's
+threads and the parsing of messages included. The last figure feeds a subscription from
+messages in memory, and leaves out what parsing them costs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import islice
+from typing import Any
+from uuid import uuid4
+
+import grpc
+import grpc.experimental
+from esdbclient import EventStoreDBClient, NewEvent, StreamState
+from esdbclient.protos.Grpc import streams_pb2
+
+from eventsourcing_eventstoredb import reading
+from eventsourcing_eventstoredb.all_streams import AllStreams
+from eventsourcing_eventstoredb.client import Client
+from eventsourcing_eventstoredb.connection import parse_connection
+from eventsourcing_eventstoredb.mapping import Layout
+from eventsourcing_eventstoredb.read_ahead import ReadAhead
+from eventsourcing_eventstoredb.receiving import Receiver
+from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
+from eventsourcing_eventstoredb.selection import Selection
+from eventsourcing_eventstoredb.subscription_state import StateCell
+
+EVENTS = 50_000
+ROUNDS = 3
+DATA = b'{"trick":"roll over","taught_by":"Anna","timestamp":"2025-01-01T10:00"}'
+TOPIC = "training_school.domain:Dog.TrickAdded"
+
+
+@contextmanager
+def embedded_server() -> Iterator[str]:
+    """Run the embedded server in a process; give its URI."""
+    command = [sys.executable, "-m", "eventsourcing_eventstoredb.server", "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield process.stdout.readline().removeprefix("listening on ").strip()
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def fill(client: EventStoreDBClient, count: int) -> None:
+    """Append *count* events, ten for each aggregate but in long batches."""
+    for _ in range(0, count, 1000):
+        client.append_events(
+            str(uuid4()),
+            current_version=StreamState.NO_STREAM,
+            events=[NewEvent(TOPIC, DATA) for _ in range(1000)],
+        )
+
+
+def read_stub(client: EventStoreDBClient, count: int) -> int:
+    """Read by the generated stub: nothing can cost less."""
+    server_filter = Selection(Layout()).server_filter
+    call = reading.start_read(client, reading.subscription_request(None, server_filter))
+    received = 0
+    for message in call:
+        received += message.HasField("event")
+        if received == count:
+            break
+    call.cancel()
+    return received
+
+
+def read_esdbclient(client: EventStoreDBClient, count: int) -> int:
+    """Read by the client's own subscription."""
+    with client.subscribe_to_all(window_size=2000) as subscription:
+        return sum(1 for _ in islice(subscription, count))
+
+
+def read_batches(recorder: EventStoreDBApplicationRecorder, count: int) -> int:
+    """Read as a projection's runner does."""
+    received = 0
+    with recorder.subscribe() as subscription:
+        while received < count:
+            received += len(subscription.next_batch(2000))
+    return received
+
+
+def read_iteration(recorder: EventStoreDBApplicationRecorder, count: int) -> int:
+    """Read as the library's own runner does."""
+    with recorder.subscribe() as subscription:
+        return sum(1 for _ in islice(subscription, count))
+
+
+def read_selection(recorder: EventStoreDBApplicationRecorder, count: int) -> int:
+    """Read once, without waiting for what is new."""
+    return len(recorder.select_notifications(None, count))
+
+
+def readers(uri: str) -> Iterator[tuple[str, Callable[[int], int]]]:
+    """Yield each way to read with its name."""
+    ours = Client(parse_connection(uri))
+    plain = EventStoreDBClient(uri)
+    fast = FastClient(uri)
+    recorder = EventStoreDBApplicationRecorder(ours)
+    yield "stub, channel as the client makes it", partial(read_stub, plain)
+    yield "stub, SingleThreadedUnaryStream", partial(read_stub, ours)
+    yield "esdbclient, channel as it makes it", partial(read_esdbclient, plain)
+    yield "esdbclient, SingleThreadedUnaryStream", partial(read_esdbclient, fast)
+    yield "next_batch(2000)", partial(read_batches, recorder)
+    yield "iteration", partial(read_iteration, recorder)
+    yield "select_notifications", partial(read_selection, recorder)
+    for client in (ours, plain, fast):
+        client.close()
+
+
+class FastClient(EventStoreDBClient):
+    """An esdbclient client with the one option that makes the difference."""
+
+    def _construct_grpc_channel(
+        self, grpc_target: str, grpc_options: Any = ()
+    ) -> grpc.Channel:
+        option = (grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1)
+        return super()._construct_grpc_channel(grpc_target, (*grpc_options, option))
+
+
+def measure(name: str, reader: Callable[[int], int], events: int, rounds: int) -> None:
+    """Print the best rate and the least CPU of all rounds."""
+    seconds, cpu, received = [], [], 0
+    for _ in range(rounds):
+        wall, used = time.perf_counter(), time.process_time()
+        received = reader(events)
+        seconds.append(time.perf_counter() - wall)
+        cpu.append(time.process_time() - used)
+    rate = received / min(seconds)
+    print(f"{name:40} {rate:10,.0f} events/s {min(cpu) / received * 1e6:7.1f} µs CPU")
+
+
+def measure_own_cost(uri: str, count: int, rounds: int) -> None:
+    """Print what this package adds to messages beyond their parsing."""
+    with EventStoreDBClient(uri) as client:
+        request = reading.all_request(
+            None,
+            backwards=False,
+            limit=count,
+            server_filter=Selection(Layout()).server_filter,
+        )
+        recorded = [
+            message.SerializeToString()
+            for message in reading.read_messages(client, request)
+        ]
+        log = AllStreams(client, Selection(Layout()))
+        parse = streams_pb2.ReadResp.FromString
+        with_it, without_it = [], []
+        for _ in range(rounds):
+            used = time.process_time()
+            for data in recorded:
+                parse(data).HasField("event")
+            without_it.append(time.process_time() - used)
+            ahead = ReadAhead(len(recorded) + 1, 1 << 40)
+            receiver = Receiver(log, None, ahead, StateCell(), 10.0)
+            used = time.process_time()
+            receiver.receive_from(map(parse, recorded))
+            while ahead.take(2000, 0):
+                pass
+            with_it.append(time.process_time() - used)
+        best = min(with_it) - min(without_it)
+        print(f"{'this package alone':40} {best / len(recorded) * 1e6:36.2f} µs CPU")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--events", type=int, default=EVENTS)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--uri", help="a server that may be filled with events")
+    options = parser.parse_args(arguments)
+    with embedded_server() as embedded:
+        uri = options.uri or embedded
+        with EventStoreDBClient(uri) as client:
+            fill(client, options.events)
+        for name, reader in readers(uri):
+            measure(name, reader, options.events, options.rounds)
+        measure_own_cost(uri, options.events, options.rounds)
+
+
+if __name__ == "__main__":
+    main()
