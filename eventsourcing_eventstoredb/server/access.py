@@ -13,11 +13,14 @@ import binascii
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import grpc
 
 from .errors import ProtocolError
 from .metadata import is_metadata_stream, original_stream_of
+
+SYSTEM_USER: Final = "system"
 
 
 class UnauthenticatedError(ProtocolError):
@@ -85,6 +88,15 @@ class Users:
         """
         if self._exist and self._name(context) not in self.admins:
             raise AccessDeniedError
+
+    def name(self, context: grpc.ServicerContext) -> str:
+        """
+        Tell whose call it is: without users, the system's.
+
+        Raises:
+            UnauthenticatedError: The call comes from no user.
+        """
+        return self._name(context) if self._exist else SYSTEM_USER
 
     @property
     def _exist(self) -> bool:

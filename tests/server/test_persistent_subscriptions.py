@@ -264,6 +264,7 @@ def test_a_group_describes_its_consumers(server: EmbeddedServer):
 
     (connection,) = info.connections
     assert connection.connection_name == "rex"
+    assert connection.username == "system"
     assert connection.available_slots == 8
     assert info.outstanding_messages_count == 2
     assert info.last_known_event_position == "1"
@@ -275,7 +276,7 @@ def delivery(stream: str, metadata: bytes = b"") -> Delivery:
 
 
 def test_pinned_streams_keep_their_consumer():
-    consumers = [Consumer(10, str(number), "") for number in range(4)]
+    consumers = [Consumer(10, str(number)) for number in range(4)]
     strategy = make_strategy("Pinned")
     streams = [f"stream-{number}" for number in range(100)]
     before = {one: strategy.choose(consumers, delivery(one)) for one in streams}
@@ -290,7 +291,7 @@ def test_pinned_streams_keep_their_consumer():
 
 
 def test_pinning_by_correlation_looks_at_the_metadata():
-    consumers = [Consumer(10, str(number), "") for number in range(4)]
+    consumers = [Consumer(10, str(number)) for number in range(4)]
     strategy = make_strategy("PinnedByCorrelation")
     metadata = b'{"$correlationId": "x"}'
     chosen = {

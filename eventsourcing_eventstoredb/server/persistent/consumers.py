@@ -63,13 +63,17 @@ class Consumer:
         buffer_size: How many events it takes before it acknowledges one.
         name: The name of the client's connection.
         peer: The client's address.
+        user: The name of the client's user.
     """
 
-    def __init__(self, buffer_size: int, name: str, peer: str) -> None:
+    def __init__(
+        self, buffer_size: int, name: str = "", peer: str = "", user: str = ""
+    ) -> None:
         self.number = next(_numbers)
         self.buffer_size = buffer_size
         self.name = name
         self.peer = peer
+        self.user = user
         self.in_flight: dict[bytes, Delivery] = {}
         self.total_items = 0
         self._queue: SimpleQueue[Delivery | Exception | None] = SimpleQueue()

@@ -52,7 +52,7 @@ def encode_info(group: Group) -> Any:
 
 def _encode_connection(consumer: Consumer) -> Any:
     connection = persistent.SubscriptionInfo.ConnectionInfo(
-        username="anonymous",
+        username=consumer.user,
         total_items=consumer.total_items,
         available_slots=consumer.buffer_size - len(consumer.in_flight),
         in_flight_messages=len(consumer.in_flight),

@@ -140,7 +140,10 @@ class PersistentSubscriptions(PersistentSubscriptionsServicer):
             options = first.options
             structured = options.uuid_option.WhichOneof("content") != "string"
             consumer = Consumer(
-                options.buffer_size, _connection_name(context), context.peer()
+                options.buffer_size,
+                _connection_name(context),
+                context.peer(),
+                self._calls.users.name(context),
             )
             source = parse_source(options)
             self._calls.users.check_stream(context, None if source == ALL else source)
