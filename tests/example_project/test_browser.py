@@ -11,9 +11,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.urls import reverse
 from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support import expected_conditions
 from selenium.webdriver.support.wait import WebDriverWait
 
 from example_project.training_school.models import Dog
@@ -63,11 +63,18 @@ class Browser:
 
     def leave_by(self, element: WebElement) -> None:
         """Click something that leads to another page, and wait for that."""
-        page = self.driver.find_element(By.TAG_NAME, "html")
+        self.driver.execute_script("window.isLeft = true")
         element.click()
-        WebDriverWait(self.driver, SECONDS).until(
-            expected_conditions.staleness_of(page)
-        )
+        # In between two pages chromedriver has various errors for any question.
+        WebDriverWait(
+            self.driver, SECONDS, ignored_exceptions=[WebDriverException]
+        ).until(_is_another_page)
+
+
+def _is_another_page(driver: webdriver.Chrome) -> bool:
+    return driver.execute_script(
+        "return !window.isLeft && document.readyState === 'complete'"
+    )
 
 
 @pytest.fixture
