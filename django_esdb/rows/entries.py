@@ -52,6 +52,12 @@ class Shape:
                 "another one with a table of its own; use its manager"
             )
             raise NotSupportedError(msg)
+        if model is not concrete:
+            msg = (
+                f"rows({model.__name__}) is not possible: the model is a proxy; "
+                f"use rows({concrete.__name__})"
+            )
+            raise NotSupportedError(msg)
         if len(getattr(meta, "pk_fields", (meta.pk,))) > 1:
             msg = (
                 f"rows({model.__name__}) is not possible: the primary key has "
@@ -65,6 +71,7 @@ class Shape:
             for field in meta.concrete_fields
             if not field.primary_key and not getattr(field, "generated", False)
         ]
+        self.has_generated = len(self.fields) + 1 < len(meta.concrete_fields)
         self.attnames = [field.attname for field in self.fields]
         # Deleting such a row may delete or change others.
         self.has_dependents = any(
@@ -109,6 +116,14 @@ class Shape:
             hasattr(value, "resolve_expression") for value in instance.__dict__.values()
         )
 
+    def is_computed(self, entry: Entry) -> bool:
+        """Return whether only the database can tell what the row is by now."""
+        if self.has_generated and (
+            entry.loaded is None or self.changed_fields(entry.instance, entry.loaded)
+        ):
+            return True
+        return self.has_expressions(entry.instance)
+
     def changed_fields(
         self, instance: models.Model, loaded: list[Any]
     ) -> list[models.Field[Any, Any]]:
@@ -134,6 +149,7 @@ class Entry:
     A row in the unit of work.
 
     Attributes:
+        pk: The row's primary key; None as long as the database has to choose it.
         instance: The row's only instance in this unit.
         loaded: Its values in the database; None for one that is not there yet.
         referred: The keys that its references had there.
@@ -141,17 +157,19 @@ class Entry:
         is_computed: Whether it has values that only the database can tell.
     """
 
-    __slots__ = ("instance", "is_computed", "loaded", "referred", "stale")
+    __slots__ = ("instance", "is_computed", "loaded", "pk", "referred", "stale")
 
-    def __init__(self, instance: models.Model, loaded: list[Any] | None) -> None:
+    def __init__(self, instance: models.Model) -> None:
+        self.pk: Any = None
         self.instance = instance
-        self.loaded = loaded
+        self.loaded: list[Any] | None = None
         self.referred: tuple[Any, ...] = ()
         self.stale = False
         self.is_computed = False
 
     def in_step(self, shape: Shape) -> None:
         """Note that the row is in the database as it is here."""
+        self.pk = self.instance.pk
         self.loaded = shape.snapshot(self.instance)
         values = self.instance.__dict__
         self.referred = tuple(values.get(name) for name in shape.references)
@@ -161,7 +179,13 @@ class Entry:
 def _frozen(value: Any) -> Any:
     if type(value) in _IMMUTABLE:
         return value
-    return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+    if isinstance(value, memoryview):
+        return bytes(value)
+    try:
+        return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+    except (pickle.PicklingError, TypeError, AttributeError):
+        # Equal to nothing, so that the value counts as changed.
+        return object()
 
 
 def _same(before: Any, now: Any) -> bool:

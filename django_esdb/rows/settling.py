@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import NotSupportedError, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_esdb.rows.entries import Entry, Shape
@@ -77,7 +77,14 @@ class Settling:
 
         Raises:
             ReplayNeeded: It should have been asked earlier.
+            NotSupportedError: Its primary key was changed.
         """
+        if entry.loaded is not None and entry.instance.pk not in (None, entry.pk):
+            msg = (
+                f"The primary key of {type(entry.instance).__name__} {entry.pk!r} was "
+                "changed; delete the row and add another one"
+            )
+            raise NotSupportedError(msg)
         values = entry.instance.__dict__
         doubtful = False
         for limits in self._fields:

@@ -88,8 +88,8 @@ class Table:
     def _current(self, entry: Entry | None, field_name: str, key: Any) -> Entry | None:
         if entry is None or getattr(entry.instance, field_name) != key:
             return None
-        known = self.entries.get(entry.instance.pk)
-        return entry if known is entry or entry in self.unkeyed else None
+        known = entry.pk is None or self.entries.get(entry.pk) is entry
+        return entry if known else None
 
     def _load(self, field_name: str, key: Any) -> None:
         keys = {key}
@@ -121,7 +121,7 @@ class Table:
         for instance in found:
             entry = self.entries.get(instance.pk)
             if entry is None and instance.pk not in self.deleted:
-                entry = self.entries[instance.pk] = Entry(instance, None)
+                entry = self.entries[instance.pk] = Entry(instance)
                 entry.in_step(self.shape)
                 if self.settling.loaded(entry):
                     # A row in memory has a value that this one has.
@@ -149,13 +149,12 @@ class Table:
         if not entry.stale and not entry.is_computed:
             # It was read again when it was written.
             return entry
-        pk = entry.instance.pk
         rows = self.model._base_manager.using(self.unit.using)
         with self.unit.own_statements():
-            fresh = rows.filter(pk=pk).first()
+            fresh = rows.filter(pk=entry.pk).first()
         if fresh is None:
-            self.forget(pk)
-            self._absent.add(pk)
+            self.forget(entry)
+            self._absent.add(entry.pk)
             return None
         self._put_back(entry, fresh)
         return entry
@@ -180,7 +179,7 @@ class Table:
         Raises:
             IntegrityError: There is a row with its primary key.
         """
-        entry = Entry(instance, None)
+        entry = Entry(instance)
         pk = instance.pk
         if pk is None or hasattr(pk, "resolve_expression"):
             self.unkeyed.append(entry)
@@ -193,6 +192,7 @@ class Table:
         if pk in self.deleted:
             # Deleting and adding again are two statements, in that order.
             self.unit.flush()
+        entry.pk = pk
         self.entries[pk] = entry
         self._absent.discard(pk)
         self._touched_now[entry] = None
@@ -204,8 +204,8 @@ class Table:
             # The database has to see a new row, and what depends on this one
             # has to be there as it is by now.
             self.unit.flush()
-        pk = entry.instance.pk
-        self.forget(pk)
+        pk = entry.pk
+        self.forget(entry)
         self.settling.forget(entry)
         if not self.shape.has_dependents:
             self.deleted.add(pk)
@@ -265,7 +265,7 @@ class Table:
         doubtful = False
         for entry in self._touched_now:
             doubtful |= self.settling.settle(entry)
-            if self.shape.has_expressions(entry.instance):
+            if self.shape.is_computed(entry):
                 entry.is_computed = True
         if doubtful:
             self.unit.flush_touched()
@@ -284,11 +284,10 @@ class Table:
         """What was handed out earlier is written; this event's may change again."""
         self._touched.clear()
 
-    def forget(self, pk: Any) -> None:
-        entry = self.entries.pop(pk, None)
-        if entry is not None:
-            self._touched.pop(entry, None)
-            self._touched_now.pop(entry, None)
+    def forget(self, entry: Entry) -> None:
+        self.entries.pop(entry.pk, None)
+        self._touched.pop(entry, None)
+        self._touched_now.pop(entry, None)
 
     def mark_stale(self) -> None:
         """Somebody else has written: trust nothing that was loaded."""
@@ -308,16 +307,14 @@ class Table:
         self.unkeyed.clear()
         self.settling = Settling(self.shape, self.unit.connection)
         self.mark_stale()
-        in_hand = {
-            entry.instance.pk: entry for entry in self.touched() if entry.instance.pk
-        }
+        in_hand = {e.pk: e for e in self.touched() if e.pk is not None}
         rows = self.model._base_manager.using(self.unit.using)
         found = rows.in_bulk(list(in_hand)) if in_hand else {}
         for pk, entry in in_hand.items():
             if pk in found:
                 self._put_back(entry, found[pk])
             else:
-                self.forget(pk)
+                self.forget(entry)
 
     def _put_back(self, entry: Entry, fresh: models.Model) -> None:
         entry.instance.__dict__.update(fresh.__dict__)
@@ -327,10 +324,10 @@ class Table:
     def read_again(self, entries: list[Entry]) -> None:
         """Get what only the database can tell, in one query."""
         rows = self.model._base_manager.using(self.unit.using)
-        found = rows.in_bulk([entry.instance.pk for entry in entries])
+        found = rows.in_bulk([entry.pk for entry in entries])
         for entry in entries:
-            if entry.instance.pk in found:
-                self._put_back(entry, found[entry.instance.pk])
+            if entry.pk in found:
+                self._put_back(entry, found[entry.pk])
 
     def missing(self, key: Any) -> ObjectDoesNotExist:
         """Return what the model's manager would raise."""

@@ -96,9 +96,9 @@ def _write_new(
     rows.bulk_create([entry.instance for entry in new])
     for entry in new:
         entry.in_step(table.shape)
-        entry.is_computed = table.shape.has_expressions(entry.instance)
+        entry.is_computed = _is_computed(table.shape, entry)
     for entry in table.unkeyed:
-        table.entries[entry.instance.pk] = entry
+        table.entries[entry.pk] = entry
     table.unkeyed.clear()
     return new
 
@@ -125,8 +125,12 @@ def _write_changed(
             stale = entry.stale
             entry.in_step(shape)
             entry.stale = stale
-            entry.is_computed = shape.has_expressions(entry.instance)
+            entry.is_computed = _is_computed(shape, entry)
     return [entry for group in groups.values() for entry in group]
+
+
+def _is_computed(shape: Shape, entry: Entry) -> bool:
+    return shape.has_generated or shape.has_expressions(entry.instance)
 
 
 def _update(
@@ -161,7 +165,7 @@ def _can_upsert(connection: BaseDatabaseWrapper, shape: Shape) -> bool:
 
 def _check_still_there(table: Table, group: Sequence[Entry]) -> None:
     """An upsert would bring back a row that somebody else has deleted."""
-    stale = {entry.instance.pk for entry in group if entry.stale}
+    stale = {entry.pk for entry in group if entry.stale}
     if not stale:
         return
     rows = table.model._base_manager.using(table.unit.using)

@@ -20,7 +20,15 @@ from django.test.utils import CaptureQueriesContext
 from eventsourcing.persistence import Tracking
 
 from django_esdb.recorders import DjangoTrackingRecorder
-from tests.zoo.models import Animal, Counter, Lion, Owner, Visit
+from tests.zoo.models import (
+    Animal,
+    BigOwner,
+    Cage,
+    Counter,
+    Lion,
+    Owner,
+    Visit,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -187,6 +195,30 @@ def test_expressions_can_be_assigned(runner: Runner, rows: Any) -> None:
             assert rows(Counter).get("a").count == 6
 
     assert Counter.objects.get().count == 6
+
+
+def test_generated_and_binary_values_are_right_in_later_events(
+    runner: Runner, rows: Any
+) -> None:
+    with runner.batch(3) as event:
+        with event():
+            rows(Cage).add(Cage(code="a", width=2, length=3, plan=b"x"))
+        with event():
+            cage = rows(Cage).get("a")
+            assert cage.area == 6
+            cage.width = 5
+            cage.plan = b"y"
+        with event():
+            assert rows(Cage).get("a").area == 15
+            assert bytes(rows(Cage).get("a").plan) == b"y"
+    with (
+        CaptureQueriesContext(connection) as statements,
+        runner.batch(1) as event,
+        event(),
+    ):
+        assert rows(Cage).get("a").area == 15
+
+    assert len(changes(statements)) == 1
 
 
 # Finding rows
@@ -387,6 +419,24 @@ def test_rows_that_others_delete_or_make_are_noticed(
             assert rows(Animal).get(other).name == "Other"
 
 
+def test_an_instance_may_be_saved_and_deleted_by_itself(
+    runner: Runner, rows: Any, animal: Animal
+) -> None:
+    with runner.batch(3) as event:
+        with event():
+            row = rows(Animal).get(animal.pk)
+            row.tricks.append("roll")
+            row.save()
+        with event():
+            rows(Animal).get(animal.pk).tricks.append("beg")
+            assert Animal.objects.get().tricks == ["sit", "roll", "beg"]
+        with event():
+            rows(Animal).get(animal.pk).delete()
+            assert rows(Animal).get_or_none(animal.pk) is None
+
+    assert not Animal.objects.exists()
+
+
 def test_changing_a_row_that_another_has_deleted_is_an_error(
     runner: Runner, rows: Any, animal: Animal
 ) -> None:
@@ -500,6 +550,7 @@ def test_rows_take_a_transaction() -> None:
     ("call", "error", "says"),
     [
         (lambda rows: rows(Lion), NotSupportedError, "a table of its own"),
+        (lambda rows: rows(BigOwner), NotSupportedError, r"use rows\(Owner\)"),
         (lambda rows: rows(Animal, key="mood"), ValueError, "mood is not unique"),
         (lambda rows: rows(Animal, key="x"), FieldDoesNotExist, "x"),
         (lambda rows: rows(Animal).add(Owner(name="x")), TypeError, "no Animal"),
@@ -510,6 +561,18 @@ def test_wrong_use_is_refused(
 ) -> None:
     with pytest.raises(error, match=says), runner.batch(1) as event, event():
         call(rows)
+
+
+def test_a_changed_primary_key_is_refused(runner: Runner, rows: Any) -> None:
+    Counter.objects.create(name="a")
+    with (
+        pytest.raises(NotSupportedError, match="primary key of Counter 'a'"),
+        runner.batch(1) as event,
+        event(),
+    ):
+        rows(Counter).get("a").name = "b"
+
+    assert Counter.objects.get().name == "a"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 from django.db import models
+from django.db.models import F
 from django.db.models.functions import Now
 
 
@@ -48,6 +49,31 @@ class Counter(models.Model):
 
     class Meta:
         app_label = "zoo"
+
+
+class Cage(models.Model):
+    """Has what only the database works out, and what cannot be compared."""
+
+    code = models.CharField(max_length=20, primary_key=True)
+    width = models.IntegerField(default=1)
+    length = models.IntegerField(default=1)
+    plan = models.BinaryField(default=b"")
+    area = models.GeneratedField(
+        expression=F("width") * F("length"),
+        output_field=models.IntegerField(),
+        db_persist=True,
+    )
+
+    class Meta:
+        app_label = "zoo"
+
+
+class BigOwner(Owner):
+    """The same table under another name."""
+
+    class Meta:
+        app_label = "zoo"
+        proxy = True
 
 
 class Lion(Owner):
