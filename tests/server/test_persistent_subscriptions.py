@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Iterator
 from itertools import islice
 
@@ -268,6 +269,59 @@ def test_a_group_describes_its_consumers(server: EmbeddedServer):
     assert connection.available_slots == 8
     assert info.outstanding_messages_count == 2
     assert info.last_known_event_position == "1"
+
+
+def test_a_large_buffer_gets_all_events(client: EventStoreDBClient):
+    append(client, *["A"] * 1000)
+    append(client, *["B"] * 1000)
+    client.create_subscription_to_stream("group", "dog")
+
+    with client.read_subscription_to_stream(
+        "group", "dog", event_buffer_size=2000
+    ) as subscription:
+        assert take(subscription, 2000) == ["A"] * 1000 + ["B"] * 1000
+
+
+def test_a_consumer_that_does_not_read_takes_little_memory(
+    server: EmbeddedServer, client: EventStoreDBClient
+):
+    for _ in range(40):
+        client.append_events(
+            "dog",
+            current_version=StreamState.ANY,
+            events=[NewEvent("T", b"x" * 10_000) for _ in range(100)],
+        )
+    client.create_subscription_to_stream("group", "dog")
+    tracemalloc.start()
+    try:
+        with client.read_subscription_to_stream(
+            "group", "dog", event_buffer_size=1_000_000
+        ) as subscription:
+            next(subscription)
+            client.get_subscription_info("group", "dog")
+            grown, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    # There are 40 MB of events.
+    assert grown < 20_000_000
+
+
+def test_acknowledgements_do_not_revive_a_deleted_group(
+    client: EventStoreDBClient,
+):
+    client.create_subscription_to_stream("group", "dog", max_checkpoint_count=1)
+    append(client, "A", "B")
+    group = "$persistentsubscription-dog::group"
+    subscription = client.read_subscription_to_stream("group", "dog")
+    next(subscription)
+    client.delete_subscription("group", "dog")
+    with pytest.raises(GrpcError, match="was dropped"):
+        list(subscription)
+
+    for stream in (f"{group}-checkpoint", f"{group}-parked"):
+        with pytest.raises(NotFound):
+            client.get_stream(stream)
 
 
 def delivery(stream: str, metadata: bytes = b"") -> Delivery:

@@ -16,6 +16,8 @@ from eventsourcing_eventstoredb.server.links import ResolvedEvent
 
 _numbers = itertools.count()
 
+_MAX_QUEUED_EVENTS = 100
+
 
 @dataclass(slots=True)
 class Delivery:
@@ -57,7 +59,8 @@ class Consumer:
     One call that reads a group.
 
     The group puts events into its queue, the call's thread takes them out. No more
-    than *buffer_size* events are with a consumer, so the queue is never longer.
+    than *buffer_size* events are with a consumer, and only some of them in the queue,
+    so a consumer that does not read takes little memory however large its buffer is.
 
     Args:
         buffer_size: How many events it takes before it acknowledges one.
@@ -80,7 +83,10 @@ class Consumer:
 
     @property
     def has_room(self) -> bool:
-        return len(self.in_flight) < self.buffer_size
+        return (
+            len(self.in_flight) < self.buffer_size
+            and self._queue.qsize() < _MAX_QUEUED_EVENTS
+        )
 
     def deliver(self, delivery: Delivery) -> None:
         """

@@ -8,6 +8,7 @@ taken before the log's, never the other way round.
 from __future__ import annotations
 
 import bisect
+import itertools
 import threading
 import time
 from collections import deque
@@ -63,6 +64,7 @@ class Group:
         checkpoint = self.last_checkpoint
         begin = settings.begin if checkpoint is None else checkpoint + 1
         self._source = Source(reader, settings, begin)
+        self._is_dropped = False
         self._last_read: int | None = None
         self._sequence = 0
         self._checkpoint_sequence = 0
@@ -101,9 +103,10 @@ class Group:
 
     def drop(self) -> None:
         """
-        End the calls of all consumers.
+        End the calls of all consumers, and write nothing any more.
         """
         with self._lock:
+            self._is_dropped = True
             for consumer in self.consumers:
                 consumer.end(
                     GroupDroppedError(self.settings.source, self.settings.group)
@@ -233,12 +236,10 @@ class Group:
         Read new events into an empty buffer; tell whether there is anything in it.
         """
         if not self._buffer:
-            size = self.settings.history_buffer_size or _DEFAULT_BUFFER_EVENTS
-            while len(self._buffer) < size:
-                page = self._source.read(size - len(self._buffer))
-                if not page:
-                    break
-                self._buffer.extend(self._new_delivery(record) for record in page)
+            # One page at most, whatever the size: its memory is limited.
+            size = self.settings.history_buffer_size
+            page = self._source.read(size if size > 0 else _DEFAULT_BUFFER_EVENTS)
+            self._buffer.extend(self._new_delivery(record) for record in page)
         return bool(self._buffer)
 
     def _new_delivery(self, record: Record) -> Delivery:
@@ -272,7 +273,8 @@ class Group:
         bisect.insort(self._retries, delivery, key=lambda one: one.order)
 
     def _park(self, delivery: Delivery, reason: str) -> None:
-        progress.park(self._writer, self.settings, delivery.event, reason)
+        if not self._is_dropped:
+            progress.park(self._writer, self.settings, delivery.event, reason)
 
     # -- checkpoints ---------------------------------------------------------------
 
@@ -283,9 +285,14 @@ class Group:
         """
         Write a checkpoint when at least so many events are through since the last.
         """
+        if self._is_dropped or self._sequence - self._checkpoint_sequence < (
+            least_events
+        ):
+            return
+        waiting = [*self._retries, *itertools.islice(self._buffer, 1)]
         unfinished = [
             one
-            for one in (*self._outstanding.values(), *self._retries, *self._buffer)
+            for one in (*self._outstanding.values(), *waiting)
             if not one.is_replayed
         ]
         if unfinished:

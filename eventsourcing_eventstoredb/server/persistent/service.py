@@ -166,6 +166,8 @@ def _pages(
     group.push()
     while deliveries := consumer.take():
         yield [_encode_delivery(one, structured) for one in deliveries]
+        # There may be room again: the queue is empty.
+        group.push()
 
 
 def _take_answers(requests: Iterator[Any], group: Group, consumer: Consumer) -> None:
