@@ -11,6 +11,7 @@ are due. Where they are not as expected, messages go the public way, only slower
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -28,6 +29,9 @@ try:
     _HAS_INTERNALS = True
 except (ImportError, AttributeError):  # pragma: no cover  (another grpcio)
     _HAS_INTERNALS = False
+
+
+logger = logging.getLogger(__name__)
 
 
 class CallEndedError(Exception):
@@ -80,6 +84,7 @@ class _Chain:
         self._state = state
         self._messages = iter([message.SerializeToString() for message in page])
         self._done = threading.Event()
+        self._is_complete = False
 
     def run(self) -> None:
         with self._state.condition:
@@ -87,17 +92,26 @@ class _Chain:
                 raise CallEndedError
             # As long as the token is due grpcio keeps the call's state.
             self._state.due.add(_TOKEN)
-            self._start_next()
+            if not self._start_next():
+                self._state.due.remove(_TOKEN)
+                raise CallEndedError
         self._done.wait()
-        if not _is_active(self._state):
+        if not self._is_complete or not _is_active(self._state):
             raise CallEndedError
 
     def _start_next(self) -> bool:
         message = next(self._messages, None)
-        if message is None or not _is_active(self._state):
+        if message is None:
+            self._is_complete = True
             return False
-        operations = (_SendMessage(message, 0),)
-        self._call.start_server_batch(operations, self._on_sent)
+        if not _is_active(self._state):
+            return False
+        try:
+            self._call.start_server_batch((_SendMessage(message, 0),), self._on_sent)
+        except Exception:
+            # Reported by `run`, in the call's own thread.
+            logger.exception("grpcio refuses to send.")
+            return False
         return True
 
     def _on_sent(self, event: Any) -> Any:
