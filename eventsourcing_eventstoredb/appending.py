@@ -22,7 +22,11 @@ from eventsourcing.persistence import (
 )
 
 from eventsourcing_eventstoredb import reading
-from eventsourcing_eventstoredb.exceptions import client_errors
+from eventsourcing_eventstoredb.exceptions import (
+    client_errors,
+    error_details,
+    status_code,
+)
 from eventsourcing_eventstoredb.retries import with_retries
 
 # Seconds for one save with all its retries, where the connection string has no
@@ -86,11 +90,15 @@ def append(
                     )
                 msg = f"{subject}: {error}{hint}"
                 raise IntegrityError(msg) from error
-            except MaximumAppendSizeExceededError as error:
+            except (MaximumAppendSizeExceededError, GrpcError) as error:
+                # Beyond the limit of a message, the server does not even see it.
+                if not _is_too_large(error):
+                    raise
                 size = sum(len(event.data) for event in events)
+                details = error_details(error)
                 msg = (
-                    f"{subject}: {size} bytes are more than the server takes in one "
-                    f"save ({error}); save less at once, or raise the server's "
+                    f"{subject}: {size} bytes are more than the server takes at once "
+                    f"({details}); save less at once, or raise the server's "
                     "MaxAppendSize"
                 )
                 raise DataError(msg) from error
@@ -195,10 +203,15 @@ def _truncate_before(metadata: bytes) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _is_access_denied(error: BaseException | None) -> bool:
-    if isinstance(error, AccessDeniedError):
-        return True
-    call = error.args[0] if isinstance(error, GrpcError) and error.args else None
+def _is_too_large(error: Exception) -> bool:
     return (
-        isinstance(call, grpc.Call) and call.code() is grpc.StatusCode.PERMISSION_DENIED
+        isinstance(error, MaximumAppendSizeExceededError)
+        or status_code(error) is grpc.StatusCode.RESOURCE_EXHAUSTED
+    )
+
+
+def _is_access_denied(error: BaseException | None) -> bool:
+    return (
+        isinstance(error, AccessDeniedError)
+        or status_code(error) is grpc.StatusCode.PERMISSION_DENIED
     )

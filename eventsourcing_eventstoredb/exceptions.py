@@ -61,7 +61,7 @@ def persistence_error(error: Exception, subject: str) -> PersistenceError:
         return error
     if isinstance(error, grpc.RpcError):
         error = client_exception(error)
-    details = _details(error)
+    details = error_details(error)
     if isinstance(error, esdb.WrongCurrentVersion):
         return IntegrityError(f"{subject}: {details}")
     if isinstance(error, esdb.StreamIsDeleted):
@@ -74,7 +74,7 @@ def persistence_error(error: Exception, subject: str) -> PersistenceError:
             f"{subject}: the server's certificate was not accepted; check "
             f"EVENTSTOREDB_ROOT_CERTIFICATES, and that the server speaks TLS: {details}"
         )
-    if _code(error) is grpc.StatusCode.CANCELLED:
+    if status_code(error) is grpc.StatusCode.CANCELLED:
         return OperationalError(
             f"{subject}: cut short, since the client was closed or reconnected"
         )
@@ -85,7 +85,7 @@ def persistence_error(error: Exception, subject: str) -> PersistenceError:
 
 
 def _permanent_error(error: Exception, subject: str, details: str) -> PersistenceError:
-    code = _code(error)
+    code = status_code(error)
     if code is grpc.StatusCode.UNAUTHENTICATED:
         return ProgrammingError(
             f"{subject}: the server does not know this user name and password; "
@@ -111,7 +111,7 @@ def _permanent_error(error: Exception, subject: str, details: str) -> Persistenc
     return ProgrammingError(f"{subject}: {details or type(error).__name__}")
 
 
-def _grpc_error(error: Exception) -> grpc.Call | None:
+def _grpc_error(error: BaseException) -> grpc.Call | None:
     candidate = error.args[0] if error.args else None
     for item in (error, candidate):
         if isinstance(item, grpc.RpcError) and isinstance(item, grpc.Call):
@@ -119,12 +119,16 @@ def _grpc_error(error: Exception) -> grpc.Call | None:
     return None
 
 
-def _code(error: Exception) -> grpc.StatusCode | None:
+def status_code(error: BaseException | None) -> grpc.StatusCode | None:
+    """Return the status that the call ended with, None if there was none."""
+    if error is None:
+        return None
     call = _grpc_error(error)
     return call.code() if call is not None else None
 
 
-def _details(error: Exception) -> str:
+def error_details(error: Exception) -> str:
+    """Return in one line what the server or the client said."""
     call = _grpc_error(error)
     text = str(call.details() or "") if call is not None else str(error)
     return " ".join(text.split())
