@@ -8,7 +8,6 @@ from typing import Any
 from eventsourcing.persistence import Recording
 from eventsourcing.projection import Projection
 
-from django_esdb.recorders import DjangoTrackingRecorder
 from django_esdb.registry import registry
 
 
@@ -37,6 +36,9 @@ def wait_for(
         WaitInTransactionError: The calling code is in a transaction that does
             not see what others commit.
     """
+    # Loads models, which importing this package must not.
+    from django_esdb.recorders import DjangoTrackingRecorder
+
     name = projection if isinstance(projection, str) else projection.name
     registration = registry.get(name)
     view_class = registration.view_class
