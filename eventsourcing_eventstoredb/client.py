@@ -3,7 +3,7 @@ The one place where clients of EventStoreDB are made.
 
 A process has one client for each set of connection settings, shared by all who
 ask for it and closed when the last of them is gone. A gRPC channel cannot be
-used on the far side of a fork, so a child process gets clients of its own.
+used on the far side of a fork, so in a child process clients connect anew.
 """
 
 from __future__ import annotations
@@ -16,12 +16,19 @@ import grpc
 import grpc.experimental
 from esdbclient import EventStoreDBClient
 from esdbclient.common import BasicAuthCallCredentials
+from esdbclient.connection import ESDBConnection
 
 from eventsourcing_eventstoredb.connection import ConnectionSettings
 
-# One thread fewer between the socket and the reader of a stream: it reads
-# several times as fast, and stopping and deadlines work as before.
-_CHANNEL_OPTIONS = ((grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1),)
+_CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
+    # One thread fewer between the socket and the reader of a stream: it reads
+    # several times as fast, and stopping and deadlines work as before.
+    (grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1),
+    # gRPC pauses for up to two minutes between attempts to connect, in which
+    # every call fails at once, though the server may be back.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+)
 
 
 class Client(EventStoreDBClient):
@@ -29,9 +36,37 @@ class Client(EventStoreDBClient):
 
     def __init__(self, settings: ConnectionSettings) -> None:
         self._settings = settings
+        self._process_id = os.getpid()
         super().__init__(
             settings.client_uri, root_certificates=settings.root_certificates
         )
+
+    @property
+    def _connection(self) -> ESDBConnection:
+        """The connection, which in a forked child is a new one."""
+        if self._process_id != os.getpid():
+            self._begin_anew()
+        return self._own_connection
+
+    @_connection.setter
+    def _connection(self, connection: ESDBConnection) -> None:
+        self._own_connection = connection
+
+    def _begin_anew(self) -> None:
+        _abandoned.append(self._own_connection)
+        # Whoever held it is a thread of the parent.
+        self._reconnection_lock = threading.Lock()
+        self._is_reconnection_required = threading.Event()
+        self._own_connection = self._connect()
+        self._process_id = os.getpid()
+
+    def close(self) -> None:
+        """Close the connection, unless it is that of the process this was forked by."""
+        if self._process_id == os.getpid():
+            super().close()
+        else:
+            _abandoned.append(self._own_connection)
+            self._is_closed = True
 
     def construct_call_credentials(
         self, username: str | None, password: str | None
@@ -99,13 +134,12 @@ def release_client(settings: ConnectionSettings) -> None:
     shared.client.close()
 
 
-def _forget_after_fork() -> None:
-    # The parent still uses these clients: closing them here would reach into
-    # its channels, so they are only kept out of sight.
-    global _lock, _shared
-    _abandoned.append(_shared)
-    _lock, _shared = threading.Lock(), {}
+def _unlock_after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()
 
 
-_abandoned: list[dict[ConnectionSettings, _Shared]] = []
-os.register_at_fork(after_in_child=_forget_after_fork)
+# What the parent still uses: closing it here, or letting it be collected, would
+# reach into the parent's channels.
+_abandoned: list[ESDBConnection] = []
+os.register_at_fork(after_in_child=_unlock_after_fork)

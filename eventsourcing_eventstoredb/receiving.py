@@ -12,6 +12,7 @@ from eventsourcing.persistence import OperationalError, PersistenceError
 
 from eventsourcing_eventstoredb.all_streams import AllStreams, UnknownPositionError
 from eventsourcing_eventstoredb.exceptions import client_errors
+from eventsourcing_eventstoredb.forking import gate
 from eventsourcing_eventstoredb.read_ahead import ReadAhead
 from eventsourcing_eventstoredb.reading import client_exception
 from eventsourcing_eventstoredb.retries import Backoff, renew_connection
@@ -106,9 +107,10 @@ class Receiver:
         while not self._stopped.is_set():
             connection = self._log.client._connection
             try:
-                if self._call is None:
-                    self.connect()
-                self._receive()
+                with gate.inside(self):
+                    if self._call is None:
+                        self.connect()
+                    self._receive()
             except BaseException as error:
                 self.drop_call()
                 if not self._may_resume(error):
@@ -119,6 +121,14 @@ class Receiver:
         """End :meth:`run`; may be called from any thread."""
         self._stopped.set()
         self.drop_call()
+
+    def leave_grpc(self) -> None:
+        """End the call while the process forks; it is resumed afterwards."""
+        self.drop_call()
+
+    def is_outside_grpc(self) -> bool:
+        """Tell whether this waits for the consumer."""
+        return self._ahead.is_full
 
     def drop_call(self) -> None:
         """End the call that is under way, from any thread, so that it is resumed."""

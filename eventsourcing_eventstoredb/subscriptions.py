@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from eventsourcing.persistence import Notification, Subscription
+from eventsourcing.persistence import Notification, OperationalError, Subscription
 
 from eventsourcing_eventstoredb.read_ahead import ReadAhead
 from eventsourcing_eventstoredb.receiving import Receiver
@@ -66,6 +67,7 @@ class EventStoreDBSubscription(Subscription["EventStoreDBApplicationRecorder"]):
         watchdog_interval: float = WATCHDOG_INTERVAL,
     ) -> None:
         super().__init__(recorder=recorder, gt=gt, topics=tuple(topics))
+        self._process_id = os.getpid()
         self._batch: list[Notification] = []
         self._batch_index = 0
         log = recorder.all_streams(topics)
@@ -124,7 +126,7 @@ class EventStoreDBSubscription(Subscription["EventStoreDBApplicationRecorder"]):
             batch = self._batch[self._batch_index : end]
             self._batch_index = end
         else:
-            batch = self._ahead.take(max_events, timeout)
+            batch = self._take(max_events, timeout)
         if batch:
             self._last_notification_id = batch[-1].id
         return batch
@@ -138,7 +140,7 @@ class EventStoreDBSubscription(Subscription["EventStoreDBApplicationRecorder"]):
             PersistenceError: As for :meth:`next_batch`.
         """
         if self._batch_index >= len(self._batch):
-            self._batch = self._ahead.take(_ITERATION_BATCH, None)
+            self._batch = self._take(_ITERATION_BATCH, None)
             self._batch_index = 0
         if self._has_been_stopped or not self._batch:
             raise StopIteration
@@ -150,6 +152,10 @@ class EventStoreDBSubscription(Subscription["EventStoreDBApplicationRecorder"]):
     def stop(self) -> None:
         """End the iteration, also where it waits in another thread."""
         super().stop()
+        if self._process_id != os.getpid():
+            # After a fork: the call is the parent's, and locks may be held by
+            # threads that are not there.
+            return
         self._state.enter(Phase.STOPPED)
         self._watchdog.stop()
         self._ahead.close()
@@ -159,6 +165,15 @@ class EventStoreDBSubscription(Subscription["EventStoreDBApplicationRecorder"]):
         # Left without stop(), its threads would go on.
         with contextlib.suppress(AttributeError):
             self.stop()
+
+    def _take(self, max_events: int, timeout: float | None) -> list[Notification]:
+        if self._process_id != os.getpid():
+            msg = (
+                "This subscription was made before the process was forked and belongs "
+                "to the parent; subscribe in the child"
+            )
+            raise OperationalError(msg)
+        return self._ahead.take(max_events, timeout)
 
     def _start(self, name: str, part: Receiver | Watchdog) -> None:
         # They refer to their part and not to the subscription, so that it can

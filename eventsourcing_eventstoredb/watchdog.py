@@ -7,6 +7,7 @@ import threading
 from eventsourcing.persistence import PersistenceError
 
 from eventsourcing_eventstoredb.all_streams import AllStreams
+from eventsourcing_eventstoredb.forking import gate
 from eventsourcing_eventstoredb.read_ahead import ReadAhead
 from eventsourcing_eventstoredb.receiving import Receiver
 from eventsourcing_eventstoredb.subscription_state import Phase, StateCell
@@ -51,23 +52,34 @@ class Watchdog:
         self._silent_rounds = 0
 
     def run(self) -> None:
-        """Watch until stopped."""
+        """Watch until stopped, or until the receiver has given up."""
         count = -1
         while not self._stopped.wait(self._round):
+            if self._state.state.phase is Phase.FAILED:
+                return
             before, count = count, self._receiver.message_count
             if count != before or self._ahead.is_full:
                 self._silent_rounds = 0
                 self._missed = None
                 continue
             self._silent_rounds += 1
-            if self._is_dead(count) and self._receiver.message_count == count:
+            with gate.inside(self):
+                is_dead = self._is_dead()
+            if is_dead and self._receiver.message_count == count:
                 self._receiver.drop_call()
 
     def stop(self) -> None:
         """End :meth:`run`; may be called from any thread."""
         self._stopped.set()
 
-    def _is_dead(self, count: int) -> bool:
+    def leave_grpc(self) -> None:
+        """Do nothing: a question is answered soon, or is over in time."""
+
+    def is_outside_grpc(self) -> bool:
+        """Say that a question is under way."""
+        return False
+
+    def _is_dead(self) -> bool:
         phase = self._state.state.phase
         if phase in (Phase.CONNECTING, Phase.DISCONNECTED):
             # Either waiting for a confirmation, or between two attempts, where

@@ -240,8 +240,9 @@ def subscription_threads() -> list[threading.Thread]:
 def test_a_forgotten_subscription_ends_its_threads(
     recorder: EventStoreDBApplicationRecorder,
 ) -> None:
+    others = subscription_threads()
     subscription = recorder.subscribe()
-    started = subscription_threads()
+    started = [t for t in subscription_threads() if t not in others]
     assert len(started) == 2
 
     del subscription
@@ -253,8 +254,24 @@ def test_a_forgotten_subscription_ends_its_threads(
 def test_client_that_fails_to_subscribe_leaves_no_threads(
     recorder: EventStoreDBApplicationRecorder,
 ) -> None:
+    others = subscription_threads()
     with pytest.raises(UnknownPositionError):
         recorder.subscribe(gt=10**9)
 
     for thread in subscription_threads():
-        thread.join()
+        if thread not in others:
+            thread.join()
+
+
+def test_a_subscription_that_failed_ends_its_threads(
+    recorder: EventStoreDBApplicationRecorder,
+) -> None:
+    others = subscription_threads()
+    subscription = recorder.subscribe()
+    recorder.client.close()
+
+    for thread in subscription_threads():
+        if thread not in others:
+            thread.join()
+    with pytest.raises(OperationalError):
+        subscription.next_batch(1)

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import grpc
+import pytest
+from eventsourcing.persistence import StoredEvent
+
+from eventsourcing_eventstoredb import EventStoreDBFactory
+from eventsourcing_eventstoredb.client import Client
+from eventsourcing_eventstoredb.connection import parse_connection
+from eventsourcing_eventstoredb.server import EmbeddedServer
+
+URI = "esdb://localhost:2113?Tls=false"
+
+
+@contextmanager
+def server_process() -> Iterator[str]:
+    """A server that is not in the process that forks."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "eventsourcing_eventstoredb.server", "--port", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        yield process.stdout.readline().removeprefix("listening on ").strip()
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def test_a_fork_leaves_parent_and_child_able_to_go_on() -> None:
+    with server_process() as uri:
+        finished = subprocess.run(
+            [sys.executable, "-m", "tests.persistence.forking", uri],
+            capture_output=True,
+            text=True,
+        )
+
+    assert finished.returncode == 0, finished.stderr
+    *children, parent = finished.stdout.splitlines()
+    assert parent == "parent: True 7"
+    assert len(children) == 3
+    assert all("belongs to the parent" in line for line in children)
+
+
+def test_factories_with_equal_settings_share_a_client() -> None:
+    env = {"EVENTSTOREDB_URI": URI}
+    first, second = EventStoreDBFactory(env), EventStoreDBFactory(env)
+    other = EventStoreDBFactory({"EVENTSTOREDB_URI": URI + "&ConnectionName=x"})
+    client = first.client
+    assert second.client is client
+    assert second.application_recorder().client is client  # type: ignore[attr-defined]
+    assert other.client is not client
+
+    first.close()
+    first.close()
+    assert not client.is_closed
+    second.close()
+    assert client.is_closed
+    assert not other.client.is_closed
+    other.close()
+
+
+def test_a_factory_that_was_closed_connects_anew(server: EmbeddedServer) -> None:
+    factory = EventStoreDBFactory({"EVENTSTOREDB_URI": server.uri})
+    factory.application_recorder()
+    factory.close()
+
+    assert factory.application_recorder().max_notification_id() is None
+    factory.close()
+
+
+def test_threads_that_come_first_together_get_one_client() -> None:
+    factory = EventStoreDBFactory({"EVENTSTOREDB_URI": URI})
+    with ThreadPoolExecutor(8) as threads:
+        clients = set(threads.map(lambda _: factory.client, range(50)))
+
+    assert len(clients) == 1
+    factory.close()
+
+
+@pytest.fixture
+def channel_options(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """Options of the channel made last, as gRPC gets them."""
+    recorded: dict[str, object] = {}
+    make: Callable[..., grpc.Channel] = grpc.insecure_channel
+
+    def insecure_channel(target: str, options: object = ()) -> grpc.Channel:
+        recorded.clear()
+        recorded.update(options)  # type: ignore[call-overload]
+        return make(target, options)
+
+    monkeypatch.setattr(grpc, "insecure_channel", insecure_channel)
+    return recorded
+
+
+def test_keep_alive_reaches_the_channel(channel_options: dict[str, object]) -> None:
+    uri = f"{URI}&keepAliveInterval=7000&KEEPALIVETIMEOUT=3000"
+    Client(parse_connection(uri)).close()
+
+    assert channel_options["grpc.keepalive_time_ms"] == 7000
+    assert channel_options["grpc.keepalive_timeout_ms"] == 3000
+
+
+def test_channel_connects_again_without_long_pauses(
+    channel_options: dict[str, object],
+) -> None:
+    Client(parse_connection(URI)).close()
+
+    assert channel_options["SingleThreadedUnaryStream"] == 1
+    assert channel_options["grpc.max_reconnect_backoff_ms"] == 2000
+
+
+@pytest.mark.parametrize("scheme", ["esdb", "kurrentdb", "kdb"])
+@pytest.mark.parametrize("discover", ["", "+discover"])
+def test_every_documented_scheme_connects(
+    server: EmbeddedServer, scheme: str, discover: str
+) -> None:
+    uri = f"{scheme}{discover}://{server.host}:{server.port}/?TLS=False"
+    factory = EventStoreDBFactory({"EVENTSTOREDB_URI": uri})
+    recorder = factory.application_recorder()
+
+    assert recorder.select_events("none") == []
+    factory.close()
+
+
+def test_several_hosts_connect_to_one_that_answers(server: EmbeddedServer) -> None:
+    with EmbeddedServer() as another:
+        dead = another.port
+    uri = f"esdb://127.0.0.1:{dead},{server.host}:{server.port}?tls=false"
+    factory = EventStoreDBFactory({"EVENTSTOREDB_URI": uri})
+    recorder = factory.application_recorder()
+
+    recorder.insert_events([StoredEvent("dog-1", 0, "topic", b"{}")])
+    assert len(recorder.select_events("dog-1")) == 1
+    factory.close()
