@@ -53,12 +53,12 @@ class Project:
             stderr=subprocess.PIPE,
             text=True,
         )
-        try:
-            with process:
+        with process:
+            try:
                 yield process
+            finally:
+                # Leaving the outer block waits for the process to end.
                 process.kill()
-        finally:
-            process.kill()
 
     def python(self, code: str) -> str:
         """Run code with Django set up; return what it printed."""

@@ -13,6 +13,8 @@ from django_esdb.exceptions import ProjectionError
 from django_esdb.registry import Registration
 from django_esdb.runner.supervisor import Supervisor
 
+_SIGNALS_SECONDS = 0.2
+
 
 def run_projections(
     registrations: Sequence[Registration],
@@ -68,8 +70,15 @@ def run_projections(
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            _join(thread)
     return errors
+
+
+def _join(thread: threading.Thread) -> None:
+    # A signal that reaches another thread, such as one of gRPC's, does not wake
+    # this one, in which Python would handle it: so it wakes by itself.
+    while thread.is_alive():
+        thread.join(_SIGNALS_SECONDS)
 
 
 @contextmanager

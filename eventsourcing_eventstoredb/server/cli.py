@@ -26,6 +26,8 @@ DESCRIPTION: Final = (
 
 EXIT_FAILED: Final = 1
 
+SIGNALS_SECONDS: Final = 0.2
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """
@@ -137,7 +139,10 @@ def serve_until_stopped(
     stopped = stopped or threading.Event()
     with _signals_setting(stopped), server:
         write(f"listening on {server.uri}")
-        stopped.wait()
+        # A signal that reaches another thread, such as one of gRPC's, does not wake
+        # this one, in which Python would handle it: so it wakes by itself.
+        while not stopped.wait(SIGNALS_SECONDS):
+            pass
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
