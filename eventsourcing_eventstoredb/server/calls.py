@@ -40,6 +40,7 @@ class Calls:
         self._running = threading.Event()
         self._running.set()
         self._is_stopping = False
+        self._is_killed = False
         self._ends_lock = threading.Lock()
         self._ends: set[Callable[[], None]] = set()
 
@@ -62,8 +63,16 @@ class Calls:
         with self._ends_lock:
             self._is_stopping = True
             ends = list(self._ends)
+        self.unfreeze()
         for end in ends:
             end()
+
+    def kill(self) -> None:
+        """
+        As `stop`, and withhold the answers of calls that are under way.
+        """
+        self._is_killed = True
+        self.stop()
 
     @contextmanager
     def answering(
@@ -86,6 +95,8 @@ class Calls:
                 self.users.check_user(context)
             yield
             self._wait(context)
+            if self._is_killed:
+                raise NotReadyError
         except ProtocolError as error:
             _abort(context, error)
         except Exception as error:

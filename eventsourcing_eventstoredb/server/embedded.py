@@ -79,9 +79,11 @@ class _Running:
 
     def finish(self) -> None:
         """
-        Wait for the threads and close the log, once no call can come any more.
+        Close the connections, wait for the threads, and close the log.
         """
-        self.calls.unfreeze()
+        # Not at once: a call that a client starts at the very moment when a server cuts
+        # all calls off can be lost inside gRPC, and then never ends.
+        self.server.stop(STOP_SECONDS).wait()
         self.groups.stop()
         self.executor.shutdown(wait=True)
         self.log.close()
@@ -193,7 +195,6 @@ class EmbeddedServer:
         running, self._running = self._running, None
         if running is not None:
             running.calls.stop()
-            running.server.stop(STOP_SECONDS).wait()
             running.finish()
 
     def freeze(self) -> None:
@@ -214,16 +215,14 @@ class EmbeddedServer:
 
     def kill(self) -> None:
         """
-        Break off all connections, as a server whose process is killed.
+        Stop as a server whose process is killed.
 
-        A call under way gets no answer, whether it was carried out or not. What was
-        acknowledged before is in the data file.
+        A call under way fails as unavailable, whether it was carried out or not. What
+        was acknowledged before is in the data file.
         """
         running, self._running = self._running, None
         if running is not None:
-            running.calls.freeze()
-            running.server.stop(None).wait()
-            running.calls.stop()
+            running.calls.kill()
             running.finish()
 
     def __enter__(self) -> EmbeddedServer:
