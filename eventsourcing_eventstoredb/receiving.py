@@ -15,7 +15,7 @@ from eventsourcing_eventstoredb.exceptions import client_errors
 from eventsourcing_eventstoredb.forking import gate
 from eventsourcing_eventstoredb.read_ahead import ReadAhead
 from eventsourcing_eventstoredb.reading import client_exception
-from eventsourcing_eventstoredb.retries import Backoff, renew_connection
+from eventsourcing_eventstoredb.retries import Backoff, is_cluster, renew_connection
 from eventsourcing_eventstoredb.subscription_state import Phase, StateCell
 
 # What the server says when something in it went wrong. Before a subscription is
@@ -83,9 +83,7 @@ class Receiver:
         after = self.position
         self.message_count += 1
         if after is not None:
-            head = self._log.head(self._answer_within)
-            if head is None or head < after:
-                raise UnknownPositionError(after, head)
+            self._check_position(after)
         with client_errors("Subscribing to all streams"):
             call = self._log.subscribe(after)
             with self._call_lock:
@@ -101,6 +99,17 @@ class Receiver:
                 raise OperationalError(msg) from None
         self.message_count += 1
         self._state.enter(Phase.CATCHING_UP)
+
+    def _check_position(self, after: int) -> None:
+        """Raise UnknownPositionError if the store does not reach so far."""
+        # A node of a cluster may lag behind the one that the position is from.
+        pauses = (0.1, 0.4, 1.0, 2.0) if is_cluster(self._log.client) else ()
+        for pause in (*pauses, None):
+            head = self._log.head(self._answer_within)
+            if head is not None and head >= after:
+                return
+            if pause is None or self._stopped.wait(pause):
+                raise UnknownPositionError(after, head)
 
     def run(self) -> None:
         """Receive until stopped or until what cannot be cured by resuming."""

@@ -76,6 +76,12 @@ def with_retries(
             renew_connection(client, connection, error.__cause__)
 
 
+def is_cluster(client: EventStoreDBClient) -> bool:
+    """Tell whether the client looks for one of several nodes."""
+    spec = client.connection_spec
+    return spec.scheme != "esdb" or len(spec.targets) > 1
+
+
 def renew_connection(
     client: EventStoreDBClient, failed: object, cause: BaseException | None
 ) -> None:
@@ -91,9 +97,7 @@ def renew_connection(
             now, that one is left alone.
         cause: What the client raised.
     """
-    spec = client.connection_spec
-    is_cluster = spec.scheme != "esdb" or len(spec.targets) > 1
-    if not is_cluster or client.is_closed or client._connection is not failed:
+    if not is_cluster(client) or client.is_closed or client._connection is not failed:
         return
     target = cause.leader_grpc_target if isinstance(cause, NodeIsNotLeader) else None
     try:
