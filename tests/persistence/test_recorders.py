@@ -313,6 +313,47 @@ def test_a_read_that_is_cut_short_is_an_error(
     assert len(received) < 40
 
 
+@pytest.mark.parametrize("read", range(0, 300, 20))
+@pytest.mark.parametrize("client_class", [EventStoreDBClient, FastClient])
+def test_a_read_is_whole_or_fails_when_another_thread_closes_the_client(
+    server: EmbeddedServer, client_class: Callable[[str], EventStoreDBClient], read: int
+) -> None:
+    client = client_class(server.uri)
+    originator_id = uuid4()
+    EventStoreDBApplicationRecorder(client).insert_events(events(originator_id, 300))
+    request = reading.stream_request(
+        str(originator_id), None, backwards=False, limit=10**9
+    )
+    closing = threading.Thread(target=client.close)
+    received = 0
+    try:
+        with client_errors("Reading"):
+            for _ in reading.read_messages(client, request):
+                if received == read:
+                    closing.start()
+                received += 1
+    except OperationalError:
+        assert received < 300
+    else:
+        assert received == 300
+    closing.join()
+
+
+def test_a_read_by_a_client_that_nobody_holds_is_whole_or_fails(
+    server: EmbeddedServer,
+) -> None:
+    """The client closes itself when it is collected."""
+    client = EventStoreDBClient(server.uri)
+    EventStoreDBApplicationRecorder(client).insert_events(events("dog-1", 300))
+    client.close()
+
+    def read() -> list[StoredEvent]:
+        recorder = EventStoreDBApplicationRecorder(EventStoreDBClient(server.uri))
+        return list(recorder.select_events("dog-1"))
+
+    assert len(read()) == 300
+
+
 def test_closing_the_client_ends_a_subscription_with_an_error(
     recorder: EventStoreDBApplicationRecorder,
 ) -> None:
