@@ -2,231 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
-from uuid import UUID
 
-from esdbclient import EventStoreDBClient, StreamState
-from esdbclient.exceptions import StreamIsDeleted
-from eventsourcing.persistence import (
-    AggregateRecorder,
-    ApplicationRecorder,
-    Notification,
-    StoredEvent,
-)
+from esdbclient import EventStoreDBClient
+from eventsourcing.persistence import ApplicationRecorder, Notification, StoredEvent
 
-from eventsourcing_eventstoredb import appending, mapping, reading
+from eventsourcing_eventstoredb import retries
+from eventsourcing_eventstoredb.aggregates import EventStoreDBAggregateRecorder
 from eventsourcing_eventstoredb.all_streams import AllStreams
-from eventsourcing_eventstoredb.exceptions import client_errors
 from eventsourcing_eventstoredb.mapping import Layout
-from eventsourcing_eventstoredb.retries import with_retries
 from eventsourcing_eventstoredb.selection import Selection
 from eventsourcing_eventstoredb.subscriptions import (
     WATCHDOG_INTERVAL,
     EventStoreDBSubscription,
 )
 
-# Seconds for one read with its retries. A frozen server must not hold a thread
-# for ever, and the longest stream has to fit in.
-_READ_DEADLINE = 60.0
-
-
-class EventStoreDBAggregateRecorder(AggregateRecorder):
-    """
-    Keeps each aggregate's events, or its snapshots, in a stream of its own.
-
-    Aggregates begin at version 0, as EventStoreDB's streams do, unless *layout*
-    says otherwise. One call writes to one stream, in one transaction.
-
-    Args:
-        client: Any esdbclient client; it stays the caller's to close.
-        for_snapshotting: Whether these are snapshots, for which versions have
-            gaps and a conflict is impossible.
-        layout: How the aggregates lie in streams.
-    """
-
-    def __init__(
-        self,
-        client: EventStoreDBClient,
-        for_snapshotting: bool = False,
-        *,
-        layout: Layout | None = None,
-    ) -> None:
-        self.client = client
-        self.for_snapshotting = for_snapshotting
-        self.layout = layout or Layout()
-
-    def insert_events(
-        self, stored_events: Sequence[StoredEvent], **kwargs: Any
-    ) -> Sequence[int] | None:
-        """
-        Append the events of one aggregate; all of them or none.
-
-        Returns:
-            None: an aggregate's sequence has no notification IDs.
-
-        Raises:
-            IntegrityError: The stream is not at the version before the first
-                event's, was deleted, or the versions have a gap.
-            DataError: The server does not take so much at once.
-            ProgrammingError: The events are of several aggregates, or the server
-                refuses. Nothing was written.
-            OperationalError: The server could not be asked, or did not answer
-                in time; then the events may have been written.
-        """
-        self._append(stored_events)
-        return None
-
-    def select_events(
-        self,
-        originator_id: UUID | str,
-        *,
-        gt: int | None = None,
-        lte: int | None = None,
-        desc: bool = False,
-        limit: int | None = None,
-    ) -> Sequence[StoredEvent]:
-        """
-        Read an aggregate's events in one round trip, in order of version.
-
-        Args:
-            originator_id: The aggregate's ID.
-            gt: Lowest version to leave out; None for the first one on.
-            lte: Highest version to return; None for up to the last.
-            desc: Highest version first.
-            limit: Most events to return; None for all.
-
-        Returns:
-            The events; an empty list if the stream does not exist or was
-            deleted.
-
-        Raises:
-            DataError: An event's metadata has not the version it should have.
-            OperationalError: The read was cut short. Part of a stream is never
-                returned.
-        """
-        lowest = 0 if gt is None else max(0, gt + 1)
-        highest = sys.maxsize if lte is None else lte
-        wanted = sys.maxsize if limit is None else limit
-        if wanted <= 0 or highest < max(lowest, 0):
-            return []
-        if self.for_snapshotting:
-            return self._select_snapshots(originator_id, lowest, highest, desc, wanted)
-        return self._select_events(originator_id, lowest, highest, desc, wanted)
-
-    def _select_events(
-        self,
-        originator_id: UUID | str,
-        lowest: int,
-        highest: int,
-        desc: bool,
-        limit: int,
-    ) -> list[StoredEvent]:
-        layout = self.layout
-        first = max(layout.position(lowest), 0)
-        last = layout.position(highest)
-        if last < first:
-            return []
-        position = None
-        if desc and highest != sys.maxsize:
-            # A position past the end reads from the end.
-            position = last
-        elif not desc and first:
-            position = first
-        name = layout.stream_name(originator_id)
-        return [
-            mapping.stored_event(originator_id, recorded, layout)
-            for recorded in self._read_stream(
-                name, position, desc=desc, limit=min(limit, last - first + 1)
-            )
-            if first <= recorded.stream_revision
-        ]
-
-    def _select_snapshots(
-        self,
-        originator_id: UUID | str,
-        lowest: int,
-        highest: int,
-        desc: bool,
-        limit: int,
-    ) -> list[StoredEvent]:
-        """Select by the version in the metadata, which only ever grows."""
-        selected: list[StoredEvent] = []
-        name = self.layout.snapshots_stream_name(originator_id)
-        # The latest snapshot is what is asked for most: read just that one.
-        page = limit if desc and highest == sys.maxsize and not lowest else sys.maxsize
-        for recorded in self._read_stream(name, None, desc=desc, limit=page):
-            snapshot = mapping.stored_snapshot(originator_id, recorded)
-            version = snapshot.originator_version
-            if version < lowest if desc else version > highest:
-                break
-            if lowest <= version <= highest:
-                selected.append(snapshot)
-            if len(selected) == limit:
-                break
-        return selected
-
-    def _read_stream(
-        self, name: str, position: int | None, *, desc: bool, limit: int
-    ) -> list[Any]:
-        """Return recorded events in the protocol's form; all that were asked for."""
-        request = reading.stream_request(name, position, backwards=desc, limit=limit)
-
-        def attempt(seconds: float) -> list[Any]:
-            with client_errors(f"Reading stream {name!r}"):
-                try:
-                    return [
-                        message.event.event
-                        for message in reading.read_messages(
-                            self.client, request, seconds
-                        )
-                        if message.HasField("event")
-                    ]
-                except StreamIsDeleted:
-                    return []
-
-        return with_retries(self.client, attempt, _READ_DEADLINE)
-
-    def _append(self, stored_events: Sequence[StoredEvent]) -> int | None:
-        """Append and return the commit position, None if there was nothing to."""
-        if not stored_events:
-            return None
-        originator_id = appending.single_originator_id(stored_events)
-        if self.for_snapshotting:
-            return self._append_snapshots(originator_id, stored_events)
-        layout = self.layout
-        appending.check_versions(stored_events, layout.first_version)
-        name = layout.stream_name(originator_id)
-        current_version: int | StreamState = (
-            layout.position(stored_events[0].originator_version) - 1
-        )
-        if current_version == -1:
-            current_version = StreamState.NO_STREAM
-            appending.check_not_deleted(self.client, name)
-        # Made once: they may be sent several times, and the server recognises
-        # them by their IDs.
-        events = [
-            mapping.new_event(event, layout.metadata(event.originator_version))
-            for event in stored_events
-        ]
-        return appending.append(self.client, name, current_version, events)
-
-    def _append_snapshots(
-        self, originator_id: UUID | str, snapshots: Sequence[StoredEvent]
-    ) -> int | None:
-        """Append snapshots unless there is a later one, which has to stay the last."""
-        latest = self._select_snapshots(originator_id, 0, sys.maxsize, True, 1)
-        if latest and latest[0].originator_version > snapshots[0].originator_version:
-            return None
-        name = self.layout.snapshots_stream_name(originator_id)
-        events = [
-            mapping.new_event(
-                snapshot, mapping.version_metadata(snapshot.originator_version)
-            )
-            for snapshot in snapshots
-        ]
-        return appending.append(self.client, name, StreamState.ANY, events)
+__all__ = ["EventStoreDBAggregateRecorder", "EventStoreDBApplicationRecorder"]
 
 
 class EventStoreDBApplicationRecorder(
@@ -322,7 +114,7 @@ class EventStoreDBApplicationRecorder(
                         break
             return selected
 
-        return with_retries(self.client, attempt, _READ_DEADLINE)
+        return retries.with_retries(self.client, attempt, retries.READ_DEADLINE)
 
     def max_notification_id(self) -> int | None:
         """Return the ID of the last notification, None if there is none."""
@@ -333,7 +125,7 @@ class EventStoreDBApplicationRecorder(
             )
             return next((notification.id for notification in found), None)
 
-        return with_retries(self.client, attempt, _READ_DEADLINE)
+        return retries.with_retries(self.client, attempt, retries.READ_DEADLINE)
 
     def subscribe(
         self, gt: int | None = None, topics: Sequence[str] = ()
@@ -377,12 +169,12 @@ class EventStoreDBApplicationRecorder(
             ProgrammingError: *after* is not the position of an event.
             OperationalError: A read was cut short.
         """
-        return with_retries(
+        return retries.with_retries(
             self.client,
             lambda seconds: self.all_streams(topics).passed_over_position(
                 after, seconds
             ),
-            _READ_DEADLINE,
+            retries.READ_DEADLINE,
         )
 
     def all_streams(self, topics: Sequence[str] = ()) -> AllStreams:

@@ -17,6 +17,10 @@ T = TypeVar("T")
 # or the restart of a server fits in, and callers are not held up for long.
 PATIENCE = 3.0
 
+# Seconds for one read with its retries. A frozen server must not hold a thread
+# for ever, and the longest stream has to fit in.
+READ_DEADLINE = 60.0
+
 
 class Backoff:
     """

@@ -234,7 +234,7 @@ def test_cluster_that_cannot_be_discovered(connect: Connect) -> None:
 def test_frozen_server_ends_in_a_deadline(
     server: EmbeddedServer, connect: Connect, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr("eventsourcing_eventstoredb.recorders._READ_DEADLINE", 0.2)
+    monkeypatch.setattr(retries, "READ_DEADLINE", 0.2)
     monkeypatch.setattr("eventsourcing_eventstoredb.appending.DEFAULT_DEADLINE", 0.2)
     recorder = connect(server.uri)
     server.freeze()
