@@ -103,7 +103,7 @@ def append(
                 )
                 raise DataError(msg) from error
 
-    return with_retries(client, attempt, deadline(client))
+    return with_retries(client, attempt, deadline(client), reopens=True)
 
 
 def deadline(client: EventStoreDBClient) -> float:
@@ -134,7 +134,7 @@ def check_not_deleted(client: EventStoreDBClient, name: str) -> None:
             return metadata
 
     try:
-        metadata = with_retries(client, attempt, deadline(client))
+        metadata = with_retries(client, attempt, deadline(client), reopens=True)
     except ProgrammingError as error:
         # A user who may not read metadata can still append.
         if _is_access_denied(error.__cause__):

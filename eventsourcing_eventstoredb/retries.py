@@ -11,6 +11,8 @@ from esdbclient import EventStoreDBClient
 from esdbclient.exceptions import EventStoreDBClientException, NodeIsNotLeader
 from eventsourcing.persistence import OperationalError
 
+from eventsourcing_eventstoredb.exceptions import client_errors
+
 T = TypeVar("T")
 
 # Seconds after a first failure for which to try again: the election of a leader
@@ -50,7 +52,11 @@ class Backoff:
 
 
 def with_retries(
-    client: EventStoreDBClient, attempt: Callable[[float], T], seconds: float
+    client: EventStoreDBClient,
+    attempt: Callable[[float], T],
+    seconds: float,
+    *,
+    reopens: bool = False,
 ) -> T:
     """
     Call *attempt* until it succeeds, fails for good, or the time is over.
@@ -60,6 +66,9 @@ def with_retries(
         attempt: Gets the seconds that it may take.
         seconds: How long all attempts may take. After a first failure there are
             new ones for :data:`PATIENCE` seconds only.
+        reopens: Whether a client that was closed before is connected again, as
+            esdbclient does for appends. A read must not do that: it would not
+            notice that it was cut short.
 
     Raises:
         OperationalError: The last attempt's, when the time is over or the
@@ -72,6 +81,12 @@ def with_retries(
         try:
             return attempt(max(end - time.monotonic(), 0.001))
         except OperationalError as error:
+            # What gRPC raises for a channel that is closed.
+            if reopens and isinstance(error.__cause__, ValueError):
+                reopens = False
+                with client_errors("Connecting again"):
+                    client.reconnect()
+                continue
             pause = backoff.next_pause()
             last = min(last, time.monotonic() + PATIENCE)
             if client.is_closed or time.monotonic() + pause >= last:

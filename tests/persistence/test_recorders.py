@@ -405,3 +405,19 @@ def test_an_append_that_is_too_large_is_a_data_error(
         recorder.insert_events([event])
 
     assert recorder.select_events(originator_id) == []
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_save_connects_a_closed_client_again_as_the_client_does_for_appends(
+    recorder: EventStoreDBApplicationRecorder, server: EmbeddedServer, first: int
+) -> None:
+    originator_id = uuid4()
+    recorder.insert_events(events(originator_id, first))
+    recorder.client.close()
+
+    recorder.insert_events(events(originator_id, 1, first=first))
+
+    recorder.client.close()
+    server.stop()
+    with pytest.raises(OperationalError, match="failed to connect"):
+        recorder.insert_events(events(originator_id, 1, first=first + 1))
