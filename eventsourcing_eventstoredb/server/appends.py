@@ -152,13 +152,15 @@ class Writer:
             target = _find(transaction, stream)
             # An id that no event has: a deletion never counts as repeated.
             self._check(transaction, target, expected, [soft_deletion()])
-            if target.current < 0 and target.metadata_record is None:
+            metadata_stream = metadata_stream_of(stream)
+            # Not the target's record: metadata streams have none that counts.
+            state = transaction.stream(metadata_stream)
+            if target.current < 0 and state is None:
                 raise WrongExpectedVersionError(stream, expected, target.current)
-            return transaction.write(
-                metadata_stream_of(stream),
-                _next_number(target.metadata_record),
-                [soft_deletion()],
-            )
+            if state is not None and state.is_tombstoned:
+                raise StreamDeletedError(metadata_stream)
+            number = 0 if state is None else state.last_number + 1
+            return transaction.write(metadata_stream, number, [soft_deletion()])
 
     def tombstone(self, stream: str, expected: int) -> int:
         """

@@ -18,6 +18,7 @@ from google.protobuf import any_pb2, empty_pb2
 
 from .access import AccessDeniedError
 from .appends import MAX_APPEND_BYTES, Appended, Writer
+from .encoding import encode_uuid
 from .errors import (
     HandlerError,
     InvalidArgumentError,
@@ -29,7 +30,7 @@ from .errors import (
 )
 from .messages import codes, shared, status, streams
 from .records import ANY, NO_STREAM, STREAM_EXISTS, NewEvent
-from .requests import parse_event, parse_expectation, parse_stream_name
+from .requests import parse_event, parse_expectation, parse_stream_name, parse_uuid
 
 # The real server's limit for the time from a batch's options to its last events.
 WRITE_TIMEOUT: Final = 2.0
@@ -107,8 +108,11 @@ class BatchAppends:
                 yield from self._expire(source.has_ended)
 
     def _handle(self, request: Any) -> Any:
-        key = request.correlation_id.SerializeToString()
+        batch: _Batch | None = None
         try:
+            key = parse_uuid(
+                request.correlation_id if request.HasField("correlation_id") else None
+            )
             batch = self._incomplete.pop(key, None)
             if batch is None:
                 if not request.HasField("options"):
@@ -126,6 +130,9 @@ class BatchAppends:
             # Its text must reach the client, which an answer in the batch cannot do.
             raise
         except (ProtocolError, _TimeoutError) as error:
+            if _is_mistake(error) and not request.HasField("options"):
+                # The real server needs the options to answer this in the batch.
+                raise HandlerError(str(error)) from error
             identifier = _identifier(request) if batch is None else batch.identifier
             return _error_answer(request.correlation_id, identifier, error)
         return _success_answer(batch, appended)
@@ -135,9 +142,9 @@ class BatchAppends:
         for key, batch in list(self._incomplete.items()):
             if everything or batch.deadline <= now:
                 del self._incomplete[key]
-                yield _error_answer(
-                    batch.correlation_id, batch.identifier, _TimeoutError()
-                )
+                # In this form whichever the client uses, as the real server does.
+                correlation_id = encode_uuid(key, structured=True)
+                yield _error_answer(correlation_id, batch.identifier, _TimeoutError())
 
 
 class _Requests:
@@ -192,6 +199,9 @@ def _begin(request: Any) -> _Batch:
     options = request.options
     if not options.HasField("stream_identifier"):
         raise HandlerError("Object reference not set to an instance of an object.")
+    seconds_left = _seconds_left(options)
+    if seconds_left <= 0:
+        raise _TimeoutError
     expected = parse_expectation(
         options,
         "expected_stream_position",
@@ -203,7 +213,7 @@ def _begin(request: Any) -> _Batch:
         identifier=options.stream_identifier,
         stream=parse_stream_name(options.stream_identifier),
         expected=expected,
-        deadline=time.monotonic() + min(_seconds_left(options), WRITE_TIMEOUT),
+        deadline=time.monotonic() + min(seconds_left, WRITE_TIMEOUT),
     )
 
 
@@ -215,6 +225,10 @@ def _seconds_left(options: Any) -> float:
         at = options.deadline_21_10_0
         return float(at.seconds + at.nanos / 1e9 - time.time())
     return WRITE_TIMEOUT
+
+
+def _is_mistake(error: Exception) -> bool:
+    return isinstance(error, HandlerError | InvalidArgumentError)
 
 
 def _identifier(request: Any) -> Any:

@@ -42,16 +42,23 @@ class ResolvedEvent:
         return record
 
 
-def resolve(queries: Queries, record: Record) -> ResolvedEvent:
+def resolve(
+    queries: Queries, record: Record, *, is_live: bool = False
+) -> ResolvedEvent:
     """
     Follow a link; any other event stands for itself.
+
+    Args:
+        is_live: Whether a subscription that has caught up hands the event out: then a
+            link that names no number is one whose event cannot be read. Elsewhere it
+            is an event like any other.
     """
     if record.type != LINK_TYPE:
         return ResolvedEvent(record)
     text, separator, stream = record.data.decode("utf-8", "replace").partition("@")
     number = _parse_number(text)
     if number is None:
-        return ResolvedEvent(record)
+        return ResolvedEvent(None, record) if is_live else ResolvedEvent(record)
     if not separator:
         return ResolvedEvent(None, record)
     try:

@@ -93,7 +93,8 @@ def parse_read(request: streams.ReadReq) -> ReadRequest:
         begin=begin,
         is_backwards=bool(options.read_direction),
         is_subscription=is_subscription,
-        limit=options.count,
+        # The real server would search for ever in windows of nothing.
+        limit=options.count if interval.window else 0,
         resolve_links=options.resolve_links,
         event_filter=event_filter,
         interval=interval,
@@ -240,11 +241,11 @@ def parse_event(message: Any, *, in_batch: bool = False) -> NewEvent:
             if in_batch:
                 raise HandlerError("The given key was not present in the dictionary.")
             raise MissingMetadataError(key)
-    event_id = parse_uuid(message.id)
+    event_id = parse_uuid(message.id if message.HasField("id") else None)
     if not any(event_id):
-        raise HandlerError("Empty eventId provided.")
+        raise HandlerError("Empty eventId provided. (Parameter 'eventId')")
     if not metadata["type"]:
-        raise HandlerError("Empty eventType provided.")
+        raise HandlerError("Empty eventType provided. (Parameter 'eventType')")
     return NewEvent(
         id=event_id,
         type=metadata["type"],
@@ -257,18 +258,41 @@ def parse_event(message: Any, *, in_batch: bool = False) -> NewEvent:
 def parse_uuid(message: Any) -> bytes:
     """
     Read a UUID in either form, as its 16 bytes.
+
+    Args:
+        message: None for a field that is not set.
+
+    Raises:
+        HandlerError: It is none.
     """
+    if message is None:
+        raise HandlerError("Value cannot be null. (Parameter 'dto')")
     form = message.WhichOneof("value")
     if form == "string":
         found = _GUID.fullmatch(message.string)
         try:
             return uuid.UUID(next(filter(None, found.groups() if found else ()))).bytes
         except (ValueError, StopIteration):
-            raise HandlerError("Unrecognized Guid format.") from None
+            raise HandlerError(_guid_mistake(message.string)) from None
     if form == "structured":
         high, low = (
             message.structured.most_significant_bits % 2**64,
             message.structured.least_significant_bits % 2**64,
         )
         return uuid.UUID(int=high << 64 | low).bytes
-    raise HandlerError("Received an invalid Uuid type.")
+    raise HandlerError("Invalid argument: None (Parameter 'dto')")
+
+
+def _guid_mistake(text: str) -> str:
+    text = text.strip()
+    if not text:
+        return "Unrecognized Guid format."
+    body = text[1:-1] if text[0] in "{(" else text
+    if len(body) != (36 if "-" in body else 32):
+        return (
+            "Guid should contain 32 digits with 4 dashes"
+            " (xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx)."
+        )
+    if "-" in body and any(body[place] != "-" for place in (8, 13, 18, 23)):
+        return "Dashes are in the wrong position for GUID parsing."
+    return "Guid string should only contain hexadecimal characters."

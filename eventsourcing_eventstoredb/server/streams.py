@@ -205,20 +205,24 @@ class Streams(StreamsServicer):
             pages = AllSubscription(
                 self._reader, listener, read.begin, read.event_filter, read.interval
             )
+        is_live = False
         for items in pages:
-            yield [self._encode_item(read, item) for item in items]
+            yield [self._encode_item(read, item, is_live) for item in items]
+            is_live = is_live or Sign.CAUGHT_UP in items
 
-    def _encode_item(self, read: ReadRequest, item: Item) -> Any:
+    def _encode_item(self, read: ReadRequest, item: Item, is_live: bool) -> Any:
         if isinstance(item, Record):
-            return self._encode_event(read, item)
+            return self._encode_event(read, item, is_live=is_live)
         if isinstance(item, Checkpoint):
             return encode_checkpoint(item)
         assert isinstance(item, Sign)
         return encode_sign(item)
 
-    def _encode_event(self, read: ReadRequest, record: Record) -> Any:
+    def _encode_event(
+        self, read: ReadRequest, record: Record, *, is_live: bool = False
+    ) -> Any:
         resolved = (
-            resolve(self._reader.log, record)
+            resolve(self._reader.log, record, is_live=is_live)
             if read.resolve_links
             else ResolvedEvent(record)
         )

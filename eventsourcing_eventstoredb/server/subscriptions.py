@@ -112,7 +112,8 @@ def _follow_stream(
         listener.clear()
         state = reader.log.stream(stream)
         page: list[Record] = []
-        if state is not None:
+        # Nothing follows a tombstone, nor the largest number that a client can name.
+        if state is not None and following <= MAX_NUMBER:
             page = reader.log.stream_forwards(state, following, MAX_NUMBER, PAGE_EVENTS)
         if page:
             yield list(page)

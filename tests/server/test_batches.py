@@ -133,11 +133,18 @@ def test_many_batches_in_one_call_are_answered_in_order(stub):
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        ({"id": shared_pb2.UUID(string="abc")}, "Unrecognized Guid format."),
-        ({"id": shared_pb2.UUID(string="0" * 32)}, "Empty eventId provided."),
+        (
+            {"id": shared_pb2.UUID(string="abc")},
+            "Guid should contain 32 digits with 4 dashes"
+            " (xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx).",
+        ),
+        (
+            {"id": shared_pb2.UUID(string="0" * 32)},
+            "Empty eventId provided. (Parameter 'eventId')",
+        ),
         (
             {"metadata": {"type": "", "content-type": "x"}},
-            "Empty eventType provided.",
+            "Empty eventType provided. (Parameter 'eventType')",
         ),
     ],
 )

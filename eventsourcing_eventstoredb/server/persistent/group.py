@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import math
 import threading
 import time
 from collections import deque
@@ -40,7 +41,7 @@ class Group:
 
     Attributes:
         total_items: How many events it has handed out since it was loaded.
-        last_known: Key of the latest new event that it has handed out.
+        last_known: Key of the latest new event that it has read.
         last_checkpoint: Key up to which it is known to be through.
     """
 
@@ -68,7 +69,8 @@ class Group:
         self._last_read: int | None = None
         self._sequence = 0
         self._checkpoint_sequence = 0
-        self._checkpoint_due = self._next_checkpoint_time()
+        # The first tick may write one at once.
+        self._checkpoint_due = 0.0 if settings.checkpoint_after_ms else math.inf
         self._buffer: deque[Delivery] = deque()
         self._retries: list[Delivery] = []
         self._outstanding: dict[bytes, Delivery] = {}
@@ -98,7 +100,8 @@ class Group:
             self.consumers.remove(consumer)
             for delivery in list(consumer.in_flight.values()):
                 self._take_back(delivery)
-                self._retry(delivery)
+                # Counted, yet never parked: the event is not to blame.
+                self._hand_out_again(delivery)
             self.push()
 
     def drop(self) -> None:
@@ -135,6 +138,7 @@ class Group:
                 if delivery is not None:
                     self._take_back(delivery)
                     self._retry(delivery)
+            self._mark_checkpoint(self.settings.max_checkpoint_count)
             self.push()
 
     def park(self, ids: Iterable[bytes], reason: str) -> None:
@@ -147,6 +151,7 @@ class Group:
                 if delivery is not None:
                     self._take_back(delivery)
                     self._park(delivery, f"Client explicitly NAK'ed message.\n{reason}")
+            self._mark_checkpoint(self.settings.max_checkpoint_count)
             self.push()
 
     def replay_parked(self, stop_at: int | None) -> None:
@@ -179,7 +184,6 @@ class Group:
                 self._take_back(delivery)
                 self._retry(delivery)
             if now >= self._checkpoint_due:
-                self._checkpoint_due = self._next_checkpoint_time()
                 self._mark_checkpoint(max(self.settings.min_checkpoint_count, 1))
             self.push()
 
@@ -226,8 +230,6 @@ class Group:
         delivery.expires_at = self._clock() + self.settings.message_timeout_ms / 1000
         self._outstanding[delivery.id] = delivery
         self.total_items += 1
-        if not delivery.is_replayed:
-            self.last_known = max(delivery.key, self.last_known or 0)
         consumer.deliver(delivery)
         return True
 
@@ -251,7 +253,7 @@ class Group:
             previous_key=self._last_read,
             sequence=self._sequence,
         )
-        self._last_read = key
+        self._last_read = self.last_known = key
         return delivery
 
     def _take_back(self, delivery: Delivery) -> None:
@@ -266,6 +268,9 @@ class Group:
                 delivery, f"Reached retry count of {self.settings.max_retry_count}"
             )
             return
+        self._hand_out_again(delivery)
+
+    def _hand_out_again(self, delivery: Delivery) -> None:
         delivery.retry_count += 1
         self._add_retry(delivery)
 
@@ -277,9 +282,6 @@ class Group:
             progress.park(self._writer, self.settings, delivery.event, reason)
 
     # -- checkpoints ---------------------------------------------------------------
-
-    def _next_checkpoint_time(self) -> float:
-        return self._clock() + self.settings.checkpoint_after_ms / 1000
 
     def _mark_checkpoint(self, least_events: int) -> None:
         """
@@ -305,6 +307,8 @@ class Group:
             return
         progress.write_checkpoint(self._writer, self.settings, key)
         self.last_checkpoint, self._checkpoint_sequence = key, sequence
+        after_ms = self.settings.checkpoint_after_ms
+        self._checkpoint_due = self._clock() + after_ms / 1000 if after_ms else math.inf
 
     # -- what can be told of it ----------------------------------------------------
 

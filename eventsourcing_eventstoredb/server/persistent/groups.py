@@ -48,6 +48,8 @@ class Groups:
         self._listener = Listener()
         self._thread: threading.Thread | None = None
         self._groups: dict[str, Group] = {}
+        # Also those whose groups have been deleted since the groups were loaded.
+        self._sources: set[str] = set()
         self._load()
 
     def create(self, settings: GroupSettings) -> None:
@@ -59,9 +61,10 @@ class Groups:
             GroupFailedError: The settings make no sense.
         """
         with self._lock:
+            self._check(settings)
             if settings.id in self._groups:
                 raise GroupExistsError(settings.source, settings.group)
-            self._check(settings)
+            _check_sizes(settings)
             # The end before the configuration is written: to a group that begins at
             # the end of the whole log that is the first new event, as in EventStoreDB.
             settings = dataclasses.replace(settings, begin=self._begin(settings))
@@ -79,6 +82,7 @@ class Groups:
         with self._lock:
             old = self.get(settings.source, settings.group)
             self._check(settings)
+            _check_sizes(settings)
             settings = dataclasses.replace(
                 settings, begin=self._begin(settings), filter=old.settings.filter
             )
@@ -119,8 +123,13 @@ class Groups:
     def of_source(self, source: str | None = None) -> list[Group]:
         """
         List the groups, all or those of one source.
+
+        Raises:
+            GroupMissingError: The source has had no group since they were loaded.
         """
         with self._lock:
+            if source is not None and source not in self._sources:
+                raise GroupMissingError(source, "")
             return [
                 group
                 for group in self._groups.values()
@@ -183,16 +192,13 @@ class Groups:
             raise GroupFailedError(
                 source, group, f"Consumer strategy {settings.strategy} does not exist."
             )
-        if 0 < settings.history_buffer_size <= settings.read_batch_size:
-            raise GroupFailedError(
-                source, group, "Buffer size must be larger than read batch size."
-            )
-        if settings.reads_all and settings.start_from > self._reader.log.end:
+        last_position = self._reader.log.last_position()
+        if settings.reads_all and settings.start_from > last_position:
             raise GroupFailedError(
                 source,
                 group,
-                f"Start from position {settings.start_from} is beyond the end of the"
-                " log.",
+                "Invalid Start From position: commit position must be less than or"
+                " equal to the last commit position in the transaction file.",
             )
 
     def _begin(self, settings: GroupSettings) -> int:
@@ -204,6 +210,7 @@ class Groups:
         return 0 if stream is None else stream.last_number + 1
 
     def _make(self, settings: GroupSettings) -> Group:
+        self._sources.add(settings.source)
         return Group(settings, self._reader, self._writer)
 
     def _all_settings(self) -> list[GroupSettings]:
@@ -212,6 +219,7 @@ class Groups:
     def _load(self) -> None:
         record = self._reader.log.last_event(CONFIGURATION_STREAM)
         content = json.loads(record.data) if record is not None else {"entries": []}
+        self._sources.clear()
         loaded = [GroupSettings.from_json(entry) for entry in content["entries"]]
         self._groups = {settings.id: self._make(settings) for settings in loaded}
 
@@ -232,3 +240,13 @@ class Groups:
         data = json.dumps(content).encode()
         event = NewEvent(uuid.uuid4().bytes, event_type, True, data)
         self._writer.append(stream, ANY, [event])
+
+
+def _check_sizes(settings: GroupSettings) -> None:
+    if settings.read_batch_size >= settings.history_buffer_size:
+        raise GroupFailedError(
+            settings.source,
+            settings.group,
+            "Specified argument was out of the range of valid values. (Parameter"
+            " 'ReadBatchSize may not be greater than or equal to BufferSize')",
+        )

@@ -60,15 +60,25 @@ def park(
     """
     Set an event aside, with a reason for whoever looks into it.
     """
-    record = event.event or event.original
     now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    metadata = json.dumps({"added": now, "reason": reason}, indent=2)
+    metadata: dict[str, object] = {"added": now, "reason": reason}
+    number = event.original.number
+    if number:
+        # The real server leaves out what is 0.
+        metadata["subscriptionEventNumber"] = number
+    record = event.event
+    target = (
+        # A link that leads nowhere is parked as it is.
+        event.original.data
+        if record is None
+        else f"{record.number}@{record.stream}".encode("utf-8", "replace")
+    )
     link = NewEvent(
         id=uuid.uuid4().bytes,
         type=LINK_TYPE,
         is_json=False,
-        data=f"{record.number}@{record.stream}".encode("utf-8", "replace"),
-        custom_metadata=metadata.encode("utf-8", "replace"),
+        data=target,
+        custom_metadata=json.dumps(metadata, indent=2).encode("utf-8", "replace"),
     )
     writer.append(settings.parked_stream, ANY, [link])
 

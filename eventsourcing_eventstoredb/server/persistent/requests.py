@@ -91,8 +91,15 @@ def _source_to_configure(options: Any) -> str:
         else options.stream_identifier
     )
     name = identifier.stream_name.decode("utf-8", "replace")
-    if name in ("", ALL):
+    if name == "":
         raise GroupFailedError(name, options.group_name, "Bad stream name.")
+    if name == ALL:
+        raise GroupFailedError(
+            name,
+            options.group_name,
+            "Persistent subscriptions to $all are only supported over gRPC through"
+            " gRPC clients",
+        )
     return parse_stream_name(identifier)
 
 

@@ -22,7 +22,6 @@ from eventsourcing_eventstoredb.server.messages import (
 )
 
 from .consumers import Consumer, Delivery
-from .errors import GroupMissingError
 from .group import Group
 from .groups import Groups
 from .info import encode_info
@@ -96,10 +95,7 @@ class PersistentSubscriptions(PersistentSubscriptionsServicer):
                 wanted = options.list_for_stream
                 is_all = wanted.WhichOneof("stream_option") == "all"
                 name = wanted.stream.stream_name.decode("utf-8", "replace")
-                source = ALL if is_all else name
-                groups = self._groups.of_source(source)
-                if not groups:
-                    raise GroupMissingError(source, "")
+                groups = self._groups.of_source(ALL if is_all else name)
             return persistent.ListResp(subscriptions=map(encode_info, groups))
 
     def ReplayParked(  # noqa: N802
@@ -178,8 +174,7 @@ def _take_answers(requests: Iterator[Any], group: Group, consumer: Consumer) -> 
         # Either the call is over, which its own thread knows already, or the client
         # sent something that makes no sense: that ends the call.
         consumer.end(error if isinstance(error, ProtocolError) else None)
-    else:
-        consumer.end()
+    # A client that has nothing more to say can still be read to.
 
 
 def _take_answer(request: Any, group: Group) -> None:
@@ -202,7 +197,7 @@ def _take_answer(request: Any, group: Group) -> None:
 
 def _connection_name(context: grpc.ServicerContext) -> str:
     metadata = dict(context.invocation_metadata())
-    return str(metadata.get("connection-name", ""))
+    return str(metadata.get("connection-name", "<unknown>"))
 
 
 def _confirmation(group: Group) -> Any:
