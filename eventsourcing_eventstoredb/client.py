@@ -8,6 +8,7 @@ used on the far side of a fork, so in a child process clients connect anew.
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ _CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
     # every call fails at once, though the server may be back.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2000),
+    # Otherwise a pause begun by some other channel to the address would hold.
+    ("grpc.use_local_subchannel_pool", 1),
 )
 
 
@@ -132,6 +135,17 @@ def release_client(settings: ConnectionSettings) -> None:
             return
         del _shared[settings]
     shared.client.close()
+
+
+@atexit.register
+def _close_at_exit() -> None:
+    # Applications need not be closed; a client that is collected when modules
+    # are gone by then would print a traceback for each channel.
+    with _lock:
+        clients = [shared.client for shared in _shared.values()]
+        _shared.clear()
+    for client in clients:
+        client.close()
 
 
 def _unlock_after_fork() -> None:

@@ -3,8 +3,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from esdbclient import EventStoreDBClient
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from tests.databases import SQLITE_URL, new_database
@@ -25,6 +27,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         uses = set(getattr(item, "fixturenames", ()))
         if uses & _DATABASE_FIXTURES or item.get_closest_marker("django_db"):
             item.add_marker("database")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_subchannels() -> Iterator[None]:
+    """
+    Keep clients apart from earlier ones.
+
+    Channels to one address share a connection, and its pause after a failure;
+    a server on a free port may get the port of one that is gone.
+    """
+    construct = EventStoreDBClient._construct_grpc_channel
+
+    def construct_apart(self: Any, target: str, options: Any = ()) -> Any:
+        options = (*options, ("grpc.use_local_subchannel_pool", 1))
+        return construct(self, target, options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EventStoreDBClient, "_construct_grpc_channel", construct_apart)
+        yield
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import weakref
 from collections import Counter
 from threading import Event as ThreadingEvent
 from time import monotonic
+from types import TracebackType
 from typing import Any
 
 from django.conf import settings as django_settings
@@ -75,6 +76,19 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
             env=env,
         )
 
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        """Stop, wait for the end, and raise what ended the processing."""
+        try:
+            super().__exit__(exc_type, exc_val, exc_tb)
+        finally:
+            # Before 9.5 the library leaves the application open.
+            self.app.close()
+
     def is_caught_up(self, head: int | None) -> bool:
         """
         Return whether everything up to *head* is processed and committed.
@@ -84,7 +98,7 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
         Args:
             head: A notification ID; None is always reached.
         """
-        position = self.view.max_tracking_id(self.app_name)
+        position = self.view.max_tracking_id(self.app.name)
         if head is None or (position is not None and position >= head):
             return True
         return not self.app.recorder.select_notifications(

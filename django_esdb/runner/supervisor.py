@@ -137,11 +137,11 @@ class Supervisor:
             finally:
                 with self._lock:
                     self._runner = None
-                self._reached = runner.view.max_tracking_id(runner.app_name)
+                self._reached = runner.view.max_tracking_id(runner.app.name)
 
     def _follow(self, runner: ProjectionRunner) -> None:
         """Stay with a runner until its end; leaving it raises its error."""
-        self._reached = runner.view.max_tracking_id(runner.app_name)
+        self._reached = runner.view.max_tracking_id(runner.app.name)
         if not self._has_run:
             if self.until_caught_up:
                 self._head = runner.app.recorder.max_notification_id()

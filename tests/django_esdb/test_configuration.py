@@ -131,6 +131,7 @@ def test_wrong_settings_are_found(
     assert SECRET not in str(message)
 
 
+@pytest.mark.django_db
 def test_checks_run_with_djangos(settings: Any) -> None:
     assert "django_esdb.E001" in [message.id for message in run_checks()]
 

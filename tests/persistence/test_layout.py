@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from uuid import UUID, uuid4
 
 import pytest
@@ -231,7 +232,7 @@ def test_application_at_version_1_needs_a_setting_only(server: EmbeddedServer) -
         "EVENTSTOREDB_STREAM_PREFIX": "counters",
         "IS_SNAPSHOTTING_ENABLED": "y",
     }
-    with Application(env=env) as application:
+    with closing(Application(env=env)) as application:
         counter = Counter()
         counter.increase()
         application.save(counter)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from decimal import Decimal
 from uuid import uuid4
 
@@ -32,7 +33,7 @@ class TestApplication(ExampleApplicationTestCase):
         Takes the place of the library's test, which asks for a section of the
         log by the IDs 1 to 10.
         """
-        with BankAccounts() as app:
+        with closing(BankAccounts()) as app:
             assert get_topic(type(app.factory)) == self.expected_factory_topic
             assert app.notification_log.select(None, 10) == []
             with pytest.raises(BankAccounts.AccountNotFoundError):

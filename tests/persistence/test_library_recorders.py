@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID, uuid4
+
 import pytest
 from esdbclient import EventStoreDBClient
 from eventsourcing.persistence import (
@@ -25,6 +27,10 @@ from eventsourcing_eventstoredb.server import EmbeddedServer
 
 class WithServer:
     INITIAL_VERSION = 0
+
+    def new_originator_id(self) -> UUID:
+        """The library's own from 9.5 on."""
+        return uuid4()
 
     @pytest.fixture(autouse=True)
     def _client(self, server: EmbeddedServer):

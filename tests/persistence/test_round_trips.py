@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from uuid import uuid4
 
 import pytest
@@ -28,7 +29,7 @@ def application(server: EmbeddedServer) -> Iterator[Application]:
         "PERSISTENCE_MODULE": "eventsourcing_eventstoredb",
         "EVENTSTOREDB_URI": server.uri,
     }
-    with Application(env=env) as application:
+    with closing(Application(env=env)) as application:
         yield application
 
 
