@@ -222,7 +222,7 @@ def test_application_at_version_1_needs_a_setting_only(server: EmbeddedServer) -
         "EVENTSTOREDB_URI": server.uri,
     }
     with (
-        Application(env=env) as application,
+        closing(Application(env=env)) as application,
         pytest.raises(IntegrityError, match="EVENTSTOREDB_FIRST_VERSION=1"),
     ):
         application.save(Counter())
