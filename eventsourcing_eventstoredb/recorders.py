@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from esdbclient import EventStoreDBClient
-from eventsourcing.persistence import ApplicationRecorder, Notification, StoredEvent
+from esdbclient.exceptions import UnknownError
+from eventsourcing.persistence import (
+    ApplicationRecorder,
+    Notification,
+    ProgrammingError,
+    StoredEvent,
+)
 
 from eventsourcing_eventstoredb import retries
 from eventsourcing_eventstoredb.aggregates import EventStoreDBAggregateRecorder
@@ -92,7 +98,7 @@ class EventStoreDBApplicationRecorder(
 
         Raises:
             ProgrammingError: *start* is not the position of an event, and
-                there are later ones.
+                there are later notifications.
             DataError: An event's metadata has not the version it should have.
             OperationalError: The read was cut short.
         """
@@ -114,7 +120,18 @@ class EventStoreDBApplicationRecorder(
                         break
             return selected
 
-        return retries.with_retries(self.client, attempt, retries.READ_DEADLINE)
+        try:
+            return retries.with_retries(self.client, attempt, retries.READ_DEADLINE)
+        except ProgrammingError as error:
+            # The server refuses a position that is no event's if there are later
+            # events. None of them may be a notification, as at the end of a log
+            # that others write to: then there is nothing to return.
+            if not isinstance(error.__cause__, UnknownError) or start is None:
+                raise
+            last = self.max_notification_id()
+            if last is not None and last >= start:
+                raise
+            return []
 
     def max_notification_id(self) -> int | None:
         """Return the ID of the last notification, None if there is none."""

@@ -407,6 +407,24 @@ def test_an_append_that_is_too_large_is_a_data_error(
     assert recorder.select_events(originator_id) == []
 
 
+def test_after_the_last_notification_there_is_nothing_whatever_others_write(
+    recorder: EventStoreDBApplicationRecorder,
+) -> None:
+    [last] = recorder.insert_events(events(uuid4(), 1)) or ()
+    append(recorder.client, "foreign")
+    snapshots = EventStoreDBAggregateRecorder(recorder.client, for_snapshotting=True)
+    snapshots.insert_events(events(uuid4(), 1))
+
+    for inclusive in (True, False):
+        assert (
+            recorder.select_notifications(last + 1, 9, inclusive_of_start=inclusive)
+            == []
+        )
+    recorder.insert_events(events(uuid4(), 1))
+    with pytest.raises(ProgrammingError, match="Reading all streams"):
+        recorder.select_notifications(last + 1, 9)
+
+
 @pytest.mark.parametrize("first", [0, 1])
 def test_a_save_connects_a_closed_client_again_as_the_client_does_for_appends(
     recorder: EventStoreDBApplicationRecorder, server: EmbeddedServer, first: int
