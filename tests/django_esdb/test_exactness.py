@@ -144,7 +144,7 @@ def outcome(operations: Sequence[Operation], cuts: set[int]) -> dict[str, Any]:
 
 @given(operations=operations, cuts=st.sets(st.integers(1, 25), max_size=6))
 @settings(
-    max_examples=150,
+    max_examples=80,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
