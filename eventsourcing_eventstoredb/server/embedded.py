@@ -59,6 +59,10 @@ _FIRST_STREAM = "$$$scavenges"
 _FIRST_METADATA = b'{"$maxAge":2592000,"$acl":{"$r":"$ops"}}'
 
 
+# As EventStoreDB advertises itself in its own examples for one machine.
+_LOOPBACK_NAMES = {"127.0.0.1": "localhost", "::1": "localhost"}
+
+
 class ServerError(Exception):
     """
     The server cannot start; the message says why and what to do.
@@ -101,7 +105,8 @@ class EmbeddedServer:
         host: The address to listen on; loopback unless told otherwise.
         port: The port to listen on; 0 takes a free one.
         data: The database file, made when missing; None keeps everything in memory.
-        advertise_host: The address that gossip tells clients; *host* by default.
+        advertise_host: The address that gossip tells clients; by default *host*, or
+            ``localhost`` where that is a loopback address.
         tls_cert: The PEM file of the certificate chain; with *tls_key*, TLS is on.
         tls_key: The PEM file of the certificate's key.
         users: Admins, name to password. They need TLS, as clients send no
@@ -141,7 +146,7 @@ class EmbeddedServer:
         self.host = host
         self.port = port
         self._data = None if data is None else Path(data)
-        self._advertise_host = advertise_host or host
+        self._advertise_host = advertise_host or _LOOPBACK_NAMES.get(host, host)
         self._tls_cert = None if tls_cert is None else Path(tls_cert)
         self._tls_key = None if tls_key is None else Path(tls_key)
         self._users = Users(dict(users or {}), dict(readers or {}))

@@ -193,11 +193,14 @@ def test_a_killed_server_breaks_connections_off(tmp_path: Path):
             server.stop()
 
 
-def test_gossip_tells_the_advertised_address():
+@pytest.mark.parametrize(
+    ("advertise_host", "expected"), [(None, "localhost"), ("example", "example")]
+)
+def test_gossip_tells_the_advertised_address(advertise_host, expected):
     with (
-        EmbeddedServer(advertise_host="localhost") as server,
+        EmbeddedServer(advertise_host=advertise_host) as server,
         EventStoreDBClient(server.uri) as client,
     ):
         (member,) = client.read_gossip()
 
-        assert (member.address, member.port) == ("localhost", server.port)
+        assert (member.address, member.port) == (expected, server.port)
