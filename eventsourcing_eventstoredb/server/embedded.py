@@ -8,6 +8,7 @@ one, and returns when all have ended.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import uuid
@@ -33,12 +34,18 @@ from .reads import Reader
 from .records import METADATA_TYPE, NO_STREAM, NewEvent
 from .streams import Streams
 
+logger = logging.getLogger(__name__)
+
 # Each open call has a thread, and a subscription is an open call.
 MAX_CALLS: Final = 1_000
 
 # Calls that end when they are asked to need far less; those that wait for their client
 # are cut off after this time.
 STOP_SECONDS: Final = 0.1
+
+# How often, and with which pauses, to cut off what is left after that.
+STOP_ATTEMPTS: Final = 10
+STOP_ATTEMPT_SECONDS: Final = 1.0
 
 _GRPC_OPTIONS = (
     # The real server's limit, 16 MiB less 10,000 bytes.
@@ -87,9 +94,17 @@ class _Running:
         """
         # Not at once: a call that a client starts at the very moment when a server cuts
         # all calls off can be lost inside gRPC, and then never ends.
-        self.server.stop(STOP_SECONDS).wait()
+        stopped = self.server.stop(STOP_SECONDS)
+        for _ in range(STOP_ATTEMPTS):
+            if stopped.wait(STOP_ATTEMPT_SECONDS):
+                break
+            # Cuts off again, with what came in between.
+            self.server.stop(None)
+        else:
+            logger.error("A call does not end; the server stops without it.")
         self.groups.stop()
-        self.executor.shutdown(wait=True)
+        # A thread that is left belongs to a call that nobody can reach any more.
+        self.executor.shutdown(wait=stopped.is_set())
         self.log.close()
 
 
