@@ -6,11 +6,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
+from typing import Any
 
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from eventsourcing.persistence import IntegrityError, Tracking
 
+from django_esdb.models import ProjectionTrackingQuerySet
 from django_esdb.rows import UnitOfWork
 
 
@@ -43,9 +45,15 @@ class Batch:
     The runner says which event it is at; the view joins in with that one.
     """
 
-    def __init__(self, connection: BaseDatabaseWrapper, unit: UnitOfWork) -> None:
+    def __init__(
+        self,
+        connection: BaseDatabaseWrapper,
+        unit: UnitOfWork,
+        rows: ProjectionTrackingQuerySet,
+    ) -> None:
         self._connection = connection
         self._unit = unit
+        self._rows = rows
         self._at: Tracking | None = None
         self._has_joined = False
 
@@ -69,6 +77,17 @@ class Batch:
             raise IntegrityError(msg)
         self._has_joined = True
         return Joined(self)
+
+    def end_at(self, position: int, **changes: Any) -> None:
+        """
+        Have the batch end at an earlier event than it was begun for.
+
+        Args:
+            position: The last event's that is in it.
+            changes: Other fields of the tracking row to set.
+        """
+        with self._unit.own_statements():
+            self._rows.update(position=position, **changes)
 
     def finish(self) -> None:
         """

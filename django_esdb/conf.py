@@ -56,6 +56,16 @@ class Settings:
         """How long an event waits, in seconds, for others while more come in."""
         return getattr(django_settings, "ESDB_BATCH_SECONDS", 0.1)
 
+    @property
+    def ESDB_LEASE_SECONDS(self) -> float:  # noqa: N802
+        """How long, in seconds, after its owner's end a projection is taken over."""
+        return getattr(django_settings, "ESDB_LEASE_SECONDS", 10.0)
+
+    @property
+    def ESDB_RETRIES(self) -> int:  # noqa: N802
+        """How often a failing event is tried again before its projection pauses."""
+        return getattr(django_settings, "ESDB_RETRIES", 5)
+
 
 settings = Settings()
 

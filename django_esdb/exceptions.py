@@ -40,7 +40,14 @@ class ProjectionError(DjangoEsdbError):
 
 
 class EventError(ProjectionError):
-    """A projection stopped at an event; the text says at which one."""
+    """
+    A projection stopped at an event; the text says at which one.
+
+    Attributes:
+        position: The event's position; None if it is not known.
+    """
+
+    position: int | None = None
 
 
 class UndecodableEventError(EventError):
@@ -51,5 +58,25 @@ class EventProcessingError(EventError):
     """A projection's own code raised an error for an event."""
 
 
+class EventCrashError(EventError):
+    """The process that worked on an event ended, several times."""
+
+
+class LeaseHeldError(ProjectionError):
+    """Another process runs the projection, and waiting was not wanted."""
+
+
+class LeaseLostError(ProjectionError):
+    """Another process has taken over the projection."""
+
+
+class OtherStoreError(ProjectionError):
+    """The events are not those that the position and the rows come from."""
+
+
 class PositionMovedError(DjangoEsdbError, IntegrityError):
     """A projection's position is not where its runner has left it."""
+
+
+class FailedEventError(DjangoEsdbError):
+    """A failed event cannot be tried again or discarded; the text says why."""

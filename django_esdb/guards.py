@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_esdb.exceptions import ViewDatabaseError
 
 _WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE", "TRUNCATE")
+
+# Which connection has a limit: an attribute, since Django keeps the wrapper when it
+# connects anew.
+_LIMITED = "_django_esdb_idle_limit"
 
 
 def refuse_writes(view_name: str, alias: str, other_alias: str) -> Callable[..., Any]:
@@ -33,6 +38,33 @@ def refuse_writes(view_name: str, alias: str, other_alias: str) -> Callable[...,
         return execute(sql, params, many, context)
 
     return wrapper
+
+
+def limit_idle_transactions(connection: BaseDatabaseWrapper, seconds: float) -> None:
+    """
+    Have the database end the current transaction if its process is suspended in it.
+
+    Otherwise its locks would hold up whoever takes over. Call it within the
+    transaction, before anything else. SQLite has no such limit.
+
+    Args:
+        connection: The transaction's connection.
+        seconds: How long the transaction may wait for its next statement.
+    """
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SET LOCAL idle_in_transaction_session_timeout = {seconds * 1000:.0f}"
+            )
+    elif connection.vendor == "mysql" and getattr(
+        connection, "mysql_is_mariadb", False
+    ):
+        # In whole seconds and for a connection, so once for each.
+        limit = max(1, math.floor(seconds))
+        if getattr(connection, _LIMITED, None) != (connection.connection, limit):
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET SESSION idle_write_transaction_timeout = {limit}")
+            setattr(connection, _LIMITED, (connection.connection, limit))
 
 
 def sees_new_commits(connection: BaseDatabaseWrapper) -> bool:

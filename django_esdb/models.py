@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 from django.db import models
 from django.utils import timezone
+
+from django_esdb.database_time import DatabaseTime
+
+
+class ProjectionState(models.TextChoices):
+    """
+    What a projection is at, as far as its owner could say.
+
+    A projection whose owner was killed stays «running» or «retrying»; that its
+    lease is over tells.
+    """
+
+    STOPPED = "stopped"
+    RUNNING = "running"
+    RETRYING = "retrying"
+    PAUSED = "paused"
 
 
 class ProjectionTrackingQuerySet(models.QuerySet["ProjectionTracking"]):
@@ -19,6 +35,17 @@ class ProjectionTrackingQuerySet(models.QuerySet["ProjectionTracking"]):
         """Return the first row's position, None if there is none yet."""
         return self.values_list("position", flat=True).first()
 
+    def unowned(self) -> Self:
+        """Return those that no process owns, by the database's clock."""
+        return self.filter(
+            models.Q(leased_until__isnull=True)
+            | models.Q(leased_until__lte=DatabaseTime())
+        )
+
+    def owned(self) -> Self:
+        """Return those that some process owns, by the database's clock."""
+        return self.filter(leased_until__gt=DatabaseTime())
+
     def advance(self, position: int) -> bool:
         """
         Move to *position* if that is later, in one statement.
@@ -27,32 +54,47 @@ class ProjectionTrackingQuerySet(models.QuerySet["ProjectionTracking"]):
             Whether a row was moved.
         """
         earlier = models.Q(position__isnull=True) | models.Q(position__lt=position)
-        return self._move(self.filter(earlier), position)
+        return self.filter(earlier)._move(position)
 
-    def compare_and_swap(self, expected: int | None, position: int) -> bool:
+    def compare_and_swap(
+        self,
+        expected: int | None,
+        position: int,
+        *,
+        token: int | None = None,
+        **changes: Any,
+    ) -> bool:
         """
         Move from exactly *expected* to *position*, in one statement.
 
+        Args:
+            token: What the lease's token has to be; None for whatever it is.
+            changes: Other fields to set with it.
+
         Returns:
-            Whether a row was moved; if not, somebody else has moved it.
+            Whether a row was moved; if not, somebody else has moved it, or has
+            the lease.
         """
         if expected is None:
             unmoved = self.filter(position__isnull=True)
         else:
             unmoved = self.filter(position=expected)
-        return self._move(unmoved, position)
+        if token is not None:
+            unmoved = unmoved.filter(token=token)
+        return unmoved._move(position, **changes)
 
-    @staticmethod
-    def _move(rows: models.QuerySet[ProjectionTracking], position: int) -> bool:
-        return bool(rows.update(position=position, updated_at=timezone.now()))
+    def _move(self, position: int, **changes: Any) -> bool:
+        return bool(
+            self.update(position=position, updated_at=timezone.now(), **changes)
+        )
 
 
 class ProjectionTracking(models.Model):
     """
-    How far a projection has processed an application's events.
+    How far a projection has processed an application's events, and who does it.
 
-    Written in the same transaction as the view's rows, so it lies in their
-    database, and says exactly which events they reflect.
+    Position and view's rows are written in one transaction, so they lie in one
+    database, and the position says exactly which events the rows reflect.
     """
 
     projection = models.CharField(max_length=255)
@@ -63,6 +105,52 @@ class ProjectionTracking(models.Model):
     )
     updated_at = models.DateTimeField(
         null=True, help_text="When the position was last moved."
+    )
+
+    # The last event that was processed, which may lie before the position if
+    # nothing after it was the projection's.
+    event_position = models.PositiveBigIntegerField(null=True)
+    event_id = models.TextField(
+        default="", blank=True, help_text="Tells stores apart that share an address."
+    )
+
+    owner = models.CharField(
+        max_length=255,
+        default="",
+        blank=True,
+        help_text="Host, process and a random part; empty after a stop in good order.",
+    )
+    token = models.PositiveBigIntegerField(
+        default=0,
+        help_text="Counts owners. Whoever has an earlier token cannot commit.",
+    )
+    leased_until = models.DateTimeField(
+        null=True,
+        help_text="Until when nobody else takes over, by the database's clock.",
+    )
+
+    state = models.CharField(
+        max_length=16,
+        choices=ProjectionState.choices,
+        default=ProjectionState.STOPPED,
+    )
+    state_since = models.DateTimeField(null=True)
+    error = models.TextField(
+        default="", blank=True, help_text="Why it is retrying or paused."
+    )
+    attempts = models.PositiveIntegerField(
+        default=0, help_text="How often the next event was tried in vain."
+    )
+    attempted_position = models.PositiveBigIntegerField(
+        null=True,
+        help_text="The event that was begun after a crash, until it is processed.",
+    )
+
+    fingerprint = models.CharField(
+        max_length=64,
+        default="",
+        blank=True,
+        help_text="Of the definition that the read models were begun with.",
     )
 
     objects = ProjectionTrackingQuerySet.as_manager()
@@ -80,3 +168,53 @@ class ProjectionTracking(models.Model):
 
     def __str__(self) -> str:
         return f"{self.projection} of {self.application} at {self.position}"
+
+
+class FailedEventQuerySet(models.QuerySet["FailedEvent"]):
+    """Events that a projection has put aside."""
+
+    def of(self, projection: str, application: str) -> Self:
+        """Return only those of a projection and an application."""
+        return self.filter(projection=projection, application=application)
+
+    def in_order(self) -> Self:
+        """Return them in the order of the application's events."""
+        return self.order_by("projection", "application", "position")
+
+
+class FailedEvent(models.Model):
+    """
+    An event that a projection has put aside, for somebody to look at.
+
+    It was written in the transaction that moved the position past it. The event
+    itself stays in the store; it is read from there when it is tried again.
+    """
+
+    projection = models.CharField(max_length=255)
+    application = models.CharField(max_length=255)
+    position = models.PositiveBigIntegerField(help_text="The event's notification ID.")
+    originator_id = models.TextField(help_text="The aggregate that it is of.")
+    originator_version = models.BigIntegerField()
+    topic = models.TextField()
+    error = models.TextField(
+        default="",
+        blank=True,
+        help_text="Why it failed; empty if it only waits for an earlier one.",
+    )
+    attempts = models.PositiveIntegerField(default=0)
+    parked_at = models.DateTimeField()
+    attempted_at = models.DateTimeField(null=True)
+
+    objects = FailedEventQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("projection", "application", "position")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("projection", "application", "position"),
+                name="django_esdb_failed_event_unique",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.topic} of {self.originator_id} at {self.position}"

@@ -29,7 +29,12 @@ from django_esdb.exceptions import (
     ViewDatabaseError,
     WaitInTransactionError,
 )
-from django_esdb.guards import refuse_writes, sees_new_commits
+from django_esdb.guards import (
+    limit_idle_transactions,
+    refuse_writes,
+    sees_new_commits,
+)
+from django_esdb.leases import Lease, TrackedProjection
 from django_esdb.models import ProjectionTracking, ProjectionTrackingQuerySet
 from django_esdb.rows import Rows, UnitOfWork
 
@@ -145,6 +150,9 @@ class DjangoTrackingRecorder(TrackingRecorder):
         start: int | None,
         end: int,
         keys_of: Callable[[type[models.Model]], Iterable[Any]] = lambda model: (),
+        *,
+        lease: Lease | None = None,
+        **changes: Any,
     ) -> Iterator[Batch]:
         """
         Hold the transaction in which a runner processes consecutive events.
@@ -154,25 +162,36 @@ class DjangoTrackingRecorder(TrackingRecorder):
             start: The position that the runner has reached.
             end: Position of the batch's last event.
             keys_of: Says which of a model's rows the events will ask for.
+            lease: The caller's; it is renewed with the position.
+            changes: Other fields of the tracking row to set with the position.
 
         Raises:
+            LeaseLostError: Somebody else has taken over. Nothing inside is done.
             PositionMovedError: The recorded position is not *start*: somebody
                 else is running this projection. Nothing inside is done.
         """
         unit = UnitOfWork(self._alias, keys_of)
         with self._transaction(unit):
+            token = None
+            if lease is not None:
+                token = lease.token
+                changes["leased_until"] = lease.expiry()
+                limit_idle_transactions(connections[self._alias], lease.seconds / 2)
             # First, so that SQLite takes its write lock at once, where it
             # waits, rather than on the way, where it fails.
-            later = start is None or end > start
-            if not later or not self._rows(application_name).compare_and_swap(
-                start, end
+            rows = self._rows(application_name)
+            is_later = start is None or end > start
+            if not is_later or not rows.compare_and_swap(
+                start, end, token=token, **changes
             ):
+                if lease is not None and not rows.filter(token=lease.token).exists():
+                    raise lease.lost()
                 msg = (
                     f"Projection {self.name!r} is not at position {start} of "
                     f"{application_name!r} any more: another process is running it"
                 )
                 raise PositionMovedError(msg)
-            batch = Batch(connections[self._alias], unit)
+            batch = Batch(connections[self._alias], unit, rows)
             with self._current.set(unit, batch):
                 yield batch
                 batch.finish()
@@ -193,11 +212,11 @@ class DjangoTrackingRecorder(TrackingRecorder):
 
     def ensure_row(self, application_name: str) -> None:
         """Make the row that has the position, if it is not there; idempotent."""
-        if not self._rows(application_name).exists():
-            # Whoever makes it first, it is the same row.
-            ProjectionTracking.objects.using(self.using).get_or_create(
-                projection=self.name, application=application_name
-            )
+        self.tracked(application_name).ensure_row()
+
+    def tracked(self, application_name: str) -> TrackedProjection:
+        """Return what the database knows of this projection of an application."""
+        return TrackedProjection(self._alias, self.name, application_name)
 
     def wait(
         self,
@@ -253,9 +272,7 @@ class DjangoTrackingRecorder(TrackingRecorder):
         return self.using
 
     def _rows(self, application_name: str) -> ProjectionTrackingQuerySet:
-        return ProjectionTracking.objects.using(self.using).of(
-            self.name, application_name
-        )
+        return self.tracked(application_name).rows()
 
     @contextmanager
     def _alone(self, tracking: Tracking) -> Iterator[None]:

@@ -4,25 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from django.db import router
 from eventsourcing.application import Application
 from eventsourcing.persistence import TrackingRecorder
 from eventsourcing.projection import Projection
 
 from django_esdb.conf import build_env
 from django_esdb.exceptions import AlreadyRegisteredError, NotRegisteredError
+from django_esdb.policies import OnFailure
+
+if TYPE_CHECKING:
+    from django_esdb.leases import TrackedProjection
 
 TProjectionClass = TypeVar("TProjectionClass", bound=type[Projection[Any]])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Registration:
-    """A projection, the application whose events it processes, and its view."""
+    """
+    A projection, the application whose events it processes, and its view.
+
+    Attributes:
+        on_failure: What to do about an event that fails again and again.
+        retries: How often to try such an event again; None for the default.
+    """
 
     projection_class: type[Projection[Any]]
     application_class: type[Application[Any]]
     view_class: type[TrackingRecorder]
+    on_failure: OnFailure = OnFailure.STOP
+    retries: int | None = None
 
     @property
     def name(self) -> str:
@@ -49,6 +62,24 @@ class Registration:
             env.setdefault(key, "django_esdb.persistence")
         return env
 
+    def tracked(self) -> TrackedProjection:
+        """
+        Return where the database keeps the projection's position and lease.
+
+        A view that is not on the ORM keeps its position itself; its lease lies
+        where the tracking model is written.
+        """
+        from django_esdb.leases import TrackedProjection
+        from django_esdb.models import ProjectionTracking
+        from django_esdb.recorders import DjangoTrackingRecorder
+
+        using = (
+            self.view_class.database()
+            if issubclass(self.view_class, DjangoTrackingRecorder)
+            else router.db_for_write(ProjectionTracking)
+        )
+        return TrackedProjection(using, self.name, self.application_name)
+
 
 class ProjectionRegistry:
     """
@@ -70,14 +101,17 @@ class ProjectionRegistry:
         *,
         application_class: type[Application[Any]],
         view_class: type[TrackingRecorder],
+        on_failure: OnFailure | str = OnFailure.STOP,
+        retries: int | None = None,
     ) -> None:
         """
-        Register a projection.
+        Register a projection; the arguments are :func:`register_projection`'s.
 
         Raises:
             TypeError: A class is not of the kind it should be.
-            ValueError: The projection has its application's name, so that one
-                environment variable would configure both.
+            ValueError: A policy or number cannot be used, or the projection has its
+                application's name, so that one environment variable would
+                configure both.
             AlreadyRegisteredError: There is one of this name, regardless of
                 case, since environment variables and some databases do not
                 tell the case apart.
@@ -85,6 +119,7 @@ class ProjectionRegistry:
         _check_subclass("projection_class", projection_class, Projection)
         _check_subclass("application_class", application_class, Application)
         _check_subclass("view_class", view_class, TrackingRecorder)
+        policy = _check_policy(on_failure, retries, view_class)
         name = projection_class.name
         if name.casefold() == application_class.name.casefold():
             msg = (
@@ -105,6 +140,8 @@ class ProjectionRegistry:
             projection_class=projection_class,
             application_class=application_class,
             view_class=view_class,
+            on_failure=policy,
+            retries=retries,
         )
 
     def unregister(self, name: str) -> None:
@@ -149,6 +186,8 @@ def register_projection(
     *,
     application_class: type[Application[Any]],
     view_class: type[TrackingRecorder],
+    on_failure: OnFailure | str = OnFailure.STOP,
+    retries: int | None = None,
 ) -> Callable[[TProjectionClass], TProjectionClass]:
     """
     Register the decorated projection class for ``manage.py runprojections``.
@@ -157,6 +196,11 @@ def register_projection(
         application_class: The application whose events are processed.
         view_class: The materialised view, usually a subclass of
             :class:`~django_esdb.recorders.DjangoTrackingRecorder`.
+        on_failure: What to do about an event that fails again and again:
+            ``"stop"`` pauses the projection, ``"park"`` puts the event aside and
+            ``"skip"`` leaves it out.
+        retries: How often to try such an event again before that, with growing
+            pauses; by default ``ESDB_RETRIES`` for ``"stop"``, else 0.
     """
 
     def register(projection_class: TProjectionClass) -> TProjectionClass:
@@ -164,10 +208,38 @@ def register_projection(
             projection_class,
             application_class=application_class,
             view_class=view_class,
+            on_failure=on_failure,
+            retries=retries,
         )
         return projection_class
 
     return register
+
+
+def _check_policy(
+    on_failure: OnFailure | str, retries: int | None, view_class: type
+) -> OnFailure:
+    from django_esdb.recorders import DjangoTrackingRecorder
+
+    try:
+        policy = OnFailure(on_failure)
+    except ValueError:
+        known = ", ".join(repr(each.value) for each in OnFailure)
+        msg = f"on_failure is {on_failure!r}, but must be one of {known}"
+        raise ValueError(msg) from None
+    is_number = isinstance(retries, int) and not isinstance(retries, bool)
+    if retries is not None and not (is_number and retries >= 0):
+        msg = f"retries is {retries!r}, but must be a whole number from 0 on"
+        raise ValueError(msg)
+    if policy is not OnFailure.STOP and not issubclass(
+        view_class, DjangoTrackingRecorder
+    ):
+        msg = (
+            f"on_failure is {policy.value!r}, which needs a view that is derived from "
+            f"DjangoTrackingRecorder; {_path(view_class)} is not"
+        )
+        raise ValueError(msg)
+    return policy
 
 
 def _check_subclass(argument: str, value: object, base: type) -> None:

@@ -117,6 +117,9 @@ class Selection:
             originator_version=version,
             topic=topic,
             state=recorded.data,
+            # No field of the library's class, yet what tells this event from any
+            # other, also from one at the same place in another store.
+            event_id=recorded.id.string,
         )
         return notification
 

@@ -85,3 +85,5 @@ ESDB_URI = env.str("EVENTSTOREDB_URI", default="esdb://localhost:2113?Tls=false"
 ESDB_ROOT_CERTIFICATES = env.str(
     "EVENTSTOREDB_ROOT_CERTIFICATES", multiline=True, default=""
 )
+ESDB_LEASE_SECONDS = env.float("ESDB_LEASE_SECONDS", default=10.0)
+ESDB_RETRIES = env.int("ESDB_RETRIES", default=5)

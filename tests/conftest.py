@@ -65,6 +65,8 @@ def project(server: EmbeddedServer, tmp_path: Path) -> Iterator[Project]:
                 "DJANGO_SETTINGS_MODULE": "example_project.settings",
                 "DATABASE_URL": url,
                 "EVENTSTOREDB_URI": server.uri,
+                # What fails is to fail at once.
+                "ESDB_RETRIES": "0",
             }
         )
         project.manage("migrate", "--verbosity", "0")

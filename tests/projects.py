@@ -80,5 +80,5 @@ def clean_environment() -> dict[str, str]:
     return {
         key: value
         for key, value in os.environ.items()
-        if not key.startswith(("DJANGO_", "EVENTSTOREDB_", "DATABASE_"))
+        if not key.startswith(("DJANGO_", "EVENTSTOREDB_", "DATABASE_", "ESDB_"))
     }

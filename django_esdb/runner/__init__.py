@@ -3,14 +3,14 @@ Running projections.
 
 :class:`ProjectionRunner` runs one projection for one term, until it stops or
 fails. A :class:`Supervisor` runs term after term of one projection and decides
-whether there is to be another. :func:`run_projections` runs a supervisor for
-each projection in a thread of its own.
+whether there is to be another. A :class:`Worker` runs a supervisor for each
+projection in a thread of its own.
 """
 
 from __future__ import annotations
 
 from django_esdb.runner.projection_runner import ProjectionRunner
 from django_esdb.runner.supervisor import Supervisor
-from django_esdb.runner.worker import run_projections
+from django_esdb.runner.worker import Callbacks, Options, Worker
 
-__all__ = ["ProjectionRunner", "Supervisor", "run_projections"]
+__all__ = ["Callbacks", "Options", "ProjectionRunner", "Supervisor", "Worker"]

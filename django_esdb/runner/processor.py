@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
+from time import monotonic
 from typing import Any
 
 from django.db import InterfaceError as DatabaseInterfaceError
@@ -13,12 +15,25 @@ from eventsourcing.projection import Projection
 
 from django_esdb.exceptions import (
     ConfigurationError,
+    EventCrashError,
+    EventError,
     EventProcessingError,
+    LeaseLostError,
     PositionMovedError,
     UndecodableEventError,
 )
+from django_esdb.leases import Lease
+from django_esdb.parking import ParkedAggregates
+from django_esdb.policies import FailurePolicy, OnFailure
 from django_esdb.recorders import DjangoTrackingRecorder
+from django_esdb.runner.positions import event_identity
 from django_esdb.runner.reader import Event
+
+logger = logging.getLogger("django_esdb.runner")
+
+# Without a lease there is no hurry; with one a batch takes at most this part of it,
+# so that its locks are gone before somebody else may take over.
+_LEASE_PART = 1 / 4
 
 
 class BatchProcessor:
@@ -26,12 +41,15 @@ class BatchProcessor:
     Gives a projection its events, a transaction for each batch.
 
     A batch that fails is undone and processed again event by event, so that
-    what comes before the failing event is kept and the error names it.
+    what comes before the failing event is kept, and the policy is asked about
+    that one alone.
 
     Args:
         projection: What processes the events.
         view: Its view, whose position moves with each batch.
         application_name: The application that has recorded them.
+        lease: The right to do so; None if nobody competes.
+        policy: What to do about an event that fails.
 
     Attributes:
         position: Of the last event that is processed and committed.
@@ -42,12 +60,19 @@ class BatchProcessor:
         projection: Projection[Any],
         view: DjangoTrackingRecorder,
         application_name: str,
+        *,
+        lease: Lease | None = None,
+        policy: FailurePolicy | None = None,
     ) -> None:
         self._projection = projection
         self._view = view
         self._application_name = application_name
+        self._lease = lease
+        self._policy = policy or FailurePolicy(OnFailure.STOP, retries=0)
         self._row_keys = getattr(projection, "row_keys", None)
-        view.ensure_row(application_name)
+        tracked = view.tracked(application_name)
+        tracked.ensure_row()
+        self._parked = ParkedAggregates(tracked)
         self.position = view.max_tracking_id(application_name)
 
     def process(self, events: Sequence[Event]) -> None:
@@ -55,71 +80,188 @@ class BatchProcessor:
         Process consecutive events and commit.
 
         Raises:
-            UndecodableEventError: The first event could not be decoded.
-            EventProcessingError: The projection failed at one of them; those
-                before it are committed.
+            EventError: An event could not be decoded or processed, and is to be
+                tried again, or the projection is to stop there; those before it
+                are committed.
+            LeaseLostError: Another process has taken over the projection.
             PositionMovedError: Another process is running the projection.
             Exception: Any other error that may be gone at another try, or that
                 is not about an event; nothing is committed.
         """
-        undecodable = events[0].error
-        if undecodable is not None:
-            raise UndecodableEventError(
-                f"Projection {self._projection.name!r} stopped at an event that it "
-                f"cannot decode: {describe(events[0].notification)}: "
-                f"{one_line(undecodable)}"
-            ) from undecodable
-        try:
-            self._commit(events)
-        except Exception as error:
-            if is_transient(error) or isinstance(error, ConfigurationError):
-                raise
-            if len(events) == 1:
-                raise self._failure(events[0], error) from error
-            for event in events:
-                self.process([event])
+        done = 0
+        while done < len(events):
+            if self._lease is not None and self._lease.was_abandoned:
+                self._process_after_crash(events[done], self._lease)
+                done += 1
+            else:
+                done += self._process_some(events[done:])
 
     def pass_over(self, position: int) -> None:
         """
         Move on to a later position, up to which no event is the projection's.
 
         Raises:
+            LeaseLostError: Another process has taken over the projection.
             PositionMovedError: Another process is running the projection.
         """
-        with self._view.batch(self._application_name, self.position, position):
+        with self._view.batch(
+            self._application_name, self.position, position, lease=self._lease
+        ):
             pass
         self.position = position
 
-    def _commit(self, events: Sequence[Event]) -> None:
-        end = events[-1].notification.id
+    def _process_some(self, events: Sequence[Event]) -> int:
+        """Process at least one event and return how many."""
+        try:
+            return self._commit(events)
+        except Exception as error:
+            is_events = error is events[0].error
+            if not is_events and (
+                is_transient(error)
+                or isinstance(error, ConfigurationError | LeaseLostError)
+            ):
+                raise
+            if len(events) == 1:
+                self._give_up_or_raise(events[0], self._failure(events[0], error))
+                return 1
+        for event in events:
+            self._process_some([event])
+        return len(events)
+
+    def _process_after_crash(self, event: Event, lease: Lease) -> None:
+        # The owner before may have ended because of this very event. It is begun
+        # by itself, with a note that outlives the process.
+        position = event.notification.id
+        crashes = lease.begin_attempt(position)
+        action = self._policy.crashed(position, crashes)
+        try:
+            if action is None:
+                self._process_some([event])
+            else:
+                failure = EventCrashError(
+                    f"Projection {self._projection.name!r} stopped at an event at "
+                    f"which its process has ended {crashes} times: "
+                    f"{describe(event.notification)}"
+                )
+                failure.position = position
+                self._act(action, event, failure)
+        finally:
+            # Reached unless the process ends, so the event is not at fault.
+            lease.was_abandoned = False
+
+    def _commit(self, events: Sequence[Event]) -> int:
+        """Process events in a transaction; return how many it came to."""
+        last = events[-1].notification
         process_event = self._projection.process_event
+        lease = self._lease
+        end = None
+        if lease is not None:
+            end = monotonic() + lease.seconds * _LEASE_PART
 
         def keys_of(model: type[models.Model]) -> Iterable[Any]:
             return self._keys_of(model, events)
 
         with self._view.batch(
-            self._application_name, self.position, end, keys_of
+            self._application_name,
+            self.position,
+            last.id,
+            keys_of,
+            lease=lease,
+            **_changes(last, lease),
         ) as batch:
+            parked = self._parked.among(event.notification for event in events)
+            done = 0
             for event in events:
                 batch.begin(event.tracking)
-                process_event(event.domain_event, event.tracking)
-        self.position = end
+                if parked and str(event.notification.originator_id) in parked:
+                    self._parked.park(event.notification)
+                elif event.error is not None:
+                    raise event.error
+                else:
+                    process_event(event.domain_event, event.tracking)
+                done += 1
+                if end is not None and monotonic() > end and done < len(events):
+                    last = event.notification
+                    batch.end_at(last.id, **_changes(last, lease))
+                    break
+        self._moved(last.id)
+        return done
+
+    def _moved(self, position: int) -> None:
+        self.position = position
+        if self._lease is not None and self._lease.recovered():
+            logger.info(
+                "Projection goes on: projection=%s position=%s",
+                self._projection.name,
+                position,
+            )
 
     def _keys_of(
         self, model: type[models.Model], events: Sequence[Event]
     ) -> Iterable[Any]:
+        known = [event for event in events if event.error is None]
         if self._row_keys is None:
-            return [event.notification.originator_id for event in events]
+            return [event.notification.originator_id for event in known]
         return [
-            key for event in events for key in self._row_keys(model, event.domain_event)
+            key for event in known for key in self._row_keys(model, event.domain_event)
         ]
 
-    def _failure(self, event: Event, error: Exception) -> EventProcessingError:
-        return EventProcessingError(
-            f"Projection {self._projection.name!r} stopped at an event that it failed "
-            f"to process: {describe(event.notification)}: "
-            f"{type(error).__name__}: {one_line(error)}"
+    def _failure(self, event: Event, error: Exception) -> EventError:
+        where = describe(event.notification)
+        failure: EventError
+        if error is event.error:
+            failure = UndecodableEventError(
+                f"Projection {self._projection.name!r} stopped at an event that it "
+                f"cannot decode: {where}: {one_line(error)}"
+            )
+        else:
+            failure = EventProcessingError(
+                f"Projection {self._projection.name!r} stopped at an event that it "
+                f"failed to process: {where}: {type(error).__name__}: {one_line(error)}"
+            )
+        failure.position = event.notification.id
+        failure.__cause__ = error
+        return failure
+
+    def _give_up_or_raise(self, event: Event, failure: EventError) -> None:
+        action = self._policy.failed(event.notification.id)
+        if action is None:
+            raise failure
+        self._act(action, event, failure)
+
+    def _act(self, action: OnFailure, event: Event, failure: EventError) -> None:
+        if action is OnFailure.STOP:
+            raise failure
+        notification = event.notification
+        reason = one_line(failure.__cause__ or failure)
+        with self._view.batch(
+            self._application_name,
+            self.position,
+            notification.id,
+            lease=self._lease,
+            **_changes(notification, self._lease),
+        ):
+            if action is OnFailure.PARK:
+                self._parked.park(notification, reason)
+        logger.error(
+            "Event %s: projection=%s %s error=%s",
+            "parked" if action is OnFailure.PARK else "skipped",
+            self._projection.name,
+            describe(notification),
+            reason,
         )
+        self._moved(notification.id)
+
+
+def _changes(last: Notification, lease: Lease | None) -> dict[str, Any]:
+    """Return what to write into the tracking row with the position."""
+    changes: dict[str, Any] = {
+        "event_position": last.id,
+        "event_id": event_identity(last),
+    }
+    if lease is not None:
+        changes.update(lease.recovery())
+    return changes
 
 
 def is_transient(error: BaseException) -> bool:

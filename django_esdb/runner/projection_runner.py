@@ -16,7 +16,10 @@ from eventsourcing.projection import ApplicationSubscription
 from eventsourcing.utils import EnvType
 
 from django_esdb.conf import settings
+from django_esdb.leases import Lease
+from django_esdb.policies import FailurePolicy
 from django_esdb.recorders import DjangoTrackingRecorder
+from django_esdb.runner.positions import check_same_store, is_caught_up
 from django_esdb.runner.processor import BatchProcessor
 from django_esdb.runner.reader import EventReader, Flush
 
@@ -48,6 +51,9 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
         batch_size: Most events in a batch; by default ``ESDB_BATCH_SIZE``.
         batch_seconds: How long an event may wait for others, in seconds; by
             default ``ESDB_BATCH_SECONDS``.
+        lease: The right to run the projection, which each batch renews; None if
+            nobody competes for it.
+        policy: What to do about an event that fails; by default it ends the run.
 
     Attributes:
         flushes: How many batches there were, by the reason for their end.
@@ -62,8 +68,12 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
         env: EnvType | None = None,
         batch_size: int | None = None,
         batch_seconds: float | None = None,
+        lease: Lease | None = None,
+        policy: FailurePolicy | None = None,
     ) -> None:
         # Before the library starts its threads, which read these.
+        self.lease = lease
+        self.policy = policy
         self.batch_size = batch_size or settings.ESDB_BATCH_SIZE
         self.batch_seconds = (
             settings.ESDB_BATCH_SECONDS if batch_seconds is None else batch_seconds
@@ -99,15 +109,7 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
             head: A notification ID; None is always reached.
         """
         position = self.view.max_tracking_id(self.app.name)
-        if head is None or (position is not None and position >= head):
-            return True
-        return not self.app.recorder.select_notifications(
-            start=position,
-            limit=1,
-            stop=head,
-            topics=self.projection.topics,
-            inclusive_of_start=False,
-        )
+        return is_caught_up(self.app, self.projection.topics, position, head)
 
     @staticmethod
     def _process_events_loop(
@@ -134,11 +136,17 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
             batch_seconds=this_runner.batch_seconds,
         )
         this_runner.flushes = reader.flushes
+        lease, policy = this_runner.lease, this_runner.policy
         # A runner that nobody holds is to be collected, and so stopped.
         del this_runner
         try:
             assert isinstance(projection, library.Projection)
-            processor = BatchProcessor(projection, view, subscription.name)
+            check_same_store(
+                subscription.recorder, view.tracked(subscription.name).row()
+            )
+            processor = BatchProcessor(
+                projection, view, subscription.name, lease=lease, policy=policy
+            )
             _process_batches(reader, processor, subscription, projection, is_stopping)
         except BaseException as error:
             this_runner = runner()

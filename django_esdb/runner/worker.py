@@ -2,108 +2,191 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from signal import SIGINT, SIGTERM, Signals, signal
+from dataclasses import dataclass, field
+from signal import SIGINT, SIGTERM, signal
+from time import monotonic
 from types import FrameType
 from typing import Any
 
-from django_esdb.exceptions import ProjectionError
+from django_esdb.exceptions import EventError, ProjectionError
 from django_esdb.registry import Registration
 from django_esdb.runner.supervisor import Supervisor
+
+logger = logging.getLogger("django_esdb.runner")
+
+# What a process that a signal ended is reported with.
+SIGNAL_STATUS = 128
+# Of a process whose projections did not end in time.
+TIMEOUT_STATUS = 4
 
 _SIGNALS_SECONDS = 0.2
 
 
-def run_projections(
-    registrations: Sequence[Registration],
-    *,
-    until_caught_up: bool = False,
-    batch_size: int | None = None,
-    started: Callable[[Registration, int | None], None] = lambda r, p: None,
-    failed: Callable[[Registration, ProjectionError], None] = lambda r, e: None,
-) -> list[ProjectionError]:
+@dataclass
+class Callbacks:
     """
-    Run projections side by side; one that fails does not stop the others.
+    What to call when something happens to a projection; each in its thread.
 
-    Blocks until all have ended. In the main thread SIGTERM and SIGINT end them
-    after the event that each is at; a second signal ends the process.
+    Attributes:
+        started: With the position, once a projection runs first.
+        standing_by: With the owner's name, when another process runs it.
+        paused: With the reason, when it is paused.
+        failed: With the reason, when it ends because of an error.
+    """
+
+    started: Callable[[Registration, int | None], None] = lambda r, p: None
+    standing_by: Callable[[Registration, str], None] = lambda r, o: None
+    paused: Callable[[Registration, EventError], None] = lambda r, e: None
+    failed: Callable[[Registration, ProjectionError], None] = lambda r, e: None
+
+
+@dataclass
+class Options:
+    """
+    How projections are run.
+
+    Attributes:
+        until_caught_up: End when all events recorded so far are processed.
+        batch_size: Most events in a transaction; None for the setting's.
+        exclusive: Fail where another process runs a projection.
+        fail_fast: End all projections when one fails or would be paused.
+        shutdown_timeout: Seconds that stopping may take; None for no limit.
+        callbacks: What to call when something happens.
+    """
+
+    until_caught_up: bool = False
+    batch_size: int | None = None
+    exclusive: bool = False
+    fail_fast: bool = False
+    shutdown_timeout: float | None = None
+    callbacks: Callbacks = field(default_factory=Callbacks)
+
+
+class Worker:
+    """
+    Runs projections side by side; one that fails does not stop the others.
 
     Args:
         registrations: The projections to run.
-        until_caught_up: End when all events recorded so far are processed.
-        batch_size: Most events in a transaction; by default the setting's.
-        started: Called with a projection and its position once it runs.
-        failed: Called with a projection and why it stopped, when it does.
-
-    Returns:
-        Why projections failed; empty if all were stopped or have caught up.
+        options: How to run them.
     """
-    errors: list[ProjectionError] = []
 
-    def run(supervisor: Supervisor) -> None:
+    def __init__(self, registrations: Sequence[Registration], options: Options) -> None:
+        self._options = options
+        self._errors: list[ProjectionError] = []
+        self._stop_by: float | None = None
+        self._supervisors = [self._supervisor(each) for each in registrations]
+        self._threads = [
+            threading.Thread(
+                target=self._run,
+                args=(supervisor,),
+                name=f"projection-{supervisor.registration.name}",
+            )
+            for supervisor in self._supervisors
+        ]
+
+    def run(self) -> list[ProjectionError]:
+        """
+        Run until all have ended; blocks.
+
+        In the main thread SIGTERM and SIGINT end them after the batch that each is
+        at. A second signal ends the process, and so does a shutdown that takes too
+        long; the batches under way are undone by the database.
+
+        Returns:
+            Why projections failed; empty if all were stopped or have caught up.
+        """
+        with self._stopped_by_signals():
+            for thread in self._threads:
+                thread.start()
+            for thread in self._threads:
+                self._join(thread)
+        return self._errors
+
+    def stop(self) -> None:
+        """Let each projection's batch be its last; returns at once."""
+        if self._options.shutdown_timeout is not None and self._stop_by is None:
+            self._stop_by = monotonic() + self._options.shutdown_timeout
+        for supervisor in self._supervisors:
+            supervisor.stop()
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the end, at most so many seconds; return whether it came."""
+        end = monotonic() + timeout
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(max(0, end - monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _supervisor(self, registration: Registration) -> Supervisor:
+        options, callbacks = self._options, self._options.callbacks
+        return Supervisor(
+            registration,
+            until_caught_up=options.until_caught_up,
+            batch_size=options.batch_size,
+            exclusive=options.exclusive,
+            fail_fast=options.fail_fast,
+            started=lambda position: callbacks.started(registration, position),
+            standing_by=lambda owner: callbacks.standing_by(registration, owner),
+            paused=lambda error: callbacks.paused(registration, error),
+        )
+
+    def _run(self, supervisor: Supervisor) -> None:
         try:
             supervisor.run()
         except ProjectionError as error:
-            errors.append(error)
-            failed(supervisor.registration, error)
+            self._errors.append(error)
+            self._options.callbacks.failed(supervisor.registration, error)
+            if self._options.fail_fast:
+                self.stop()
 
-    supervisors = [
-        Supervisor(
-            registration,
-            until_caught_up=until_caught_up,
-            batch_size=batch_size,
-            started=lambda position, of=registration: started(of, position),  # type: ignore[misc]
-        )
-        for registration in registrations
-    ]
-    threads = [
-        threading.Thread(
-            target=run,
-            args=(supervisor,),
-            name=f"projection-{supervisor.registration.name}",
-        )
-        for supervisor in supervisors
-    ]
-    with _stopped_by_signals(supervisors):
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            _join(thread)
-    return errors
+    def _join(self, thread: threading.Thread) -> None:
+        # A signal that reaches another thread, such as one of gRPC's, does not wake
+        # this one, in which Python would handle it: so it wakes by itself.
+        while thread.is_alive():
+            thread.join(_SIGNALS_SECONDS)
+            if self._stop_by is not None and monotonic() > self._stop_by:
+                logger.error(
+                    "Not stopped within %s s, ending anyway: thread=%s",
+                    self._options.shutdown_timeout,
+                    thread.name,
+                )
+                _end_process(TIMEOUT_STATUS)
 
+    @contextmanager
+    def _stopped_by_signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
 
-def _join(thread: threading.Thread) -> None:
-    # A signal that reaches another thread, such as one of gRPC's, does not wake
-    # this one, in which Python would handle it: so it wakes by itself.
-    while thread.is_alive():
-        thread.join(_SIGNALS_SECONDS)
+        def stop(number: int, frame: FrameType | None) -> None:
+            if stopping:
+                _end_process(SIGNAL_STATUS + number)
+            stopping.append(number)
+            # A supervisor's lock may be held by the code that this interrupted.
+            threading.Thread(target=self.stop).start()
 
-
-@contextmanager
-def _stopped_by_signals(supervisors: Sequence[Supervisor]) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous: dict[Signals, Any] = {}
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        # Whoever insists gets what the signal usually does.
-        for each, handler in previous.items():
-            signal(each, handler)
-        # A supervisor's lock may be held by the code that this interrupted.
-        threading.Thread(target=_stop_all, args=(supervisors,)).start()
-
-    for each in (SIGTERM, SIGINT):
-        previous[each] = signal(each, stop)
-    try:
-        yield
-    finally:
-        for each, handler in previous.items():
-            signal(each, handler)
+        stopping: list[int] = []
+        previous: dict[int, Any] = {
+            number: signal(number, stop) for number in (SIGTERM, SIGINT)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal(number, handler)
 
 
-def _stop_all(supervisors: Sequence[Supervisor]) -> None:
-    for supervisor in supervisors:
-        supervisor.stop()
+def _end_process(status: int) -> None:
+    # Python would wait for the threads, which is what must not be done. Databases
+    # undo what is not committed, and leases end by themselves.
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

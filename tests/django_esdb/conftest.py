@@ -36,6 +36,8 @@ def registration(school_projection: Registration) -> Callable[..., Registration]
                 "projection_class": school_projection.projection_class,
                 "application_class": school_projection.application_class,
                 "view_class": school_projection.view_class,
+                # What fails is to fail at once.
+                "retries": 0,
                 **classes,
             }
         )

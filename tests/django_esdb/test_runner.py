@@ -18,7 +18,7 @@ from django_esdb.exceptions import (
 )
 from django_esdb.models import ProjectionTracking
 from django_esdb.registry import Registration
-from django_esdb.runner import ProjectionRunner, Supervisor, run_projections
+from django_esdb.runner import Callbacks, Options, ProjectionRunner, Supervisor, Worker
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.domain import Dog as DogAggregate
@@ -40,7 +40,11 @@ def catch_up(registration: Registration) -> None:
 @contextmanager
 def running(registration: Registration) -> Iterator[Supervisor]:
     started = threading.Event()
-    supervisor = Supervisor(registration, started=lambda position: started.set())
+    supervisor = Supervisor(
+        registration,
+        started=lambda position: started.set(),
+        standing_by=lambda owner: started.set(),
+    )
     errors: list[BaseException] = []
 
     def run() -> None:
@@ -52,7 +56,7 @@ def running(registration: Registration) -> Iterator[Supervisor]:
 
     thread = threading.Thread(target=run)
     thread.start()
-    started.wait()
+    assert started.wait(60)
     try:
         yield supervisor
     finally:
@@ -227,11 +231,15 @@ def test_a_failing_projection_does_not_stop_another(
     school.register("Fido")
     failed: list[str] = []
 
-    errors = run_projections(
+    errors = Worker(
         [registration(projection_class=Failing), school_projection],
-        until_caught_up=True,
-        failed=lambda registration, error: failed.append(registration.name),
-    )
+        Options(
+            until_caught_up=True,
+            callbacks=Callbacks(
+                failed=lambda registration, error: failed.append(registration.name)
+            ),
+        ),
+    ).run()
 
     assert [type(error) for error in errors] == [EventProcessingError]
     assert failed == ["Failing"]

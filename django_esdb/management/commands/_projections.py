@@ -12,11 +12,13 @@ from django.db.migrations.executor import MigrationExecutor
 
 from django_esdb.checks import check_all
 from django_esdb.exceptions import NotRegisteredError
+from django_esdb.models import ProjectionTracking
 from django_esdb.recorders import DjangoTrackingRecorder
 from django_esdb.registry import Registration, registry
 
 CONFIGURATION = 2
 FAILED = 1
+LEASE = 3
 
 
 def choose(names: Sequence[str]) -> list[Registration]:
@@ -66,13 +68,29 @@ def require_migrations(registrations: Iterable[Registration]) -> None:
             raise CommandError(msg, returncode=CONFIGURATION)
 
 
+def unregistered() -> list[str]:
+    """Say, in a line for each, which projections have a position but no code."""
+    known = {(item.name, item.application_name) for item in registry}
+    aliases = {item.tracked().using for item in registry}
+    return [
+        f"Projection {row.projection!r} of {row.application!r} is not registered, yet "
+        f"has a position in database {alias!r}: it was renamed or removed, and its "
+        "read models are not updated any more"
+        for alias in sorted(aliases)
+        for row in ProjectionTracking.objects.using(alias).filter(
+            position__isnull=False
+        )
+        if (row.projection, row.application) not in known
+    ]
+
+
 def _needed_apps(registrations: Iterable[Registration]) -> dict[str, set[str]]:
     needed: dict[str, set[str]] = {}
     for registration in registrations:
         view_class = registration.view_class
+        labels = needed.setdefault(registration.tracked().using, {"django_esdb"})
         if not issubclass(view_class, DjangoTrackingRecorder):
             continue
-        labels = needed.setdefault(view_class.database(), {"django_esdb"})
         labels.update(model._meta.app_label for model in view_class.read_models)
         for cls in (view_class, registration.projection_class):
             app_config = apps.get_containing_app_config(cls.__module__)

@@ -1,26 +1,43 @@
 from __future__ import annotations
 
+import threading
 from argparse import ArgumentParser
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.utils import autoreload
 
-from django_esdb.exceptions import ProjectionError
+from django_esdb.exceptions import (
+    EventError,
+    LeaseHeldError,
+    LeaseLostError,
+    ProjectionError,
+)
 from django_esdb.management.commands._projections import (
     FAILED,
+    LEASE,
     choose,
     require_migrations,
     require_valid_configuration,
+    unregistered,
 )
 from django_esdb.registry import Registration
+
+if TYPE_CHECKING:
+    from django_esdb.runner import Worker
+
+# Under the ten seconds after which containers are killed.
+_SHUTDOWN_SECONDS = 8.0
 
 
 class Command(BaseCommand):
     help = (
         "Runs projections: processes the events of their applications into read "
         "models, from where each one was, until stopped by SIGTERM or SIGINT. "
+        "Each projection runs in one process; others stand by. "
         "Exit status: 0 stopped or caught up, 1 a projection failed, "
-        "2 something is not configured."
+        "2 something is not configured, 3 another process runs it (--exclusive), "
+        "4 not stopped in time, 128 + N ended by a second signal N."
     )
     # They are run below, to report the first error in a line.
     requires_system_checks = ()
@@ -37,40 +54,95 @@ class Command(BaseCommand):
             action="store_true",
             help="End when all events that are recorded by now are processed.",
         )
-
         parser.add_argument(
             "--batch-size",
             type=_positive,
             metavar="N",
             help="Most events in a transaction (default: the setting ESDB_BATCH_SIZE).",
         )
+        parser.add_argument(
+            "--exclusive",
+            action="store_true",
+            help="Fail, instead of standing by, where another process runs it.",
+        )
+        parser.add_argument(
+            "--fail-fast",
+            action="store_true",
+            help="End as soon as a projection fails, instead of pausing it.",
+        )
+        parser.add_argument(
+            "--shutdown-timeout",
+            type=_seconds,
+            default=_SHUTDOWN_SECONDS,
+            metavar="SECONDS",
+            help="Longest that stopping may take; then the batch under way is undone "
+            "(default: %(default)g).",
+        )
+        parser.add_argument(
+            "--reload",
+            action="store_true",
+            help="Begin anew whenever code changes, for development.",
+        )
 
-    def handle(
+    def handle(self, *args: Any, reload: bool, **options: Any) -> None:
+        if not reload:
+            self._run(**options)
+            return
+        reloader = _Reloader(options["shutdown_timeout"])
+        try:
+            autoreload.run_with_reloader(
+                self._run_for_reloader, reloader=reloader, **options
+            )
+        finally:
+            reloader.stop()
+
+    def _run_for_reloader(self, *, reloader: _Reloader, **options: Any) -> None:
+        try:
+            self._run(created=reloader.follow, **options)
+        except CommandError as error:
+            # The next change of code may mend it.
+            self.stderr.write(self.style.ERROR(str(error)))
+
+    def _run(
         self,
-        *args: Any,
+        *,
         names: list[str],
         until_caught_up: bool,
         batch_size: int | None,
+        exclusive: bool,
+        fail_fast: bool,
+        shutdown_timeout: float,
+        created: Any = lambda worker: None,
         **options: Any,
     ) -> None:
         require_valid_configuration()
         registrations = choose(names)
         require_migrations(registrations)
+        for line in unregistered():
+            self.stderr.write(self.style.WARNING(line))
         # Loads gRPC, which what cannot run need not wait for.
-        from django_esdb.runner import run_projections
+        from django_esdb.runner import Callbacks, Options, Worker
 
-        errors = run_projections(
+        worker = Worker(
             registrations,
-            until_caught_up=until_caught_up,
-            batch_size=batch_size,
-            started=self._started,
-            failed=self._failed if len(registrations) > 1 else _ignore,
+            Options(
+                until_caught_up=until_caught_up,
+                batch_size=batch_size,
+                exclusive=exclusive,
+                fail_fast=fail_fast,
+                shutdown_timeout=shutdown_timeout,
+                callbacks=Callbacks(
+                    started=self._started,
+                    standing_by=self._standing_by,
+                    paused=self._paused,
+                    failed=self._failed if len(registrations) > 1 else _ignore,
+                ),
+            ),
         )
-        if len(registrations) > 1 and errors:
-            msg = f"{len(errors)} of {len(registrations)} projections failed"
-            raise CommandError(msg, returncode=FAILED)
+        created(worker)
+        errors = worker.run()
         if errors:
-            raise CommandError(str(errors[0]), returncode=FAILED)
+            raise _command_error(errors, len(registrations))
         self._say("All caught up" if until_caught_up else "Stopped")
 
     def _started(self, registration: Registration, position: int | None) -> None:
@@ -78,6 +150,17 @@ class Command(BaseCommand):
         self._say(
             f"Running {registration.name} on {registration.application_name} "
             f"from {where}"
+        )
+
+    def _standing_by(self, registration: Registration, owner: str) -> None:
+        self._say(f"Standing by for {registration.name}, which {owner} runs")
+
+    def _paused(self, registration: Registration, error: EventError) -> None:
+        self.stderr.write(
+            self.style.ERROR(
+                f"{error}. It is paused: mend the cause, then start again or run "
+                f"manage.py retryfailedevents {registration.name}"
+            )
         )
 
     def _failed(self, registration: Registration, error: ProjectionError) -> None:
@@ -89,6 +172,42 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
+class _Reloader:
+    """Ends a worker in good order before Django replaces the process."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._worker: Worker | None = None
+        self._lock = threading.Lock()
+
+    def follow(self, worker: Worker) -> None:
+        """Stop this worker when code changes."""
+        with self._lock:
+            self._worker = worker
+        autoreload.file_changed.connect(self._on_file_changed)
+
+    def stop(self) -> None:
+        """Stop the worker and wait for its end, at most the seconds given."""
+        with self._lock:
+            worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.stop()
+            worker.join(self._seconds)
+
+    def _on_file_changed(self, **kwargs: Any) -> None:
+        self.stop()
+
+
+def _command_error(errors: list[ProjectionError], count: int) -> CommandError:
+    are_leases = all(
+        isinstance(error, LeaseHeldError | LeaseLostError) for error in errors
+    )
+    text = (
+        str(errors[0]) if count == 1 else f"{len(errors)} of {count} projections failed"
+    )
+    return CommandError(text, returncode=LEASE if are_leases else FAILED)
+
+
 def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
@@ -96,8 +215,16 @@ def _positive(text: str) -> int:
     return value
 
 
-# What argparse calls the value in its message.
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise ValueError
+    return value
+
+
+# What argparse calls the values in its messages.
 _positive.__name__ = "number"
+_seconds.__name__ = "number of seconds"
 
 
 def _ignore(registration: Registration, error: ProjectionError) -> None:

@@ -1,0 +1,61 @@
+"""The database's own clock, which all processes that use it have in common."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import DateTimeField, Func
+from django.db.models.functions import Now
+from django.db.models.sql.compiler import SQLCompiler
+
+
+class DatabaseTime(Func):
+    """
+    The time at which the statement began, by the database's clock.
+
+    Args:
+        seconds: What to add to it; may be a fraction.
+    """
+
+    output_field = DateTimeField()
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    def as_sql(  # type: ignore[override]
+        self,
+        compiler: SQLCompiler,
+        connection: BaseDatabaseWrapper,
+        **extra: Any,
+    ) -> tuple[str, Any]:
+        """Fall back to what Django makes of it, on databases not named below."""
+        expression = Now() + timedelta(seconds=self._seconds)
+        return compiler.compile(expression.resolve_expression(compiler.query))
+
+    def as_postgresql(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **extra: Any
+    ) -> tuple[str, Any]:
+        # Not CURRENT_TIMESTAMP, which is when the transaction began.
+        return (
+            "(STATEMENT_TIMESTAMP() + make_interval(secs => %s))",
+            [float(self._seconds)],
+        )
+
+    def as_mysql(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **extra: Any
+    ) -> tuple[str, Any]:
+        # CURRENT_TIMESTAMP would be in the server's time zone.
+        microseconds = round(self._seconds * 1_000_000)
+        return "(UTC_TIMESTAMP(6) + INTERVAL %s MICROSECOND)", [microseconds]
+
+    def as_sqlite(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **extra: Any
+    ) -> tuple[str, Any]:
+        # SQLite's clock is the machine's, and so is whoever shares the file.
+        return (
+            "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW', %s)",
+            [f"{self._seconds:+.3f} seconds"],
+        )

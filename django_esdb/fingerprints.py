@@ -1,0 +1,85 @@
+"""
+Fingerprints of projections' definitions.
+
+Rows are what a projection's code has made of events. When the code changes, rows
+that are there stay as the old code made them. So the fingerprint of the code that
+they were begun with is kept, and compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import io
+import textwrap
+import tokenize
+from collections.abc import Iterator
+from typing import Any
+
+from django_esdb.registry import Registration
+
+# Changes of these are not the project's.
+_LIBRARIES = ("django_esdb", "eventsourcing", "django", "builtins", "abc", "typing")
+
+_IGNORED = frozenset(
+    (
+        tokenize.COMMENT,
+        tokenize.NL,
+        tokenize.NEWLINE,
+        tokenize.INDENT,
+        tokenize.DEDENT,
+        tokenize.ENDMARKER,
+    )
+)
+_STATEMENT_ENDS = frozenset((tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT))
+
+
+def fingerprint(registration: Registration) -> str:
+    """
+    Return 64 hexadecimal digits that change when the definition does.
+
+    The definition is the source of the projection's and the view's classes, with
+    those of their base classes that are the project's, and the projection's topics.
+    Comments, docstrings and white space do not count. What the classes call
+    elsewhere is not looked at.
+    """
+    digest = hashlib.sha256()
+    classes = (registration.projection_class, registration.view_class)
+    for cls in classes:
+        for part in _definition(cls):
+            digest.update(part.encode())
+            digest.update(b"\0")
+    digest.update("\0".join(registration.projection_class.topics).encode())
+    return digest.hexdigest()
+
+
+def _definition(cls: type[Any]) -> Iterator[str]:
+    for base in cls.__mro__:
+        if base.__module__.partition(".")[0] in _LIBRARIES:
+            continue
+        yield base.__qualname__
+        try:
+            yield _significant(inspect.getsource(base))
+        except (OSError, TypeError, tokenize.TokenError, SyntaxError):
+            # No source at hand: what is left are the names.
+            yield " ".join(sorted(vars(base)))
+
+
+def _significant(source: str) -> str:
+    readline = io.StringIO(textwrap.dedent(source)).readline
+    tokens = list(tokenize.generate_tokens(readline))
+    texts: list[str] = []
+    before = tokenize.NEWLINE
+    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
+        is_docstring = (
+            token.type == tokenize.STRING
+            and before in _STATEMENT_ENDS
+            and following is not None
+            and following.type == tokenize.NEWLINE
+        )
+        if token.type not in _IGNORED and not is_docstring:
+            texts.append(token.string)
+        if token.type not in (tokenize.COMMENT, tokenize.NL):
+            before = token.type
+    # Later Pythons make several tokens of a formatted string.
+    return "".join("".join(texts).split())

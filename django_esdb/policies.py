@@ -1,0 +1,96 @@
+"""What is done about an event that fails."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from django_esdb.conf import settings
+
+# An interrupted process says less than an error does: it may have been killed by
+# somebody. So events are not given up before so many.
+_LEAST_CRASHES = 3
+
+
+class OnFailure(StrEnum):
+    """
+    What a projection does about an event that fails again and again.
+
+    Attributes:
+        STOP: The projection is paused there.
+        PARK: The event is put aside, with all later ones of its aggregate, until
+            somebody resolves it.
+        SKIP: The event is left out for good.
+    """
+
+    STOP = "stop"
+    PARK = "park"
+    SKIP = "skip"
+
+
+class FailurePolicy:
+    """
+    Counts failures of a projection's next event, and decides what to do.
+
+    The count begins anew with another event.
+
+    Args:
+        on_failure: What to do when the retries are used up.
+        retries: How often to try again; by default ``ESDB_RETRIES`` for an event
+            that stops the projection, and not at all for one that is put aside
+            or left out.
+
+    Attributes:
+        failures: How often the event has failed.
+        is_exhausted: Whether it is to be given up.
+    """
+
+    def __init__(self, on_failure: OnFailure, retries: int | None) -> None:
+        self.on_failure = on_failure
+        self._retries = retries
+        self._position: int | None = None
+        self.failures = 0
+        self.is_exhausted = False
+
+    @property
+    def retries(self) -> int:
+        """How often an event is tried again."""
+        if self._retries is not None:
+            return self._retries
+        return settings.ESDB_RETRIES if self.on_failure is OnFailure.STOP else 0
+
+    def failed(self, position: int) -> OnFailure | None:
+        """
+        Count a failure, and say what to do now.
+
+        Args:
+            position: The event's.
+
+        Returns:
+            What to do about the event; None to try it again later.
+        """
+        if position != self._position:
+            self._position, self.failures = position, 0
+        self.failures += 1
+        self.is_exhausted = self.failures > self.retries
+        return self.on_failure if self.is_exhausted else None
+
+    def crashed(self, position: int, times: int) -> OnFailure | None:
+        """
+        Say what to do about an event at which the process has ended before.
+
+        Args:
+            position: The event's.
+            times: How often.
+
+        Returns:
+            What to do about the event; None to try it again now.
+        """
+        if times < max(self.retries, _LEAST_CRASHES):
+            return None
+        self._position, self.failures = position, times
+        self.is_exhausted = True
+        return self.on_failure
+
+    def begin_anew(self) -> None:
+        """Forget what has failed."""
+        self._position, self.failures, self.is_exhausted = None, 0, False

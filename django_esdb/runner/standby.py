@@ -1,0 +1,182 @@
+"""Waiting for a projection that another process runs, or that is paused."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from django.db import DatabaseError, close_old_connections
+from eventsourcing.application import Application
+
+from django_esdb.conf import settings
+from django_esdb.exceptions import LeaseHeldError, ProjectionError
+from django_esdb.leases import Lease, acquire_lease
+from django_esdb.models import ProjectionState, ProjectionTracking
+from django_esdb.owners import new_owner
+from django_esdb.registry import Registration
+from django_esdb.runner.positions import is_caught_up
+from django_esdb.runner.processor import is_transient, one_line
+
+logger = logging.getLogger("django_esdb.runner")
+
+# How soon an owner that stopped in good order is noticed.
+POLL_SECONDS = 0.5
+# While the database is away.
+LONGEST_POLL_SECONDS = 10.0
+
+
+class Standby:
+    """
+    Gets the lease of a projection as soon as it can be had.
+
+    Args:
+        registration: The projection.
+        stopping: Ends the waiting when it is set.
+        exclusive: Whether another owner is an error.
+        refuses_pause: Whether a pause is an error.
+        standing_by: Called with the owner's name when the waiting begins.
+
+    Attributes:
+        has_waited: Whether there ever was something to wait for.
+    """
+
+    def __init__(
+        self,
+        registration: Registration,
+        stopping: threading.Event,
+        *,
+        exclusive: bool,
+        refuses_pause: bool,
+        standing_by: Callable[[str], None],
+    ) -> None:
+        self._registration = registration
+        self._tracked = registration.tracked()
+        self._stopping = stopping
+        self._exclusive = exclusive
+        self._refuses_pause = refuses_pause
+        self._standing_by = standing_by
+        self._owner = new_owner()
+        self.has_waited = False
+        # Whoever starts a process wants what was paused to be tried again.
+        self._may_resume = True
+        self._announced: str | None = None
+
+    def wait(self, is_done: Callable[[], bool]) -> Lease | None:
+        """
+        Wait for the lease; blocks until it is there.
+
+        Args:
+            is_done: Asked from time to time whether waiting has become needless.
+
+        Returns:
+            The lease; None if stopped or needless.
+
+        Raises:
+            LeaseHeldError: Another process has it, and that is an error.
+            ProjectionError: The projection is paused, and that is an error.
+        """
+        pause = POLL_SECONDS
+        self._announced = None
+        while not self._stopping.is_set():
+            close_old_connections()
+            try:
+                lease = self._try_once()
+                if lease is not None:
+                    self._may_resume = False
+                    return lease
+                if is_done():
+                    return None
+                pause = POLL_SECONDS
+            except DatabaseError as error:
+                if not self.has_waited or not is_transient(error):
+                    raise
+                self._announce(
+                    "database",
+                    "Database is away while standing by: projection=%s error=%s",
+                    self._registration.name,
+                    one_line(error),
+                )
+                pause = min(pause * 2, LONGEST_POLL_SECONDS)
+            self.has_waited = True
+            self._stopping.wait(pause)
+        return None
+
+    def _try_once(self) -> Lease | None:
+        row = self._tracked.row()
+        if self._is_paused(row):
+            if self._refuses_pause:
+                raise ProjectionError(row.error)
+            self._announce(
+                "paused",
+                "Projection is paused: projection=%s error=%s",
+                row.projection,
+                row.error,
+            )
+            return None
+        lease = acquire_lease(self._tracked, self._owner, settings.ESDB_LEASE_SECONDS)
+        if lease is None:
+            row = self._tracked.row()
+            self._say_owned(row)
+        return lease
+
+    def _is_paused(self, row: ProjectionTracking) -> bool:
+        if row.state != ProjectionState.PAUSED:
+            return False
+        # Not even at a start what ends the process: that would go on for ever
+        # under something that starts it again.
+        return not self._may_resume or row.attempted_position is not None
+
+    def _say_owned(self, row: ProjectionTracking) -> None:
+        if self._exclusive:
+            raise LeaseHeldError(
+                f"Projection {row.projection!r} is run by {row.owner or 'another'}"
+            )
+        if self._announce(
+            "owned",
+            "Standing by: projection=%s owner=%s",
+            row.projection,
+            row.owner,
+        ):
+            self._standing_by(row.owner)
+
+    def _announce(self, what: str, message: str, *arguments: object) -> bool:
+        """Log a line if it says something else than the one before."""
+        if self._announced == what:
+            return False
+        self._announced = what
+        logger.log(
+            logging.INFO if what == "owned" else logging.WARNING, message, *arguments
+        )
+        return True
+
+
+class ElsewhereCheck:
+    """
+    Tells whether whoever runs a projection has caught up.
+
+    The events that count are those that are there when it is first asked.
+    """
+
+    def __init__(self, registration: Registration) -> None:
+        self._registration = registration
+        self._app: Application[object] | None = None  # type: ignore[type-var]
+        self._head: int | None = None
+
+    def __call__(self) -> bool:
+        """Ask the database, and the event store if need be."""
+        if self._app is None:
+            self._app = self._registration.application_class(self._registration.env())
+            self._head = self._app.recorder.max_notification_id()
+        return is_caught_up(
+            self._app,
+            self._registration.projection_class.topics,
+            self._registration.tracked().row().position,
+            self._head,
+        )
+
+    def close(self) -> None:
+        """Close the application, if there is one."""
+        if self._app is not None:
+            self._app.close()
+            self._app = None
