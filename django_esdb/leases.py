@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import connections, models, transaction
 from django.utils import timezone
 
 from django_esdb.database_time import DatabaseTime
@@ -54,6 +54,11 @@ class TrackedProjection:
             ProjectionTracking.objects.using(self.using).get_or_create(
                 projection=self.projection, application=self.application
             )
+
+    def lock(self) -> None:
+        """Wait for a runner's batch, and let none begin; within a transaction only."""
+        # A write, so that SQLite takes its lock at once, where it waits.
+        self.rows().update(token=models.F("token"))
 
     def row(self) -> ProjectionTracking:
         """Return the row; it is made if it is not there."""

@@ -196,6 +196,22 @@ class DjangoTrackingRecorder(TrackingRecorder):
                 yield batch
                 batch.finish()
 
+    @contextmanager
+    def batch_in_place(self, application_name: str) -> Iterator[Batch]:
+        """
+        Hold a transaction for events that the position has passed already.
+
+        No runner is in a batch meanwhile: they wait for each other.
+        """
+        unit = UnitOfWork(self._alias)
+        with self._transaction(unit):
+            tracked = self.tracked(application_name)
+            tracked.lock()
+            batch = Batch(connections[self._alias], unit, tracked.rows())
+            with self._current.set(unit, batch):
+                yield batch
+                batch.finish()
+
     def insert_tracking(self, tracking: Tracking) -> None:
         """
         Record that the event at this position is processed.

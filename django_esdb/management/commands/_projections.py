@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from collections.abc import Iterable, Sequence
 
 from django.apps import apps
@@ -13,6 +14,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django_esdb.checks import check_all
 from django_esdb.exceptions import NotRegisteredError
 from django_esdb.models import ProjectionTracking
+from django_esdb.parking import failed_events
 from django_esdb.recorders import DjangoTrackingRecorder
 from django_esdb.registry import Registration, registry
 
@@ -35,6 +37,39 @@ def choose(names: Sequence[str]) -> list[Registration]:
         return [registry.get(name) for name in dict.fromkeys(names)]
     except NotRegisteredError as error:
         raise CommandError(str(error), returncode=CONFIGURATION) from None
+
+
+def add_failed_event_arguments(parser: ArgumentParser, id_help: str) -> None:
+    """Add what commands on failed events take: a projection, and one event's number."""
+    parser.add_argument(
+        "name",
+        nargs="?",
+        metavar="PROJECTION",
+        help="The projection; all that are registered if there is none.",
+    )
+    parser.add_argument("--id", type=int, dest="pk", metavar="N", help=id_help)
+
+
+def choose_failed(name: str | None, pk: int | None) -> list[Registration]:
+    """Return the projections that such a command is about."""
+    if name is not None:
+        return choose([name])
+    if pk is None:
+        return choose([])
+    # Numbers are those of a database, and projections may lie in several.
+    found = [
+        registration
+        for registration in choose([])
+        if failed_events(registration.tracked()).filter(pk=pk).exists()
+    ]
+    if len(found) > 1:
+        names = ", ".join(registration.name for registration in found)
+        msg = f"There is a failed event {pk} of each of {names}; name one of them"
+        raise CommandError(msg, returncode=CONFIGURATION)
+    if not found:
+        msg = f"There is no failed event {pk}"
+        raise CommandError(msg, returncode=CONFIGURATION)
+    return found
 
 
 def require_valid_configuration() -> None:

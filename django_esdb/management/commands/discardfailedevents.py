@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from django_esdb.exceptions import FailedEventError
+from django_esdb.management.commands._projections import (
+    CONFIGURATION,
+    add_failed_event_arguments,
+    choose_failed,
+    require_migrations,
+    require_valid_configuration,
+)
+
+
+class Command(BaseCommand):
+    help = (
+        "Leaves out events that were put aside, for good: the read models never see "
+        "them. The events themselves stay in the store."
+    )
+    # They are run below, to report the first error in a line.
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add_failed_event_arguments(parser, "Discard only the event with this number.")
+        parser.add_argument(
+            "--no-input",
+            "--noinput",
+            action="store_false",
+            dest="interactive",
+            help="Do not ask.",
+        )
+
+    def handle(
+        self,
+        *args: Any,
+        name: str | None,
+        pk: int | None,
+        interactive: bool,
+        **options: Any,
+    ) -> None:
+        require_valid_configuration()
+        registrations = choose_failed(name, pk)
+        require_migrations(registrations)
+        from django_esdb.resolving import discard_failed_events
+
+        if interactive and not self._is_confirmed():
+            msg = "Nothing was discarded"
+            raise CommandError(msg)
+        for registration in registrations:
+            try:
+                count = discard_failed_events(registration, pk)
+            except FailedEventError as error:
+                raise CommandError(str(error), returncode=CONFIGURATION) from None
+            self.stdout.write(f"{registration.name}: {count} discarded")
+
+    def _is_confirmed(self) -> bool:
+        question = "The read models will never see these events. Type yes to go on: "
+        try:
+            return input(question).strip() == "yes"
+        except EOFError:
+            return False
