@@ -1,0 +1,106 @@
+"""Supervisors in threads of the test's own process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django_esdb.exceptions import EventError
+from django_esdb.models import ProjectionTracking
+from django_esdb.registry import Registration
+from django_esdb.runner import Supervisor
+
+# Generous, for machines that are busy with other things.
+SECONDS = 60
+
+
+def wait_until(condition: Callable[[], Any], what: str = "") -> None:
+    """Wait until a condition is true; fail if that takes too long."""
+    end = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < end, what or "it did not come to that"
+        time.sleep(0.02)
+
+
+def catch_up(registration: Registration) -> None:
+    """Run a projection until it has caught up."""
+    Supervisor(registration, until_caught_up=True).run()
+
+
+class Running(Supervisor):
+    """
+    A supervisor, and what it said.
+
+    Attributes:
+        events: ``started``, ``standing by`` and ``paused``, in order.
+        pauses: Why it was paused.
+        error: What it ended with.
+    """
+
+    def __init__(self, registration: Registration, **options: Any) -> None:
+        super().__init__(
+            registration,
+            started=lambda position: self._note("started"),
+            standing_by=lambda owner: self._note("standing by"),
+            paused=self._note_pause,
+            **options,
+        )
+        self.events: list[str] = []
+        self.pauses: list[EventError] = []
+        self.error: BaseException | None = None
+        self.thread = threading.Thread(target=self._run_and_keep_error)
+
+    def wait_for(self, event: str, count: int = 1) -> None:
+        """Wait until it has said so often that something happened."""
+        wait_until(
+            lambda: self.events.count(event) >= count or not self.thread.is_alive()
+        )
+        if self.error is not None:
+            raise self.error
+        assert self.events.count(event) >= count, self.events
+
+    def end(self) -> None:
+        """Stop it, and wait for its end."""
+        self.stop()
+        self.thread.join(SECONDS)
+        assert not self.thread.is_alive(), "it does not stop"
+
+    def _note(self, event: str) -> None:
+        self.events.append(event)
+
+    def _note_pause(self, error: EventError) -> None:
+        self.pauses.append(error)
+        self.events.append("paused")
+
+    def _run_and_keep_error(self) -> None:
+        try:
+            self.run()
+        except BaseException as error:
+            self.error = error
+
+
+@contextmanager
+def running(registration: Registration, **options: Any) -> Iterator[Running]:
+    """
+    Run a projection in a thread until the block ends.
+
+    Raises:
+        BaseException: What the projection ended with.
+    """
+    supervisor = Running(registration, **options)
+    supervisor.thread.start()
+    try:
+        wait_until(lambda: supervisor.events or not supervisor.thread.is_alive())
+        yield supervisor
+    finally:
+        supervisor.end()
+    if supervisor.error is not None:
+        raise supervisor.error
+
+
+def tracking() -> ProjectionTracking:
+    """Return the one tracking row that there is."""
+    return ProjectionTracking.objects.get()

@@ -1,0 +1,291 @@
+"""One owner for each projection, by the database's clock."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.db import connection, connections, transaction
+from django.utils import timezone
+
+from django_esdb.database_time import DatabaseTime
+from django_esdb.exceptions import LeaseLostError, PositionMovedError
+from django_esdb.leases import Lease, TrackedProjection, acquire_lease
+from django_esdb.models import ProjectionState, ProjectionTracking
+from django_esdb.owners import is_gone, new_owner
+from django_esdb.recorders import DjangoTrackingRecorder
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+TRACKED = TrackedProjection("default", "Projection", "App")
+
+
+def acquire(seconds: float = 60, owner: str | None = None) -> Lease | None:
+    return acquire_lease(TRACKED, owner or new_owner(), seconds)
+
+
+def acquired(seconds: float = 60, owner: str | None = None) -> Lease:
+    lease = acquire(seconds, owner)
+    assert lease is not None
+    return lease
+
+
+def expire() -> None:
+    """Let the lease be over, without waiting for it."""
+    TRACKED.rows().update(leased_until=DatabaseTime(-1))
+
+
+def ended_process() -> str:
+    """Return the owner's name of a process that has ended."""
+    code = "from django_esdb.owners import new_owner; print(new_owner())"
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def test_there_is_one_owner_at_a_time() -> None:
+    first = acquired()
+
+    assert acquire() is None
+    first.release(ProjectionState.STOPPED)
+    second = acquired()
+    assert second.token == first.token + 1
+
+
+def test_of_many_who_ask_at_once_one_becomes_owner() -> None:
+    acquired().release(ProjectionState.STOPPED)
+    start = threading.Barrier(6)
+    leases: list[Lease | None] = []
+
+    def ask() -> None:
+        start.wait(30)
+        try:
+            leases.append(acquire())
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len([lease for lease in leases if lease is not None]) == 1
+
+
+def test_a_lease_ends_by_the_databases_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    acquired(seconds=60)
+    # This machine's clock runs a day ahead.
+    now = timezone.now
+    monkeypatch.setattr(timezone, "now", lambda: now() + timedelta(days=1))
+    monkeypatch.setattr(time, "time", lambda: 4e9)
+
+    assert acquire() is None
+    expire()
+    assert acquire() is not None
+
+
+def test_a_lease_that_is_not_renewed_is_over_in_time() -> None:
+    acquired(seconds=0.3)
+    end = time.monotonic() + 30
+
+    while acquire() is None:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_renewing_puts_the_end_off() -> None:
+    lease = acquired(seconds=60)
+    before = TRACKED.row().leased_until
+    assert before is not None
+
+    time.sleep(0.01)
+    lease.renew()
+
+    after = TRACKED.row().leased_until
+    assert after is not None
+    assert after > before
+    # Where the process runs, clocks agree well enough to tell seconds from hours.
+    assert abs(after - timezone.now()) < timedelta(seconds=90)
+
+
+def test_who_was_taken_over_cannot_renew_and_learns_by_whom() -> None:
+    first = acquired()
+    expire()
+    second = acquired()
+
+    with pytest.raises(LeaseLostError, match="taken over by") as raised:
+        first.renew()
+
+    assert second.owner in str(raised.value)
+    assert TRACKED.row().owner == second.owner
+
+
+def test_who_was_taken_over_releases_nothing() -> None:
+    first = acquired()
+    expire()
+    second = acquired()
+
+    first.release(ProjectionState.STOPPED)
+
+    assert TRACKED.row().owner == second.owner
+    assert acquire() is None
+
+
+def test_who_was_taken_over_cannot_commit() -> None:
+    view = DjangoTrackingRecorder(TRACKED.projection)
+    first = acquired()
+    expire()
+    acquired()
+
+    with (
+        pytest.raises(LeaseLostError),
+        view.batch(TRACKED.application, None, 7, lease=first),
+    ):
+        pass
+
+    assert TRACKED.row().position is None
+
+
+def test_an_owner_whose_position_was_moved_is_told_so() -> None:
+    view = DjangoTrackingRecorder(TRACKED.projection)
+    lease = acquired()
+    TRACKED.rows().advance(5)
+
+    with (
+        pytest.raises(PositionMovedError),
+        view.batch(TRACKED.application, None, 7, lease=lease),
+    ):
+        pass
+
+
+def test_a_batch_renews_the_lease() -> None:
+    view = DjangoTrackingRecorder(TRACKED.projection)
+    lease = acquired()
+    expire()
+
+    with view.batch(TRACKED.application, None, 7, lease=lease):
+        pass
+
+    assert acquire() is None
+
+
+def test_an_owner_in_a_transaction_holds_up_nobody() -> None:
+    if not connection.features.has_select_for_update_skip_locked:
+        pytest.skip(f"{connection.display_name} locks more than rows")
+    view = DjangoTrackingRecorder(TRACKED.projection)
+    lease = acquired()
+    asked: list[Lease | None] = []
+
+    def ask() -> None:
+        try:
+            asked.append(acquire())
+        finally:
+            connections.close_all()
+
+    with view.batch(TRACKED.application, None, 7, lease=lease):
+        # Over, as far as others can see.
+        lease.seconds = -1
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join(20)
+        assert not thread.is_alive()
+
+    assert asked == [None]
+
+
+def test_renewing_does_not_wait_for_a_batch() -> None:
+    if not connection.features.has_select_for_update_skip_locked:
+        pytest.skip(f"{connection.display_name} locks more than rows")
+    lease = acquired()
+    renewed = threading.Event()
+
+    def renew() -> None:
+        try:
+            lease.renew()
+            renewed.set()
+        finally:
+            connections.close_all()
+
+    with transaction.atomic():
+        TRACKED.rows().compare_and_swap(None, 7, token=lease.token)
+        thread = threading.Thread(target=renew)
+        thread.start()
+        assert renewed.wait(20)
+    thread.join()
+
+
+def test_whose_process_has_ended_is_taken_over_at_once() -> None:
+    if not new_owner().split(":")[2]:
+        pytest.skip("this system does not tell which processes one can see")
+    gone = ended_process()
+    acquired(seconds=3600, owner=gone)
+
+    lease = acquired()
+
+    assert is_gone(gone)
+    assert lease.was_abandoned
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda host, pid, scope, rest: f"{host}:{pid}:000000000000:{rest}",
+        lambda host, pid, scope, rest: f"{host}:{pid}::{rest}",
+        lambda host, pid, scope, rest: f"{host}:nonsense:{scope}:{rest}",
+        lambda host, pid, scope, rest: host,
+        lambda host, pid, scope, rest: "",
+    ],
+)
+def test_nobody_is_declared_gone_who_cannot_be_seen(
+    other: Callable[[str, str, str, str], str],
+) -> None:
+    owner = other(*ended_process().split(":"))
+    acquired(seconds=3600, owner=owner)
+
+    assert not is_gone(owner)
+    assert acquire() is None
+
+
+def test_a_process_that_runs_is_not_gone() -> None:
+    assert not is_gone(new_owner())
+    assert f":{os.getpid()}:" in new_owner()
+
+
+def test_only_who_did_not_release_has_abandoned_it() -> None:
+    acquired().release(ProjectionState.STOPPED)
+    second = acquired()
+    expire()
+    third = acquired()
+
+    assert (second.was_abandoned, third.was_abandoned) == (False, True)
+
+
+def test_attempts_at_an_event_outlive_the_process() -> None:
+    first = acquired()
+    assert first.begin_attempt(7) == 0
+    expire()
+    second = acquired()
+    assert second.begin_attempt(7) == 1
+    assert second.begin_attempt(9) == 0
+
+    with pytest.raises(LeaseLostError):
+        first.begin_attempt(7)
+
+
+def test_long_names_are_cut_to_what_the_column_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "h:" * 300)
+    owner = new_owner()
+
+    acquired(owner=owner)
+
+    assert ProjectionTracking.objects.get().owner == owner
+    assert owner.count(":") == 3
