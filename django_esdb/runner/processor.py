@@ -8,7 +8,7 @@ from typing import Any
 from django.db import InterfaceError as DatabaseInterfaceError
 from django.db import OperationalError as DatabaseOperationalError
 from django.db import models
-from eventsourcing.persistence import Notification, OperationalError
+from eventsourcing.persistence import OperationalError
 from eventsourcing.projection import Projection
 
 from django_esdb.exceptions import (
@@ -19,6 +19,7 @@ from django_esdb.exceptions import (
 )
 from django_esdb.recorders import DjangoTrackingRecorder
 from django_esdb.runner.reader import Event
+from eventsourcing_eventstoredb.text import describe, one_line
 
 
 class BatchProcessor:
@@ -138,16 +139,3 @@ def is_transient(error: BaseException) -> bool:
             DatabaseInterfaceError,
         ),
     )
-
-
-def describe(notification: Notification) -> str:
-    """Return where an event is and what it is, without its data."""
-    return (
-        f"topic {notification.topic!r}, stream '{notification.originator_id}', "
-        f"version {notification.originator_version}, position {notification.id}"
-    )
-
-
-def one_line(error: BaseException) -> str:
-    """Return an error's text without line breaks, its class name if empty."""
-    return " ".join(str(error).split()) or type(error).__name__

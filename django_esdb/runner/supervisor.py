@@ -10,8 +10,9 @@ from django.db import connections
 
 from django_esdb.exceptions import DjangoEsdbError, ProjectionError
 from django_esdb.registry import Registration
-from django_esdb.runner.processor import is_transient, one_line
+from django_esdb.runner.processor import is_transient
 from django_esdb.runner.projection_runner import ProjectionRunner
+from eventsourcing_eventstoredb.text import one_line
 
 logger = logging.getLogger("django_esdb.runner")
 
