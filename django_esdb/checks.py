@@ -22,8 +22,9 @@ from django_esdb.conf import (
     application_environment,
     build_env,
     settings,
+    topic_allowlist,
 )
-from django_esdb.exceptions import ViewDatabaseError
+from django_esdb.exceptions import ConfigurationError, ViewDatabaseError
 from django_esdb.registry import registry
 from eventsourcing_eventstoredb.connection import (
     CertificateError,
@@ -38,10 +39,10 @@ _LONGEST_BATCH_SECONDS = 60
 
 def check_all(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """Return everything that is wrong with settings and registrations."""
-    env_messages = list(check_env())
+    env_messages = [*check_env(), *check_topic_allowlist()]
     return [
         *env_messages,
-        # An environment that is no dictionary cannot be looked into.
+        # An environment that cannot be made cannot be looked into.
         *(() if env_messages else check_connections()),
         *check_numbers(),
         *check_projections(),
@@ -60,6 +61,21 @@ def check_env() -> Iterator[CheckMessage]:
             "ESDB_ENV must be a dictionary with strings as keys and values.",
             hint="It is passed on to the eventsourcing library as environment.",
             id="django_esdb.E004",
+        )
+
+
+def check_topic_allowlist() -> Iterator[CheckMessage]:
+    """ESDB_TOPIC_ALLOWLIST must be a list of modules and topics."""
+    try:
+        topic_allowlist()
+    except ConfigurationError as error:
+        yield Error(
+            f"{error}.",
+            hint=(
+                'Its entries are like "school.domain" or "school.domain:Dog". '
+                "Leave it out to allow all topics."
+            ),
+            id="django_esdb.E010",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections import Counter
 from threading import Event as ThreadingEvent
@@ -13,12 +14,13 @@ from django.conf import settings as django_settings
 from django.db import close_old_connections, connections, reset_queries
 from eventsourcing import projection as library
 from eventsourcing.projection import ApplicationSubscription
-from eventsourcing.utils import EnvType
+from eventsourcing.utils import Environment, EnvType
 
 from django_esdb.conf import settings
 from django_esdb.recorders import DjangoTrackingRecorder
 from django_esdb.runner.processor import BatchProcessor
 from django_esdb.runner.reader import EventReader, Flush
+from django_esdb.topics import allowlist_of, guard_application, guarded_mapper
 
 # A connection that was idle this long may have been closed by the database.
 _IDLE_CONNECTION_SECONDS = 5.0
@@ -69,12 +71,15 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
             settings.ESDB_BATCH_SECONDS if batch_seconds is None else batch_seconds
         )
         self.flushes: Counter[Flush] = Counter()
+        app_env = {**application_class.env, **os.environ, **(env or {})}
+        self._allowlist = allowlist_of(Environment(application_class.name, app_env))
         super().__init__(
             application_class=application_class,
             projection_class=projection_class,
             view_class=view_class,
             env=env,
         )
+        guard_application(self.app)
 
     def __exit__(
         self,
@@ -119,6 +124,10 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
         """Take the library's hook: it runs in the event-processing thread."""
         this_runner: ProjectionRunner | None = runner()
         view = getattr(projection, "view", None)
+        if this_runner is not None and this_runner._allowlist is not None:
+            subscription.mapper = guarded_mapper(
+                subscription.mapper, this_runner._allowlist
+            )
         if (
             this_runner is None
             or not isinstance(view, DjangoTrackingRecorder)

@@ -1,0 +1,52 @@
+"""The allowlist of topics, for applications on any persistence module."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eventsourcing.application import Application
+from eventsourcing.persistence import Mapper
+
+from django_esdb.conf import TOPIC_ALLOWLIST, topic_allowlist
+from django_esdb.exceptions import ConfigurationError
+from eventsourcing_eventstoredb.topics import AllowlistMapper, TopicAllowlist
+
+
+def guard_application(application: Application[Any]) -> None:
+    """
+    Have an application make objects of allowed topics only.
+
+    EventStoreDB's factory sees to that itself; other modules' factories, and
+    applications that make their mappers themselves, do not.
+    """
+    allowlist = allowlist_of(application.env)
+    if allowlist is None:
+        return
+    application.mapper = guarded_mapper(application.mapper, allowlist)
+    for store in (application.events, application.snapshots):
+        if store is not None:
+            store.mapper = guarded_mapper(store.mapper, allowlist)
+
+
+def allowlist_of(env: dict[str, str]) -> TopicAllowlist | None:
+    """
+    Return the list that an environment or else the setting has, None for none.
+
+    Raises:
+        ConfigurationError: It is malformed.
+    """
+    if text := env.get(TOPIC_ALLOWLIST):
+        try:
+            return TopicAllowlist.parse(text)
+        except ValueError as error:
+            msg = f"{TOPIC_ALLOWLIST} {error}"
+            raise ConfigurationError(msg) from None
+    entries = topic_allowlist()
+    return None if entries is None else TopicAllowlist(entries)
+
+
+def guarded_mapper(mapper: Mapper[Any], allowlist: TopicAllowlist) -> Mapper[Any]:
+    """Return the mapper, unless it is one already, within one that looks at topics."""
+    if isinstance(mapper, AllowlistMapper):
+        return mapper
+    return AllowlistMapper(mapper, allowlist)
