@@ -11,6 +11,7 @@ from eventsourcing.application import Application
 from eventsourcing.utils import Environment
 
 from django_esdb.exceptions import ConfigurationError
+from django_esdb.masking import Masked
 from eventsourcing_eventstoredb.topics import TopicAllowlist
 
 PERSISTENCE_MODULE = "eventsourcing_eventstoredb"
@@ -90,7 +91,7 @@ def build_env(
 
     The library puts it over ``os.environ`` and prefers keys that begin with
     the application's name. So the order is: such a key, ``ESDB_ENV``, what the
-    other settings say, ``os.environ``.
+    other settings say, ``os.environ``. The ``repr`` of values hides secrets.
 
     Args:
         application_class: Its own ``env`` may name a persistence module.
@@ -112,7 +113,7 @@ def build_env(
     if allowlist is not None:
         env[TOPIC_ALLOWLIST] = ",".join(allowlist)
     env.update(settings.ESDB_ENV)
-    return env
+    return {key: Masked(key, value) for key, value in env.items()}
 
 
 def topic_allowlist() -> tuple[str, ...] | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from eventsourcing.application import Application
 from eventsourcing.persistence import Mapper
+from eventsourcing.utils import Environment, EnvType
 
 from django_esdb.conf import TOPIC_ALLOWLIST, topic_allowlist
 from django_esdb.exceptions import ConfigurationError
@@ -43,6 +45,14 @@ def allowlist_of(env: dict[str, str]) -> TopicAllowlist | None:
             raise ConfigurationError(msg) from None
     entries = topic_allowlist()
     return None if entries is None else TopicAllowlist(entries)
+
+
+def allowlist_for(
+    application_class: type[Application[Any]], env: EnvType | None
+) -> TopicAllowlist | None:
+    """Return the list that an application made with *env* will have."""
+    whole = {**application_class.env, **os.environ, **(env or {})}
+    return allowlist_of(Environment(application_class.name, whole))
 
 
 def guarded_mapper(mapper: Mapper[Any], allowlist: TopicAllowlist) -> Mapper[Any]:

@@ -8,6 +8,7 @@ message it makes repeats a user name, a password or a whole connection string.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -52,6 +53,7 @@ _INTEGER_FIELDS = (
     "KeepAliveTimeout",
 )
 _NODE_PREFERENCES = ("leader", "follower", "random", "readonlyreplica")
+_SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]*")
 _EXAMPLE = "esdb://localhost:2113?Tls=false"
 
 
@@ -219,7 +221,8 @@ def read_certificate(value: str, *, name: str) -> str:
 
 
 def _scheme_problem(scheme: str, separator: str) -> str:
-    if not separator:
+    # What stands before «://» may be anything, also a password.
+    if not separator or not _SCHEME.fullmatch(scheme):
         return f"the connection string has no scheme; it should look like {_EXAMPLE}"
     return (
         f"the connection string has the scheme {scheme[:30]!r}, "

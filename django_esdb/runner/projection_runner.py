@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections import Counter
 from threading import Event as ThreadingEvent
@@ -14,13 +13,14 @@ from django.conf import settings as django_settings
 from django.db import close_old_connections, connections, reset_queries
 from eventsourcing import projection as library
 from eventsourcing.projection import ApplicationSubscription
-from eventsourcing.utils import Environment, EnvType
+from eventsourcing.utils import EnvType
 
 from django_esdb.conf import settings
+from django_esdb.masking import forget_locals
 from django_esdb.recorders import DjangoTrackingRecorder
 from django_esdb.runner.processor import BatchProcessor
 from django_esdb.runner.reader import EventReader, Flush
-from django_esdb.topics import allowlist_of, guard_application, guarded_mapper
+from django_esdb.topics import allowlist_for, guard_application, guarded_mapper
 
 # A connection that was idle this long may have been closed by the database.
 _IDLE_CONNECTION_SECONDS = 5.0
@@ -71,14 +71,17 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
             settings.ESDB_BATCH_SECONDS if batch_seconds is None else batch_seconds
         )
         self.flushes: Counter[Flush] = Counter()
-        app_env = {**application_class.env, **os.environ, **(env or {})}
-        self._allowlist = allowlist_of(Environment(application_class.name, app_env))
-        super().__init__(
-            application_class=application_class,
-            projection_class=projection_class,
-            view_class=view_class,
-            env=env,
-        )
+        self._allowlist = allowlist_for(application_class, env)
+        try:
+            super().__init__(
+                application_class=application_class,
+                projection_class=projection_class,
+                view_class=view_class,
+                env=env,
+            )
+        except BaseException as error:
+            forget_locals(error)
+            raise
         guard_application(self.app)
 
     def __exit__(
