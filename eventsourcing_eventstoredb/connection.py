@@ -176,9 +176,16 @@ def _with_tls(
         )
         raise ConnectionSettingsError(msg)
     options = dict(settings.options)
-    for name in ("UserCertFile", "UserKeyFile"):
-        if name in options:
-            read_certificate(options[name], name=name)
+    user_files = [name for name in ("UserCertFile", "UserKeyFile") if name in options]
+    if len(user_files) == 1:
+        # gRPC would abort the whole process.
+        msg = (
+            f"the connection string has {user_files[0]} alone, but "
+            "UserCertFile and UserKeyFile need each other"
+        )
+        raise CertificateError(msg)
+    for name in user_files:
+        read_certificate(options[name], name=name)
     if "TlsCaFile" in options:
         root_certificates = root_certificates or options.pop("TlsCaFile")
         options.pop("TlsCaFile", None)
