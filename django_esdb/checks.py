@@ -81,18 +81,23 @@ def check_topic_allowlist() -> Iterator[CheckMessage]:
 
 def check_connections() -> Iterator[CheckMessage]:
     """Each application's event store must be named in a way that can be used."""
-    application_classes = {item.application_class for item in registry}
-    environments = [
-        application_environment(cls)
-        for cls in sorted(application_classes, key=lambda cls: cls.name)
-    ] or [_bare_environment()]
-    messages = [_check_connection(environment) for environment in environments]
+    messages = [_check_connection(env) for env in application_environments()]
     # Applications that share a wrong setting would each report it.
     yield from {str(message): message for message in messages if message}.values()
 
 
-def _bare_environment() -> Environment:
-    return Environment("", {**os.environ, **build_env()})
+def application_environments() -> list[Environment]:
+    """
+    Return what the applications of registered projections are made from.
+
+    Raises:
+        ConfigurationError: A setting that they are made from is malformed.
+    """
+    application_classes = {item.application_class for item in registry}
+    return [
+        application_environment(cls)
+        for cls in sorted(application_classes, key=lambda cls: cls.name)
+    ] or [Environment("", {**os.environ, **build_env()})]
 
 
 def _check_connection(env: Environment) -> CheckMessage | None:
