@@ -22,10 +22,10 @@ from django_esdb.conf import (
     application_environment,
     build_env,
     settings,
-    topic_allowlist,
 )
 from django_esdb.exceptions import ConfigurationError, ViewDatabaseError
 from django_esdb.registry import registry
+from django_esdb.topics import allowlist_of
 from eventsourcing_eventstoredb.connection import (
     CertificateError,
     ConnectionSettingsError,
@@ -39,7 +39,7 @@ _LONGEST_BATCH_SECONDS = 60
 
 def check_all(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """Return everything that is wrong with settings and registrations."""
-    env_messages = [*check_env(), *check_topic_allowlist()]
+    env_messages = list(check_env()) or list(check_topic_allowlist())
     return [
         *env_messages,
         # An environment that cannot be made cannot be looked into.
@@ -65,9 +65,10 @@ def check_env() -> Iterator[CheckMessage]:
 
 
 def check_topic_allowlist() -> Iterator[CheckMessage]:
-    """ESDB_TOPIC_ALLOWLIST must be a list of modules and topics."""
+    """The allowlist must be one of modules and topics, wherever it is said."""
     try:
-        topic_allowlist()
+        for env in application_environments():
+            allowlist_of(env)
     except ConfigurationError as error:
         yield Error(
             f"{error}.",

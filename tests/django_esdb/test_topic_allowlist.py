@@ -228,7 +228,11 @@ def test_a_malformed_list_in_the_environment_allows_nothing(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EVENTSTOREDB_TOPIC_ALLOWLIST", ",")
+    settings.ESDB_URI = "esdb://localhost?Tls=false"
 
+    [message] = check_all()
+    assert message.id == "django_esdb.E010"
+    assert message.msg.startswith("EVENTSTOREDB_TOPIC_ALLOWLIST ")
     with pytest.raises(ConfigurationError, match=r"^EVENTSTOREDB_TOPIC_ALLOWLIST"):
         get_application(OwnMapperSchool)
 
