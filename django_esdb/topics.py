@@ -55,6 +55,14 @@ def allowlist_for(
     return allowlist_of(Environment(application_class.name, whole))
 
 
+def with_allowlist(env: EnvType | None) -> EnvType | None:
+    """Return an environment that has the setting's list, unless it has its own."""
+    entries = topic_allowlist()
+    if entries is None:
+        return env
+    return {TOPIC_ALLOWLIST: ",".join(entries), **(env or {})}
+
+
 def guarded_mapper(mapper: Mapper[Any], allowlist: TopicAllowlist) -> Mapper[Any]:
     """Return the mapper, unless it is one already, within one that looks at topics."""
     if isinstance(mapper, AllowlistMapper):

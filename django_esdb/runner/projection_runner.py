@@ -20,7 +20,12 @@ from django_esdb.masking import forget_locals
 from django_esdb.recorders import DjangoTrackingRecorder
 from django_esdb.runner.processor import BatchProcessor
 from django_esdb.runner.reader import EventReader, Flush
-from django_esdb.topics import allowlist_for, guard_application, guarded_mapper
+from django_esdb.topics import (
+    allowlist_for,
+    guard_application,
+    guarded_mapper,
+    with_allowlist,
+)
 
 # A connection that was idle this long may have been closed by the database.
 _IDLE_CONNECTION_SECONDS = 5.0
@@ -71,6 +76,7 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
             settings.ESDB_BATCH_SECONDS if batch_seconds is None else batch_seconds
         )
         self.flushes: Counter[Flush] = Counter()
+        env = with_allowlist(env)
         self._allowlist = allowlist_for(application_class, env)
         try:
             super().__init__(

@@ -174,8 +174,12 @@ def test_the_list_holds_for_any_persistence_module_and_mapper(
 
 @pytest.mark.django_db(transaction=True)
 def test_a_runner_made_by_hand_obeys_the_setting(
-    school: TrainingSchool, settings: Any
+    school: TrainingSchool, settings: Any, hostile: str
 ) -> None:
+    class Everything(TrainingSchoolProjection):
+        topics = ()
+
+    insert(school, hostile)
     school.register("Fido")
     settings.ESDB_TOPIC_ALLOWLIST = ["elsewhere"]
 
@@ -183,7 +187,7 @@ def test_a_runner_made_by_hand_obeys_the_setting(
         pytest.raises(UndecodableEventError, match="ESDB_TOPIC_ALLOWLIST"),
         ProjectionRunner(
             application_class=TrainingSchool,
-            projection_class=TrainingSchoolProjection,
+            projection_class=Everything,
             view_class=TrainingSchoolView,
             env={
                 "TRAININGSCHOOL_PERSISTENCE_MODULE": "eventsourcing_eventstoredb",
