@@ -12,6 +12,8 @@ from django.dispatch import receiver
 from eventsourcing.application import Application
 
 from django_esdb.conf import APPLICATION_SETTINGS, build_env
+from django_esdb.masking import forget_locals
+from django_esdb.topics import guard_application
 
 TApplication = TypeVar("TApplication", bound=Application[Any])
 
@@ -29,13 +31,25 @@ def get_application(application_class: type[TApplication]) -> TApplication:
     Raises:
         eventsourcing.persistence.InfrastructureFactoryError: The settings do
             not say where the event store is, or cannot be used.
+        django_esdb.exceptions.ConfigurationError: ESDB_TOPIC_ALLOWLIST is
+            malformed.
     """
     with _lock:
         application = _applications.get(application_class)
         if application is None:
-            application = application_class(build_env(application_class))
+            application = _make(application_class)
             _applications[application_class] = application
     assert isinstance(application, application_class)
+    return application
+
+
+def _make(application_class: type[TApplication]) -> TApplication:
+    try:
+        application = application_class(build_env(application_class))
+        guard_application(application)
+    except BaseException as error:
+        forget_locals(error)
+        raise
     return application
 
 

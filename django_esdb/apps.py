@@ -14,8 +14,10 @@ class SimpleDjangoEsdbConfig(AppConfig):
 
     def ready(self) -> None:
         from django_esdb.checks import TAG, check_all
+        from django_esdb.deploy_checks import check_deployment
 
         checks.register(check_all, TAG)
+        checks.register(check_deployment, TAG, deploy=True)
 
 
 class DjangoEsdbConfig(SimpleDjangoEsdbConfig):

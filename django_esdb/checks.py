@@ -23,8 +23,9 @@ from django_esdb.conf import (
     build_env,
     settings,
 )
-from django_esdb.exceptions import ViewDatabaseError
+from django_esdb.exceptions import ConfigurationError, ViewDatabaseError
 from django_esdb.registry import registry
+from django_esdb.topics import allowlist_of
 from eventsourcing_eventstoredb.connection import (
     CertificateError,
     ConnectionSettingsError,
@@ -38,10 +39,10 @@ _LONGEST_BATCH_SECONDS = 60
 
 def check_all(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """Return everything that is wrong with settings and registrations."""
-    env_messages = list(check_env())
+    env_messages = list(check_env()) or list(check_topic_allowlist())
     return [
         *env_messages,
-        # An environment that is no dictionary cannot be looked into.
+        # An environment that cannot be made cannot be looked into.
         *(() if env_messages else check_connections()),
         *check_numbers(),
         *check_projections(),
@@ -63,20 +64,41 @@ def check_env() -> Iterator[CheckMessage]:
         )
 
 
+def check_topic_allowlist() -> Iterator[CheckMessage]:
+    """The allowlist must be one of modules and topics, wherever it is said."""
+    try:
+        for env in application_environments():
+            allowlist_of(env)
+    except ConfigurationError as error:
+        yield Error(
+            f"{error}.",
+            hint=(
+                'Its entries are like "school.domain" or "school.domain:Dog". '
+                "Leave it out to allow all topics."
+            ),
+            id="django_esdb.E010",
+        )
+
+
 def check_connections() -> Iterator[CheckMessage]:
     """Each application's event store must be named in a way that can be used."""
-    application_classes = {item.application_class for item in registry}
-    environments = [
-        application_environment(cls)
-        for cls in sorted(application_classes, key=lambda cls: cls.name)
-    ] or [_bare_environment()]
-    messages = [_check_connection(environment) for environment in environments]
+    messages = [_check_connection(env) for env in application_environments()]
     # Applications that share a wrong setting would each report it.
     yield from {str(message): message for message in messages if message}.values()
 
 
-def _bare_environment() -> Environment:
-    return Environment("", {**os.environ, **build_env()})
+def application_environments() -> list[Environment]:
+    """
+    Return what the applications of registered projections are made from.
+
+    Raises:
+        ConfigurationError: A setting that they are made from is malformed.
+    """
+    application_classes = {item.application_class for item in registry}
+    return [
+        application_environment(cls)
+        for cls in sorted(application_classes, key=lambda cls: cls.name)
+    ] or [Environment("", {**os.environ, **build_env()})]
 
 
 def _check_connection(env: Environment) -> CheckMessage | None:

@@ -10,7 +10,12 @@ from django.conf import settings as django_settings
 from eventsourcing.application import Application
 from eventsourcing.utils import Environment
 
+from django_esdb.exceptions import ConfigurationError
+from django_esdb.masking import Masked
+from eventsourcing_eventstoredb.topics import TopicAllowlist
+
 PERSISTENCE_MODULE = "eventsourcing_eventstoredb"
+TOPIC_ALLOWLIST = "EVENTSTOREDB_TOPIC_ALLOWLIST"
 
 
 class Settings:
@@ -47,6 +52,11 @@ class Settings:
         return getattr(django_settings, "ESDB_ENV", None) or {}
 
     @property
+    def ESDB_TOPIC_ALLOWLIST(self) -> list[str] | tuple[str, ...] | None:  # noqa: N802
+        """Modules and topics that stored events may name; None for all."""
+        return getattr(django_settings, "ESDB_TOPIC_ALLOWLIST", None)
+
+    @property
     def ESDB_BATCH_SIZE(self) -> int:  # noqa: N802
         """Most events that ``runprojections`` processes in a transaction."""
         return getattr(django_settings, "ESDB_BATCH_SIZE", 500)
@@ -75,6 +85,7 @@ APPLICATION_SETTINGS = frozenset(
         "ESDB_ENV",
         "ESDB_PASSWORD",
         "ESDB_ROOT_CERTIFICATES",
+        "ESDB_TOPIC_ALLOWLIST",
         "ESDB_URI",
         "ESDB_USERNAME",
     )
@@ -90,10 +101,13 @@ def build_env(
 
     The library puts it over ``os.environ`` and prefers keys that begin with
     the application's name. So the order is: such a key, ``ESDB_ENV``, what the
-    other settings say, ``os.environ``.
+    other settings say, ``os.environ``. The ``repr`` of values hides secrets.
 
     Args:
         application_class: Its own ``env`` may name a persistence module.
+
+    Raises:
+        ConfigurationError: ESDB_TOPIC_ALLOWLIST is malformed.
     """
     derived = {
         "EVENTSTOREDB_URI": settings.ESDB_URI,
@@ -105,8 +119,35 @@ def build_env(
     class_env = getattr(application_class, "env", {})
     if "PERSISTENCE_MODULE" not in {*os.environ, *class_env}:
         env["PERSISTENCE_MODULE"] = PERSISTENCE_MODULE
+    allowlist = topic_allowlist()
+    if allowlist is not None:
+        env[TOPIC_ALLOWLIST] = ",".join(allowlist)
     env.update(settings.ESDB_ENV)
-    return env
+    return {key: Masked(key, value) for key, value in env.items()}
+
+
+def topic_allowlist() -> tuple[str, ...] | None:
+    """
+    Return ESDB_TOPIC_ALLOWLIST, None if it is not set.
+
+    Raises:
+        ConfigurationError: It is no list of modules and topics. Taking it for
+            not set would allow everything.
+    """
+    value: object = settings.ESDB_TOPIC_ALLOWLIST
+    if value is None:
+        return None
+    if not isinstance(value, list | tuple) or not all(
+        isinstance(entry, str) for entry in value
+    ):
+        msg = "ESDB_TOPIC_ALLOWLIST must be a list or a tuple of strings"
+        raise ConfigurationError(msg)
+    try:
+        TopicAllowlist(value)
+    except ValueError as error:
+        msg = f"ESDB_TOPIC_ALLOWLIST {error}"
+        raise ConfigurationError(msg) from None
+    return tuple(value)
 
 
 def application_environment(application_class: type[Application[Any]]) -> Environment:

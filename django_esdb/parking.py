@@ -16,6 +16,7 @@ from eventsourcing.persistence import Notification
 
 from django_esdb.leases import TrackedProjection
 from django_esdb.models import FailedEvent, FailedEventQuerySet
+from eventsourcing_eventstoredb.text import storable
 
 
 def failed_events(tracked: TrackedProjection) -> FailedEventQuerySet:
@@ -25,6 +26,11 @@ def failed_events(tracked: TrackedProjection) -> FailedEventQuerySet:
         .of(tracked.projection, tracked.application)
         .in_order()
     )
+
+
+def aggregate_key(notification: Notification) -> str:
+    """Return an event's aggregate as failed events name it."""
+    return storable(str(notification.originator_id))
 
 
 class ParkedAggregates:
@@ -52,7 +58,7 @@ class ParkedAggregates:
         """
         if not self._known:
             return set()
-        asked = {str(each.originator_id) for each in notifications} & self._known
+        asked = {aggregate_key(each) for each in notifications} & self._known
         if not asked:
             return set()
         # Compared again, since not every database tells upper from lower case.
@@ -78,12 +84,12 @@ class ParkedAggregates:
             projection=self._tracked.projection,
             application=self._tracked.application,
             position=notification.id,
-            originator_id=str(notification.originator_id),
+            originator_id=aggregate_key(notification),
             originator_version=notification.originator_version,
-            topic=notification.topic,
+            topic=storable(notification.topic),
             error=error,
             attempts=1 if error else 0,
             parked_at=now,
             attempted_at=now if error else None,
         )
-        self._known.add(str(notification.originator_id))
+        self._known.add(aggregate_key(notification))

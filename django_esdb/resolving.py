@@ -24,10 +24,12 @@ from eventsourcing.utils import Environment
 from django_esdb.exceptions import FailedEventError
 from django_esdb.leases import TrackedProjection
 from django_esdb.models import FailedEvent, ProjectionState
-from django_esdb.parking import failed_events
+from django_esdb.parking import aggregate_key, failed_events
 from django_esdb.recorders import DjangoTrackingRecorder
 from django_esdb.registry import Registration
-from django_esdb.runner.processor import is_transient, one_line
+from django_esdb.runner.processor import is_transient
+from django_esdb.topics import guard_application
+from eventsourcing_eventstoredb.text import named_line
 
 
 @dataclass
@@ -182,6 +184,7 @@ class _Retrying:
         env = registration.env()
         self._app: Application[Any] = registration.application_class(env)
         try:
+            guard_application(self._app)
             name = registration.name
             self._view: DjangoTrackingRecorder = (
                 InfrastructureFactory[DjangoTrackingRecorder]
@@ -223,7 +226,7 @@ class _Retrying:
             except Exception as problem:
                 if is_transient(problem):
                     raise
-                error = one_line(problem)
+                error = named_line(problem)
         failed_events(self._tracked).filter(pk=event.pk).update(
             error=error, attempts=F("attempts") + 1, attempted_at=timezone.now()
         )
@@ -246,7 +249,7 @@ class _Retrying:
         for notification in found:
             if (
                 notification.id == event.position
-                and str(notification.originator_id) == event.originator_id
+                and aggregate_key(notification) == event.originator_id
                 and notification.originator_version == event.originator_version
             ):
                 return notification

@@ -8,6 +8,7 @@ message it makes repeats a user name, a password or a whole connection string.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -52,6 +53,7 @@ _INTEGER_FIELDS = (
     "KeepAliveTimeout",
 )
 _NODE_PREFERENCES = ("leader", "follower", "random", "readonlyreplica")
+_SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]*")
 _EXAMPLE = "esdb://localhost:2113?Tls=false"
 
 
@@ -174,9 +176,16 @@ def _with_tls(
         )
         raise ConnectionSettingsError(msg)
     options = dict(settings.options)
-    for name in ("UserCertFile", "UserKeyFile"):
-        if name in options:
-            read_certificate(options[name], name=name)
+    user_files = [name for name in ("UserCertFile", "UserKeyFile") if name in options]
+    if len(user_files) == 1:
+        # gRPC would abort the whole process.
+        msg = (
+            f"the connection string has {user_files[0]} alone, but "
+            "UserCertFile and UserKeyFile need each other"
+        )
+        raise CertificateError(msg)
+    for name in user_files:
+        read_certificate(options[name], name=name)
     if "TlsCaFile" in options:
         root_certificates = root_certificates or options.pop("TlsCaFile")
         options.pop("TlsCaFile", None)
@@ -219,7 +228,8 @@ def read_certificate(value: str, *, name: str) -> str:
 
 
 def _scheme_problem(scheme: str, separator: str) -> str:
-    if not separator:
+    # What stands before «://» may be anything, also a password.
+    if not separator or not _SCHEME.fullmatch(scheme):
         return f"the connection string has no scheme; it should look like {_EXAMPLE}"
     return (
         f"the connection string has the scheme {scheme[:30]!r}, "

@@ -24,6 +24,7 @@ from eventsourcing.persistence import (
 )
 
 from eventsourcing_eventstoredb.reading import client_exception
+from eventsourcing_eventstoredb.text import one_line
 
 _TRANSIENT = (
     esdb.ServiceUnavailable,
@@ -131,4 +132,4 @@ def error_details(error: Exception) -> str:
     """Return in one line what the server or the client said."""
     call = _grpc_error(error)
     text = str(call.details() or "") if call is not None else str(error)
-    return " ".join(text.split())
+    return one_line(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from eventsourcing.persistence import (
@@ -13,8 +13,10 @@ from eventsourcing.persistence import (
     ApplicationRecorder,
     InfrastructureFactory,
     InfrastructureFactoryError,
+    Mapper,
     ProcessRecorder,
     TrackingRecorder,
+    Transcoder,
 )
 
 from eventsourcing_eventstoredb.connection import (
@@ -22,6 +24,7 @@ from eventsourcing_eventstoredb.connection import (
     ConnectionSettingsError,
     parse_connection,
 )
+from eventsourcing_eventstoredb.topics import AllowlistMapper, TopicAllowlist
 
 if TYPE_CHECKING:
     from eventsourcing.utils import Environment, EnvType
@@ -53,6 +56,7 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
     EVENTSTOREDB_STREAM_PREFIX = "EVENTSTOREDB_STREAM_PREFIX"
     EVENTSTOREDB_FIRST_VERSION = "EVENTSTOREDB_FIRST_VERSION"
     EVENTSTOREDB_WATCHDOG_INTERVAL = "EVENTSTOREDB_WATCHDOG_INTERVAL"
+    EVENTSTOREDB_TOPIC_ALLOWLIST = "EVENTSTOREDB_TOPIC_ALLOWLIST"
     ORIGINATOR_ID_TYPE = "ORIGINATOR_ID_TYPE"
 
     def __init__(self, env: Environment | EnvType | None = None) -> None:
@@ -62,6 +66,7 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
         self._stream_prefix = self._read_stream_prefix()
         self._first_version = self._read_first_version()
         self._watchdog_interval = self._read_watchdog_interval()
+        self._allowlist = self._read_topic_allowlist()
         self._lock = threading.Lock()
         self._client: Client | None = None
 
@@ -96,7 +101,19 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
             originator_id_type=self.originator_id_type,
             layout=self._layout(),
             watchdog_interval=self._watchdog_interval,
+            allowlist=self._allowlist,
         )
+
+    def mapper(
+        self,
+        transcoder: Transcoder | None = None,
+        mapper_class: type[Mapper[Any]] | None = None,
+    ) -> Mapper[Any]:
+        """Make the mapper that is configured, for allowed topics only."""
+        mapper = super().mapper(transcoder, mapper_class)
+        if self._allowlist is None:
+            return mapper
+        return AllowlistMapper(mapper, self._allowlist)
 
     def tracking_recorder(
         self, tracking_recorder_class: type[TrackingRecorder] | None = None
@@ -174,6 +191,16 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
             )
             raise InfrastructureFactoryError(msg)
         return seconds
+
+    def _read_topic_allowlist(self) -> TopicAllowlist | None:
+        text = self.env.get(self.EVENTSTOREDB_TOPIC_ALLOWLIST)
+        if not text:
+            return None
+        try:
+            return TopicAllowlist.parse(text)
+        except ValueError as error:
+            msg = f"{self.EVENTSTOREDB_TOPIC_ALLOWLIST} {error}"
+            raise InfrastructureFactoryError(msg) from None
 
     def _originator_id_type(self) -> type | None:
         name = self.env.get(self.ORIGINATOR_ID_TYPE)

@@ -23,6 +23,7 @@ from eventsourcing_eventstoredb.subscriptions import (
     WATCHDOG_INTERVAL,
     EventStoreDBSubscription,
 )
+from eventsourcing_eventstoredb.topics import TopicAllowlist
 
 __all__ = ["EventStoreDBAggregateRecorder", "EventStoreDBApplicationRecorder"]
 
@@ -46,6 +47,8 @@ class EventStoreDBApplicationRecorder(
             that have it are the application's.
         watchdog_interval: Seconds of silence after which a subscription asks
             the server whether it is alive.
+        allowlist: Topics whose classes may be asked for the type of their IDs;
+            None for all.
     """
 
     def __init__(
@@ -56,10 +59,12 @@ class EventStoreDBApplicationRecorder(
         originator_id_type: type | None = None,
         layout: Layout | None = None,
         watchdog_interval: float = WATCHDOG_INTERVAL,
+        allowlist: TopicAllowlist | None = None,
     ) -> None:
         super().__init__(client, for_snapshotting, layout=layout)
         self.originator_id_type = originator_id_type
         self.watchdog_interval = watchdog_interval
+        self.allowlist = allowlist
 
     def insert_events(
         self, stored_events: Sequence[StoredEvent], **kwargs: Any
@@ -196,5 +201,7 @@ class EventStoreDBApplicationRecorder(
 
     def all_streams(self, topics: Sequence[str] = ()) -> AllStreams:
         """Return the log of all streams, for the application's events of *topics*."""
-        selection = Selection(self.layout, topics, self.originator_id_type)
+        selection = Selection(
+            self.layout, topics, self.originator_id_type, self.allowlist
+        )
         return AllStreams(self.client, selection)

@@ -18,6 +18,7 @@ from eventsourcing.utils import resolve_topic
 
 from eventsourcing_eventstoredb import reading
 from eventsourcing_eventstoredb.mapping import SNAPSHOT_STREAM_PREFIX, Layout
+from eventsourcing_eventstoredb.topics import TopicAllowlist
 
 # As this package writes them. Another spelling of an ID is another stream's
 # name, where the aggregate with that ID would not be found.
@@ -40,6 +41,7 @@ class Selection:
         topics: Types to let through, matched exactly; empty for all.
         originator_id_type: ``UUID`` or ``str``, the type of the aggregates'
             IDs; None to have each event's class decide.
+        allowlist: Topics whose classes may be looked up for that.
     """
 
     def __init__(
@@ -47,11 +49,13 @@ class Selection:
         layout: Layout,
         topics: Sequence[str] = (),
         originator_id_type: type | None = None,
+        allowlist: TopicAllowlist | None = None,
     ) -> None:
         self.topics = frozenset(topics)
         self._layout = layout
         self._prefix = layout.name_prefix.encode()
         self._id_type = originator_id_type
+        self._allowlist = allowlist
 
     @property
     def server_filter(self) -> reading.Options.FilterOptions:
@@ -94,7 +98,7 @@ class Selection:
                 return None
             name = name[len(prefix) :]
         originator_id: UUID | str
-        if (self._id_type or topic_originator_id_type(topic)) is str:
+        if (self._id_type or self._id_type_of(topic)) is str:
             originator_id = name.decode()
         elif _UUID.fullmatch(name):
             originator_id = _uuid(int(name.replace(b"-", b""), 16))
@@ -126,8 +130,13 @@ class Selection:
     def _may_be_foreign(self, topic: str) -> bool:
         # With a prefix or topics, or where the class is known here, an event
         # is the application's own, and then something is wrong with it.
-        known = self._prefix or self.topics or topic_originator_id_type(topic)
+        known = self._prefix or self.topics or self._id_type_of(topic)
         return not known
+
+    def _id_type_of(self, topic: str) -> type | None:
+        if self._allowlist is not None and not self._allowlist.permits(topic):
+            return None
+        return topic_originator_id_type(topic)
 
 
 def _uuid(value: int) -> UUID:

@@ -15,6 +15,7 @@ from eventsourcing.persistence import (
 
 from django_esdb.exceptions import OtherStoreError
 from django_esdb.models import ProjectionTracking
+from eventsourcing_eventstoredb.text import storable
 
 logger = logging.getLogger("django_esdb.runner")
 
@@ -27,7 +28,9 @@ def event_identity(notification: Notification) -> str:
     event's version, which nearly always differ from store to store.
     """
     event_id = getattr(notification, "event_id", None)
-    return event_id or f"{notification.originator_id}/{notification.originator_version}"
+    return storable(
+        event_id or f"{notification.originator_id}/{notification.originator_version}"
+    )
 
 
 def check_same_store(

@@ -23,11 +23,12 @@ from django_esdb.exceptions import (
     UndecodableEventError,
 )
 from django_esdb.leases import Lease
-from django_esdb.parking import ParkedAggregates
+from django_esdb.parking import ParkedAggregates, aggregate_key
 from django_esdb.policies import FailurePolicy, OnFailure
 from django_esdb.recorders import DjangoTrackingRecorder
 from django_esdb.runner.positions import event_identity
 from django_esdb.runner.reader import Event
+from eventsourcing_eventstoredb.text import describe, named_line, one_line
 
 logger = logging.getLogger("django_esdb.runner")
 
@@ -173,7 +174,7 @@ class BatchProcessor:
             done = 0
             for event in events:
                 batch.begin(event.tracking)
-                if parked and str(event.notification.originator_id) in parked:
+                if parked and aggregate_key(event.notification) in parked:
                     self._parked.park(event.notification)
                 elif event.error is not None:
                     raise event.error
@@ -217,7 +218,7 @@ class BatchProcessor:
         else:
             failure = EventProcessingError(
                 f"Projection {self._projection.name!r} stopped at an event that it "
-                f"failed to process: {where}: {type(error).__name__}: {one_line(error)}"
+                f"failed to process: {where}: {named_line(error)}"
             )
         failure.position = event.notification.id
         failure.__cause__ = error
@@ -233,7 +234,7 @@ class BatchProcessor:
         if action is OnFailure.STOP:
             raise failure
         notification = event.notification
-        reason = one_line(failure.__cause__ or failure)
+        reason = named_line(failure.__cause__ or failure)
         with self._view.batch(
             self._application_name,
             self.position,
@@ -280,16 +281,3 @@ def is_transient(error: BaseException) -> bool:
             DatabaseInterfaceError,
         ),
     )
-
-
-def describe(notification: Notification) -> str:
-    """Return where an event is and what it is, without its data."""
-    return (
-        f"topic {notification.topic!r}, stream '{notification.originator_id}', "
-        f"version {notification.originator_version}, position {notification.id}"
-    )
-
-
-def one_line(error: BaseException) -> str:
-    """Return an error's text without line breaks, its class name if empty."""
-    return " ".join(str(error).split()) or type(error).__name__

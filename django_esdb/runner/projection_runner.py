@@ -17,11 +17,18 @@ from eventsourcing.utils import EnvType
 
 from django_esdb.conf import settings
 from django_esdb.leases import Lease
+from django_esdb.masking import forget_locals
 from django_esdb.policies import FailurePolicy
 from django_esdb.recorders import DjangoTrackingRecorder
 from django_esdb.runner.positions import check_same_store, is_caught_up
 from django_esdb.runner.processor import BatchProcessor
 from django_esdb.runner.reader import EventReader, Flush
+from django_esdb.topics import (
+    allowlist_for,
+    guard_application,
+    guarded_mapper,
+    with_allowlist,
+)
 
 # A connection that was idle this long may have been closed by the database.
 _IDLE_CONNECTION_SECONDS = 5.0
@@ -79,12 +86,19 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
             settings.ESDB_BATCH_SECONDS if batch_seconds is None else batch_seconds
         )
         self.flushes: Counter[Flush] = Counter()
-        super().__init__(
-            application_class=application_class,
-            projection_class=projection_class,
-            view_class=view_class,
-            env=env,
-        )
+        env = with_allowlist(env)
+        self._allowlist = allowlist_for(application_class, env)
+        try:
+            super().__init__(
+                application_class=application_class,
+                projection_class=projection_class,
+                view_class=view_class,
+                env=env,
+            )
+        except BaseException as error:
+            forget_locals(error)
+            raise
+        guard_application(self.app)
 
     def __exit__(
         self,
@@ -121,6 +135,10 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
         """Take the library's hook: it runs in the event-processing thread."""
         this_runner: ProjectionRunner | None = runner()
         view = getattr(projection, "view", None)
+        if this_runner is not None and this_runner._allowlist is not None:
+            subscription.mapper = guarded_mapper(
+                subscription.mapper, this_runner._allowlist
+            )
         if (
             this_runner is None
             or not isinstance(view, DjangoTrackingRecorder)

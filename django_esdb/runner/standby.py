@@ -16,7 +16,8 @@ from django_esdb.models import ProjectionState, ProjectionTracking
 from django_esdb.owners import new_owner
 from django_esdb.registry import Registration
 from django_esdb.runner.positions import is_caught_up
-from django_esdb.runner.processor import is_transient, one_line
+from django_esdb.runner.processor import is_transient
+from eventsourcing_eventstoredb.text import one_line
 
 logger = logging.getLogger("django_esdb.runner")
 

@@ -23,9 +23,10 @@ from django_esdb.models import ProjectionState
 from django_esdb.policies import FailurePolicy
 from django_esdb.recorders import DjangoTrackingRecorder
 from django_esdb.registry import Registration
-from django_esdb.runner.processor import is_transient, one_line
+from django_esdb.runner.processor import is_transient
 from django_esdb.runner.projection_runner import ProjectionRunner
 from django_esdb.runner.standby import ElsewhereCheck, Standby
+from eventsourcing_eventstoredb.text import one_line
 
 logger = logging.getLogger("django_esdb.runner")
 

@@ -13,6 +13,7 @@ from eventsourcing.utils import get_topic
 
 from django_esdb import register_projection
 from django_esdb.recorders import DjangoTrackingRecorder
+from eventsourcing_eventstoredb.text import storable
 from example_project.training_school import domain
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.models import Dog, SchoolCounts
@@ -39,12 +40,12 @@ class TrainingSchoolView(DjangoTrackingRecorder, TrainingSchoolViewInterface):
 
     def register_dog(self, dog_id: UUID, name: str, tracking: Tracking) -> None:
         with self.atomic(tracking):
-            self.rows(Dog).add(Dog(id=dog_id, name=name))
+            self.rows(Dog).add(Dog(id=dog_id, name=storable(name)))
             self.rows(SchoolCounts).increment(_ONLY_ROW, dogs=1)
 
     def add_trick(self, dog_id: UUID, trick: str, tracking: Tracking) -> None:
         with self.atomic(tracking):
-            self.rows(Dog).get(dog_id).tricks.append(trick)
+            self.rows(Dog).get(dog_id).tricks.append(storable(trick))
             self.rows(SchoolCounts).increment(_ONLY_ROW, tricks=1)
 
 

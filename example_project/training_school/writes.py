@@ -22,6 +22,7 @@ from eventsourcing.persistence import (
 )
 
 from django_esdb import get_application
+from eventsourcing_eventstoredb.text import one_line
 from example_project.training_school import domain
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.projections import (
@@ -119,8 +120,9 @@ def _event_store() -> Iterator[None]:
     try:
         yield
     except (PersistenceError, InfrastructureFactoryError) as error:
-        reason = " ".join(str(error).split())
-        logger.error("Event store unavailable: %s: %s", type(error).__name__, reason)
+        logger.error(
+            "Event store unavailable: %s: %s", type(error).__name__, one_line(error)
+        )
         raise EventStoreUnavailableError from error
 
 

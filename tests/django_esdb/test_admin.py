@@ -4,6 +4,7 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.db import DataError, transaction
 from django.test import Client
 from eventsourcing.persistence import Tracking
 
@@ -62,3 +63,45 @@ def test_viewing_takes_the_permission_to(
 
     user.user_permissions.add(Permission.objects.get(codename="view_dog"))
     assert client.get("/admin/training_school/dog/").status_code == 200
+
+
+HOSTILE = "</script><script>alert(1)</script>\"'&\u202e\x1b[2J{{ dog }}"
+
+
+def test_hostile_rows_do_not_break_a_page(admin_client: Client) -> None:
+    dog = Dog.objects.create(id=uuid4(), name=HOSTILE, tricks=[HOSTILE])
+    row = ProjectionTracking.objects.create(
+        projection=HOSTILE, application=HOSTILE, position=1
+    )
+
+    for path in (
+        "training_school/dog/",
+        f"training_school/dog/{dog.pk}/change/",
+        "django_esdb/projectiontracking/",
+        f"django_esdb/projectiontracking/{row.pk}/change/",
+    ):
+        page = admin_client.get(f"/admin/{path}")
+        assert page.status_code == 200
+        text = page.content.decode()
+        assert "<script>alert(1)" not in text
+        assert "&lt;script&gt;" in text
+    shown = admin_client.get(f"/dogs/{dog.pk}/").content.decode()
+    assert "<script>alert(1)" not in shown
+    assert shown.count("{{ dog }}") == 3
+
+
+def test_half_a_surrogate_pair_in_a_row_does_not_break_a_page(
+    admin_client: Client,
+) -> None:
+    try:
+        with transaction.atomic():
+            dog = Dog.objects.create(id=uuid4(), name="Fido", tricks=["half \ud83d"])
+    except DataError:
+        # PostgreSQL refuses to store it.
+        return
+
+    listed = admin_client.get("/admin/training_school/dog/")
+    shown = admin_client.get(f"/admin/training_school/dog/{dog.pk}/change/")
+
+    assert listed.status_code == shown.status_code == 200
+    assert "half \ufffd" in shown.content.decode()

@@ -251,7 +251,7 @@ def test_a_parked_event_is_put_aside_and_others_go_on(
     assert event.position == there
     assert event.originator_id == str(DogAggregate.create_id("Fido"))
     assert event.originator_version == 1
-    assert event.error == "cannot burn"
+    assert event.error == "RuntimeError: cannot burn"
     assert event.attempts == 1
     assert SchoolCounts.objects.get().tricks == 1
 
@@ -269,7 +269,7 @@ def test_later_events_of_the_aggregate_are_parked_behind_it(
     catch_up(registration)
 
     assert parked() == [
-        ("TrickAdded", "cannot burn"),
+        ("TrickAdded", "RuntimeError: cannot burn"),
         ("TrickAdded", ""),
         ("TrickAdded", ""),
     ]
@@ -294,7 +294,7 @@ def test_retrying_resolves_in_order_with_the_code_of_today(
     first = FailedEvent.objects.in_order().first()
     assert first is not None
     assert (again.resolved, again.failed, again.waiting) == (0, 1, 1)
-    assert reported == [(first.pk, "cannot burn")]
+    assert reported == [(first.pk, "RuntimeError: cannot burn")]
     assert first.attempts == 2
 
     FailingProjection.bad.clear()
@@ -431,7 +431,7 @@ def test_what_is_skipped_is_left_out_and_logged(
     assert not FailedEvent.objects.exists()
     skipped = [r for r in caplog.records if r.getMessage().startswith("Event skipped")]
     assert len(skipped) == 1
-    assert skipped[0].getMessage().endswith("error=cannot burn")
+    assert skipped[0].getMessage().endswith("error=RuntimeError: cannot burn")
 
 
 # Registering

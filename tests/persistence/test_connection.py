@@ -109,3 +109,14 @@ def test_discovery_takes_one_host() -> None:
 def test_port_out_of_range_is_refused(port: str) -> None:
     with pytest.raises(ConnectionSettingsError, match="outside 1 to 65535"):
         parse_connection(f"esdb://localhost:{port}?Tls=false")
+
+
+def test_a_users_certificate_and_its_key_need_each_other(tmp_path: Path) -> None:
+    file = tmp_path / "user.pem"
+    file.write_text(PEM)
+
+    for name in ("UserCertFile", "UserKeyFile"):
+        with pytest.raises(CertificateError, match=f"{name} alone"):
+            parse_connection(f"esdb://a:b@localhost?{name}={file}")
+    both = f"esdb://a:b@localhost?UserCertFile={file}&UserKeyFile={file}"
+    assert dict(parse_connection(both).options)["UserKeyFile"] == str(file)

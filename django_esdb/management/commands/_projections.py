@@ -17,6 +17,7 @@ from django_esdb.models import ProjectionTracking
 from django_esdb.parking import failed_events
 from django_esdb.recorders import DjangoTrackingRecorder
 from django_esdb.registry import Registration, registry
+from eventsourcing_eventstoredb.text import one_line
 
 CONFIGURATION = 2
 FAILED = 1
@@ -87,7 +88,7 @@ def require_migrations(registrations: Iterable[Registration]) -> None:
             executor = MigrationExecutor(connections[alias])
             plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
         except DatabaseError as error:
-            msg = f"Cannot use database {alias!r}: {' '.join(str(error).split())}"
+            msg = f"Cannot use database {alias!r}: {one_line(error)}"
             raise CommandError(msg, returncode=FAILED) from None
         unapplied = [
             f"{migration.app_label}.{migration.name}"

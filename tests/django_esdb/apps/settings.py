@@ -3,7 +3,8 @@ The example's settings with what a test wants to be different.
 
 ``TEST_APPS`` names apps of this folder to install beside the example's;
 ``TEST_PLAIN`` leaves the example's app out; ``TEST_REPORTS_DATABASE_URL`` adds
-a second database, which then has the example's read models.
+a second database, which then has the example's read models;
+``TEST_TOPIC_ALLOWLIST`` has what ``ESDB_TOPIC_ALLOWLIST`` is to have.
 """
 
 from __future__ import annotations
@@ -27,3 +28,4 @@ if url := env.str("TEST_REPORTS_DATABASE_URL", default=""):
     DATABASE_ROUTERS = ["tests.django_esdb.apps.router.ReadModelRouter"]
 
 ESDB_URI = env.str("EVENTSTOREDB_URI", default=None)
+ESDB_TOPIC_ALLOWLIST = env.list("TEST_TOPIC_ALLOWLIST", default=None)

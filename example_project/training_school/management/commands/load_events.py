@@ -9,6 +9,7 @@ from eventsourcing.persistence import InfrastructureFactoryError, PersistenceErr
 
 from django_esdb import get_application
 from eventsourcing_eventstoredb import EventStoreDBFactory
+from eventsourcing_eventstoredb.text import one_line
 from example_project.training_school.application import TrainingSchool
 
 
@@ -53,7 +54,7 @@ class Command(BaseCommand):
             InfrastructureFactoryError,
             PersistenceError,
         ) as error:
-            raise CommandError(" ".join(str(error).split())) from None
+            raise CommandError(one_line(error)) from None
         streams = {event.stream for event in events}
         self.stdout.write(
             f"Loaded {len(events)} events of {len(streams)} streams; "

@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 from eventsourcing.persistence import InfrastructureFactoryError, PersistenceError
 
 from django_esdb import get_application
+from eventsourcing_eventstoredb.text import one_line
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.seeding import seed
 
@@ -37,7 +38,7 @@ class Command(BaseCommand):
         try:
             seeded = seed(get_application(TrainingSchool), dogs=dogs, tricks=tricks)
         except (PersistenceError, InfrastructureFactoryError) as error:
-            raise CommandError(" ".join(str(error).split())) from None
+            raise CommandError(one_line(error)) from None
         self.stdout.write(
             f"Registered {seeded.dogs} dogs and taught {seeded.tricks} tricks; "
             f"{dogs - seeded.dogs} dogs and {dogs * tricks - seeded.tricks} tricks "

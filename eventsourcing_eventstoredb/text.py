@@ -1,0 +1,107 @@
+"""
+Stored text in messages, logs and databases.
+
+Whoever may write to the store decides what topics, stream names and payloads
+say, and errors that are raised for them repeat it. Nothing of that may end a
+line, colour a terminal, reorder what stands beside it or be without an end.
+"""
+
+from __future__ import annotations
+
+from eventsourcing.persistence import Notification
+
+# Longer texts are cut in the middle: the beginning says what happened, and the
+# end often why.
+LONGEST_LINE = 1000
+LONGEST_NAME = 200
+LONGEST_TEXT = 20_000
+
+_CUT = " [...] "
+_REPLACEMENT = "\ufffd"
+
+
+def one_line(error: BaseException | str, limit: int = LONGEST_LINE) -> str:
+    """
+    Return an error's text as one line that can be logged, stored and shown.
+
+    White space becomes single spaces, and what cannot be seen is escaped, as
+    in ``\\x1b``.
+
+    Args:
+        error: Whose class stands for a text that is empty.
+        limit: Most characters; a longer text is cut in the middle.
+    """
+    text = error if isinstance(error, str) else _text_of(error)
+    line = " ".join(_bounded(text, limit).split())
+    return _cut(_visible(line or type(error).__name__), limit)
+
+
+def named_line(error: BaseException) -> str:
+    """Return an error's class and text as one line; the class says it where none is."""
+    name, line = type(error).__name__, one_line(error)
+    return line if line == name else f"{name}: {line}"
+
+
+def safe_text(text: str, limit: int = LONGEST_TEXT) -> str:
+    """Return text of several lines, such as a traceback, as one_line does one."""
+    lines = _bounded(text, limit).replace("\r\n", "\n").split("\n")
+    shown = "\n".join("\t".join(map(_visible, line.split("\t"))) for line in lines)
+    return _cut(shown, limit)
+
+
+def quoted(name: object, limit: int = LONGEST_NAME) -> str:
+    """Return a name in quotes with what cannot be seen in it escaped."""
+    return _cut(repr(_bounded(str(name), limit)), limit)
+
+
+def storable(text: str) -> str:
+    """
+    Return text that every database stores and every page shows.
+
+    PostgreSQL has no NUL, and what JSON can say of half a surrogate pair
+    cannot be encoded; a replacement character takes the place of both.
+    """
+    if text.isascii() and "\0" not in text:
+        return text
+    return "".join(
+        _REPLACEMENT if char == "\0" or "\ud800" <= char <= "\udfff" else char
+        for char in text
+    )
+
+
+def describe(notification: Notification) -> str:
+    """Return where an event is and what it is, without its data."""
+    return (
+        f"topic {quoted(notification.topic)}, "
+        f"stream {quoted(notification.originator_id)}, "
+        f"version {notification.originator_version}, position {notification.id}"
+    )
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        # An error whose text cannot be made is reported all the same.
+        return ""
+
+
+def _visible(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in text
+    )
+
+
+def _bounded(text: str, limit: int) -> str:
+    # Ten megabytes need not be looked through for a line of a thousand characters.
+    return _cut(text, 4 * limit)
+
+
+def _cut(text: str, limit: int) -> str:
+    if len(text) <= limit:
+        return text
+    tail = limit // 4
+    return text[: limit - tail - len(_CUT)] + _CUT + text[len(text) - tail :]
