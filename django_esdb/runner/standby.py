@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from django.db import DatabaseError, close_old_connections
+from django.db import close_old_connections, connections
 from eventsourcing.application import Application
 
 from django_esdb.conf import settings
@@ -23,7 +23,7 @@ logger = logging.getLogger("django_esdb.runner")
 
 # How soon an owner that stopped in good order is noticed.
 POLL_SECONDS = 0.5
-# While the database is away.
+# While the database or the event store is away.
 LONGEST_POLL_SECONDS = 10.0
 
 
@@ -59,7 +59,9 @@ class Standby:
         self._standing_by = standing_by
         self._owner = new_owner()
         self.has_waited = False
-        # Whoever starts a process wants what was paused to be tried again.
+        self._has_had_lease = False
+        # Whoever starts a process wants what was paused to be tried again; what is
+        # paused later, also by others, is to stay so.
         self._may_resume = True
         self._announced: str | None = None
 
@@ -83,21 +85,24 @@ class Standby:
             close_old_connections()
             try:
                 lease = self._try_once()
+                self._may_resume = False
                 if lease is not None:
-                    self._may_resume = False
+                    self._has_had_lease = True
                     return lease
                 if is_done():
                     return None
                 pause = POLL_SECONDS
-            except DatabaseError as error:
-                if not self.has_waited or not is_transient(error):
+            except Exception as error:
+                is_settled = self.has_waited or self._has_had_lease
+                if not is_settled or not is_transient(error):
                     raise
                 self._announce(
-                    "database",
-                    "Database is away while standing by: projection=%s error=%s",
+                    "interrupted",
+                    "Standing by was interrupted: projection=%s error=%s",
                     self._registration.name,
                     one_line(error),
                 )
+                connections.close_all()
                 pause = min(pause * 2, LONGEST_POLL_SECONDS)
             self.has_waited = True
             self._stopping.wait(pause)

@@ -140,7 +140,6 @@ class Supervisor:
         state, reason = ProjectionState.STOPPED, ""
         self._has_said_started = False
         try:
-            self._begin(lease)
             self._run_terms(lease)
         except LeaseLostError as error:
             logger.warning("%s", error)
@@ -184,6 +183,8 @@ class Supervisor:
         while not self._stopping.is_set():
             before = self._reached
             try:
+                if failed_terms == 0:
+                    self._begin(lease)
                 self._run_term(lease)
                 return
             except LeaseLostError:
@@ -240,12 +241,13 @@ class Supervisor:
                 one_line(error),
             )
         lease.is_failing = True
-        lease.say(
-            ProjectionState.RETRYING,
-            one_line(error),
-            attempts=failures,
-            attempted_position=None,
-        )
+        with suppress(DatabaseError):
+            lease.say(
+                ProjectionState.RETRYING,
+                one_line(error),
+                attempts=failures,
+                attempted_position=None,
+            )
         pause: float = FIRST_PAUSE_SECONDS * 2 ** (failures - 1)
         return min(pause, LONGEST_PAUSE_SECONDS)
 

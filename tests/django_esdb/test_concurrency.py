@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from typing import Any
@@ -123,3 +124,34 @@ def test_projections_side_by_side_wait_for_no_one(
 
     assert SchoolCounts.objects.get().dogs == 20
     assert Counter.objects.get().count == 40
+
+
+def test_a_batch_of_slow_events_ends_before_the_lease_does(
+    school: TrainingSchool, registration: Callable[..., Registration], settings: Any
+) -> None:
+    settings.ESDB_LEASE_SECONDS = 2
+    first = school.register("Fido")
+    for number in range(40):
+        last = school.add_trick("Fido", f"trick {number}")
+    seen: list[int | None] = []
+
+    class Slow(TrainingSchoolProjection):
+        name = "Slow"
+
+        def process_event(self, domain_event: Any, tracking: Tracking) -> None:
+            super().process_event(domain_event, tracking)
+            time.sleep(0.05)
+
+    with running(registration(projection_class=Slow)):
+        wait_until(
+            lambda: (
+                seen.append(ProjectionTracking.objects.get().position)
+                or seen[-1] == last
+            )
+        )
+
+    positions = sorted({position for position in seen if position is not None})
+    # Two seconds' work in batches of at most half a second.
+    assert len(positions) > 2
+    assert positions[0] > first
+    assert Dog.objects.get().tricks == [f"trick {number}" for number in range(40)]

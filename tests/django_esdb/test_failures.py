@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from django_esdb.policies import FailurePolicy, OnFailure
 from django_esdb.registry import Registration, registry
 from django_esdb.resolving import discard_failed_events, retry_failed_events
 from django_esdb.runner import supervisor as supervising
+from django_esdb.runner.standby import POLL_SECONDS
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.domain import Dog as DogAggregate
@@ -125,6 +127,26 @@ def test_a_paused_projection_goes_on_when_somebody_says_so(
         assert tracking().error == ""
 
     assert tracking().state == ProjectionState.STOPPED
+
+
+def test_who_stands_by_does_not_take_over_what_was_paused(
+    school: TrainingSchool, failing: MakeRegistration
+) -> None:
+    registration = failing()
+    with running(registration) as first, running(registration) as second:
+        second.wait_for("standing by")
+        school.register("Fido")
+        school.add_trick("Fido", "burn")
+        first.wait_for("paused")
+        tries = len(FailingProjection.tries)
+        # Long enough for it to look again, twice.
+        time.sleep(3 * POLL_SECONDS)
+        assert len(FailingProjection.tries) == tries
+        assert second.events == ["standing by"]
+
+        FailingProjection.bad.clear()
+        assert retry_failed_events(registration).resumed
+        wait_until(lambda: tricks("Fido") == ["burn"])
 
 
 def test_a_start_tries_again_what_was_paused(
