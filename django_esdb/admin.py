@@ -1,21 +1,47 @@
-"""Read-only admin pages for tracking, and the base for users' read models."""
+"""Admin pages for tracking and failed events, and the base for users' read models."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
-from django.contrib import admin
-from django.db import models
+from django.contrib import admin, messages
+from django.contrib.admin import helpers
+from django.db import connections, models, transaction
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import mark_safe
 
-from django_esdb.models import ProjectionTracking
+from django_esdb.admin_actions import (
+    Retried,
+    discard_events,
+    retry_events,
+    retry_projection,
+)
+from django_esdb.models import FailedEvent, ProjectionTracking
+from django_esdb.status import (
+    ProjectionStatus,
+    place,
+    shown,
+    status_of,
+    with_details,
+)
 from eventsourcing_eventstoredb.text import storable
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[models.Model]
 else:
     _ModelAdmin = admin.ModelAdmin
+
+# Longest text in a list; a page of its own has all of it.
+_SHORT = 120
+# A form with more fields than 1000 is refused by Django, unless it is configured.
+_MOST_DISCARDED = 500
+_NOT_TRIED = "not tried: an earlier event of its aggregate has failed"
+_CONFIRMATION = "admin/django_esdb/failedevent/discard_confirmation.html"
 
 
 class _ShowableResponse(TemplateResponse):
@@ -35,7 +61,7 @@ class ReadModelAdmin(_ModelAdmin):
     application records. All else of ModelAdmin can be used as usual.
     """
 
-    actions = None
+    actions: Any = None
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -74,8 +100,207 @@ def _showable(response: HttpResponse) -> HttpResponse:
     return response
 
 
+class _ActingAdmin(ReadModelAdmin):
+    """Shows what cannot be edited, yet can be acted upon with some permission."""
+
+    show_full_result_count = False
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return super().changelist_view(request, extra_context)
+
+    # Each event has a transaction of its own, whatever ATOMIC_REQUESTS says.
+    for _alias in connections:
+        changelist_view = transaction.non_atomic_requests(_alias)(changelist_view)
+
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        return _may(request, "retry")
+
+    def has_discard_permission(self, request: HttpRequest) -> bool:
+        return _may(request, "discard")
+
+    def tell(self, request: HttpRequest, retried: Retried) -> None:
+        """Show what came of a retry above the next page."""
+        self.message_user(request, retried.text, retried.level)
+
+
 @admin.register(ProjectionTracking)
-class ProjectionTrackingAdmin(ReadModelAdmin):
-    list_display = ("projection", "application", "position", "updated_at")
-    list_filter = ("application",)
+class ProjectionTrackingAdmin(_ActingAdmin):
+    list_display = (
+        *("projection", "application", "current_state", "since", "position"),
+        *("updated_at", "process", "failed_events", "short_error", "advice"),
+    )
+    list_filter = ("application", "state")
     search_fields = ("projection", "application")
+    fields = (
+        *("projection", "application", "current_state", "since", "advice"),
+        *("whole_error", "attempts", "attempted_position", "failed_events"),
+        *("position", "updated_at", "event_position", "event"),
+        *("owner", "leased_until", "token", "fingerprint"),
+    )
+    readonly_fields = fields
+    actions = ("retry",)
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
+        rows: Any = super().get_queryset(request)
+        return with_details(rows)
+
+    @admin.action(
+        permissions=["retry"], description="Retry failed events, and resume if paused"
+    )
+    def retry(self, request: HttpRequest, rows: models.QuerySet[Any]) -> None:
+        for row in rows:
+            retried = retry_projection(row)
+            self.log_change(request, row, f"Retried. {retried.text}")
+            self.tell(request, retried)
+
+    @admin.display(description="state", ordering="state")
+    def current_state(self, row: ProjectionTracking) -> str:
+        return _status(row).state
+
+    @admin.display(ordering="state_since")
+    def since(self, row: ProjectionTracking) -> datetime | None:
+        return _status(row).state_since
+
+    @admin.display(description="owner", ordering="owner")
+    def process(self, row: ProjectionTracking) -> str:
+        return shown(place(row.owner), _SHORT)
+
+    @admin.display(ordering="failed_count")
+    def failed_events(self, row: ProjectionTracking) -> str:
+        count = _status(row).failed_events
+        try:
+            page = reverse(
+                "admin:django_esdb_failedevent_changelist",
+                current_app=self.admin_site.name,
+            )
+        except NoReverseMatch:
+            return str(count)
+        query = {"projection": row.projection, "application": row.application}
+        link = f"{page}?{urlencode(query)}"
+        return format_html('<a href="{}">{}</a>', link, count) if count else "0"
+
+    @admin.display(description="error")
+    def short_error(self, row: ProjectionTracking) -> str:
+        return shown(row.error, _SHORT)
+
+    @admin.display(description="error")
+    def whole_error(self, row: ProjectionTracking) -> str:
+        return _status(row).error
+
+    @admin.display(description="event ID")
+    def event(self, row: ProjectionTracking) -> str:
+        return shown(row.event_id)
+
+    @admin.display
+    def advice(self, row: ProjectionTracking) -> str:
+        return format_html_join(
+            mark_safe("<br>"), "{}", ([line] for line in _status(row).advice)
+        )
+
+
+class WaitingFilter(admin.SimpleListFilter):
+    """Tells events that have failed from those that wait behind one."""
+
+    title = "waits behind another"
+    parameter_name = "waits"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "Yes"), ("no", "No")]
+
+    def queryset(
+        self, request: HttpRequest, queryset: models.QuerySet[Any]
+    ) -> models.QuerySet[Any]:
+        if self.value() == "yes":
+            return queryset.filter(error="")
+        if self.value() == "no":
+            return queryset.exclude(error="")
+        return queryset
+
+
+@admin.register(FailedEvent)
+class FailedEventAdmin(_ActingAdmin):
+    list_display = (
+        *("id", "projection", "position", "aggregate", "originator_version"),
+        *("event_topic", "short_error", "attempts", "parked_at"),
+    )
+    list_filter = ("projection", WaitingFilter)
+    search_fields = ("originator_id", "topic")
+    fields = (
+        *("id", "projection", "application", "position"),
+        *("aggregate", "originator_version", "event_topic"),
+        *("whole_error", "attempts", "parked_at", "attempted_at"),
+    )
+    readonly_fields = fields
+    actions = ("retry", "discard")
+
+    @admin.action(permissions=["retry"], description="Retry selected events")
+    def retry(self, request: HttpRequest, events: models.QuerySet[Any]) -> None:
+        for retried in retry_events(events):
+            for event, error in retried.events:
+                self.log_change(request, event, f"Retried: {error or 'processed'}")
+            self.tell(request, retried)
+
+    @admin.action(permissions=["discard"], description="Discard selected events")
+    def discard(
+        self, request: HttpRequest, events: models.QuerySet[Any]
+    ) -> HttpResponse | None:
+        chosen = list(events[: _MOST_DISCARDED + 1])
+        if len(chosen) > _MOST_DISCARDED:
+            text = (
+                f"At most {_MOST_DISCARDED} events can be discarded at once; for more "
+                "use manage.py discardfailedevents"
+            )
+            self.message_user(request, text, messages.ERROR)
+            return None
+        if "confirmed" not in request.POST:
+            return self._confirmation(request, chosen)
+        discarded = discard_events(chosen)
+        if discarded:
+            self.log_deletions(request, discarded)  # type: ignore[arg-type]
+        self.message_user(request, f"{len(discarded)} discarded", messages.SUCCESS)
+        return None
+
+    def _confirmation(
+        self, request: HttpRequest, events: list[FailedEvent]
+    ) -> HttpResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Discard failed events",
+            "opts": self.opts,
+            "media": self.media,
+            "events": events,
+            "action_checkbox_name": helpers.ACTION_CHECKBOX_NAME,
+            "back": request.get_full_path(),
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, _CONFIRMATION, context)
+
+    @admin.display(ordering="originator_id")
+    def aggregate(self, event: FailedEvent) -> str:
+        return shown(event.originator_id, _SHORT)
+
+    @admin.display(description="topic", ordering="topic")
+    def event_topic(self, event: FailedEvent) -> str:
+        return shown(event.topic)
+
+    @admin.display(description="error")
+    def short_error(self, event: FailedEvent) -> str:
+        return shown(event.error, _SHORT) or _NOT_TRIED
+
+    @admin.display(description="error")
+    def whole_error(self, event: FailedEvent) -> str:
+        return shown(event.error) or _NOT_TRIED
+
+
+def _may(request: HttpRequest, what: str) -> bool:
+    return bool(request.user.has_perm(f"django_esdb.{what}_failedevent"))
+
+
+def _status(row: Any) -> ProjectionStatus:
+    # Several columns ask for it.
+    if "_status" not in vars(row):
+        row._status = status_of(row)
+    status: ProjectionStatus = row._status
+    return status

@@ -24,7 +24,7 @@ from django_esdb.masking import masked
 from django_esdb.models import FailedEvent, ProjectionState, ProjectionTracking
 from django_esdb.owners import is_gone
 from django_esdb.registry import Registration, registry
-from eventsourcing_eventstoredb.text import one_line
+from eventsourcing_eventstoredb.text import LONGEST_LINE, one_line
 
 # Of a projection whose owner has ended without saying so.
 LOST = "lost"
@@ -177,10 +177,9 @@ def place(owner: str) -> str:
     return ":".join(owner.split(":")[:2])
 
 
-def shown(text: str, limit: int | None = None) -> str:
-    """Return stored text as a line without secrets, by default a long one."""
-    line = masked("", text)
-    return one_line(line) if limit is None else one_line(line, limit)
+def shown(text: str, limit: int = LONGEST_LINE) -> str:
+    """Return stored text as a line without secrets; what is empty stays so."""
+    return one_line(masked("", text), limit) if text else ""
 
 
 def _used_rows(alias: str) -> Iterable[ProjectionTracking]:
@@ -228,7 +227,7 @@ def _status(
             "leased_until": row.leased_until,
             "position": row.position,
             "updated_at": row.updated_at,
-            "error": shown(row.error) if row.error else "",
+            "error": shown(row.error),
             "attempts": row.attempts,
         }
     if registration is not None:
