@@ -1,9 +1,8 @@
-"""Admin pages for tracking and failed events, and the base for users' read models."""
+"""Admin pages for tracking and failed events, and the base for read models."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
@@ -12,6 +11,7 @@ from django.db import connections, models, transaction
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, reverse
+from django.utils.formats import localize
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import mark_safe
 
@@ -22,82 +22,24 @@ from django_esdb.admin_actions import (
     retry_projection,
 )
 from django_esdb.models import FailedEvent, ProjectionTracking
+from django_esdb.read_model_admin import ReadModelAdmin
 from django_esdb.status import (
     ProjectionStatus,
+    local,
     place,
     shown,
     status_of,
     with_details,
 )
-from eventsourcing_eventstoredb.text import storable
 
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[models.Model]
-else:
-    _ModelAdmin = admin.ModelAdmin
+__all__ = ["FailedEventAdmin", "ProjectionTrackingAdmin", "ReadModelAdmin"]
 
 # Longest text in a list; a page of its own has all of it.
-_SHORT = 120
+_SHORT = 200
 # A form with more fields than 1000 is refused by Django, unless it is configured.
 _MOST_DISCARDED = 500
 _NOT_TRIED = "not tried: an earlier event of its aggregate has failed"
 _CONFIRMATION = "admin/django_esdb/failedevent/discard_confirmation.html"
-
-
-class _ShowableResponse(TemplateResponse):
-    """A page that is sent whatever text its rows have."""
-
-    def make_bytes(self, value: object) -> bytes:
-        # Some databases keep half a surrogate pair in a JSONField, and no page
-        # that has one in it can be encoded.
-        return super().make_bytes(storable(value) if isinstance(value, str) else value)
-
-
-class ReadModelAdmin(_ModelAdmin):
-    """
-    Shows a read model and lets nobody change it.
-
-    A read model is what events say; to change it, do something that the
-    application records. All else of ModelAdmin can be used as usual.
-    """
-
-    actions: Any = None
-
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        return _showable(super().changelist_view(request, extra_context))
-
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        return _showable(
-            super().changeform_view(request, object_id, form_url, extra_context)
-        )
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(
-        self, request: HttpRequest, obj: models.Model | None = None
-    ) -> bool:
-        return False
-
-    def has_delete_permission(
-        self, request: HttpRequest, obj: models.Model | None = None
-    ) -> bool:
-        return False
-
-
-def _showable(response: HttpResponse) -> HttpResponse:
-    # Made by the admin, which has no hook for another class.
-    if type(response) is TemplateResponse:
-        response.__class__ = _ShowableResponse
-    return response
 
 
 class _ActingAdmin(ReadModelAdmin):
@@ -127,9 +69,11 @@ class _ActingAdmin(ReadModelAdmin):
 
 @admin.register(ProjectionTracking)
 class ProjectionTrackingAdmin(_ActingAdmin):
+    # What is wrong comes before what a narrow window cuts off.
     list_display = (
-        *("projection", "application", "current_state", "since", "position"),
-        *("updated_at", "process", "failed_events", "short_error", "advice"),
+        *("projection", "application", "current_state", "failed_events"),
+        *("short_error", "advice", "position", "updated_at"),
+        *("since", "process", "leased_until"),
     )
     list_filter = ("application", "state")
     search_fields = ("projection", "application")
@@ -160,8 +104,9 @@ class ProjectionTrackingAdmin(_ActingAdmin):
         return _status(row).state
 
     @admin.display(ordering="state_since")
-    def since(self, row: ProjectionTracking) -> datetime | None:
-        return _status(row).state_since
+    def since(self, row: ProjectionTracking) -> str:
+        since = _status(row).state_since
+        return "" if since is None else localize(local(since))
 
     @admin.display(description="owner", ordering="owner")
     def process(self, row: ProjectionTracking) -> str:
@@ -222,8 +167,8 @@ class WaitingFilter(admin.SimpleListFilter):
 @admin.register(FailedEvent)
 class FailedEventAdmin(_ActingAdmin):
     list_display = (
-        *("id", "projection", "position", "aggregate", "originator_version"),
-        *("event_topic", "short_error", "attempts", "parked_at"),
+        *("id", "projection", "position", "event_class", "short_error"),
+        *("aggregate", "originator_version", "attempts", "parked_at"),
     )
     list_filter = ("projection", WaitingFilter)
     search_fields = ("originator_id", "topic")
@@ -281,7 +226,11 @@ class FailedEventAdmin(_ActingAdmin):
     def aggregate(self, event: FailedEvent) -> str:
         return shown(event.originator_id, _SHORT)
 
-    @admin.display(description="topic", ordering="topic")
+    @admin.display(description="event", ordering="topic")
+    def event_class(self, event: FailedEvent) -> str:
+        return shown(event.topic.rpartition(":")[2], _SHORT)
+
+    @admin.display(description="topic")
     def event_topic(self, event: FailedEvent) -> str:
         return shown(event.topic)
 

@@ -15,6 +15,7 @@ from typing import Any
 from django.db import DatabaseError, models, router, transaction
 from django.db.models import Case, Count, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Coalesce
+from django.utils import timezone
 
 from django_esdb.database_time import DatabaseTime
 from django_esdb.exceptions import ViewDatabaseError
@@ -180,6 +181,11 @@ def place(owner: str) -> str:
 def shown(text: str, limit: int = LONGEST_LINE) -> str:
     """Return stored text as a line without secrets; what is empty stays so."""
     return one_line(masked("", text), limit) if text else ""
+
+
+def local(value: datetime) -> datetime:
+    """Return a time in the current time zone, if it has one."""
+    return timezone.localtime(value) if timezone.is_aware(value) else value
 
 
 def _used_rows(alias: str) -> Iterable[ProjectionTracking]:

@@ -10,7 +10,6 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error as DatabaseError
-from django.utils import timezone
 
 from django_esdb.management.commands._projections import (
     FAILED,
@@ -18,7 +17,13 @@ from django_esdb.management.commands._projections import (
     require_valid_configuration,
 )
 from django_esdb.registry import registry
-from django_esdb.status import ProjectionStatus, place, projection_statuses, shown
+from django_esdb.status import (
+    ProjectionStatus,
+    local,
+    place,
+    projection_statuses,
+    shown,
+)
 
 # The error comes last and gets what is left of the line.
 _COLUMNS = (
@@ -100,11 +105,7 @@ def _as_json(status: ProjectionStatus) -> dict[str, Any]:
 
 
 def _time(value: datetime | None) -> str | None:
-    if value is None:
-        return None
-    if timezone.is_aware(value):
-        value = timezone.localtime(value)
-    return f"{value:%Y-%m-%d %H:%M:%S}"
+    return None if value is None else f"{local(value):%Y-%m-%d %H:%M:%S}"
 
 
 def _cut(text: str, width: int) -> str:
