@@ -88,19 +88,12 @@ def projection_statuses() -> list[ProjectionStatus]:
         django.db.Error: A database cannot be used.
     """
     found = [_registered_status(registration) for registration in registry]
-    return found + [status_of(row) for row in unregistered_rows()]
+    return found + [_row_status(row, None) for row in unregistered_rows()]
 
 
 def status_of(row: ProjectionTracking) -> ProjectionStatus:
     """Return what there is to say of a row that :func:`with_details` has returned."""
-    details: Any = row
-    return _status(
-        registration_of(row),
-        row,
-        details.is_owned,
-        details.failed_count,
-        str(row._state.db),
-    )
+    return _row_status(row, registration_of(row))
 
 
 def with_details(
@@ -212,6 +205,11 @@ def _registered_status(registration: Registration) -> ProjectionStatus:
         tracked.projection, tracked.application
     )
     return _status(registration, None, False, failed.count(), tracked.using)
+
+
+def _row_status(row: Any, registration: Registration | None) -> ProjectionStatus:
+    using = str(row._state.db)
+    return _status(registration, row, row.is_owned, row.failed_count, using)
 
 
 def _status(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -26,6 +27,7 @@ from example_project.training_school.application import TrainingSchool
 from example_project.training_school.models import Dog
 from example_project.training_school.projections import TrainingSchoolProjection
 from tests.django_esdb.supervising import catch_up, tracking
+from tests.projects import Project
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -535,3 +537,36 @@ def test_an_aggregate_is_found(admin_client: Client, parked: list[FailedEvent]) 
     assert list(page.context["cl"].queryset) == [parked[2]]
     page = admin_client.get(f"{FAILED}?q={uuid4()}")
     assert list(page.context["cl"].queryset) == []
+
+
+def test_actions_are_about_the_database_that_is_shown(
+    project: Project, tmp_path: Path
+) -> None:
+    # Left over from when the read models were there.
+    project.python(
+        "from django_esdb.models import ProjectionTracking as T\n"
+        "T.objects.create(projection='TrainingSchoolProjection', position=5,\n"
+        "                 application='TrainingSchool', state='paused')\n"
+    )
+    project.env["DJANGO_SETTINGS_MODULE"] = "tests.django_esdb.apps.settings"
+    project.env["TEST_REPORTS_DATABASE_URL"] = f"sqlite:///{tmp_path / 'reports'}"
+    project.manage("migrate", "--verbosity", "0", "--database", "reports")
+
+    printed = project.python(
+        "from django.contrib.auth.models import User\n"
+        "from django.test import Client\n"
+        "from django_esdb.models import ProjectionTracking as T\n"
+        "T.objects.using('reports').create(projection='TrainingSchoolProjection',\n"
+        "    position=7, application='TrainingSchool', state='paused')\n"
+        "client = Client(headers={'host': 'localhost'})\n"
+        "client.force_login(User.objects.create_superuser('admin'))\n"
+        f"path = {TRACKING!r}\n"
+        "page = client.get(path).content.decode()\n"
+        "print('>5<' in page, '>7<' in page)\n"
+        "page = client.post(path, {'action': 'retry', '_selected_action':\n"
+        "    [T.objects.get().pk]}, follow=True).content.decode()\n"
+        "print('it is not registered for TrainingSchool and this database' in page)\n"
+        "print(T.objects.using('reports').get().state)\n"
+    )
+
+    assert printed.splitlines() == ["True False", "True", "paused"]

@@ -21,7 +21,7 @@ from django_esdb.leases import acquire_lease
 from django_esdb.models import FailedEvent, ProjectionState, ProjectionTracking
 from django_esdb.owners import new_owner
 from django_esdb.registry import Registration
-from django_esdb.status import LOST
+from django_esdb.status import LOST, registration_of
 from tests.projects import Project
 
 pytestmark = pytest.mark.django_db
@@ -258,6 +258,15 @@ def test_a_name_with_another_application_is_not_registered(
         ("TrainingSchool", True),
         ("Former", False),
     ]
+
+
+def test_a_row_from_a_replica_is_known(row: ProjectionTracking, settings: Any) -> None:
+    row._state.db = "replica"
+    assert registration_of(row) is None
+
+    settings.DATABASE_ROUTERS = ["tests.django_esdb.apps.router.PrimaryRouter"]
+
+    assert registration_of(row) is not None
 
 
 @pytest.mark.parametrize("columns", ["60", "160", "1500"])
