@@ -35,6 +35,9 @@ from eventsourcing_eventstoredb.connection import (
 TAG = "django_esdb"
 
 _LONGEST_BATCH_SECONDS = 60
+# Below, an owner that is merely slow would lose its lease.
+_SHORTEST_LEASE_SECONDS = 0.5
+_LONGEST_LEASE_SECONDS = 3600
 
 
 def check_all(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
@@ -136,24 +139,37 @@ def _check_connection(env: Environment) -> CheckMessage | None:
 
 
 def check_numbers() -> Iterator[CheckMessage]:
-    """A batch has at least one event, and does not wait for ever."""
-    size: object = settings.ESDB_BATCH_SIZE
-    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-        yield Error(
-            f"ESDB_BATCH_SIZE is {size!r}, but must be a whole number from 1 on.",
-            id="django_esdb.E008",
-        )
-    seconds: object = settings.ESDB_BATCH_SECONDS
-    if (
-        not isinstance(seconds, int | float)
-        or isinstance(seconds, bool)
-        or not 0 <= seconds <= _LONGEST_BATCH_SECONDS
+    """Numbers must be numbers, of a size that makes sense."""
+    for name, least, code in (
+        ("ESDB_BATCH_SIZE", 1, "django_esdb.E008"),
+        ("ESDB_RETRIES", 0, "django_esdb.E012"),
     ):
-        yield Error(
-            f"ESDB_BATCH_SECONDS is {seconds!r}, but must be a number of seconds "
-            f"from 0 to {_LONGEST_BATCH_SECONDS}.",
-            id="django_esdb.E009",
-        )
+        count: object = getattr(settings, name)
+        if not isinstance(count, int) or isinstance(count, bool) or count < least:
+            yield Error(
+                f"{name} is {count!r}, but must be a whole number from {least} on.",
+                id=code,
+            )
+    for name, shortest, longest, code in (
+        ("ESDB_BATCH_SECONDS", 0, _LONGEST_BATCH_SECONDS, "django_esdb.E009"),
+        (
+            "ESDB_LEASE_SECONDS",
+            _SHORTEST_LEASE_SECONDS,
+            _LONGEST_LEASE_SECONDS,
+            "django_esdb.E011",
+        ),
+    ):
+        seconds: object = getattr(settings, name)
+        if (
+            not isinstance(seconds, int | float)
+            or isinstance(seconds, bool)
+            or not shortest <= seconds <= longest
+        ):
+            yield Error(
+                f"{name} is {seconds!r}, but must be a number of seconds "
+                f"from {shortest} to {longest}.",
+                id=code,
+            )
 
 
 def check_projections() -> Iterator[CheckMessage]:

@@ -41,7 +41,16 @@ def is_gone(owner: str) -> bool:
         return True
     except OSError:
         return False
-    return False
+    return _is_zombie(int(parts[1]))
+
+
+def _is_zombie(process_id: int) -> bool:
+    """Tell whether only its parent's asking for its status keeps a process there."""
+    try:
+        stat = Path(f"/proc/{process_id}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[:1] == ["Z"]
 
 
 def _scope() -> str:

@@ -37,6 +37,12 @@ logger = logging.getLogger("django_esdb.runner")
 _LEASE_PART = 1 / 4
 
 
+_GIVEN_UP = {
+    OnFailure.PARK: "Event parked: projection=%s %s error=%s",
+    OnFailure.SKIP: "Event skipped: projection=%s %s error=%s",
+}
+
+
 class BatchProcessor:
     """
     Gives a projection its events, a transaction for each batch.
@@ -245,8 +251,7 @@ class BatchProcessor:
             if action is OnFailure.PARK:
                 self._parked.park(notification, reason)
         logger.error(
-            "Event %s: projection=%s %s error=%s",
-            "parked" if action is OnFailure.PARK else "skipped",
+            _GIVEN_UP[action],
             self._projection.name,
             describe(notification),
             reason,

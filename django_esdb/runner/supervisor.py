@@ -59,7 +59,8 @@ class Supervisor:
         batch_size: Most events in a transaction; by default the setting's.
         exclusive: Whether to fail instead of standing by.
         fail_fast: Whether to fail instead of being paused.
-        started: Called with the projection's position once it runs first.
+        started: Called with the position each time that it becomes the owner
+            and runs.
         standing_by: Called with the owner's name when another process runs it.
         paused: Called with the reason when the projection is paused.
     """
@@ -88,6 +89,8 @@ class Supervisor:
         self._lock = threading.Lock()
         self._runner: ProjectionRunner | None = None
         self._has_run = False
+        self._has_said_started = False
+        self._has_head = False
         self._head: int | None = None
         self._reached: int | None = None
         self._is_outage = False
@@ -135,6 +138,7 @@ class Supervisor:
     def _run_as_owner(self, lease: Lease) -> bool:
         """Run until stopped or caught up, or else until somebody must wait again."""
         state, reason = ProjectionState.STOPPED, ""
+        self._has_said_started = False
         try:
             self._begin(lease)
             self._run_terms(lease)
@@ -307,11 +311,13 @@ class Supervisor:
     def _follow(self, lease: Lease, runner: ProjectionRunner) -> None:
         """Stay with a runner until its end; leaving it raises its error."""
         self._reached = runner.view.max_tracking_id(runner.app.name)
-        if not self._has_run or (self.until_caught_up and self._head is None):
-            if self.until_caught_up:
-                self._head = runner.app.recorder.max_notification_id()
-            self._started(self._reached)
+        if self.until_caught_up and not self._has_head:
+            self._head = runner.app.recorder.max_notification_id()
+            self._has_head = True
         self._has_run = True
+        if not self._has_said_started:
+            self._has_said_started = True
+            self._started(self._reached)
         interval = lease.seconds / _RENEWALS
         poll = _CAUGHT_UP_POLL_SECONDS if self.until_caught_up else min(interval, 1.0)
         began = renewed = monotonic()

@@ -34,7 +34,7 @@ class Callbacks:
     What to call when something happens to a projection; each in its thread.
 
     Attributes:
-        started: With the position, once a projection runs first.
+        started: With the position, whenever a projection begins to run here.
         standing_by: With the owner's name, when another process runs it.
         paused: With the reason, when it is paused.
         failed: With the reason, when it ends because of an error.

@@ -118,6 +118,18 @@ def test_either_place_satisfies_the_address(
             {"ESDB_URI": "esdb://localhost?Tls=false", "ESDB_URL": "x"},
             "django_esdb.W002",
         ),
+        *(
+            ({"ESDB_URI": "esdb://localhost?Tls=false", name: value}, code)
+            for name, value, code in [
+                ("ESDB_LEASE_SECONDS", 0.4, "django_esdb.E011"),
+                ("ESDB_LEASE_SECONDS", "10", "django_esdb.E011"),
+                ("ESDB_LEASE_SECONDS", float("nan"), "django_esdb.E011"),
+                ("ESDB_LEASE_SECONDS", None, "django_esdb.E011"),
+                ("ESDB_RETRIES", -1, "django_esdb.E012"),
+                ("ESDB_RETRIES", 1.5, "django_esdb.E012"),
+                ("ESDB_RETRIES", True, "django_esdb.E012"),
+            ]
+        ),
     ],
 )
 def test_wrong_settings_are_found(

@@ -233,6 +233,28 @@ def test_whose_process_has_ended_is_taken_over_at_once() -> None:
     assert lease.was_abandoned
 
 
+def test_a_process_whose_status_nobody_has_asked_for_is_gone() -> None:
+    code = (
+        "from django_esdb.owners import new_owner; print(new_owner(), flush=True);"
+        "input()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        owner = process.stdout.readline().strip()
+        assert not is_gone(owner)
+        process.kill()
+        end = time.monotonic() + 30
+        while owner.split(":")[2] and not is_gone(owner):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from argparse import ArgumentParser
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -91,12 +92,12 @@ class Command(BaseCommand):
         reloader = _Reloader(options["shutdown_timeout"])
         try:
             autoreload.run_with_reloader(
-                self._run_for_reloader, reloader=reloader, **options
+                partial(self._run_for_reloader, reloader, **options)
             )
         finally:
             reloader.stop()
 
-    def _run_for_reloader(self, *, reloader: _Reloader, **options: Any) -> None:
+    def _run_for_reloader(self, reloader: _Reloader, **options: Any) -> None:
         try:
             self._run(created=reloader.follow, **options)
         except CommandError as error:

@@ -1,0 +1,224 @@
+"""What a projection looks at before it begins."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from esdbclient import EventStoreDBClient, NewEvent, StreamState
+
+from django_esdb.exceptions import OtherStoreError, ProjectionError
+from django_esdb.fingerprints import fingerprint
+from django_esdb.models import ProjectionState, ProjectionTracking
+from django_esdb.registry import Registration
+from eventsourcing_eventstoredb.server import EmbeddedServer
+from example_project.training_school.application import TrainingSchool
+from example_project.training_school.models import Dog
+from example_project.training_school.projections import (
+    TrainingSchoolProjection,
+    TrainingSchoolView,
+)
+from tests.django_esdb.supervising import catch_up, tracking
+from tests.projects import Project
+
+MakeRegistration = Callable[..., Registration]
+
+
+def refused(registration: Registration) -> str:
+    """Run a projection that must not run, and return why."""
+    before = ProjectionTracking.objects.get()
+    with pytest.raises(ProjectionError) as raised:
+        catch_up(registration)
+    after = ProjectionTracking.objects.get()
+    assert after.position == before.position
+    assert after.state == ProjectionState.STOPPED
+    assert after.error == str(raised.value)
+    assert "\n" not in after.error
+    return str(raised.value)
+
+
+def fill(server: EmbeddedServer, names: list[str]) -> None:
+    """Write as many bytes as other names of the same length would."""
+    school = TrainingSchool(
+        {
+            "PERSISTENCE_MODULE": "eventsourcing_eventstoredb",
+            "EVENTSTOREDB_URI": server.uri,
+        }
+    )
+    for name in names:
+        school.register(name)
+    school.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_last_events_id_is_kept_beside_the_position(
+    school: TrainingSchool, school_projection: Registration, server: EmbeddedServer
+) -> None:
+    last = school.register("Fido")
+    catch_up(school_projection)
+
+    client = EventStoreDBClient(server.uri)
+    try:
+        (event,) = [
+            event for event in client.read_all() if event.commit_position == last
+        ]
+    finally:
+        client.close()
+    row = tracking()
+    assert (row.event_position, row.event_id) == (last, str(event.id))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_another_store_with_an_event_at_the_same_position_is_noticed(
+    school: TrainingSchool, school_projection: Registration, settings: Any
+) -> None:
+    last = school.register("Fido")
+    catch_up(school_projection)
+    with EmbeddedServer() as other:
+        settings.ESDB_URI = other.uri
+        # The same events at the same positions, but not the same ones.
+        fill(other, ["Fido", "Rex"])
+
+        text = refused(school_projection)
+
+    assert f"at position {last}" in text
+    assert "where there is another one now" in text
+    assert [dog.name for dog in Dog.objects.all()] == ["Fido"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_another_store_with_no_event_at_the_position_is_noticed(
+    school: TrainingSchool, school_projection: Registration, settings: Any
+) -> None:
+    last = school.register("Fido")
+    catch_up(school_projection)
+    with EmbeddedServer() as other:
+        settings.ESDB_URI = other.uri
+        fill(other, ["A dog with quite a long name, for a dog", "Rex"])
+
+        text = refused(school_projection)
+
+    assert str(last) in text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_position_ahead_of_the_store_is_noticed(
+    school: TrainingSchool, school_projection: Registration, settings: Any
+) -> None:
+    for number in range(5):
+        last = school.register(f"dog {number}")
+    catch_up(school_projection)
+    with EmbeddedServer() as other:
+        settings.ESDB_URI = other.uri
+        fill(other, ["Rex"])
+
+        text = refused(school_projection)
+
+    assert f"there is no event at position {last}" in text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_position_that_nothing_was_processed_at_is_compared_too(
+    school: TrainingSchool, school_projection: Registration, server: EmbeddedServer
+) -> None:
+    last = school.register("Fido")
+    client = EventStoreDBClient(server.uri)
+    try:
+        client.append_events(
+            "foreign",
+            current_version=StreamState.ANY,
+            events=[NewEvent("Foreign", b"{}")],
+        )
+    finally:
+        client.close()
+    ProjectionTracking.objects.create(
+        projection=TrainingSchoolProjection.name,
+        application=school.name,
+        position=last,
+        event_position=last,
+        event_id="00000000-0000-0000-0000-000000000000",
+    )
+
+    with pytest.raises(OtherStoreError):
+        catch_up(school_projection)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_fingerprint_is_kept_with_the_first_event_and_no_later(
+    school: TrainingSchool, registration: MakeRegistration
+) -> None:
+    class Changed(TrainingSchoolProjection):
+        name = TrainingSchoolProjection.name
+        topics = (*TrainingSchoolProjection.topics, "another:Topic")
+
+    school.register("Fido")
+    catch_up(registration())
+    first = tracking().fingerprint
+    school.register("Rex")
+    catch_up(registration(projection_class=Changed))
+
+    assert first == fingerprint(registration())
+    assert tracking().fingerprint == first
+    assert fingerprint(registration(projection_class=Changed)) != first
+
+
+PROJECTION = '''
+class Projection{base}:
+    """{docstring}"""
+
+    topics = ("a",)
+
+    def process_event(self, event, tracking):
+        # {comment}
+        {body}
+'''
+
+
+def test_a_fingerprint_changes_with_the_code_and_with_nothing_else(
+    registration: MakeRegistration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts: dict[type[Any], str] = {}
+    original = inspect.getsource
+    monkeypatch.setattr(inspect, "getsource", lambda c: texts.get(c) or original(c))
+
+    def of(**changes: str) -> str:
+        parts = {"base": "", "docstring": "x", "comment": "x", "body": "pass"}
+        texts[TrainingSchoolProjection] = PROJECTION.format(**{**parts, **changes})
+        return fingerprint(registration())
+
+    assert of() == of(docstring="Another one.") == of(comment="another one")
+    assert of(body="return  None") == of(body="return None")
+    assert of() != of(body="return None")
+    # Indented, as within a function.
+    plain = of()
+    texts[TrainingSchoolProjection] = "\n".join(
+        "    " + line for line in texts[TrainingSchoolProjection].splitlines()
+    )
+    assert fingerprint(registration()) == plain
+
+
+def test_a_fingerprint_covers_the_views_code(registration: MakeRegistration) -> None:
+    class Other(TrainingSchoolView):
+        def register_dog(self, dog_id: Any, name: str, tracking: Any) -> None:
+            super().register_dog(dog_id, name.upper(), tracking)
+
+    assert fingerprint(registration(view_class=Other)) != fingerprint(registration())
+
+
+def test_a_projection_that_is_not_registered_any_more_is_named(
+    project: Project, tmp_path: Path
+) -> None:
+    project.python(
+        "from django_esdb.models import ProjectionTracking as T;"
+        "T.objects.create(projection='Old', application='TrainingSchool', position=7);"
+        "T.objects.create(projection='Never', application='TrainingSchool')"
+    )
+
+    result = project.manage("runprojections", "--until-caught-up")
+
+    assert result.stdout.splitlines()[-1] == "All caught up"
+    assert result.stderr.count("\n") == 1
+    assert "'Old' of 'TrainingSchool' is not registered" in result.stderr
