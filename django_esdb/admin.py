@@ -201,10 +201,14 @@ class FailedEventAdmin(_ActingAdmin):
             return None
         if "confirmed" not in request.POST:
             return self._confirmation(request, chosen)
-        discarded = discard_events(chosen)
+        discarded, failure = discard_events(chosen)
         if discarded:
             self.log_deletions(request, discarded)  # type: ignore[arg-type]
-        self.message_user(request, f"{len(discarded)} discarded", messages.SUCCESS)
+        text = f"{len(discarded)} discarded"
+        if failure:
+            self.message_user(request, f"{text}, then: {failure}", messages.ERROR)
+        else:
+            self.message_user(request, text, messages.SUCCESS)
         return None
 
     def _confirmation(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from django.contrib import messages
+from django.db import Error as DatabaseError
 from django.db import router
 
 from django_esdb.leases import TrackedProjection
@@ -90,23 +91,24 @@ def retry_events(events: Iterable[FailedEvent]) -> list[Retried]:
     return [_retry_group(group) for group in _by_projection(events)]
 
 
-def discard_events(events: Iterable[FailedEvent]) -> list[FailedEvent]:
+def discard_events(events: Iterable[FailedEvent]) -> tuple[list[FailedEvent], str]:
     """
     Leave out failed events for good, each projection's in a transaction.
 
     Returns:
-        Those that were still there.
-
-    Raises:
-        django.db.Error: The database cannot be used.
+        Those that were still there, and why it was broken off; that text is empty
+        if it was not.
     """
     from django_esdb.resolving import discard_selected
 
     discarded: list[FailedEvent] = []
     for group in _by_projection(events):
         pks = [event.pk for event in group]
-        discarded += discard_selected(_tracked(group[0]), pks)
-    return discarded
+        try:
+            discarded += discard_selected(_tracked(group[0]), pks)
+        except DatabaseError as error:
+            return discarded, shown(named_line(error))
+    return discarded, ""
 
 
 def _retry_group(group: Sequence[FailedEvent]) -> Retried:

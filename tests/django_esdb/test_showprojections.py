@@ -7,20 +7,21 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import call_command
 from django.utils import timezone
+from eventsourcing.popo import POPOTrackingRecorder
 
 from django_esdb.database_time import DatabaseTime
 from django_esdb.fingerprints import fingerprint
 from django_esdb.leases import acquire_lease
 from django_esdb.models import FailedEvent, ProjectionState, ProjectionTracking
 from django_esdb.owners import new_owner
-from django_esdb.registry import Registration
+from django_esdb.registry import Registration, registry
 from django_esdb.status import LOST, registration_of
 from tests.projects import Project
 
@@ -231,6 +232,21 @@ def test_what_was_not_begun_with_a_known_definition_has_not_changed(
     change(row, **changes)
 
     assert listed()[0]["definition_changed"] is False
+
+
+def test_a_view_that_is_kept_elsewhere_has_a_state(
+    registration: Callable[..., Registration], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = registration(view_class=POPOTrackingRecorder)
+    monkeypatch.setitem(registry._registry, elsewhere.name, elsewhere)
+    lease = acquire_lease(elsewhere.tracked(), new_owner(), 60)
+    assert lease is not None
+    lease.say(ProjectionState.RUNNING)
+
+    [shown] = listed()
+
+    assert (shown["state"], shown["position"]) == ("running", None)
+    assert shown["view"] == "eventsourcing.popo.POPOTrackingRecorder"
 
 
 def test_positions_without_code_are_shown_last() -> None:
