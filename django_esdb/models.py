@@ -8,6 +8,7 @@ from django.db import models
 from django.utils import timezone
 
 from django_esdb.database_time import DatabaseTime
+from eventsourcing_eventstoredb.text import one_line
 
 
 class ProjectionState(models.TextChoices):
@@ -215,6 +216,12 @@ class FailedEvent(models.Model):
                 name="django_esdb_failed_event_unique",
             ),
         )
+        permissions = (
+            ("retry_failedevent", "Can retry failed event"),
+            ("discard_failedevent", "Can discard failed event"),
+        )
 
     def __str__(self) -> str:
-        return f"{self.topic} of {self.originator_id} at {self.position}"
+        # Pages show it where nothing else makes the store's texts safe.
+        topic, aggregate = one_line(self.topic, 100), one_line(self.originator_id, 80)
+        return f"{topic} of {aggregate} at {self.position}"

@@ -8,7 +8,7 @@ so the runner that owns the projection is not in a batch meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +23,7 @@ from eventsourcing.utils import Environment
 
 from django_esdb.exceptions import FailedEventError
 from django_esdb.leases import TrackedProjection
+from django_esdb.masking import forget_locals
 from django_esdb.models import FailedEvent, ProjectionState
 from django_esdb.parking import aggregate_key, failed_events
 from django_esdb.recorders import DjangoTrackingRecorder
@@ -96,6 +97,67 @@ def retry_failed_events(
     return outcome
 
 
+def retry_selected(
+    registration: Registration,
+    pks: Collection[int],
+    *,
+    report: Callable[[FailedEvent, str], None] = lambda event, error: None,
+) -> Outcome:
+    """
+    Process some failed events again, in the order of events.
+
+    One that waits for an earlier event of its aggregate is not tried. Those that are
+    not there any more are left out.
+
+    Args:
+        registration: The projection.
+        pks: Which ones.
+        report: Called for each event with why it is still there, or an empty text.
+
+    Raises:
+        PersistenceError: The event store cannot be used.
+        django.db.Error: The database cannot be used.
+    """
+    tracked = registration.tracked()
+    outcome = Outcome()
+    events = list(failed_events(tracked).filter(pk__in=pks))
+    if not events:
+        return outcome
+    with _Retrying(registration) as retrying:
+        for event in events:
+            earlier = _earlier(tracked, event)
+            if earlier is not None:
+                outcome.waiting += 1
+                report(event, _waits(event, earlier))
+                continue
+            error = retrying.retry(event)
+            if error is None:
+                outcome.resolved += 1
+            else:
+                outcome.failed += 1
+            report(event, error or "")
+    return outcome
+
+
+def discard_selected(
+    tracked: TrackedProjection, pks: Collection[int]
+) -> list[FailedEvent]:
+    """
+    Leave out some failed events for good, all in one transaction.
+
+    It need not be known here what the projection is.
+
+    Returns:
+        Those that there were.
+    """
+    with transaction.atomic(using=tracked.using):
+        tracked.lock()
+        chosen = failed_events(tracked).filter(pk__in=pks)
+        events = list(chosen)
+        chosen.order_by().delete()
+    return events
+
+
 def discard_failed_events(registration: Registration, pk: int | None = None) -> int:
     """
     Leave out failed events for good.
@@ -157,13 +219,26 @@ def _chosen(tracked: TrackedProjection, pk: int | None) -> Iterator[FailedEvent]
     event = events.filter(pk=pk).first()
     if event is None:
         raise _unknown(tracked, pk)
-    for earlier in events.filter(position__lt=event.position):
-        if earlier.originator_id == event.originator_id:
-            raise FailedEventError(
-                f"Failed event {pk} waits for {earlier.pk}, an earlier one of the same "
-                "aggregate; retry or discard that first"
-            )
+    earlier = _earlier(tracked, event)
+    if earlier is not None:
+        raise FailedEventError(_waits(event, earlier))
     yield event
+
+
+def _earlier(tracked: TrackedProjection, event: FailedEvent) -> FailedEvent | None:
+    before = failed_events(tracked).filter(
+        originator_id=event.originator_id, position__lt=event.position
+    )
+    # Compared again, since not every database tells upper from lower case.
+    same = (each for each in before if each.originator_id == event.originator_id)
+    return next(same, None)
+
+
+def _waits(event: FailedEvent, earlier: FailedEvent) -> str:
+    return (
+        f"Failed event {event.pk} waits for {earlier.pk}, an earlier one of the same "
+        "aggregate; retry or discard that first"
+    )
 
 
 def _unknown(tracked: TrackedProjection, pk: int) -> FailedEventError:
@@ -182,7 +257,11 @@ class _Retrying:
     def __enter__(self) -> _Retrying:
         registration = self._registration
         env = registration.env()
-        self._app: Application[Any] = registration.application_class(env)
+        try:
+            self._app: Application[Any] = registration.application_class(env)
+        except BaseException as error:
+            forget_locals(error)
+            raise
         try:
             guard_application(self._app)
             name = registration.name

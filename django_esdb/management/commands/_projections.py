@@ -13,10 +13,14 @@ from django.db.migrations.executor import MigrationExecutor
 
 from django_esdb.checks import check_all
 from django_esdb.exceptions import NotRegisteredError
-from django_esdb.models import ProjectionTracking
 from django_esdb.parking import failed_events
 from django_esdb.recorders import DjangoTrackingRecorder
 from django_esdb.registry import Registration, registry
+from django_esdb.status import (
+    DEFINITION_CHANGED,
+    is_definition_changed,
+    unregistered_rows,
+)
 from eventsourcing_eventstoredb.text import one_line
 
 CONFIGURATION = 2
@@ -104,20 +108,18 @@ def require_migrations(registrations: Iterable[Registration]) -> None:
             raise CommandError(msg, returncode=CONFIGURATION)
 
 
-def unregistered() -> list[str]:
-    """Say, in a line for each, which projections have a position but no code."""
-    known = {(item.name, item.application_name) for item in registry}
-    aliases = {item.tracked().using for item in registry}
-    return [
+def stale() -> list[str]:
+    """Say, in a line for each, which projections' rows are not those of the code."""
+    lines = [
         f"Projection {row.projection!r} of {row.application!r} is not registered, yet "
-        f"has a position in database {alias!r}: it was renamed or removed, and its "
-        "read models are not updated any more"
-        for alias in sorted(aliases)
-        for row in ProjectionTracking.objects.using(alias).filter(
-            position__isnull=False
-        )
-        if (row.projection, row.application) not in known
+        f"has a position in database {row._state.db!r}: it was renamed, moved or "
+        "removed, and its read models are not updated any more"
+        for row in unregistered_rows()
     ]
+    for registration in registry:
+        if is_definition_changed(registration, registration.tracked().rows().first()):
+            lines.append(f"Projection {registration.name!r}: {DEFINITION_CHANGED}")
+    return lines
 
 
 def _needed_apps(registrations: Iterable[Registration]) -> dict[str, set[str]]:

@@ -17,6 +17,7 @@ from django_esdb.management.commands._projections import (
     require_valid_configuration,
 )
 from django_esdb.models import FailedEvent
+from django_esdb.status import shown
 
 
 class Command(BaseCommand):
@@ -48,8 +49,7 @@ class Command(BaseCommand):
             except FailedEventError as error:
                 raise CommandError(str(error), returncode=CONFIGURATION) from None
             except (PersistenceError, DatabaseError) as error:
-                text = " ".join(str(error).split())
-                raise CommandError(text, returncode=FAILED) from None
+                raise CommandError(shown(str(error)), returncode=FAILED) from None
             failed += outcome.failed
             self.stdout.write(
                 f"{registration.name}: {outcome.resolved} processed, "

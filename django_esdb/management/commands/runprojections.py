@@ -20,7 +20,7 @@ from django_esdb.management.commands._projections import (
     choose,
     require_migrations,
     require_valid_configuration,
-    unregistered,
+    stale,
 )
 from django_esdb.registry import Registration
 
@@ -119,7 +119,7 @@ class Command(BaseCommand):
         require_valid_configuration()
         registrations = choose(names)
         require_migrations(registrations)
-        for line in unregistered():
+        for line in stale():
             self.stderr.write(self.style.WARNING(line))
         # Loads gRPC, which what cannot run need not wait for.
         from django_esdb.runner import Callbacks, Options, Worker

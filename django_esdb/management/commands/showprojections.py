@@ -1,27 +1,46 @@
 from __future__ import annotations
 
 import json
+import shutil
 from argparse import ArgumentParser
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
+from django.db import Error as DatabaseError
 
-from django_esdb.exceptions import ViewDatabaseError
 from django_esdb.management.commands._projections import (
+    FAILED,
     require_migrations,
     require_valid_configuration,
 )
-from django_esdb.models import ProjectionTracking
-from django_esdb.recorders import DjangoTrackingRecorder
-from django_esdb.registry import Registration, registry
+from django_esdb.registry import registry
+from django_esdb.status import (
+    ProjectionStatus,
+    local,
+    place,
+    projection_statuses,
+    shown,
+)
 
-_COLUMNS = ("projection", "application", "database", "position", "updated_at")
+# The error comes last and gets what is left of the line.
+_COLUMNS = (
+    *("projection", "application", "database", "position", "updated_at"),
+    *("state", "since", "owner", "failed", "error"),
+)
+_GAP = "  "
+_LONGEST_CELL = 40
+_LEAST_ERROR = 30
+# Where there is no terminal.
+_WIDTH = 200
 
 
 class Command(BaseCommand):
     help = (
-        "Shows the registered projections and how far each has got. "
-        "Asks the database only, not the event store."
+        "Shows what each projection is at: how far it has got, who runs it, and "
+        "what is wrong. Asks the database only, not the event store."
     )
     requires_system_checks = ()
 
@@ -33,51 +52,61 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         require_valid_configuration()
         require_migrations(registry)
-        rows = [_describe(registration) for registration in registry]
+        try:
+            statuses = projection_statuses()
+        except DatabaseError as error:
+            msg = f"Cannot use the database: {shown(str(error))}"
+            raise CommandError(msg, returncode=FAILED) from None
         if options["json"]:
-            self.stdout.write(json.dumps(rows, indent=2))
-        elif rows:
-            self._write_table(rows)
+            self.stdout.write(
+                json.dumps([_as_json(each) for each in statuses], indent=2)
+            )
+        elif statuses:
+            self._write_table(statuses)
         else:
             self.stdout.write("No projection is registered.")
 
-    def _write_table(self, rows: list[dict[str, Any]]) -> None:
-        lines = [_COLUMNS] + [
-            tuple("-" if row[c] is None else str(row[c]) for c in _COLUMNS)
-            for row in rows
-        ]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(_COLUMNS))]
+    def _write_table(self, statuses: Sequence[ProjectionStatus]) -> None:
+        lines = [_COLUMNS, *(_cells(each) for each in statuses)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        total = shutil.get_terminal_size((_WIDTH, 0)).columns
+        used = sum(widths[:-1]) + len(_GAP) * (len(widths) - 1)
+        widths[-1] = min(widths[-1], max(_LEAST_ERROR, total - used))
         for line in lines:
             cells = (
-                cell.ljust(width) for cell, width in zip(line, widths, strict=True)
+                _cut(cell, width).ljust(width)
+                for cell, width in zip(line, widths, strict=True)
             )
-            self.stdout.write("  ".join(cells).rstrip())
+            self.stdout.write(_GAP.join(cells).rstrip())
+        advice = [
+            f"{shown(each.projection)}: {line}"
+            for each in statuses
+            for line in each.advice
+        ]
+        if advice:
+            self.stdout.write("\n" + "\n".join(advice))
 
 
-def _describe(registration: Registration) -> dict[str, Any]:
-    view_class = registration.view_class
-    row: dict[str, Any] = {
-        "projection": registration.name,
-        "application": registration.application_name,
-        "topics": list(registration.projection_class.topics),
-        "view": f"{view_class.__module__}.{view_class.__qualname__}",
-        "database": None,
-        "position": None,
-        "updated_at": None,
-    }
-    if not issubclass(view_class, DjangoTrackingRecorder):
-        return row
-    try:
-        row["database"] = view_class.database()
-    except ViewDatabaseError:
-        return row
-    tracking = (
-        ProjectionTracking.objects.using(row["database"])
-        .of(registration.name, registration.application_name)
-        .first()
+def _cells(status: ProjectionStatus) -> tuple[str, ...]:
+    values = (
+        *(status.projection, status.application, status.database, status.position),
+        *(_time(status.updated_at), status.state, _time(status.state_since)),
+        *(place(status.owner), status.failed_events or None, status.error),
     )
-    if tracking is not None:
-        row["position"] = tracking.position
-        if tracking.updated_at is not None:
-            row["updated_at"] = tracking.updated_at.isoformat()
-    return row
+    texts = ["-" if value in (None, "") else shown(str(value)) for value in values]
+    return (*(_cut(text, _LONGEST_CELL) for text in texts[:-1]), texts[-1])
+
+
+def _as_json(status: ProjectionStatus) -> dict[str, Any]:
+    return {
+        key: value.isoformat() if isinstance(value, datetime) else value
+        for key, value in asdict(status).items()
+    }
+
+
+def _time(value: datetime | None) -> str | None:
+    return None if value is None else f"{local(value):%Y-%m-%d %H:%M:%S}"
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"

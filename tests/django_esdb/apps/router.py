@@ -10,3 +10,10 @@ class ReadModelRouter:
         return "reports" if model._meta.app_label == "training_school" else None
 
     db_for_write = db_for_read
+
+
+class PrimaryRouter:
+    """Writes go to one database, wherever a row was read from."""
+
+    def db_for_write(self, model: Any, **hints: Any) -> str:
+        return "default"
