@@ -28,6 +28,7 @@ from django_esdb.registry import registry
 from django_esdb.topics import allowlist_of
 from eventsourcing_eventstoredb.connection import (
     CertificateError,
+    ConnectionSettings,
     ConnectionSettingsError,
     parse_connection,
 )
@@ -118,12 +119,7 @@ def _check_connection(env: Environment) -> CheckMessage | None:
             id="django_esdb.E001",
         )
     try:
-        parse_connection(
-            uri,
-            username=env.get("EVENTSTOREDB_USERNAME"),
-            password=env.get("EVENTSTOREDB_PASSWORD"),
-            root_certificates=env.get("EVENTSTOREDB_ROOT_CERTIFICATES"),
-        )
+        parse_environment(uri, env)
     except CertificateError as error:
         return Error(
             f"The event store's certificate cannot be used: {error}.",
@@ -136,6 +132,21 @@ def _check_connection(env: Environment) -> CheckMessage | None:
             id="django_esdb.E002",
         )
     return None
+
+
+def parse_environment(uri: str, env: Environment) -> ConnectionSettings:
+    """
+    Return how the event store at *uri* is connected to.
+
+    Raises:
+        ConnectionSettingsError: Something cannot be used.
+    """
+    return parse_connection(
+        uri,
+        username=env.get("EVENTSTOREDB_USERNAME"),
+        password=env.get("EVENTSTOREDB_PASSWORD"),
+        root_certificates=env.get("EVENTSTOREDB_ROOT_CERTIFICATES"),
+    )
 
 
 def check_numbers() -> Iterator[CheckMessage]:

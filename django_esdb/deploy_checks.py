@@ -16,14 +16,17 @@ from django.core.checks import CheckMessage, Warning  # noqa: A004
 from django.utils.module_loading import import_string
 from eventsourcing.utils import Environment
 
-from django_esdb.checks import application_environments, check_env
+from django_esdb.checks import (
+    application_environments,
+    check_env,
+    parse_environment,
+)
 from django_esdb.conf import PERSISTENCE_MODULE, settings
 from django_esdb.exceptions import ConfigurationError
 from django_esdb.masking import has_password
 from eventsourcing_eventstoredb.connection import (
     ConnectionSettings,
     ConnectionSettingsError,
-    parse_connection,
 )
 
 _FILTER = "django_esdb.debug.SafeExceptionReporterFilter"
@@ -63,12 +66,7 @@ def _connection(env: Environment) -> ConnectionSettings | None:
     if not uri or env.get("PERSISTENCE_MODULE") != PERSISTENCE_MODULE:
         return None
     try:
-        return parse_connection(
-            uri,
-            username=env.get("EVENTSTOREDB_USERNAME"),
-            password=env.get("EVENTSTOREDB_PASSWORD"),
-            root_certificates=env.get("EVENTSTOREDB_ROOT_CERTIFICATES"),
-        )
+        return parse_environment(uri, env)
     except ConnectionSettingsError:
         return None
 
