@@ -19,11 +19,9 @@ from eventsourcing_eventstoredb.text import named_line
 
 # The module loads gRPC, which a site's start need not wait for.
 if TYPE_CHECKING:
-    from django_esdb.resolving import Outcome
+    from django_esdb.resolving import Outcome, Report
 
 logger = logging.getLogger("django_esdb.admin")
-
-_Report = Callable[[FailedEvent, str], None]
 
 
 @dataclass
@@ -78,7 +76,7 @@ class Retried:
 def retry_projection(row: ProjectionTracking) -> Retried:
     """Process all failed events of a projection again, and resume it if paused."""
 
-    def retry(registration: Registration, report: _Report) -> Outcome:
+    def retry(registration: Registration, report: Report) -> Outcome:
         from django_esdb.resolving import retry_failed_events
 
         return retry_failed_events(registration, report=report)
@@ -112,7 +110,7 @@ def discard_events(events: Iterable[FailedEvent]) -> tuple[list[FailedEvent], st
 
 
 def _retry_group(group: Sequence[FailedEvent]) -> Retried:
-    def retry(registration: Registration, report: _Report) -> Outcome:
+    def retry(registration: Registration, report: Report) -> Outcome:
         from django_esdb.resolving import retry_selected
 
         pks = [event.pk for event in group]
@@ -123,7 +121,7 @@ def _retry_group(group: Sequence[FailedEvent]) -> Retried:
 
 def _retry(
     row: ProjectionTracking | FailedEvent,
-    retry: Callable[[Registration, _Report], Outcome],
+    retry: Callable[[Registration, Report], Outcome],
 ) -> Retried:
     retried = Retried(row.projection)
     registration = registration_of(row)

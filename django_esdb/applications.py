@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 from eventsourcing.application import Application
+from eventsourcing.utils import EnvType
 
 from django_esdb.conf import APPLICATION_SETTINGS, build_env
 from django_esdb.masking import forget_locals
@@ -37,17 +38,36 @@ def get_application(application_class: type[TApplication]) -> TApplication:
     with _lock:
         application = _applications.get(application_class)
         if application is None:
-            application = _make(application_class)
+            application = make_application(
+                application_class, build_env(application_class)
+            )
             _applications[application_class] = application
     assert isinstance(application, application_class)
     return application
 
 
-def _make(application_class: type[TApplication]) -> TApplication:
+def make_application(
+    application_class: type[TApplication], env: EnvType
+) -> TApplication:
+    """
+    Make an application that the caller closes.
+
+    It makes objects of allowed topics only, and no secret of the environment is in
+    the frames of what is raised.
+
+    Raises:
+        eventsourcing.persistence.InfrastructureFactoryError: The environment does
+            not say where the event store is, or cannot be used.
+        django_esdb.exceptions.ConfigurationError: ESDB_TOPIC_ALLOWLIST is
+            malformed.
+    """
+    application = None
     try:
-        application = application_class(build_env(application_class))
+        application = application_class(env)
         guard_application(application)
     except BaseException as error:
+        if application is not None:
+            application.close()
         forget_locals(error)
         raise
     return application

@@ -21,15 +21,14 @@ from eventsourcing.persistence import InfrastructureFactory, Notification, Track
 from eventsourcing.projection import Projection
 from eventsourcing.utils import Environment
 
+from django_esdb.applications import make_application
 from django_esdb.exceptions import FailedEventError
 from django_esdb.leases import TrackedProjection
-from django_esdb.masking import forget_locals
-from django_esdb.models import FailedEvent, ProjectionState
+from django_esdb.models import FailedEvent, FailedEventQuerySet, ProjectionState
 from django_esdb.parking import aggregate_key, failed_events
 from django_esdb.recorders import DjangoTrackingRecorder
 from django_esdb.registry import Registration
 from django_esdb.runner.processor import is_transient
-from django_esdb.topics import guard_application
 from eventsourcing_eventstoredb.text import named_line
 
 
@@ -52,11 +51,18 @@ class Outcome:
     resumed: bool = False
 
 
+Report = Callable[[FailedEvent, str], None]
+
+
+def _report_nothing(event: FailedEvent, error: str) -> None:
+    pass
+
+
 def retry_failed_events(
     registration: Registration,
     pk: int | None = None,
     *,
-    report: Callable[[FailedEvent, str], None] = lambda event, error: None,
+    report: Report = _report_nothing,
 ) -> Outcome:
     """
     Process failed events again, and have a paused projection go on.
@@ -81,19 +87,13 @@ def retry_failed_events(
         if pk is not None:
             raise _unknown(tracked, pk)
         return outcome
-    with _Retrying(registration) as retrying:
+    with _Retrying(registration, outcome, report) as retrying:
         blocked: set[str] = set()
         for event in _chosen(tracked, pk):
             if event.originator_id in blocked:
                 outcome.waiting += 1
-                continue
-            error = retrying.retry(event)
-            if error is None:
-                outcome.resolved += 1
-            else:
-                outcome.failed += 1
+            elif not retrying.retry(event):
                 blocked.add(event.originator_id)
-            report(event, error or "")
     return outcome
 
 
@@ -101,7 +101,7 @@ def retry_selected(
     registration: Registration,
     pks: Collection[int],
     *,
-    report: Callable[[FailedEvent, str], None] = lambda event, error: None,
+    report: Report = _report_nothing,
 ) -> Outcome:
     """
     Process some failed events again, in the order of events.
@@ -123,19 +123,14 @@ def retry_selected(
     events = list(failed_events(tracked).filter(pk__in=pks))
     if not events:
         return outcome
-    with _Retrying(registration) as retrying:
+    with _Retrying(registration, outcome, report) as retrying:
         for event in events:
             earlier = _earlier(tracked, event)
-            if earlier is not None:
+            if earlier is None:
+                retrying.retry(event)
+            else:
                 outcome.waiting += 1
                 report(event, _waits(event, earlier))
-                continue
-            error = retrying.retry(event)
-            if error is None:
-                outcome.resolved += 1
-            else:
-                outcome.failed += 1
-            report(event, error or "")
     return outcome
 
 
@@ -150,9 +145,8 @@ def discard_selected(
     Returns:
         Those that there were.
     """
-    with transaction.atomic(using=tracked.using):
-        tracked.lock()
-        chosen = failed_events(tracked).filter(pk__in=pks)
+    with _held(tracked) as failed:
+        chosen = failed.filter(pk__in=pks)
         events = list(chosen)
         chosen.order_by().delete()
     return events
@@ -176,9 +170,7 @@ def discard_failed_events(registration: Registration, pk: int | None = None) -> 
         FailedEventError: There is no such event.
     """
     tracked = registration.tracked()
-    with transaction.atomic(using=tracked.using):
-        tracked.lock()
-        events = failed_events(tracked)
+    with _held(tracked) as events:
         if pk is not None:
             events = events.filter(pk=pk)
         count = events.order_by().delete()[0]
@@ -205,6 +197,14 @@ def resume(tracked: TrackedProjection) -> bool:
             attempted_position=None,
         )
     )
+
+
+@contextmanager
+def _held(tracked: TrackedProjection) -> Iterator[FailedEventQuerySet]:
+    """Hold a transaction in which no runner adds failed events; return those."""
+    with transaction.atomic(using=tracked.using):
+        tracked.lock()
+        yield failed_events(tracked)
 
 
 def _chosen(tracked: TrackedProjection, pk: int | None) -> Iterator[FailedEvent]:
@@ -248,22 +248,30 @@ def _unknown(tracked: TrackedProjection, pk: int) -> FailedEventError:
 
 
 class _Retrying:
-    """The application, view and projection with which events are tried again."""
+    """
+    The application, view and projection with which events are tried again.
 
-    def __init__(self, registration: Registration) -> None:
+    Args:
+        registration: The projection.
+        outcome: What to count in.
+        report: Called for each event that was tried.
+    """
+
+    def __init__(
+        self, registration: Registration, outcome: Outcome, report: Report
+    ) -> None:
         self._registration = registration
         self._tracked = registration.tracked()
+        self._outcome = outcome
+        self._report = report
 
     def __enter__(self) -> _Retrying:
         registration = self._registration
         env = registration.env()
+        self._app: Application[Any] = make_application(
+            registration.application_class, env
+        )
         try:
-            self._app: Application[Any] = registration.application_class(env)
-        except BaseException as error:
-            forget_locals(error)
-            raise
-        try:
-            guard_application(self._app)
             name = registration.name
             self._view: DjangoTrackingRecorder = (
                 InfrastructureFactory[DjangoTrackingRecorder]
@@ -283,8 +291,17 @@ class _Retrying:
     def __exit__(self, *exc_info: object) -> None:
         self._app.close()
 
-    def retry(self, event: FailedEvent) -> str | None:
-        """Process an event; return why it failed, None if it did not."""
+    def retry(self, event: FailedEvent) -> bool:
+        """Process an event, count and report it; return whether it is resolved."""
+        error = self._process(event)
+        if error is None:
+            self._outcome.resolved += 1
+        else:
+            self._outcome.failed += 1
+        self._report(event, error or "")
+        return error is None
+
+    def _process(self, event: FailedEvent) -> str | None:
         notification = self._read(event)
         if notification is None:
             error = (

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from django.db import close_old_connections, connections
 from eventsourcing.application import Application
 
+from django_esdb.applications import make_application
 from django_esdb.conf import settings
 from django_esdb.exceptions import LeaseHeldError, ProjectionError
 from django_esdb.leases import Lease, acquire_lease
@@ -166,13 +168,15 @@ class ElsewhereCheck:
 
     def __init__(self, registration: Registration) -> None:
         self._registration = registration
-        self._app: Application[object] | None = None  # type: ignore[type-var]
+        self._app: Application[Any] | None = None
         self._head: int | None = None
 
     def __call__(self) -> bool:
         """Ask the database, and the event store if need be."""
         if self._app is None:
-            self._app = self._registration.application_class(self._registration.env())
+            self._app = make_application(
+                self._registration.application_class, self._registration.env()
+            )
             self._head = self._app.recorder.max_notification_id()
         return is_caught_up(
             self._app,
