@@ -25,6 +25,8 @@ from django_esdb.models import (
 )
 from django_esdb.owners import is_gone
 
+_FAILING = (ProjectionState.RETRYING, ProjectionState.PAUSED)
+
 
 @dataclass(frozen=True)
 class TrackedProjection:
@@ -62,8 +64,11 @@ class TrackedProjection:
 
     def row(self) -> ProjectionTracking:
         """Return the row; it is made if it is not there."""
-        self.ensure_row()
-        return self.rows().get()
+        found = self.rows().first()
+        if found is None:
+            self.ensure_row()
+            found = self.rows().get()
+        return found
 
 
 def acquire_lease(
@@ -116,7 +121,7 @@ def _take_over(
         token=token,
         seconds=seconds,
         was_abandoned=bool(previous.owner),
-        is_failing=previous.state in (ProjectionState.RETRYING, ProjectionState.PAUSED),
+        is_failing=previous.state in _FAILING,
     )
 
 
@@ -181,7 +186,7 @@ class Lease:
         """
         self.say(state, error, owner="", leased_until=None)
 
-    def say(self, state: ProjectionState, error: str = "", **changes: Any) -> bool:
+    def say(self, state: ProjectionState, error: str = "", **changes: Any) -> None:
         """
         Write down what the projection is at.
 
@@ -189,17 +194,14 @@ class Lease:
             state: The state.
             error: Why, in one line.
             changes: Other fields of the row.
-
-        Returns:
-            Whether that is another state or reason than the last time.
         """
+        # First, since the database may be what is away.
+        self.is_failing = state in _FAILING
         said = (state, error)
-        is_new = said != self._said
-        if is_new:
+        if said != self._said:
             changes.update(state_since=timezone.now())
         self._said = said
         self._mine().update(state=state, error=error, **changes)
-        return is_new
 
     def recovery(self) -> dict[str, Any]:
         """Return the changes of the row with which the next batch says all is well."""

@@ -43,10 +43,6 @@ class ProjectionTrackingQuerySet(models.QuerySet["ProjectionTracking"]):
             | models.Q(leased_until__lte=DatabaseTime())
         )
 
-    def owned(self) -> Self:
-        """Return those that some process owns, by the database's clock."""
-        return self.filter(leased_until__gt=DatabaseTime())
-
     def advance(self, position: int) -> bool:
         """
         Move to *position* if that is later, in one statement.

@@ -170,9 +170,8 @@ class Supervisor:
         return True
 
     def _begin(self, lease: Lease) -> None:
-        row = lease.tracked.row()
-        current = fingerprint(self.registration)
-        if row.position is None and row.fingerprint != current:
+        if lease.tracked.row().position is None:
+            current = fingerprint(self.registration)
             lease.tracked.rows().update(fingerprint=current)
         if not lease.is_failing:
             lease.say(ProjectionState.RUNNING)
@@ -240,7 +239,6 @@ class Supervisor:
                 self.registration.name,
                 one_line(error),
             )
-        lease.is_failing = True
         with suppress(DatabaseError):
             lease.say(
                 ProjectionState.RETRYING,
@@ -267,7 +265,6 @@ class Supervisor:
                 one_line(error),
             )
             self._is_outage = True
-        lease.is_failing = True
         # The database may be what is away.
         with suppress(DatabaseError):
             lease.say(ProjectionState.RETRYING, one_line(error))
@@ -335,7 +332,7 @@ class Supervisor:
 
     def _recovered(self, lease: Lease) -> None:
         self._is_outage = False
-        if lease.recovered():
+        if lease.is_failing:
             logger.info("Projection goes on: projection=%s", self.registration.name)
             with suppress(DatabaseError):
                 lease.say(ProjectionState.RUNNING)

@@ -289,6 +289,25 @@ def test_only_who_did_not_release_has_abandoned_it() -> None:
     assert (second.was_abandoned, third.was_abandoned) == (False, True)
 
 
+def test_each_change_of_state_says_since_when() -> None:
+    lease = acquired()
+    since = []
+    for state, error in (
+        (ProjectionState.RETRYING, "away"),
+        (ProjectionState.RETRYING, "away"),
+        (ProjectionState.RUNNING, ""),
+    ):
+        time.sleep(0.01)
+        lease.say(state, error)
+        since.append(TRACKED.row().state_since)
+        assert lease.is_failing == (state == ProjectionState.RETRYING)
+
+    first, second, third = since
+    assert first is not None
+    assert third is not None
+    assert first == second < third
+
+
 def test_attempts_at_an_event_outlive_the_process() -> None:
     first = acquired()
     assert first.begin_attempt(7) == 0
