@@ -191,10 +191,8 @@ class DjangoTrackingRecorder(TrackingRecorder):
                     f"{application_name!r} any more: another process is running it"
                 )
                 raise PositionMovedError(msg)
-            batch = Batch(connections[self._alias], unit, rows)
-            with self._current.set(unit, batch):
+            with self._working_in(unit, rows) as batch:
                 yield batch
-                batch.finish()
 
     @contextmanager
     def batch_in_place(self, application_name: str) -> Iterator[Batch]:
@@ -207,10 +205,17 @@ class DjangoTrackingRecorder(TrackingRecorder):
         with self._transaction(unit):
             tracked = self.tracked(application_name)
             tracked.lock()
-            batch = Batch(connections[self._alias], unit, tracked.rows())
-            with self._current.set(unit, batch):
+            with self._working_in(unit, tracked.rows()) as batch:
                 yield batch
-                batch.finish()
+
+    @contextmanager
+    def _working_in(
+        self, unit: UnitOfWork, rows: ProjectionTrackingQuerySet
+    ) -> Iterator[Batch]:
+        batch = Batch(connections[self._alias], unit, rows)
+        with self._current.set(unit, batch):
+            yield batch
+            batch.finish()
 
     def insert_tracking(self, tracking: Tracking) -> None:
         """

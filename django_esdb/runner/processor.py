@@ -174,7 +174,7 @@ class BatchProcessor:
             last.id,
             keys_of,
             lease=lease,
-            **_changes(last, lease),
+            **self._changes(last),
         ) as batch:
             parked = self._parked.among(event.notification for event in events)
             done = 0
@@ -189,10 +189,19 @@ class BatchProcessor:
                 done += 1
                 if end is not None and monotonic() > end and done < len(events):
                     last = event.notification
-                    batch.end_at(last.id, **_changes(last, lease))
+                    batch.end_at(last.id, **self._changes(last))
                     break
         self._moved(last.id)
         return done
+
+    def _changes(self, last: Notification) -> dict[str, Any]:
+        """Return what to write into the tracking row with the position."""
+        recovery = {} if self._lease is None else self._lease.recovery()
+        return {
+            "event_position": last.id,
+            "event_id": event_identity(last),
+            **recovery,
+        }
 
     def _moved(self, position: int) -> None:
         self.position = position
@@ -246,7 +255,7 @@ class BatchProcessor:
             self.position,
             notification.id,
             lease=self._lease,
-            **_changes(notification, self._lease),
+            **self._changes(notification),
         ):
             if action is OnFailure.PARK:
                 self._parked.park(notification, reason)
@@ -257,17 +266,6 @@ class BatchProcessor:
             reason,
         )
         self._moved(notification.id)
-
-
-def _changes(last: Notification, lease: Lease | None) -> dict[str, Any]:
-    """Return what to write into the tracking row with the position."""
-    changes: dict[str, Any] = {
-        "event_position": last.id,
-        "event_id": event_identity(last),
-    }
-    if lease is not None:
-        changes.update(lease.recovery())
-    return changes
 
 
 def is_transient(error: BaseException) -> bool:

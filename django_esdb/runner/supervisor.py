@@ -26,7 +26,7 @@ from django_esdb.registry import Registration
 from django_esdb.runner.processor import is_transient
 from django_esdb.runner.projection_runner import ProjectionRunner
 from django_esdb.runner.standby import ElsewhereCheck, Standby
-from eventsourcing_eventstoredb.text import one_line
+from eventsourcing_eventstoredb.text import named_line, one_line
 
 logger = logging.getLogger("django_esdb.runner")
 
@@ -219,7 +219,7 @@ class Supervisor:
         failure = EventProcessingError(
             f"Projection {self.registration.name!r} stopped at an event that it "
             f"failed to process: the first of its events after position "
-            f"{self._reached}: {type(error).__name__}: {one_line(error)}"
+            f"{self._reached}: {named_line(error)}"
         )
         failure.position = self._reached or 0
         failure.__cause__ = error
@@ -280,10 +280,10 @@ class Supervisor:
         if isinstance(error, ProjectionError):
             return error
         verb = "failed" if self._has_run else "cannot run"
-        name = "" if isinstance(error, DjangoEsdbError) else f"{type(error).__name__}: "
-        return ProjectionError(
-            f"Projection {self.registration.name!r} {verb}: {name}{one_line(error)}"
+        line = (
+            one_line(error) if isinstance(error, DjangoEsdbError) else named_line(error)
         )
+        return ProjectionError(f"Projection {self.registration.name!r} {verb}: {line}")
 
     def _run_term(self, lease: Lease) -> None:
         with ProjectionRunner(
