@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from esdbclient import EventStoreDBClient, NewEvent, StreamState
 from eventsourcing.persistence import Tracking
 
 from django_esdb.exceptions import EventProcessingError, FailedEventError
@@ -26,6 +25,7 @@ from example_project.training_school.projections import (
     TrainingSchoolProjection,
     TrainingSchoolView,
 )
+from tests.django_esdb.stores import append
 from tests.django_esdb.supervising import catch_up, running, tracking, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -398,16 +398,9 @@ def test_what_cannot_be_decoded_is_parked_too(
         topics = ()
 
     school.register("Fido")
-    client = EventStoreDBClient(server.uri)
-    try:
-        broken = str(DogAggregate.create_id("Broken"))
-        client.append_events(
-            broken,
-            current_version=StreamState.ANY,
-            events=[NewEvent("gone:Dog.Registered", b"{}"), NewEvent("gone:Dog", b"")],
-        )
-    finally:
-        client.close()
+    broken = str(DogAggregate.create_id("Broken"))
+    append(server, broken, "gone:Dog.Registered")
+    append(server, broken, "gone:Dog", b"")
     school.register("Rex")
     everything = registration(projection_class=Everything, on_failure=OnFailure.PARK)
 

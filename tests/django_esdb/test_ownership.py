@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
+from tests.django_esdb.stores import school_at
 from tests.projects import Project
 
 SECONDS = 60
@@ -95,14 +97,8 @@ def hooked(project: Project, tmp_path: Path) -> Project:
 @pytest.fixture
 def writing(server: EmbeddedServer) -> Iterator[TrainingSchool]:
     """The school as another process writes to it."""
-    school = TrainingSchool(
-        {
-            "PERSISTENCE_MODULE": "eventsourcing_eventstoredb",
-            "EVENTSTOREDB_URI": server.uri,
-        }
-    )
-    yield school
-    school.close()
+    with school_at(server) as school:
+        yield school
 
 
 @contextmanager
@@ -144,6 +140,29 @@ def is_sqlite(project: Project) -> bool:
     return project.env["DATABASE_URL"].startswith("sqlite")
 
 
+def suspend_outside_of_transaction(project: Project, this: Worker) -> None:
+    """Suspend a process, on SQLite at a moment when it does not have the lock."""
+    end = time.monotonic() + SECONDS
+    while True:
+        this.suspend()
+        if not is_sqlite(project) or can_be_written(project):
+            return
+        this.resume()
+        assert time.monotonic() < end, "the database is always locked"
+
+
+def can_be_written(project: Project) -> bool:
+    """Tell whether nobody holds SQLite's lock for longer than a moment."""
+    path = project.env["DATABASE_URL"].removeprefix("sqlite:///")
+    with closing(sqlite3.connect(path, timeout=2, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        connection.execute("ROLLBACK")
+        return True
+
+
 def test_another_process_stands_by_and_takes_over_at_once_after_a_good_stop(
     hooked: Project, writing: TrainingSchool
 ) -> None:
@@ -182,7 +201,7 @@ def test_a_suspended_owner_is_replaced_and_stands_by_when_it_comes_back(
     writing.register("Fido")
     with worker(hooked) as first, worker(hooked) as second:
         running, standing = wait_for_roles(first, second)
-        running.suspend()
+        suspend_outside_of_transaction(hooked, running)
         standing.wait_for("Running TrainingSchoolProjection")
         last = writing.add_trick("Fido", "sit")
         wait_until(hooked, lambda found: found["position"] == last)
@@ -260,7 +279,7 @@ def test_exclusive_ends_when_it_was_taken_over(hooked: Project) -> None:
     hooked.env["ESDB_LEASE_SECONDS"] = "1"
     with worker(hooked, "--exclusive") as first:
         first.wait_for("Running")
-        first.suspend()
+        suspend_outside_of_transaction(hooked, first)
         with worker(hooked) as second:
             second.wait_for("Running")
             first.resume()

@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.db import connection
-from esdbclient import EventStoreDBClient, NewEvent, StreamState
 from eventsourcing.persistence import Tracking
 from eventsourcing.projection import ProjectionRunner as LibraryRunner
 
@@ -18,7 +15,7 @@ from django_esdb.exceptions import (
 )
 from django_esdb.models import ProjectionTracking
 from django_esdb.registry import Registration
-from django_esdb.runner import Callbacks, Options, ProjectionRunner, Supervisor, Worker
+from django_esdb.runner import Callbacks, Options, ProjectionRunner, Worker
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.domain import Dog as DogAggregate
@@ -27,57 +24,16 @@ from example_project.training_school.projections import (
     TrainingSchoolProjection,
     TrainingSchoolView,
 )
+from tests.django_esdb.stores import append
+from tests.django_esdb.supervising import catch_up, running
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 MakeRegistration = Callable[..., Registration]
 
 
-def catch_up(registration: Registration) -> None:
-    Supervisor(registration, until_caught_up=True).run()
-
-
-@contextmanager
-def running(registration: Registration) -> Iterator[Supervisor]:
-    started = threading.Event()
-    supervisor = Supervisor(
-        registration,
-        started=lambda position: started.set(),
-        standing_by=lambda owner: started.set(),
-    )
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            supervisor.run()
-        except BaseException as error:
-            errors.append(error)
-            started.set()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    assert started.wait(60)
-    try:
-        yield supervisor
-    finally:
-        supervisor.stop()
-        thread.join()
-    if errors:
-        raise errors[0]
-
-
 def position() -> int | None:
     return ProjectionTracking.objects.values_list("position", flat=True).first()
-
-
-def append(server: EmbeddedServer, stream: str, topic: str, data: bytes) -> int:
-    client = EventStoreDBClient(server.uri)
-    try:
-        return client.append_events(
-            stream, current_version=StreamState.ANY, events=[NewEvent(topic, data)]
-        )
-    finally:
-        client.close()
 
 
 def test_events_become_rows(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from esdbclient import EventStoreDBClient, NewEvent, StreamState
+from esdbclient import EventStoreDBClient
 
 from django_esdb.exceptions import OtherStoreError, ProjectionError
 from django_esdb.fingerprints import fingerprint
@@ -21,6 +21,7 @@ from example_project.training_school.projections import (
     TrainingSchoolProjection,
     TrainingSchoolView,
 )
+from tests.django_esdb.stores import append, school_at
 from tests.django_esdb.supervising import catch_up, tracking
 from tests.projects import Project
 
@@ -40,17 +41,16 @@ def refused(registration: Registration) -> str:
     return str(raised.value)
 
 
-def fill(server: EmbeddedServer, names: list[str]) -> None:
-    """Write as many bytes as other names of the same length would."""
-    school = TrainingSchool(
-        {
-            "PERSISTENCE_MODULE": "eventsourcing_eventstoredb",
-            "EVENTSTOREDB_URI": server.uri,
-        }
-    )
-    for name in names:
-        school.register(name)
-    school.close()
+def refused_by_another_store(
+    registration: Registration, settings: Any, names: list[str]
+) -> str:
+    """Run on a store in which only these dogs are registered; return why it fails."""
+    with EmbeddedServer() as other:
+        settings.ESDB_URI = other.uri
+        with school_at(other) as school:
+            for name in names:
+                school.register(name)
+        return refused(registration)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -77,12 +77,9 @@ def test_another_store_with_an_event_at_the_same_position_is_noticed(
 ) -> None:
     last = school.register("Fido")
     catch_up(school_projection)
-    with EmbeddedServer() as other:
-        settings.ESDB_URI = other.uri
-        # The same events at the same positions, but not the same ones.
-        fill(other, ["Fido", "Rex"])
 
-        text = refused(school_projection)
+    # The same events at the same positions, but not the same ones.
+    text = refused_by_another_store(school_projection, settings, ["Fido", "Rex"])
 
     assert f"at position {last}" in text
     assert "where there is another one now" in text
@@ -95,11 +92,9 @@ def test_another_store_with_no_event_at_the_position_is_noticed(
 ) -> None:
     last = school.register("Fido")
     catch_up(school_projection)
-    with EmbeddedServer() as other:
-        settings.ESDB_URI = other.uri
-        fill(other, ["A dog with quite a long name, for a dog", "Rex"])
 
-        text = refused(school_projection)
+    names = ["A dog with quite a long name, for a dog", "Rex"]
+    text = refused_by_another_store(school_projection, settings, names)
 
     assert str(last) in text
 
@@ -111,11 +106,8 @@ def test_a_position_ahead_of_the_store_is_noticed(
     for number in range(5):
         last = school.register(f"dog {number}")
     catch_up(school_projection)
-    with EmbeddedServer() as other:
-        settings.ESDB_URI = other.uri
-        fill(other, ["Rex"])
 
-        text = refused(school_projection)
+    text = refused_by_another_store(school_projection, settings, ["Rex"])
 
     assert f"there is no event at position {last}" in text
 
@@ -125,15 +117,7 @@ def test_a_position_that_nothing_was_processed_at_is_compared_too(
     school: TrainingSchool, school_projection: Registration, server: EmbeddedServer
 ) -> None:
     last = school.register("Fido")
-    client = EventStoreDBClient(server.uri)
-    try:
-        client.append_events(
-            "foreign",
-            current_version=StreamState.ANY,
-            events=[NewEvent("Foreign", b"{}")],
-        )
-    finally:
-        client.close()
+    append(server, "foreign", "Foreign")
     ProjectionTracking.objects.create(
         projection=TrainingSchoolProjection.name,
         application=school.name,

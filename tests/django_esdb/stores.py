@@ -1,0 +1,37 @@
+"""Writing to an event store past the application that a test looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from esdbclient import EventStoreDBClient, NewEvent, StreamState
+
+from eventsourcing_eventstoredb.server import EmbeddedServer
+from example_project.training_school.application import TrainingSchool
+
+
+def append(server: EmbeddedServer, stream: str, topic: str, data: bytes = b"{}") -> int:
+    """Write an event of whatever form, and return its position."""
+    client = EventStoreDBClient(server.uri)
+    try:
+        return client.append_events(
+            stream, current_version=StreamState.ANY, events=[NewEvent(topic, data)]
+        )
+    finally:
+        client.close()
+
+
+@contextmanager
+def school_at(server: EmbeddedServer) -> Iterator[TrainingSchool]:
+    """The school as another process has it."""
+    school = TrainingSchool(
+        {
+            "PERSISTENCE_MODULE": "eventsourcing_eventstoredb",
+            "EVENTSTOREDB_URI": server.uri,
+        }
+    )
+    try:
+        yield school
+    finally:
+        school.close()
