@@ -12,6 +12,7 @@ import hashlib
 import inspect
 import io
 import textwrap
+import threading
 import tokenize
 from collections.abc import Iterator
 from typing import Any
@@ -31,6 +32,10 @@ _IGNORED = frozenset(
         tokenize.ENDMARKER,
     )
 )
+# Python 3.11 finds a class's source with a parser that may raise SystemError when two
+# threads use it at once.
+_parser_lock = threading.Lock()
+
 _STATEMENT_ENDS = frozenset((tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT))
 
 
@@ -41,7 +46,7 @@ def fingerprint(registration: Registration) -> str:
     The definition is the source of the projection's and the view's classes, with
     those of their base classes that are the project's, and the projection's topics.
     Comments, docstrings and white space do not count. What the classes call
-    elsewhere is not looked at.
+    elsewhere is not looked at. Any number of threads may call this at once.
     """
     digest = hashlib.sha256()
     classes = (registration.projection_class, registration.view_class)
@@ -59,7 +64,9 @@ def _definition(cls: type[Any]) -> Iterator[str]:
             continue
         yield base.__qualname__
         try:
-            yield _significant(inspect.getsource(base))
+            with _parser_lock:
+                source = inspect.getsource(base)
+            yield _significant(source)
         except (OSError, TypeError, tokenize.TokenError, SyntaxError):
             # No source at hand: what is left are the names.
             yield " ".join(sorted(vars(base)))

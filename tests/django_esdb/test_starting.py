@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +184,27 @@ def test_a_fingerprint_changes_with_the_code_and_with_nothing_else(
         "    " + line for line in texts[TrainingSchoolProjection].splitlines()
     )
     assert fingerprint(registration()) == plain
+
+
+@pytest.fixture
+def hasty_threads() -> Iterator[None]:
+    """Threads take turns as often as can be."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("hasty_threads")
+def test_fingerprints_are_made_by_many_threads_at_once(
+    registration: MakeRegistration,
+) -> None:
+    expected = fingerprint(registration())
+
+    with ThreadPoolExecutor(8) as executor:
+        at_once = list(executor.map(fingerprint, [registration()] * 100))
+
+    assert set(at_once) == {expected}
 
 
 def test_a_fingerprint_covers_the_views_code(registration: MakeRegistration) -> None:
