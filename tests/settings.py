@@ -6,6 +6,7 @@ Settings of the test process: the example's apps on the database under test.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import tempfile
 from pathlib import Path
@@ -18,6 +19,8 @@ from example_project.settings import INSTALLED_APPS
 env = environ.Env()
 
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.zoo"]
+if importlib.util.find_spec("eventsourcing_django"):
+    INSTALLED_APPS += ["eventsourcing_django"]
 
 DATABASES = {"default": env.db_url("DATABASE_URL", default="sqlite:///unused")}
 # Named by process, so that several test runs do not share one.

@@ -10,7 +10,7 @@ from typing import Any
 from django.db import InterfaceError as DatabaseInterfaceError
 from django.db import OperationalError as DatabaseOperationalError
 from django.db import models
-from eventsourcing.persistence import Notification, OperationalError
+from eventsourcing.persistence import InterfaceError, Notification, OperationalError
 from eventsourcing.projection import Projection
 
 from django_esdb.exceptions import (
@@ -279,6 +279,7 @@ def is_transient(error: BaseException) -> bool:
         error,
         (
             OperationalError,
+            InterfaceError,
             PositionMovedError,
             DatabaseOperationalError,
             DatabaseInterfaceError,

@@ -23,6 +23,7 @@ from django_esdb.recorders import DjangoTrackingRecorder
 from django_esdb.runner.positions import check_same_store, is_caught_up
 from django_esdb.runner.processor import BatchProcessor
 from django_esdb.runner.reader import EventReader, Flush
+from django_esdb.runner.subscribing import with_subscription
 from django_esdb.topics import (
     allowlist_for,
     guard_application,
@@ -90,7 +91,7 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
         self._allowlist = allowlist_for(application_class, env)
         try:
             super().__init__(
-                application_class=application_class,
+                application_class=with_subscription(application_class),
                 projection_class=projection_class,
                 view_class=view_class,
                 env=env,
@@ -144,9 +145,12 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
             or not isinstance(view, DjangoTrackingRecorder)
             or not isinstance(subscription, ApplicationSubscription)
         ):
-            library.ProjectionRunner._process_events_loop(
-                subscription, projection, is_stopping, runner
-            )
+            try:
+                library.ProjectionRunner._process_events_loop(
+                    subscription, projection, is_stopping, runner
+                )
+            finally:
+                connections.close_all()
             return
         reader = EventReader(
             subscription,
