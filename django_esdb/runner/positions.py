@@ -15,6 +15,7 @@ from eventsourcing.persistence import (
 
 from django_esdb.exceptions import OtherStoreError
 from django_esdb.models import ProjectionTracking
+from django_esdb.runner.commit_order import CommitOrder
 from eventsourcing_eventstoredb.text import storable
 
 logger = logging.getLogger("django_esdb.runner")
@@ -62,6 +63,44 @@ def check_same_store(
         )
     elif event_identity(found[0]) != tracking.event_id:
         raise _other_store(tracking, "is another one")
+
+
+def passed_over_position(
+    recorder: ApplicationRecorder,
+    after: int | None,
+    topics: Sequence[str],
+    order: CommitOrder,
+) -> int | None:
+    """
+    Return up to where a projection that is idle has nothing left to process.
+
+    Args:
+        recorder: Of the application; on any persistence module.
+        after: Up to where all is processed; None for nothing.
+        topics: Topics that count; empty for all.
+        order: What is known of the order in which the recorder's IDs appear.
+
+    Returns:
+        A notification ID beyond *after*, up to which nothing is or can become the
+        projection's. None if there is none, or if there is something to process.
+
+    Raises:
+        PersistenceError: The store cannot be asked.
+    """
+    ask = getattr(recorder, "passed_over_position", None)
+    if ask is not None:
+        position: int | None = ask(after, topics)
+        return position
+    start = after or 0
+    # Not all modules say None where there is nothing.
+    head = recorder.max_notification_id() or 0
+    if head > start:
+        head = order.settled(start, head)
+    if head <= start or recorder.select_notifications(
+        start=after, limit=1, stop=head, topics=topics, inclusive_of_start=False
+    ):
+        return None
+    return head
 
 
 def is_caught_up(

@@ -20,7 +20,12 @@ from django_esdb.leases import Lease
 from django_esdb.masking import forget_locals
 from django_esdb.policies import FailurePolicy
 from django_esdb.recorders import DjangoTrackingRecorder
-from django_esdb.runner.positions import check_same_store, is_caught_up
+from django_esdb.runner.commit_order import CommitOrder, commit_order
+from django_esdb.runner.positions import (
+    check_same_store,
+    is_caught_up,
+    passed_over_position,
+)
 from django_esdb.runner.processor import BatchProcessor
 from django_esdb.runner.reader import EventReader, Flush
 from django_esdb.runner.subscribing import with_subscription
@@ -188,6 +193,7 @@ def _process_batches(
     projection: library.Projection[Any],
     is_stopping: ThreadingEvent,
 ) -> None:
+    order = commit_order(subscription.recorder)
     idle_seconds = _FIRST_IDLE_SECONDS
     active_at = monotonic()
     while True:
@@ -200,7 +206,7 @@ def _process_batches(
             processor.process(events)
             idle_seconds = _FIRST_IDLE_SECONDS
         else:
-            _pass_over(processor, subscription, projection)
+            _pass_over(processor, subscription, projection, order)
             idle_seconds = min(idle_seconds * 4, _LONGEST_IDLE_SECONDS)
         active_at = monotonic()
         if django_settings.DEBUG:
@@ -212,12 +218,10 @@ def _pass_over(
     processor: BatchProcessor,
     subscription: ApplicationSubscription[Any],
     projection: library.Projection[Any],
+    order: CommitOrder,
 ) -> None:
-    # Other persistence modules number their events without gaps, and reading
-    # on from an earlier one costs them little.
-    ask = getattr(subscription.recorder, "passed_over_position", None)
-    if ask is None:
-        return
-    position = ask(processor.position, projection.topics)
+    position = passed_over_position(
+        subscription.recorder, processor.position, projection.topics, order
+    )
     if position is not None:
         processor.pass_over(position)

@@ -136,6 +136,23 @@ def test_only_wanted_topics_are_given(
     assert dogs() == {"Fido": [], "Rex": [], "Spot": []}
 
 
+def test_positions_move_past_what_is_not_wanted(
+    school: TrainingSchool, school_projection: Registration
+) -> None:
+    class Registrations(TrainingSchoolProjection):
+        name = TrainingSchoolProjection.name
+        topics = TrainingSchoolProjection.topics[:1]
+
+    view = TrainingSchoolView(Registrations.name)
+    school.register("Fido")
+    with running(replace(school_projection, projection_class=Registrations)):
+        view.wait(school.name, school.add_trick("Fido", "sit"), timeout=60)
+        last = school.add_trick("Fido", "roll over")
+        view.wait(school.name, last, timeout=60)
+
+    assert tracking().position == last
+
+
 def test_failing_events_are_parked_and_retried(
     school: TrainingSchool, school_projection: Registration
 ) -> None:
