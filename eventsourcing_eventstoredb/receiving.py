@@ -15,7 +15,12 @@ from eventsourcing_eventstoredb.exceptions import client_errors
 from eventsourcing_eventstoredb.forking import gate
 from eventsourcing_eventstoredb.read_ahead import ReadAhead
 from eventsourcing_eventstoredb.reading import client_exception
-from eventsourcing_eventstoredb.retries import Backoff, is_cluster, renew_connection
+from eventsourcing_eventstoredb.retries import (
+    Backoff,
+    connected,
+    is_cluster,
+    renew_connection,
+)
 from eventsourcing_eventstoredb.subscription_state import Phase, StateCell
 
 # What the server says when something in it went wrong. Before a subscription is
@@ -114,9 +119,10 @@ class Receiver:
     def run(self) -> None:
         """Receive until stopped or until what cannot be cured by resuming."""
         while not self._stopped.is_set():
-            connection = self._log.client._connection
+            connection = None
             try:
                 with gate.inside(self):
+                    connection = connected(self._log.client)
                     if self._call is None:
                         self.connect()
                     self._receive()
