@@ -14,7 +14,7 @@ from eventsourcing_eventstoredb.all_streams import AllStreams, UnknownPositionEr
 from eventsourcing_eventstoredb.exceptions import client_errors
 from eventsourcing_eventstoredb.forking import gate
 from eventsourcing_eventstoredb.read_ahead import ReadAhead
-from eventsourcing_eventstoredb.reading import client_exception
+from eventsourcing_eventstoredb.reading import client_exception, end_call
 from eventsourcing_eventstoredb.retries import (
     Backoff,
     connected,
@@ -98,6 +98,7 @@ class Receiver:
             try:
                 next(call)
             except grpc.RpcError as error:
+                end_call(call)
                 raise client_exception(error) from error
             except StopIteration:
                 msg = "Subscribing to all streams: the server ended the call"
@@ -176,6 +177,8 @@ class Receiver:
                 self.receive_from(call)
             except grpc.RpcError as error:
                 raise client_exception(error) from error
+            finally:
+                end_call(call)
         msg = "Subscription to all streams: the server ended the call"
         raise OperationalError(msg)
 
