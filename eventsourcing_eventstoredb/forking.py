@@ -31,7 +31,7 @@ _LONGEST_WAIT = 2.0
 _LONGEST_SHUTDOWN = 0.5
 
 # As Linux has their names, cut off at 15 characters.
-_GRPC_THREADS = {
+GRPC_THREADS = {
     "default-executo",
     "event_engine",
     "grpc_global_tim",
@@ -146,7 +146,7 @@ def _has_grpc_threads() -> bool:
     except OSError:
         # Only Linux tells.
         return False
-    return any(_thread_name(task) in _GRPC_THREADS for task in tasks)
+    return any(_thread_name(task) in GRPC_THREADS for task in tasks)
 
 
 def _thread_name(task: Path) -> str:
