@@ -83,6 +83,9 @@ class Client(EventStoreDBClient):
 
     def close(self) -> None:
         """Close the connection, unless it is that of the process this was forked by."""
+        if self._is_closed:
+            # Also when the interpreter has all but ended, and modules are gone.
+            return
         if not self._needs_connection():
             super().close()
             return

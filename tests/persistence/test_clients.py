@@ -66,6 +66,27 @@ def test_at_a_fork_grpc_has_ended_and_keeps_off_the_files_of_the_child() -> None
     assert not set(threads.removeprefix("threads: ").split(",")) & GRPC_THREADS
 
 
+@pytest.mark.parametrize("keeper", ["builtins", "module"])
+def test_an_application_may_outlive_the_modules_of_its_process(keeper: str) -> None:
+    code = (
+        "import builtins, sys, types\n"
+        "module = sys.modules['module'] = types.ModuleType('module')\n"
+        "from eventsourcing.application import Application\n"
+        "application = Application({\n"
+        "    'PERSISTENCE_MODULE': 'eventsourcing_eventstoredb',\n"
+        f"    'EVENTSTOREDB_URI': '{URI}',\n"
+        "})\n"
+        "application.recorder\n"
+        f"{keeper}.application = application\n"
+    )
+
+    finished = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60
+    )
+
+    assert (finished.returncode, finished.stderr) == (0, "")
+
+
 def test_factories_with_equal_settings_share_a_client() -> None:
     env = {"EVENTSTOREDB_URI": URI}
     first, second = EventStoreDBFactory(env), EventStoreDBFactory(env)
