@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -127,11 +128,17 @@ class Site(Worker):
         while not self.is_gone():
             assert time.monotonic() < end, self.lines
             time.sleep(0.02)
-        assert not [line for line in self.lines if "Traceback" in line], self.lines
+        assert not [line for line in self.lines if "Traceback" in line], "\n".join(
+            self.lines
+        )
         return status
 
     def _request(
-        self, method: str, path: str, data: dict[str, str] | None = None, cookies=""
+        self,
+        method: str,
+        path: str,
+        data: dict[str, str] | None = None,
+        cookies: str = "",
     ) -> Answer:
         end = time.monotonic() + SECONDS
         while True:
@@ -146,9 +153,8 @@ class Site(Worker):
                 return _answer(connection.getresponse())
             except (OSError, HTTPException):
                 # Not listening yet, or its process has just been ended.
-                assert time.monotonic() < end and self.process.poll() is None, (
-                    self.lines
-                )
+                assert self.process.poll() is None, self.lines
+                assert time.monotonic() < end, self.lines
                 time.sleep(0.05)
             finally:
                 connection.close()
@@ -193,6 +199,13 @@ def serving(project: Project, *arguments: str, port: int = 0) -> Iterator[Site]:
             if not site.is_gone():
                 os.killpg(process.pid, signal.SIGKILL)
             site.status()
+
+
+def free_port() -> int:
+    """Return a port that nothing listens at just now."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
 
 
 def python_module(name: str) -> tuple[str, ...]:
