@@ -2,8 +2,9 @@
 The one place where clients of EventStoreDB are made.
 
 A process has one client for each set of connection settings, shared by all who
-ask for it and closed when the last of them is gone. A gRPC channel cannot be
-used on the far side of a fork, so in a child process clients connect anew.
+ask for it and closed when the last of them is gone. A gRPC channel must not be
+open while the process forks: it is closed before, and on both sides clients
+connect anew when they are next used.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from esdbclient.common import BasicAuthCallCredentials
 from esdbclient.connection import ESDBConnection
 
 from eventsourcing_eventstoredb.connection import ConnectionSettings
+from eventsourcing_eventstoredb.forking import before_fork, gate
 
 _CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
     # One thread fewer between the socket and the reader of a stream: it reads
@@ -40,36 +42,56 @@ class Client(EventStoreDBClient):
     def __init__(self, settings: ConnectionSettings) -> None:
         self._settings = settings
         self._process_id = os.getpid()
+        self._is_disconnected = False
         super().__init__(
             settings.client_uri, root_certificates=settings.root_certificates
         )
 
     @property
     def _connection(self) -> ESDBConnection:
-        """The connection, which in a forked child is a new one."""
-        if self._process_id != os.getpid():
-            self._begin_anew()
+        """The connection, which after a fork is a new one."""
+        if self._needs_connection() and not self._is_closed:
+            # In this order, since who holds the lock may have to pass the gate.
+            with gate.inside(), _connect_lock:
+                if self._needs_connection():
+                    self._begin_anew()
         return self._own_connection
 
     @_connection.setter
     def _connection(self, connection: ESDBConnection) -> None:
         self._own_connection = connection
 
+    def _needs_connection(self) -> bool:
+        return self._is_disconnected or self._process_id != os.getpid()
+
     def _begin_anew(self) -> None:
-        _abandoned.append(self._own_connection)
-        # Whoever held it is a thread of the parent.
-        self._reconnection_lock = threading.Lock()
-        self._is_reconnection_required = threading.Event()
+        if not self._is_disconnected:
+            _abandoned.append(self._own_connection)
+        if self._process_id != os.getpid():
+            # Whoever held it is a thread of the parent.
+            self._reconnection_lock = threading.Lock()
+            self._is_reconnection_required = threading.Event()
         self._own_connection = self._connect()
         self._process_id = os.getpid()
+        self._is_disconnected = False
+
+    def disconnect(self) -> None:
+        """Close the connection, and have the next use open another one."""
+        if not self._is_closed and not self._needs_connection():
+            self._is_disconnected = True
+            self._own_connection.close()
 
     def close(self) -> None:
         """Close the connection, unless it is that of the process this was forked by."""
-        if self._process_id == os.getpid():
+        if self._is_closed:
+            # Also when the interpreter has all but ended, and modules are gone.
+            return
+        if not self._needs_connection():
             super().close()
-        else:
+            return
+        if not self._is_disconnected:
             _abandoned.append(self._own_connection)
-            self._is_closed = True
+        self._is_closed = True
 
     def construct_call_credentials(
         self, username: str | None, password: str | None
@@ -102,6 +124,7 @@ class _Shared:
 
 
 _lock = threading.Lock()
+_connect_lock = threading.Lock()
 _shared: dict[ConnectionSettings, _Shared] = {}
 
 
@@ -148,12 +171,21 @@ def _close_at_exit() -> None:
         client.close()
 
 
+def _disconnect_all() -> None:
+    # Not under the lock, which another thread may hold while it looks for a
+    # cluster's members.
+    for shared in tuple(_shared.values()):
+        shared.client.disconnect()
+
+
 def _unlock_after_fork() -> None:
-    global _lock
+    global _lock, _connect_lock
     _lock = threading.Lock()
+    _connect_lock = threading.Lock()
 
 
-# What the parent still uses: closing it here, or letting it be collected, would
-# reach into the parent's channels.
+# What was still in use when the process was forked. Closing it in the child, or
+# letting it be collected there, would reach into the parent's channels.
 _abandoned: list[ESDBConnection] = []
+before_fork(_disconnect_all)
 os.register_at_fork(after_in_child=_unlock_after_fork)

@@ -129,10 +129,15 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
         """Give up the client; it is closed when no other factory uses it."""
         with self._lock:
             client, self._client = self._client, None
-        if client is not None:
+        if client is None:
+            return
+        try:
             from eventsourcing_eventstoredb.client import release_client
-
-            release_client(self.settings)
+        except ImportError:
+            # Collected when the interpreter has all but ended: nothing can be
+            # imported any more, and clients were closed at exit.
+            return
+        release_client(self.settings)
 
     def _connection_settings(self) -> ConnectionSettings:
         uri = self.env.get(self.EVENTSTOREDB_URI)

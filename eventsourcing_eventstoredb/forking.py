@@ -1,10 +1,16 @@
 """
-Keeping background threads out of gRPC while the process forks.
+Having nothing of gRPC in the process while it forks.
 
-gRPC prepares itself for a fork only when no thread is inside of it. A
-subscription is inside nearly always, and then neither parent nor child could use
-gRPC any more. So before a fork subscriptions break off their calls, and
-afterwards the parent's resume where they were. Child processes have none.
+A child gets gRPC's memory without its threads. With a channel open it goes on to
+use the numbers of its parent's sockets, which by then are other files of the
+child's, and with a thread in the middle of something neither side may be able to
+use gRPC any more. So before a fork calls are waited for, subscriptions break off
+theirs, channels are closed and gRPC ends its threads. Afterwards both sides
+connect when they next need to, and the parent's subscriptions resume where they
+were. Child processes have none.
+
+None of this happens where a program is started by another one, as subprocess
+does it.
 """
 
 from __future__ import annotations
@@ -12,16 +18,31 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
-# Seconds for which a fork is held up at most.
+# Seconds for which calls that are under way hold up a fork at most.
 _LONGEST_WAIT = 2.0
 
+# Seconds for which gRPC's threads hold up a fork at most. They take a few
+# milliseconds, unless something else in the process uses gRPC as well.
+_LONGEST_SHUTDOWN = 0.5
 
-class BackgroundWork(Protocol):
-    """What a thread in the background does with gRPC."""
+# As Linux has their names, cut off at 15 characters.
+GRPC_THREADS = {
+    "default-executo",
+    "event_engine",
+    "grpc_global_tim",
+    "grpc_shutdown",
+    "lifeguard",
+    "resolver-execut",
+}
+
+
+class Work(Protocol):
+    """What a thread does with gRPC."""
 
     def leave_grpc(self) -> None:
         """Break off what is under way, if it can be."""
@@ -30,40 +51,64 @@ class BackgroundWork(Protocol):
         """Tell whether it waits for something else than gRPC."""
 
 
+class Call:
+    """A call that is over soon, or in time, and that somebody waits for."""
+
+    def leave_grpc(self) -> None:
+        """Do nothing: who waits for the answer is to get it."""
+
+    def is_outside_grpc(self) -> bool:
+        """Say that it is under way."""
+        return False
+
+
+_CALL = Call()
+
+
 class Gate:
-    """Lets background work into gRPC, except while the process forks."""
+    """Lets threads into gRPC, except while the process forks."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._is_shut = False
-        self._inside: list[BackgroundWork] = []
+        self._inside: list[Work] = []
+        self._thread = threading.local()
 
     @contextmanager
-    def inside(self, work: BackgroundWork) -> Iterator[None]:
-        """Wait until no fork is under way, and let none pass meanwhile."""
+    def inside(self, work: Work = _CALL) -> Iterator[None]:
+        """
+        Wait until no fork is under way, and hold up the next one meanwhile.
+
+        A thread that is inside may enter once more.
+        """
+        if getattr(self._thread, "is_inside", False):
+            yield
+            return
         with self._changed:
             while self._is_shut:
                 self._changed.wait()
             self._inside.append(work)
+        self._thread.is_inside = True
         try:
             yield
         finally:
+            self._thread.is_inside = False
             with self._changed:
                 self._inside.remove(work)
 
-    def shut(self) -> None:
-        """Let nothing in, and wait until all is out."""
+    def shut(self) -> bool:
+        """Let nothing in, and wait until all is out; tell whether it is, in time."""
         with self._changed:
             self._is_shut = True
         end = time.monotonic() + _LONGEST_WAIT
-        while time.monotonic() < end:
+        while True:
             with self._changed:
                 inside = list(self._inside)
             busy = [work for work in inside if not work.is_outside_grpc()]
             for work in inside:
                 work.leave_grpc()
-            if not busy:
-                return
+            if not busy or time.monotonic() > end:
+                return not busy
             time.sleep(0.001)
 
     def open(self) -> None:
@@ -75,13 +120,49 @@ class Gate:
 
 gate = Gate()
 
+_disconnects: list[Callable[[], None]] = []
+
+
+def before_fork(disconnect: Callable[[], None]) -> None:
+    """Have *disconnect* called before each fork, when no call is under way."""
+    _disconnects.append(disconnect)
+
+
+def _leave_grpc() -> None:
+    # Where a call takes too long, its channel is left to it.
+    if not gate.shut():
+        return
+    for disconnect in _disconnects:
+        disconnect()
+    end = time.monotonic() + _LONGEST_SHUTDOWN
+    while _has_grpc_threads() and time.monotonic() < end:
+        time.sleep(0.001)
+
+
+def _has_grpc_threads() -> bool:
+    """Tell whether gRPC is still ending, which it does in threads of its own."""
+    try:
+        tasks = list(Path("/proc/self/task").iterdir())
+    except OSError:
+        # Only Linux tells.
+        return False
+    return any(_thread_name(task) in GRPC_THREADS for task in tasks)
+
+
+def _thread_name(task: Path) -> str:
+    try:
+        return (task / "comm").read_text(errors="replace").strip()
+    except OSError:
+        # It has just ended.
+        return ""
+
 
 def _begin_anew() -> None:
     gate.__init__()  # type: ignore[misc]
 
 
 os.register_at_fork(
-    before=lambda: gate.shut(),
+    before=_leave_grpc,
     after_in_parent=lambda: gate.open(),
     after_in_child=_begin_anew,
 )

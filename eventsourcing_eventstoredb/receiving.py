@@ -14,8 +14,13 @@ from eventsourcing_eventstoredb.all_streams import AllStreams, UnknownPositionEr
 from eventsourcing_eventstoredb.exceptions import client_errors
 from eventsourcing_eventstoredb.forking import gate
 from eventsourcing_eventstoredb.read_ahead import ReadAhead
-from eventsourcing_eventstoredb.reading import client_exception
-from eventsourcing_eventstoredb.retries import Backoff, is_cluster, renew_connection
+from eventsourcing_eventstoredb.reading import client_exception, end_call
+from eventsourcing_eventstoredb.retries import (
+    Backoff,
+    connected,
+    is_cluster,
+    renew_connection,
+)
 from eventsourcing_eventstoredb.subscription_state import Phase, StateCell
 
 # What the server says when something in it went wrong. Before a subscription is
@@ -93,6 +98,7 @@ class Receiver:
             try:
                 next(call)
             except grpc.RpcError as error:
+                end_call(call)
                 raise client_exception(error) from error
             except StopIteration:
                 msg = "Subscribing to all streams: the server ended the call"
@@ -114,9 +120,10 @@ class Receiver:
     def run(self) -> None:
         """Receive until stopped or until what cannot be cured by resuming."""
         while not self._stopped.is_set():
-            connection = self._log.client._connection
+            connection = None
             try:
                 with gate.inside(self):
+                    connection = connected(self._log.client)
                     if self._call is None:
                         self.connect()
                     self._receive()
@@ -170,6 +177,8 @@ class Receiver:
                 self.receive_from(call)
             except grpc.RpcError as error:
                 raise client_exception(error) from error
+            finally:
+                end_call(call)
         msg = "Subscription to all streams: the server ended the call"
         raise OperationalError(msg)
 

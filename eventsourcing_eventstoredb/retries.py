@@ -12,6 +12,7 @@ from esdbclient.exceptions import EventStoreDBClientException, NodeIsNotLeader
 from eventsourcing.persistence import OperationalError
 
 from eventsourcing_eventstoredb.exceptions import client_errors
+from eventsourcing_eventstoredb.forking import gate
 
 T = TypeVar("T")
 
@@ -77,14 +78,16 @@ def with_retries(
     last = end = time.monotonic() + seconds
     backoff = Backoff(longest=1.0)
     while True:
-        connection = client._connection
+        connection = None
         try:
-            return attempt(max(end - time.monotonic(), 0.001))
+            with gate.inside():
+                connection = connected(client)
+                return attempt(max(end - time.monotonic(), 0.001))
         except OperationalError as error:
             # What gRPC raises for a channel that is closed.
             if reopens and isinstance(error.__cause__, ValueError):
                 reopens = False
-                with client_errors("Connecting again"):
+                with gate.inside(), client_errors("Connecting again"):
                     client.reconnect()
                 continue
             pause = backoff.next_pause()
@@ -93,6 +96,17 @@ def with_retries(
                 raise
             time.sleep(pause)
             renew_connection(client, connection, error.__cause__)
+
+
+def connected(client: EventStoreDBClient) -> object:
+    """
+    Return the client's connection, which after a fork is made first.
+
+    Raises:
+        OperationalError: No member of the cluster answered.
+    """
+    with client_errors("Connecting"):
+        return client._connection
 
 
 def is_cluster(client: EventStoreDBClient) -> bool:
@@ -116,11 +130,13 @@ def renew_connection(
             now, that one is left alone.
         cause: What the client raised.
     """
-    if not is_cluster(client) or client.is_closed or client._connection is not failed:
+    if not is_cluster(client) or client.is_closed:
         return
     target = cause.leader_grpc_target if isinstance(cause, NodeIsNotLeader) else None
     try:
-        client.reconnect(target)
+        with gate.inside():
+            if client._connection is failed:
+                client.reconnect(target)
     except EventStoreDBClientException:
         # The next attempt goes over the old connection and says what is wrong.
         return

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from eventsourcing.persistence import Notification, OperationalError, Subscription
 
+from eventsourcing_eventstoredb.forking import gate
 from eventsourcing_eventstoredb.read_ahead import ReadAhead
 from eventsourcing_eventstoredb.receiving import Receiver
 from eventsourcing_eventstoredb.subscription_state import (
@@ -81,7 +82,8 @@ class EventStoreDBSubscription(Subscription["EventStoreDBApplicationRecorder"]):
         )
         self._start("watchdog", self._watchdog)
         try:
-            self._receiver.connect()
+            with gate.inside():
+                self._receiver.connect()
         except BaseException:
             self.stop()
             raise

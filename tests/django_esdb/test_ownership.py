@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sqlite3
-import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -19,9 +16,8 @@ import pytest
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
 from tests.django_esdb.stores import school_at
+from tests.processes import SECONDS, Worker
 from tests.projects import Project
-
-SECONDS = 60
 
 STATE = """
 import json
@@ -36,53 +32,6 @@ print(json.dumps({
     "owner": row.owner, "token": row.token,
 }))
 """
-
-
-class Worker:
-    """A ``runprojections`` process, whose output is read as it comes."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-        self.lines: list[str] = []
-        self._changed = threading.Condition()
-        self._threads = [
-            threading.Thread(target=self._read, args=(stream,))
-            for stream in (process.stdout, process.stderr)
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def wait_for(self, text: str, count: int = 1) -> None:
-        """Wait until so many lines have a text in them."""
-        with self._changed:
-            found = self._changed.wait_for(
-                lambda: sum(text in line for line in self.lines) >= count, SECONDS
-            )
-        assert found, self.lines
-
-    def suspend(self) -> None:
-        os.kill(self.process.pid, signal.SIGSTOP)
-
-    def resume(self) -> None:
-        os.kill(self.process.pid, signal.SIGCONT)
-
-    def terminate(self) -> int:
-        """Stop it in good order; return its status."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.status()
-
-    def status(self) -> int:
-        """Wait for its end and return its status."""
-        status = self.process.wait(SECONDS)
-        for thread in self._threads:
-            thread.join(SECONDS)
-        return status
-
-    def _read(self, stream: Any) -> None:
-        for line in stream:
-            with self._changed:
-                self.lines.append(line.strip())
-                self._changed.notify_all()
 
 
 @pytest.fixture

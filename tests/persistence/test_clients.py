@@ -13,6 +13,7 @@ from eventsourcing.persistence import StoredEvent
 from eventsourcing_eventstoredb import EventStoreDBFactory
 from eventsourcing_eventstoredb.client import Client
 from eventsourcing_eventstoredb.connection import parse_connection
+from eventsourcing_eventstoredb.forking import GRPC_THREADS
 from eventsourcing_eventstoredb.server import EmbeddedServer
 
 URI = "esdb://localhost:2113?Tls=false"
@@ -47,6 +48,43 @@ def test_a_fork_leaves_parent_and_child_able_to_go_on() -> None:
     assert parent == "parent: True 7"
     assert len(children) == 3
     assert all("belongs to the parent" in line for line in children)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at threads in /proc")
+def test_at_a_fork_grpc_has_ended_and_keeps_off_the_files_of_the_child() -> None:
+    with server_process() as uri:
+        finished = subprocess.run(
+            [sys.executable, "-m", "tests.persistence.forked_files", uri],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    assert finished.returncode == 0, finished.stderr
+    *children, threads = finished.stdout.splitlines()
+    assert children == ["strays: []"] * 3
+    assert not set(threads.removeprefix("threads: ").split(",")) & GRPC_THREADS
+
+
+@pytest.mark.parametrize("keeper", ["builtins", "module"])
+def test_an_application_may_outlive_the_modules_of_its_process(keeper: str) -> None:
+    code = (
+        "import builtins, sys, types\n"
+        "module = sys.modules['module'] = types.ModuleType('module')\n"
+        "from eventsourcing.application import Application\n"
+        "application = Application({\n"
+        "    'PERSISTENCE_MODULE': 'eventsourcing_eventstoredb',\n"
+        f"    'EVENTSTOREDB_URI': '{URI}',\n"
+        "})\n"
+        "application.recorder\n"
+        f"{keeper}.application = application\n"
+    )
+
+    finished = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60
+    )
+
+    assert (finished.returncode, finished.stderr) == (0, "")
 
 
 def test_factories_with_equal_settings_share_a_client() -> None:

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from tests.deployments.sites import python_module, serving
+from tests.projects import Project
+
+COMMAND = (
+    *python_module("gunicorn"),
+    *("--bind", "127.0.0.1:0", "--workers", "2", "--graceful-timeout", "20"),
+    "tests.deployments.preloaded:application",
+)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--preload",),
+        ("--preload", "--worker-class", "gthread", "--threads", "4"),
+        ("--worker-class", "gthread", "--threads", "4"),
+    ],
+    ids=" ".join,
+)
+def test_each_worker_saves_and_reads_also_one_that_takes_anothers_place(
+    projected: Project, options: tuple[str, ...]
+) -> None:
+    with serving(projected, *COMMAND, *options) as site:
+        site.find_port(r"Listening at: http://127\.0\.0\.1:(\d+)")
+        workers = site.register_in(2)
+        is_preloaded = site.get("/").loaded_in == site.process.pid
+        killed = min(workers)
+        os.kill(killed, signal.SIGKILL)
+        site.wait_for_match(rf"Worker \(pid:{killed}\) was sent SIGKILL")
+        replaced = site.register_in(2, but_not=killed)
+        status = site.end()
+
+    assert is_preloaded == ("--preload" in options)
+    assert len(replaced) == 2
+    assert status == 0

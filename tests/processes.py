@@ -1,0 +1,67 @@
+"""Processes that tests start, watch and stop."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import threading
+from typing import Any
+
+# Generous, for machines that are busy with other things.
+SECONDS = 60
+
+
+class Worker:
+    """A process whose output is read as it comes."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.lines: list[str] = []
+        self._changed = threading.Condition()
+        self._threads = [
+            threading.Thread(target=self._read, args=(stream,))
+            for stream in (process.stdout, process.stderr)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def wait_for(self, text: str, count: int = 1) -> None:
+        """Wait until so many lines have a text in them."""
+        self.wait_for_match(re.escape(text), count)
+
+    def wait_for_match(self, pattern: str, count: int = 1) -> None:
+        """Wait until a regular expression is found in so many lines."""
+        with self._changed:
+            found = self._changed.wait_for(
+                lambda: (
+                    sum(bool(re.search(pattern, line)) for line in self.lines) >= count
+                ),
+                SECONDS,
+            )
+        assert found, self.lines
+
+    def suspend(self) -> None:
+        os.kill(self.process.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self.process.pid, signal.SIGCONT)
+
+    def terminate(self) -> int:
+        """Stop it in good order; return its status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.status()
+
+    def status(self) -> int:
+        """Wait for its end and return its status."""
+        status = self.process.wait(SECONDS)
+        for thread in self._threads:
+            thread.join(SECONDS)
+        return status
+
+    def _read(self, stream: Any) -> None:
+        for line in stream:
+            with self._changed:
+                self.lines.append(line.strip())
+                self._changed.notify_all()
