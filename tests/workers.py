@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sqlite3
 import subprocess
@@ -91,13 +92,17 @@ def suspend_outside_of_transaction(project: Project, this: Worker) -> None:
         if not is_sqlite(project) or can_be_written(project):
             return
         this.resume()
+        # Time to get on, in which it may also catch up with what it has missed.
+        time.sleep(random.uniform(0, 0.5))
         assert time.monotonic() < end, "the database is always locked"
 
 
 def can_be_written(project: Project) -> bool:
     """Tell whether nobody holds SQLite's lock for longer than a moment."""
     path = project.env["DATABASE_URL"].removeprefix("sqlite:///")
-    with closing(sqlite3.connect(path, timeout=2, isolation_level=None)) as connection:
+    with closing(
+        sqlite3.connect(path, timeout=0.5, isolation_level=None)
+    ) as connection:
         try:
             connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError:
