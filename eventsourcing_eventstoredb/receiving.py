@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +16,12 @@ from eventsourcing_eventstoredb.exceptions import client_errors
 from eventsourcing_eventstoredb.forking import gate
 from eventsourcing_eventstoredb.read_ahead import ReadAhead
 from eventsourcing_eventstoredb.reading import client_exception
-from eventsourcing_eventstoredb.retries import Backoff, is_cluster, renew_connection
+from eventsourcing_eventstoredb.retries import (
+    Backoff,
+    is_cluster,
+    renew_connection,
+    wait_for_connection,
+)
 from eventsourcing_eventstoredb.subscription_state import Phase, StateCell
 
 # What the server says when something in it went wrong. Before a subscription is
@@ -25,6 +31,8 @@ _SERVER_FAILURES = (
     esdb.UnknownError,
     esdb.InternalError,
 )
+
+_TURN_SECONDS = 0.05
 
 
 class Receiver:
@@ -192,7 +200,17 @@ class Receiver:
             return False
         self._ahead.set_live(False)
         self._state.enter(Phase.DISCONNECTED, str(error))
-        return not self._stopped.wait(self._backoff.next_pause())
+        return self._pause(self._backoff.next_pause())
+
+    def _pause(self, seconds: float) -> bool:
+        """Wait, and let the connection be made again; False if told to stop."""
+        end = time.monotonic() + seconds
+        while (remaining := end - time.monotonic()) > 0:
+            # In turns, since nothing can wait for both.
+            if self._stopped.wait(min(remaining, _TURN_SECONDS)):
+                return False
+            wait_for_connection(self._log.client, min(remaining, _TURN_SECONDS))
+        return not self._stopped.is_set()
 
     def _fail(self, error: BaseException, is_closed: bool) -> None:
         if is_closed and isinstance(error, PersistenceError):

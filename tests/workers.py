@@ -60,10 +60,11 @@ class Worker:
         return status
 
     def _read(self, stream: Any) -> None:
-        for line in stream:
-            with self._changed:
-                self.lines.append(line.strip())
-                self._changed.notify_all()
+        with stream:
+            for line in stream:
+                with self._changed:
+                    self.lines.append(line.strip())
+                    self._changed.notify_all()
 
 
 @contextmanager

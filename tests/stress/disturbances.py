@@ -10,8 +10,8 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from tests.databases import connected
+from tests.event_stores import EventStore
 from tests.projects import Project
-from tests.stress.event_store import EventStore
 from tests.stress.pool import Pool
 from tests.stress.snapshots import Database
 from tests.workers import suspend_outside_of_transaction

@@ -21,11 +21,11 @@ from eventsourcing.persistence import OperationalError
 
 from example_project.training_school.application import TrainingSchool
 from tests.databases import new_database
+from tests.event_stores import EventStore, EventStoreError
 from tests.projects import Project, clean_environment
 from tests.stress.checks import Checker, RandomChecks
 from tests.stress.disturbances import Scene, in_random_order
 from tests.stress.errors import Disagreement, Stopped, StressError
-from tests.stress.event_store import EventStore
 from tests.stress.pool import Pool
 from tests.stress.snapshots import Database
 from tests.stress.verdict import Log, compare_writes
@@ -103,6 +103,8 @@ def run(
         outcome.was_stopped = True
     except StressError as error:
         outcome.failure = error
+    except EventStoreError as error:
+        outcome.failure = StressError(str(error))
     return outcome
 
 

@@ -1,4 +1,4 @@
-"""The event store of a run, which is killed and comes back."""
+"""Event stores that are processes of their own, are killed and come back."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import sys
 from pathlib import Path
 
 from tests.projects import ROOT
-from tests.stress.errors import StressError
 
 # Below those that the system gives to clients: one that tries to connect while the
 # store is away must not get the store's port for its own end.
 _PORTS = range(20_000, 32_000)
 _ATTEMPTS = 20
+
+
+class EventStoreError(Exception):
+    """An event store does not start; the text says what it has said."""
 
 
 class EventStore:
@@ -35,19 +38,26 @@ class EventStore:
         self._said = folder / "event-store.log"
         self._process: subprocess.Popen[str] | None = None
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and not killed since."""
+        return self._process is not None
+
     def start(self) -> None:
         """
         Start it; returns once it listens.
 
         Raises:
-            StressError: It does not start.
+            EventStoreError: It does not start.
         """
         ports = [self._port] if self._port else _free_ports()
         for port in ports:
             if self._start_at(port):
                 self._port = port
                 return
-        raise StressError(f"the event store does not start: {self._said.read_text()}")
+        raise EventStoreError(
+            f"the event store does not start: {self._said.read_text()}"
+        )
 
     def kill(self) -> None:
         """End it as a failing machine would; returns when it is gone."""
@@ -79,7 +89,7 @@ class EventStore:
 
 
 def _free_ports() -> list[int]:
-    # Not the run's own generator: runs with one seed must not get in each other's way.
+    # Runs at the same time must not get in each other's way.
     return [port for port in random.sample(_PORTS, _ATTEMPTS) if _is_free(port)]
 
 
