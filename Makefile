@@ -54,6 +54,10 @@ stop-eventstoredb: ## Stop the event store that start-eventstoredb started
 test: $(STAMP) ## Run all tests on every database that can be reached
 	@$(BIN)/python -m tests
 
+.PHONY: stress
+stress: $(STAMP) ## Kill everything at random moments, see that nothing is lost or done twice
+	@$(BIN)/python -m tests.stress
+
 .PHONY: bench
 bench: $(STAMP) ## Run the benchmarks
 	@$(BIN)/python -m benchmarks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +21,7 @@ from eventsourcing_eventstoredb.retries import (
     connected,
     is_cluster,
     renew_connection,
+    wait_for_connection,
 )
 from eventsourcing_eventstoredb.subscription_state import Phase, StateCell
 
@@ -30,6 +32,8 @@ _SERVER_FAILURES = (
     esdb.UnknownError,
     esdb.InternalError,
 )
+
+_TURN_SECONDS = 0.05
 
 
 class Receiver:
@@ -201,7 +205,17 @@ class Receiver:
             return False
         self._ahead.set_live(False)
         self._state.enter(Phase.DISCONNECTED, str(error))
-        return not self._stopped.wait(self._backoff.next_pause())
+        return self._pause(self._backoff.next_pause())
+
+    def _pause(self, seconds: float) -> bool:
+        """Wait, and let the connection be made again; False if told to stop."""
+        end = time.monotonic() + seconds
+        while (remaining := end - time.monotonic()) > 0:
+            # In turns, since nothing can wait for both.
+            if self._stopped.wait(min(remaining, _TURN_SECONDS)):
+                return False
+            wait_for_connection(self._log.client, min(remaining, _TURN_SECONDS))
+        return not self._stopped.is_set()
 
     def _fail(self, error: BaseException, is_closed: bool) -> None:
         if is_closed and isinstance(error, PersistenceError):

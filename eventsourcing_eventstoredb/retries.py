@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from esdbclient import EventStoreDBClient
 from esdbclient.exceptions import EventStoreDBClientException, NodeIsNotLeader
@@ -23,6 +23,8 @@ PATIENCE = 3.0
 # Seconds for one read with its retries. A frozen server must not hold a thread
 # for ever, and the longest stream has to fit in.
 READ_DEADLINE = 60.0
+
+_TURN_SECONDS = 0.05
 
 
 class Backoff:
@@ -94,11 +96,11 @@ def with_retries(
             last = min(last, time.monotonic() + PATIENCE)
             if client.is_closed or time.monotonic() + pause >= last:
                 raise
-            time.sleep(pause)
+            wait_for_connection(client, pause)
             renew_connection(client, connection, error.__cause__)
 
 
-def connected(client: EventStoreDBClient) -> object:
+def connected(client: EventStoreDBClient) -> Any:
     """
     Return the client's connection, which after a fork is made first.
 
@@ -107,6 +109,30 @@ def connected(client: EventStoreDBClient) -> object:
     """
     with client_errors("Connecting"):
         return client._connection
+
+
+def wait_for_connection(client: EventStoreDBClient, seconds: float) -> None:
+    """
+    Wait so long, and let a broken connection be made again meanwhile.
+
+    gRPC works on a connection while somebody waits for it. A call over a broken one
+    fails at once instead; and with nobody waiting gRPC looks after it every five
+    seconds, so that a server that is back would not be found for up to ten.
+
+    Returns at once if the client is closed.
+    """
+    end = time.monotonic() + seconds
+    while (remaining := end - time.monotonic()) > 0 and not client.is_closed:
+        turn = min(remaining, _TURN_SECONDS)
+        try:
+            # In turns, since a fork waits for who is inside.
+            with gate.inside():
+                channel = connected(client)._grpc_channel._channel
+                state = channel.check_connectivity_state(True)
+                channel.watch_connectivity_state(state, time.time() + turn)
+        except (OperationalError, ValueError):
+            # There is no member of the cluster, or the channel is closed.
+            time.sleep(turn)
 
 
 def is_cluster(client: EventStoreDBClient) -> bool:

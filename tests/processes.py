@@ -13,7 +13,7 @@ from typing import Any
 SECONDS = 60
 
 
-class Worker:
+class Watched:
     """A process whose output is read as it comes."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
@@ -61,7 +61,8 @@ class Worker:
         return status
 
     def _read(self, stream: Any) -> None:
-        for line in stream:
-            with self._changed:
-                self.lines.append(line.strip())
-                self._changed.notify_all()
+        with stream:
+            for line in stream:
+                with self._changed:
+                    self.lines.append(line.strip())
+                    self._changed.notify_all()

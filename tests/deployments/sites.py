@@ -19,7 +19,7 @@ from itertools import count
 from urllib.parse import urlencode
 
 from example_project.training_school.domain import Dog
-from tests.processes import SECONDS, Worker
+from tests.processes import SECONDS, Watched
 from tests.projects import ROOT, Project
 
 _CSRF_TOKEN = re.compile("csrftoken=([A-Za-z0-9]+)")
@@ -42,7 +42,7 @@ class Answer:
     loaded_in: int
 
 
-class Site(Worker):
+class Site(Watched):
     """
     A web server that serves the example.
 

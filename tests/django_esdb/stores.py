@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from esdbclient import EventStoreDBClient, NewEvent, StreamState
 
@@ -22,8 +23,15 @@ def append(server: EmbeddedServer, stream: str, topic: str, data: bytes = b"{}")
         client.close()
 
 
+class Store(Protocol):
+    """Whatever listens somewhere."""
+
+    @property
+    def uri(self) -> str: ...
+
+
 @contextmanager
-def school_at(server: EmbeddedServer) -> Iterator[TrainingSchool]:
+def school_at(server: Store) -> Iterator[TrainingSchool]:
     """The school as another process has it."""
     school = TrainingSchool(
         {

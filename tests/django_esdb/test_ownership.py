@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +14,13 @@ import pytest
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
 from tests.django_esdb.stores import school_at
-from tests.processes import SECONDS, Worker
+from tests.processes import SECONDS, Watched
 from tests.projects import Project
+from tests.workers import (
+    is_sqlite,
+    suspend_outside_of_transaction,
+    worker,
+)
 
 STATE = """
 import json
@@ -50,19 +53,6 @@ def writing(server: EmbeddedServer) -> Iterator[TrainingSchool]:
         yield school
 
 
-@contextmanager
-def worker(project: Project, *options: str) -> Iterator[Worker]:
-    with project.running("runprojections", *options) as process:
-        this = Worker(process)
-        try:
-            yield this
-        finally:
-            if process.poll() is None:
-                this.resume()
-                process.kill()
-                this.status()
-
-
 def state(project: Project) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(project.python(STATE))
     return found
@@ -77,39 +67,12 @@ def wait_until(
     return found
 
 
-def wait_for_handler(directory: Path, this: Worker) -> None:
+def wait_for_handler(directory: Path, this: Watched) -> None:
     """Wait until a process is in the middle of a transaction."""
     end = time.monotonic() + SECONDS
     while not (directory / f"waiting-{this.process.pid}").exists():
         assert time.monotonic() < end, this.lines
         time.sleep(0.02)
-
-
-def is_sqlite(project: Project) -> bool:
-    return project.env["DATABASE_URL"].startswith("sqlite")
-
-
-def suspend_outside_of_transaction(project: Project, this: Worker) -> None:
-    """Suspend a process, on SQLite at a moment when it does not have the lock."""
-    end = time.monotonic() + SECONDS
-    while True:
-        this.suspend()
-        if not is_sqlite(project) or can_be_written(project):
-            return
-        this.resume()
-        assert time.monotonic() < end, "the database is always locked"
-
-
-def can_be_written(project: Project) -> bool:
-    """Tell whether nobody holds SQLite's lock for longer than a moment."""
-    path = project.env["DATABASE_URL"].removeprefix("sqlite:///")
-    with closing(sqlite3.connect(path, timeout=2, isolation_level=None)) as connection:
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError:
-            return False
-        connection.execute("ROLLBACK")
-        return True
 
 
 def test_another_process_stands_by_and_takes_over_at_once_after_a_good_stop(
@@ -404,7 +367,7 @@ def test_reload_begins_anew_when_code_changes_and_waits_for_no_lease(
     assert status == 0
 
 
-def wait_for_roles(first: Worker, second: Worker) -> tuple[Worker, Worker]:
+def wait_for_roles(first: Watched, second: Watched) -> tuple[Watched, Watched]:
     """Return which of two runs and which stands by."""
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:

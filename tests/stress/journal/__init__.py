@@ -1,0 +1,1 @@
+"""Read models in which nothing that is processed twice or never goes unnoticed."""
