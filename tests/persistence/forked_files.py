@@ -42,7 +42,8 @@ def in_child(work: Callable[[], None]) -> None:
 
 
 def main(uri: str) -> None:
-    recorder = EventStoreDBFactory({"EVENTSTOREDB_URI": uri}).application_recorder()
+    env = {**os.environ, "EVENTSTOREDB_URI": uri}
+    recorder = EventStoreDBFactory(env).application_recorder()
 
     def save() -> int:
         event = StoredEvent(uuid4(), 0, "topic", b"{}")

@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import grpc
 import pytest
@@ -13,57 +12,9 @@ from eventsourcing.persistence import StoredEvent
 from eventsourcing_eventstoredb import EventStoreDBFactory
 from eventsourcing_eventstoredb.client import Client
 from eventsourcing_eventstoredb.connection import parse_connection
-from eventsourcing_eventstoredb.forking import GRPC_THREADS
 from eventsourcing_eventstoredb.server import EmbeddedServer
 
 URI = "esdb://localhost:2113?Tls=false"
-
-
-@contextmanager
-def server_process() -> Iterator[str]:
-    """A server that is not in the process that forks."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "eventsourcing_eventstoredb.server", "--port", "0"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().removeprefix("listening on ").strip()
-    finally:
-        process.terminate()
-        process.communicate()
-
-
-def test_a_fork_leaves_parent_and_child_able_to_go_on() -> None:
-    with server_process() as uri:
-        finished = subprocess.run(
-            [sys.executable, "-m", "tests.persistence.forking", uri],
-            capture_output=True,
-            text=True,
-        )
-
-    assert finished.returncode == 0, finished.stderr
-    *children, parent = finished.stdout.splitlines()
-    assert parent == "parent: True 7"
-    assert len(children) == 3
-    assert all("belongs to the parent" in line for line in children)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="looks at threads in /proc")
-def test_at_a_fork_grpc_has_ended_and_keeps_off_the_files_of_the_child() -> None:
-    with server_process() as uri:
-        finished = subprocess.run(
-            [sys.executable, "-m", "tests.persistence.forked_files", uri],
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-
-    assert finished.returncode == 0, finished.stderr
-    *children, threads = finished.stdout.splitlines()
-    assert children == ["strays: []"] * 3
-    assert not set(threads.removeprefix("threads: ").split(",")) & GRPC_THREADS
 
 
 @pytest.mark.parametrize("keeper", ["builtins", "module"])
