@@ -14,6 +14,7 @@ from enum import StrEnum
 from time import monotonic
 from typing import Any
 
+from django.db import connections
 from eventsourcing.persistence import Notification, Tracking
 from eventsourcing.projection import ApplicationSubscription
 
@@ -173,6 +174,8 @@ class EventReader:
             # Whoever takes the last event gets it.
             self._error = error
         finally:
+            # A transcoding or another persistence module may have used some.
+            connections.close_all()
             with self._changed:
                 self._has_ended = True
                 self._changed.notify_all()
