@@ -5,11 +5,13 @@ from __future__ import annotations
 import getpass
 import importlib.util
 import os
+import sqlite3
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import environ
 
@@ -119,35 +121,51 @@ def _version(url: str) -> str:
 
 
 def _execute(url: str, sql: str) -> object:
-    """Run a statement apart from Django's own connections."""
+    with connected(url) as connection, closing(connection.cursor()) as cursor:
+        cursor.execute(sql)
+        row = cursor.fetchone() if cursor.description else None
+        return row[0] if row else None
+
+
+@contextmanager
+def connected(url: str) -> Iterator[Any]:
+    """
+    Connect apart from Django's own connections, through the driver alone.
+
+    Each statement is a transaction of its own, unless one is begun. Any thread may
+    use the connection, one at a time.
+    """
+    with closing(_connect(url)) as connection:
+        yield connection
+
+
+def _connect(url: str) -> Any:
     config = environ.Env.db_url_config(url)
+    if url.startswith("sqlite"):
+        return sqlite3.connect(
+            config["NAME"], timeout=20, isolation_level=None, check_same_thread=False
+        )
     if url.startswith("postgres"):
         import psycopg
 
-        with psycopg.connect(
+        return psycopg.connect(
             dbname=config["NAME"] or "postgres",
             user=config["USER"] or None,
             password=config["PASSWORD"] or None,
             host=config["HOST"] or None,
             port=config["PORT"] or None,
             autocommit=True,
-        ) as connection:
-            cursor = connection.execute(sql)
-            return cursor.fetchone()[0] if cursor.description else None
+        )
     import MySQLdb
 
     options = {
+        "db": config["NAME"],
         "user": config["USER"],
         "passwd": config["PASSWORD"],
         "host": config["HOST"],
         "port": int(config["PORT"] or 0),
         **config.get("OPTIONS", {}),
     }
-    connection = MySQLdb.connect(**{k: v for k, v in options.items() if v})
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(sql)
-            row = cursor.fetchone()
-            return row[0] if row else None
-    finally:
-        connection.close()
+    return MySQLdb.connect(
+        autocommit=True, **{key: value for key, value in options.items() if value}
+    )

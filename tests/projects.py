@@ -42,10 +42,9 @@ class Project:
             assert result.returncode == 0, result.stdout + result.stderr
         return result
 
-    @contextmanager
-    def running(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-        """Run a management command until the block ends, which kills it."""
-        process = subprocess.Popen(
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a management command; the caller ends it."""
+        return subprocess.Popen(
             [sys.executable, str(self.manage_py), *arguments],
             env=self.env,
             cwd=ROOT,
@@ -53,7 +52,11 @@ class Project:
             stderr=subprocess.PIPE,
             text=True,
         )
-        with process:
+
+    @contextmanager
+    def running(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """Run a management command until the block ends, which kills it."""
+        with self.start(*arguments) as process:
             try:
                 yield process
             finally:
