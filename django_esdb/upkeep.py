@@ -35,6 +35,7 @@ class ConnectionUpkeep:
 
     def __init__(self) -> None:
         self._used_at = monotonic()
+        self._is_working = False
 
     def begin_work(self) -> None:
         """
@@ -43,6 +44,7 @@ class ConnectionUpkeep:
         After a pause connections are tried with a query, so that it is not the work
         that finds out.
         """
+        self._is_working = True
         if monotonic() - self._used_at < IDLE_SECONDS:
             _close_old_in_use()
             return
@@ -55,10 +57,14 @@ class ConnectionUpkeep:
         """
         Close what is too old to be held, and forget logged queries.
 
+        It may be called again in a pause, to look after connections that grow old.
+
         Args:
             pause: Seconds in which the thread will not use the database.
         """
-        self._used_at = monotonic()
+        if self._is_working:
+            self._is_working = False
+            self._used_at = monotonic()
         if pause < IDLE_SECONDS:
             _close_old_in_use()
         else:

@@ -138,6 +138,13 @@ def connected(url: str) -> Iterator[Any]:
         yield connection
 
 
+def query(url: str, sql: str) -> list[tuple[Any, ...]]:
+    """Return what a query finds, apart from Django's own connections."""
+    with connected(url) as connection, closing(connection.cursor()) as cursor:
+        cursor.execute(sql)
+        return list(cursor.fetchall())
+
+
 def _connect(url: str) -> Any:
     config = environ.Env.db_url_config(url)
     if url.startswith("sqlite"):

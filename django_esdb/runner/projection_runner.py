@@ -194,12 +194,12 @@ def _process_batches(
         events, reason = reader.take(idle_seconds)
         if is_stopping.is_set() or (reason is Flush.ENDED and not events):
             return
-        upkeep.begin_work()
         if events:
+            upkeep.begin_work()
             processor.process(events)
             idle_seconds = _FIRST_IDLE_SECONDS
         else:
-            _pass_over(processor, subscription, projection)
+            _pass_over(processor, subscription, projection, upkeep)
             idle_seconds = min(idle_seconds * 4, _LONGEST_IDLE_SECONDS)
         upkeep.end_work(idle_seconds)
 
@@ -208,6 +208,7 @@ def _pass_over(
     processor: BatchProcessor,
     subscription: ApplicationSubscription[Any],
     projection: library.Projection[Any],
+    upkeep: ConnectionUpkeep,
 ) -> None:
     # Other persistence modules number their events without gaps, and reading
     # on from an earlier one costs them little.
@@ -216,4 +217,5 @@ def _pass_over(
         return
     position = ask(processor.position, projection.topics)
     if position is not None:
+        upkeep.begin_work()
         processor.pass_over(position)

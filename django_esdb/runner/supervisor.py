@@ -324,8 +324,10 @@ class Supervisor:
         poll = _CAUGHT_UP_POLL_SECONDS if self.until_caught_up else min(interval, 1.0)
         began = renewed = monotonic()
         while not runner.is_interrupted.is_set():
-            if self.until_caught_up and runner.is_caught_up(self._head):
-                return
+            if self.until_caught_up:
+                self._upkeep.begin_work()
+                if runner.is_caught_up(self._head):
+                    return
             self._upkeep.end_work(poll if self.until_caught_up else interval)
             runner.run_forever(timeout=poll)
             if self._is_outage and monotonic() - began > RECOVERED_SECONDS:
