@@ -11,16 +11,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from uuid import uuid4
 
 from esdbclient import EventStoreDBClient, NewEvent, StreamState
 
-from benchmarks.measure_projection import TRICKS, store_process, stored_events
+from benchmarks.measure_projection import (
+    DOGS_AT_A_TIME,
+    store_process,
+    stored_events,
+)
 from tests.databases import kill_connections, open_connections
 from tests.footprint import Footprint
 from tests.persistence.proxy import Proxy
 from tests.projects import Project, example
 
 STEPS = 10
+EVENTS_OF_A_DOG = 50
 # How far the writer may be ahead, in events: they are to be live.
 AHEAD = 5_000
 SECONDS = 60
@@ -31,15 +37,11 @@ CUTS_FOR_A_KILL = 4
 FIRST_RECONNECTIONS = 10
 
 
-def streams() -> Iterator[tuple[str, list[NewEvent]]]:
-    """Yield names of streams and a dog's events for each, without end."""
-    by_stream: dict[str, list[NewEvent]] = {}
-    for event in stored_events():
-        name = str(event.originator_id)
-        new = by_stream.setdefault(name, [])
-        new.append(NewEvent(event.topic, event.state))
-        if len(new) == TRICKS + 1:
-            yield name, by_stream.pop(name)
+def dog() -> list[NewEvent]:
+    """Return the events of a dog that has learned a lot."""
+    first, *others = itertools.islice(stored_events(), DOGS_AT_A_TIME + 1)
+    events = [first, *([others[-1]] * (EVENTS_OF_A_DOG - 1))]
+    return [NewEvent(event.topic, event.state) for event in events]
 
 
 class Writer:
@@ -55,15 +57,17 @@ class Writer:
         self.count = 0
         self.last = 0
         self._client = EventStoreDBClient(uri)
-        self._streams = streams()
+        self._dog = dog()
 
     def write(self) -> None:
         """Append a dog's."""
-        name, events = next(self._streams)
         self.last = self._client.append_events(
-            name, current_version=StreamState.NO_STREAM, events=events
+            str(uuid4()),
+            current_version=StreamState.NO_STREAM,
+            # Each event has an ID of its own.
+            events=[NewEvent(event.type, event.data) for event in self._dog],
         )
-        self.count += len(events)
+        self.count += len(self._dog)
 
     def close(self) -> None:
         self._client.close()
@@ -100,7 +104,7 @@ def measure_memory(count: int, seconds: float) -> dict[str, Any]:
             begun = time.monotonic()
             for limit in range(count // STEPS, count + 1, count // STEPS):
                 while writer.count < limit:
-                    for _ in itertools.repeat(None, 100):
+                    for _ in range(1000 // EVENTS_OF_A_DOG):
                         writer.write()
                     wait_until(lambda: processed(project) > writer.count - AHEAD)
                 wait_until(lambda: processed(project) == writer.count)

@@ -269,15 +269,9 @@ class DjangoTrackingRecorder(TrackingRecorder):
         """
         deadline = monotonic() + timeout
         pause = _FIRST_WAIT_SECONDS
-        while True:
-            lost: DatabaseError | None = None
-            try:
-                if self.has_tracking_id(application_name, notification_id):
-                    return
-            except DatabaseError as error:
-                if not close_if_lost(connections[self._alias]):
-                    raise
-                lost = error
+        while problem := self._not_processed(
+            application_name, notification_id, timeout
+        ):
             if not sees_new_commits(connections[self._alias]):
                 msg = (
                     f"Cannot wait for {application_name!r} to be processed within a "
@@ -287,19 +281,29 @@ class DjangoTrackingRecorder(TrackingRecorder):
                 raise WaitInTransactionError(msg)
             remaining = deadline - monotonic()
             if remaining <= 0:
-                if lost is not None:
-                    raise lost
-                msg = (
-                    f"Projection {self.name!r} did not process notification "
-                    f"{notification_id} of {application_name!r} within {timeout} s; "
-                    "is runprojections running?"
-                )
-                raise TimeoutError(msg)
+                raise problem
             if interrupt is None:
                 sleep(min(pause, remaining))
             elif interrupt.wait(min(pause, remaining)):
                 raise WaitInterruptedError
             pause = min(pause * 2, _LONGEST_WAIT_SECONDS)
+
+    def _not_processed(
+        self, application_name: str, notification_id: int | None, timeout: float
+    ) -> Exception | None:
+        """Return what to raise if this was the last poll; None if it is processed."""
+        try:
+            if self.has_tracking_id(application_name, notification_id):
+                return None
+        except DatabaseError as error:
+            if not close_if_lost(connections[self._alias]):
+                raise
+            return error
+        return TimeoutError(
+            f"Projection {self.name!r} did not process notification "
+            f"{notification_id} of {application_name!r} within {timeout} s; "
+            "is runprojections running?"
+        )
 
     @property
     def _alias(self) -> str:

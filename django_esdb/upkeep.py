@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from time import monotonic
 from typing import Any, TypeVar
 
-from django.db import connections, reset_queries
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 T = TypeVar("T")
@@ -70,8 +70,7 @@ class ConnectionUpkeep:
         else:
             for connection in _open_connections():
                 connection.close_if_unusable_or_obsolete()
-        # With DEBUG each connection keeps its queries.
-        reset_queries()
+        _forget_queries()
 
 
 def tended(items: Iterable[T]) -> Iterator[T]:
@@ -112,6 +111,14 @@ def _open_connections() -> list[BaseDatabaseWrapper]:
         for connection in connections.all(initialized_only=True)
         if connection.connection is not None and not connection.in_atomic_block
     ]
+
+
+def _forget_queries() -> None:
+    for connection in connections.all(initialized_only=True):
+        # With DEBUG each connection keeps its queries. Who captures them, such as a
+        # test, does not want them to be lost.
+        if not connection.force_debug_cursor:
+            connection.queries_log.clear()
 
 
 def _close_old_in_use() -> None:
