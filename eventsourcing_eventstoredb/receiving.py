@@ -14,7 +14,7 @@ from eventsourcing_eventstoredb.all_streams import AllStreams, UnknownPositionEr
 from eventsourcing_eventstoredb.exceptions import client_errors
 from eventsourcing_eventstoredb.forking import gate
 from eventsourcing_eventstoredb.read_ahead import ReadAhead
-from eventsourcing_eventstoredb.reading import client_exception
+from eventsourcing_eventstoredb.reading import client_exception, end_call
 from eventsourcing_eventstoredb.retries import Backoff, is_cluster, renew_connection
 from eventsourcing_eventstoredb.subscription_state import Phase, StateCell
 
@@ -57,6 +57,8 @@ class Receiver:
         self._stopped = threading.Event()
         self._call_lock = threading.Lock()
         self._call: Any = None
+        # The same, until this thread has ended it, though another one dropped it.
+        self._unended: Any = None
         self.message_count = 0
 
     @property
@@ -85,7 +87,7 @@ class Receiver:
         if after is not None:
             self._check_position(after)
         with client_errors("Subscribing to all streams"):
-            call = self._log.subscribe(after)
+            call = self._unended = self._log.subscribe(after)
             with self._call_lock:
                 self._call = call
                 if self._stopped.is_set():
@@ -117,14 +119,18 @@ class Receiver:
             connection = self._log.client._connection
             try:
                 with gate.inside(self):
-                    if self._call is None:
-                        self.connect()
-                    self._receive()
+                    try:
+                        if self._call is None:
+                            self.connect()
+                        self._receive()
+                    finally:
+                        self.end_call()
             except BaseException as error:
-                self.drop_call()
                 if not self._may_resume(error):
                     return
                 renew_connection(self._log.client, connection, error.__cause__)
+        with gate.inside(self):
+            self.end_call()
 
     def stop(self) -> None:
         """End :meth:`run`; may be called from any thread."""
@@ -145,6 +151,13 @@ class Receiver:
             call, self._call = self._call, None
         if call is not None:
             call.cancel()
+
+    def end_call(self) -> None:
+        """End the call that is under way; only for the thread that receives."""
+        self.drop_call()
+        call, self._unended = self._unended, None
+        if call is not None:
+            end_call(call)
 
     def receive_from(self, messages: Iterator[Any]) -> None:
         """Take a call's messages until it ends."""
