@@ -32,7 +32,7 @@ AHEAD = 5_000
 SECONDS = 60
 # Cutting a connection to the event store is over sooner than ending the database's,
 # after which a projection pauses for half a second.
-CUTS_FOR_A_KILL = 4
+CUTS_FOR_A_KILL = 10
 # Reconnections after which pools of threads are filled.
 FIRST_RECONNECTIONS = 10
 
