@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from time import monotonic, sleep
 from typing import Any, TypeVar
 
+from django.db import Error as DatabaseError
 from django.db import connections, models, router, transaction
 from django.db.utils import IntegrityError as DatabaseIntegrityError
 from eventsourcing.persistence import (
@@ -37,6 +38,7 @@ from django_esdb.guards import (
 from django_esdb.leases import Lease, TrackedProjection
 from django_esdb.models import ProjectionTracking, ProjectionTrackingQuerySet
 from django_esdb.rows import Rows, UnitOfWork
+from django_esdb.upkeep import close_if_lost
 
 TModel = TypeVar("TModel", bound=models.Model)
 
@@ -249,7 +251,8 @@ class DjangoTrackingRecorder(TrackingRecorder):
         """
         Block until the event at this position is processed.
 
-        Polls the database, at first after 5 ms, later every 100 ms.
+        Polls the database, at first after 5 ms, later every 100 ms. A connection that
+        is lost meanwhile is made anew, until the time is over.
 
         Args:
             application_name: The application that recorded the event.
@@ -259,13 +262,16 @@ class DjangoTrackingRecorder(TrackingRecorder):
 
         Raises:
             TimeoutError: It was not processed in time.
+            django.db.Error: The database could not be asked, in the end.
             WaitInterruptedError: *interrupt* was set.
             WaitInTransactionError: The calling code is in a transaction that
                 does not see what others commit, so waiting could not succeed.
         """
         deadline = monotonic() + timeout
         pause = _FIRST_WAIT_SECONDS
-        while not self.has_tracking_id(application_name, notification_id):
+        while problem := self._not_processed(
+            application_name, notification_id, timeout
+        ):
             if not sees_new_commits(connections[self._alias]):
                 msg = (
                     f"Cannot wait for {application_name!r} to be processed within a "
@@ -275,17 +281,29 @@ class DjangoTrackingRecorder(TrackingRecorder):
                 raise WaitInTransactionError(msg)
             remaining = deadline - monotonic()
             if remaining <= 0:
-                msg = (
-                    f"Projection {self.name!r} did not process notification "
-                    f"{notification_id} of {application_name!r} within {timeout} s; "
-                    "is runprojections running?"
-                )
-                raise TimeoutError(msg)
+                raise problem
             if interrupt is None:
                 sleep(min(pause, remaining))
             elif interrupt.wait(min(pause, remaining)):
                 raise WaitInterruptedError
             pause = min(pause * 2, _LONGEST_WAIT_SECONDS)
+
+    def _not_processed(
+        self, application_name: str, notification_id: int | None, timeout: float
+    ) -> Exception | None:
+        """Return what to raise if this was the last poll; None if it is processed."""
+        try:
+            if self.has_tracking_id(application_name, notification_id):
+                return None
+        except DatabaseError as error:
+            if not close_if_lost(connections[self._alias]):
+                raise
+            return error
+        return TimeoutError(
+            f"Projection {self.name!r} did not process notification "
+            f"{notification_id} of {application_name!r} within {timeout} s; "
+            "is runprojections running?"
+        )
 
     @property
     def _alias(self) -> str:

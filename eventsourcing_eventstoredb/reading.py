@@ -8,6 +8,7 @@ them, and only a read that the server has finished ends without an error.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -134,28 +135,31 @@ def read_messages(
     Raises:
         EventStoreDBClientException: The read failed or was cut short.
     """
+    process_id = os.getpid()
     call = start_read(client, request, timeout)
     try:
         yield from call
     except grpc.RpcError as error:
         raise client_exception(error) from error
     finally:
-        end_call(call)
+        # In a forked child nothing would ever come of the parent's call.
+        if process_id == os.getpid():
+            end_call(call)
 
 
 def end_call(call: Any) -> None:
     """
-    Cancel a call, unless it is over, and take what gRPC has left to say about it.
+    Break off a call, and have gRPC forget it.
 
-    Whoever has read the call's messages calls this, since only one thread may ask
-    gRPC. For a call that was cancelled and no more, gRPC would keep 20 kB, and its
-    own threads, for as long as the process runs.
+    Only for the thread that iterates over the call. Where no other thread of gRPC's
+    serves the call, it is kept, with all that it has received, until somebody takes
+    the last that gRPC has to tell of it. :meth:`cancel` alone ends iteration before.
     """
     call.cancel()
-    # Other calls than those of single-threaded streams are looked after by gRPC.
-    take_next = getattr(call, "_consume_next_event", None)
-    while take_next is not None and call._state.due:
-        take_next()
+    # A call of another kind is served by a thread of gRPC's.
+    take = getattr(call, "_consume_next_event", None)
+    while take is not None and call._state.due:
+        take()
 
 
 def client_exception(error: grpc.RpcError) -> Exception:

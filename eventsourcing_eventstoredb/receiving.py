@@ -66,6 +66,8 @@ class Receiver:
         self._stopped = threading.Event()
         self._call_lock = threading.Lock()
         self._call: Any = None
+        # The same, until this thread has ended it, though another one dropped it.
+        self._unended: Any = None
         self.message_count = 0
 
     @property
@@ -94,7 +96,7 @@ class Receiver:
         if after is not None:
             self._check_position(after)
         with client_errors("Subscribing to all streams"):
-            call = self._log.subscribe(after)
+            call = self._unended = self._log.subscribe(after)
             with self._call_lock:
                 self._call = call
                 if self._stopped.is_set():
@@ -102,7 +104,6 @@ class Receiver:
             try:
                 next(call)
             except grpc.RpcError as error:
-                end_call(call)
                 raise client_exception(error) from error
             except StopIteration:
                 msg = "Subscribing to all streams: the server ended the call"
@@ -128,14 +129,18 @@ class Receiver:
             try:
                 with gate.inside(self):
                     connection = connected(self._log.client)
-                    if self._call is None:
-                        self.connect()
-                    self._receive()
+                    try:
+                        if self._call is None:
+                            self.connect()
+                        self._receive()
+                    finally:
+                        self.end_call()
             except BaseException as error:
-                self.drop_call()
                 if not self._may_resume(error):
                     return
                 renew_connection(self._log.client, connection, error.__cause__)
+        with gate.inside(self):
+            self.end_call()
 
     def stop(self) -> None:
         """End :meth:`run`; may be called from any thread."""
@@ -156,6 +161,13 @@ class Receiver:
             call, self._call = self._call, None
         if call is not None:
             call.cancel()
+
+    def end_call(self) -> None:
+        """End the call that is under way; only for the thread that receives."""
+        self.drop_call()
+        call, self._unended = self._unended, None
+        if call is not None:
+            end_call(call)
 
     def receive_from(self, messages: Iterator[Any]) -> None:
         """Take a call's messages until it ends."""
@@ -181,8 +193,6 @@ class Receiver:
                 self.receive_from(call)
             except grpc.RpcError as error:
                 raise client_exception(error) from error
-            finally:
-                end_call(call)
         msg = "Subscription to all streams: the server ended the call"
         raise OperationalError(msg)
 

@@ -86,6 +86,7 @@ class EventStoreDBSubscription(Subscription["EventStoreDBApplicationRecorder"]):
                 self._receiver.connect()
         except BaseException:
             self.stop()
+            self._receiver.end_call()
             raise
         self._start("receiver", self._receiver)
 

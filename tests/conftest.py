@@ -10,7 +10,7 @@ from esdbclient import EventStoreDBClient
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from tests.databases import SQLITE_URL, new_database
-from tests.projects import Project, clean_environment
+from tests.projects import Project, example
 
 DATABASE_URL = os.environ.get("DATABASE_URL", SQLITE_URL)
 
@@ -59,15 +59,4 @@ def server() -> Iterator[EmbeddedServer]:
 def project(server: EmbeddedServer, tmp_path: Path) -> Iterator[Project]:
     """The example project, migrated, on a new database and an empty store."""
     with new_database(DATABASE_URL, tmp_path) as url:
-        project = Project(
-            {
-                **clean_environment(),
-                "DJANGO_SETTINGS_MODULE": "example_project.settings",
-                "DATABASE_URL": url,
-                "EVENTSTOREDB_URI": server.uri,
-                # What fails is to fail at once.
-                "ESDB_RETRIES": "0",
-            }
-        )
-        project.manage("migrate", "--verbosity", "0")
-        yield project
+        yield example(url, server.uri)

@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from tests.databases import query
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -63,6 +66,15 @@ class Project:
                 # Leaving the outer block waits for the process to end.
                 process.kill()
 
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Return what a query finds in the project's database."""
+        return query(self.env["DATABASE_URL"], sql)
+
+    def position(self) -> int | None:
+        """Return the position of the one projection, if there is one."""
+        rows = self.query("SELECT position FROM django_esdb_projectiontracking")
+        return rows[0][0] if rows else None
+
     def python(self, code: str) -> str:
         """Run code with Django set up; return what it printed."""
         setup = "import django; django.setup()\n"
@@ -85,3 +97,19 @@ def clean_environment() -> dict[str, str]:
         for key, value in os.environ.items()
         if not key.startswith(("DJANGO_", "EVENTSTOREDB_", "DATABASE_", "ESDB_"))
     }
+
+
+def example(database_url: str, event_store_uri: str) -> Project:
+    """Return the example project with a database, which is migrated, and a store."""
+    project = Project(
+        {
+            **clean_environment(),
+            "DJANGO_SETTINGS_MODULE": "example_project.settings",
+            "DATABASE_URL": database_url,
+            "EVENTSTOREDB_URI": event_store_uri,
+            # What fails is to fail at once.
+            "ESDB_RETRIES": "0",
+        }
+    )
+    project.manage("migrate", "--verbosity", "0")
+    return project

@@ -5,12 +5,10 @@ from __future__ import annotations
 import weakref
 from collections import Counter
 from threading import Event as ThreadingEvent
-from time import monotonic
 from types import TracebackType
 from typing import Any
 
-from django.conf import settings as django_settings
-from django.db import close_old_connections, connections, reset_queries
+from django.db import connections
 from eventsourcing import projection as library
 from eventsourcing.projection import ApplicationSubscription
 from eventsourcing.utils import EnvType
@@ -35,9 +33,7 @@ from django_esdb.topics import (
     guarded_mapper,
     with_allowlist,
 )
-
-# A connection that was idle this long may have been closed by the database.
-_IDLE_CONNECTION_SECONDS = 5.0
+from django_esdb.upkeep import ConnectionUpkeep, tended
 
 # How long nothing has to come before the position is moved past what is not
 # the projection's; asking costs the event store two reads.
@@ -150,11 +146,16 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
             or not isinstance(view, DjangoTrackingRecorder)
             or not isinstance(subscription, ApplicationSubscription)
         ):
+            del this_runner
             try:
                 library.ProjectionRunner._process_events_loop(
-                    subscription, projection, is_stopping, runner
+                    tended(subscription),  # type: ignore[arg-type]
+                    projection,
+                    is_stopping,
+                    runner,
                 )
             finally:
+                # What is not a view of ours may use the ORM all the same.
                 connections.close_all()
             return
         reader = EventReader(
@@ -194,24 +195,20 @@ def _process_batches(
     is_stopping: ThreadingEvent,
 ) -> None:
     order = commit_order(subscription.recorder)
+    upkeep = ConnectionUpkeep()
     idle_seconds = _FIRST_IDLE_SECONDS
-    active_at = monotonic()
     while True:
         events, reason = reader.take(idle_seconds)
         if is_stopping.is_set() or (reason is Flush.ENDED and not events):
             return
-        if monotonic() - active_at > _IDLE_CONNECTION_SECONDS:
-            close_old_connections()
         if events:
+            upkeep.begin_work()
             processor.process(events)
             idle_seconds = _FIRST_IDLE_SECONDS
         else:
-            _pass_over(processor, subscription, projection, order)
+            _pass_over(processor, subscription, projection, order, upkeep)
             idle_seconds = min(idle_seconds * 4, _LONGEST_IDLE_SECONDS)
-        active_at = monotonic()
-        if django_settings.DEBUG:
-            # Otherwise the log of queries grows for ever.
-            reset_queries()
+        upkeep.end_work(idle_seconds)
 
 
 def _pass_over(
@@ -219,9 +216,11 @@ def _pass_over(
     subscription: ApplicationSubscription[Any],
     projection: library.Projection[Any],
     order: CommitOrder,
+    upkeep: ConnectionUpkeep,
 ) -> None:
     position = passed_over_position(
         subscription.recorder, processor.position, projection.topics, order
     )
     if position is not None:
+        upkeep.begin_work()
         processor.pass_over(position)

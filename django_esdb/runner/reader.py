@@ -174,7 +174,7 @@ class EventReader:
             # Whoever takes the last event gets it.
             self._error = error
         finally:
-            # Recorders may be on Django's databases; this thread's own.
+            # A transcoding or a recorder on Django's databases may have used some.
             connections.close_all()
             with self._changed:
                 self._has_ended = True

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from django.db import close_old_connections, connections
+from django.db import connections
 from eventsourcing.application import Application
 
 from django_esdb.applications import make_application
@@ -19,6 +19,7 @@ from django_esdb.owners import new_owner
 from django_esdb.registry import Registration
 from django_esdb.runner.positions import is_caught_up
 from django_esdb.runner.processor import is_transient
+from django_esdb.upkeep import ConnectionUpkeep
 from eventsourcing_eventstoredb.text import one_line
 
 logger = logging.getLogger("django_esdb.runner")
@@ -66,6 +67,7 @@ class Standby:
         # paused later, also by others, is to stay so.
         self._may_resume = True
         self._announced: str | None = None
+        self._upkeep = ConnectionUpkeep()
 
     def wait(self, is_done: Callable[[], bool]) -> Lease | None:
         """
@@ -84,7 +86,7 @@ class Standby:
         pause = POLL_SECONDS
         self._announced = None
         while not self._stopping.is_set():
-            close_old_connections()
+            self._upkeep.begin_work()
             try:
                 lease = self._try_once()
                 self._may_resume = False
@@ -107,6 +109,7 @@ class Standby:
                 connections.close_all()
                 pause = min(pause * 2, LONGEST_POLL_SECONDS)
             self.has_waited = True
+            self._upkeep.end_work(pause)
             self._stopping.wait(pause)
         return None
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 
-from django.db import DatabaseError, close_old_connections, connections
+from django.db import Error as DatabaseError
+from django.db import connections
 
 from django_esdb.exceptions import (
     DjangoEsdbError,
@@ -26,6 +27,7 @@ from django_esdb.registry import Registration
 from django_esdb.runner.processor import is_transient
 from django_esdb.runner.projection_runner import ProjectionRunner
 from django_esdb.runner.standby import ElsewhereCheck, Standby
+from django_esdb.upkeep import ConnectionUpkeep
 from eventsourcing_eventstoredb.text import named_line, one_line
 
 logger = logging.getLogger("django_esdb.runner")
@@ -94,6 +96,7 @@ class Supervisor:
         self._head: int | None = None
         self._reached: int | None = None
         self._is_outage = False
+        self._upkeep = ConnectionUpkeep()
         self._policy = FailurePolicy(registration.on_failure, registration.retries)
 
     def stop(self) -> None:
@@ -274,7 +277,7 @@ class Supervisor:
         while (remaining := end - monotonic()) > 0:
             if self._stopping.wait(min(remaining, lease.seconds / _RENEWALS)):
                 return
-            _renew(lease)
+            self._renew(lease)
 
     def _failure(self, error: Exception) -> ProjectionError:
         if isinstance(error, ProjectionError):
@@ -321,13 +324,16 @@ class Supervisor:
         poll = _CAUGHT_UP_POLL_SECONDS if self.until_caught_up else min(interval, 1.0)
         began = renewed = monotonic()
         while not runner.is_interrupted.is_set():
-            if self.until_caught_up and runner.is_caught_up(self._head):
-                return
+            if self.until_caught_up:
+                self._upkeep.begin_work()
+                if runner.is_caught_up(self._head):
+                    return
+            self._upkeep.end_work(poll if self.until_caught_up else interval)
             runner.run_forever(timeout=poll)
             if self._is_outage and monotonic() - began > RECOVERED_SECONDS:
                 self._recovered(lease)
             if monotonic() - renewed > interval:
-                _renew(lease)
+                self._renew(lease)
                 renewed = monotonic()
 
     def _recovered(self, lease: Lease) -> None:
@@ -337,12 +343,17 @@ class Supervisor:
             with suppress(DatabaseError):
                 lease.say(ProjectionState.RUNNING)
 
-
-def _renew(lease: Lease) -> None:
-    close_old_connections()
-    # If the database is away, nobody can take over either.
-    with suppress(DatabaseError):
-        lease.renew()
+    def _renew(self, lease: Lease) -> None:
+        self._upkeep.begin_work()
+        try:
+            lease.renew()
+        except DatabaseError:
+            # The connection was lost, or the database is away; then nobody can take
+            # over either.
+            connections.close_all()
+            with suppress(DatabaseError):
+                lease.renew()
+        self._upkeep.end_work(lease.seconds / _RENEWALS)
 
 
 def _never() -> bool:

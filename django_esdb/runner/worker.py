@@ -17,6 +17,7 @@ from typing import Any
 from django_esdb.exceptions import EventError, ProjectionError
 from django_esdb.registry import Registration
 from django_esdb.runner.supervisor import Supervisor
+from django_esdb.upkeep import close_connections
 
 logger = logging.getLogger("django_esdb.runner")
 
@@ -102,6 +103,8 @@ class Worker:
         Returns:
             Why projections failed; empty if all were stopped or have caught up.
         """
+        # This thread only waits from now on.
+        close_connections()
         with self._stopped_by_signals():
             for thread in self._threads:
                 thread.start()
@@ -145,6 +148,9 @@ class Worker:
             self._options.callbacks.failed(supervisor.registration, error)
             if self._options.fail_fast:
                 self.stop()
+        finally:
+            # The callback may have used some.
+            close_connections()
 
     def _join(self, thread: threading.Thread) -> None:
         # A signal that reaches another thread, such as one of gRPC's, does not wake

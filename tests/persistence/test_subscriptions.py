@@ -275,3 +275,34 @@ def test_a_subscription_that_failed_ends_its_threads(
             thread.join()
     with pytest.raises(OperationalError):
         subscription.next_batch(1)
+
+
+def test_calls_that_are_broken_off_leave_nothing_behind(
+    recorder: EventStoreDBApplicationRecorder,
+) -> None:
+    def drop() -> None:
+        subscription._receiver.drop_call()
+        save(recorder)
+        assert subscription.next_batch(10, timeout=30)
+
+    def read_a_part() -> None:
+        notifications = log.notifications(None, first_page=1)
+        next(notifications)
+        notifications.close()  # type: ignore[attr-defined]
+
+    def calls() -> int:
+        """Return how many calls gRPC knows of."""
+        gc.collect()
+        kinds = [type(each).__name__ for each in gc.get_objects()]
+        return kinds.count("_CallState")
+
+    log = recorder.all_streams(())
+    save(recorder, count=3)
+    with recorder.subscribe() as subscription:
+        assert isinstance(subscription, EventStoreDBSubscription)
+        for break_off in (drop, read_a_part):
+            break_off()
+            before = calls()
+            for _ in range(20):
+                break_off()
+            assert calls() - before < 10, break_off

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from django.apps import apps
 from django.core.checks import ERROR
 from django.core.management.base import CommandError
-from django.db import DatabaseError, connections
+from django.db import Error as DatabaseError
+from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
 
 from django_esdb.checks import check_all
