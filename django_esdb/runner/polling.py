@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from eventsourcing.persistence import ApplicationRecorder, Notification, Subscription
 
 from django_esdb.runner.commit_order import commit_order
+from django_esdb.upkeep import ConnectionUpkeep
 from eventsourcing_eventstoredb.subscription_state import (
     Phase,
     StateCell,
@@ -48,6 +49,7 @@ class PollingSubscription(Subscription[ApplicationRecorder]):
         self._stopping = threading.Event()
         self._state = StateCell()
         self._taken: list[Notification] = []
+        self._upkeep = ConnectionUpkeep()
 
     @property
     def state(self) -> SubscriptionState:
@@ -71,7 +73,10 @@ class PollingSubscription(Subscription[ApplicationRecorder]):
         """
         pause = FIRST_PAUSE_SECONDS
         while not self._stopping.is_set():
+            # The recorder may be on one of Django's databases.
+            self._upkeep.begin_work()
             notifications = self._select(limit)
+            self._upkeep.end_work(0 if notifications else pause)
             is_behind = len(notifications) == limit
             self._state.enter(Phase.CATCHING_UP if is_behind else Phase.LIVE)
             if notifications:
