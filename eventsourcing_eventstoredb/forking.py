@@ -70,7 +70,8 @@ class Gate:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._is_shut = False
+        # How many forks are under way; several threads may fork.
+        self._forks = 0
         self._inside: list[Work] = []
         self._thread = threading.local()
 
@@ -85,7 +86,7 @@ class Gate:
             yield
             return
         with self._changed:
-            while self._is_shut:
+            while self._forks:
                 self._changed.wait()
             self._inside.append(work)
         self._thread.is_inside = True
@@ -99,7 +100,7 @@ class Gate:
     def shut(self) -> bool:
         """Let nothing in, and wait until all is out; tell whether it is, in time."""
         with self._changed:
-            self._is_shut = True
+            self._forks += 1
         end = time.monotonic() + _LONGEST_WAIT
         while True:
             with self._changed:
@@ -112,9 +113,9 @@ class Gate:
             time.sleep(0.001)
 
     def open(self) -> None:
-        """Let in who waits."""
+        """Let in who waits, unless another fork is under way."""
         with self._changed:
-            self._is_shut = False
+            self._forks -= 1
             self._changed.notify_all()
 
 

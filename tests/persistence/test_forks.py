@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from eventsourcing_eventstoredb.forking import GRPC_THREADS
+from eventsourcing_eventstoredb.forking import GRPC_THREADS, Gate
 from tests.persistence.certificates import make_certificate
 from tests.projects import clean_environment
 
@@ -92,3 +93,22 @@ def test_forks_while_other_threads_save_and_read() -> None:
         lines = run("forked_while_busy", uri)
 
     assert lines == ["children: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0]", "parent: []"]
+
+
+def test_nothing_enters_grpc_before_the_last_of_several_forks_is_over() -> None:
+    gate = Gate()
+    entered = threading.Event()
+
+    def enter() -> None:
+        with gate.inside():
+            entered.set()
+
+    assert gate.shut()
+    assert gate.shut()
+    thread = threading.Thread(target=enter)
+    thread.start()
+    gate.open()
+    assert not entered.wait(0.2)
+    gate.open()
+    assert entered.wait(60)
+    thread.join(60)
