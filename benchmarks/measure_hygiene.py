@@ -20,7 +20,7 @@ from benchmarks.measure_projection import (
     store_process,
     stored_events,
 )
-from tests.databases import kill_connections, open_connections
+from tests.connections import kill_connections, open_connections
 from tests.footprint import Footprint
 from tests.persistence.proxy import Proxy
 from tests.projects import Project, example

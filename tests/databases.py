@@ -8,7 +8,7 @@ import os
 import sqlite3
 import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -175,50 +175,6 @@ def _connect(url: str) -> Any:
     return MySQLdb.connect(
         autocommit=True, **{key: value for key, value in options.items() if value}
     )
-
-
-def kill_connections(url: str) -> int:
-    """End all other connections to a database, as an administrator can; count them."""
-    name = environ.Env.db_url_config(url)["NAME"]
-    with connected(url) as connection, closing(connection.cursor()) as cursor:
-        if url.startswith("postgres"):
-            cursor.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE datname = %s AND pid <> pg_backend_pid()",
-                [name],
-            )
-            return len(cursor.fetchall())
-        return _kill_mariadb_connections(cursor, name)
-
-
-def _kill_mariadb_connections(cursor: Any, name: str) -> int:
-    import MySQLdb
-
-    cursor.execute(
-        "SELECT id FROM information_schema.processlist "
-        "WHERE db = %s AND id <> CONNECTION_ID()",
-        [name],
-    )
-    killed = 0
-    for (number,) in cursor.fetchall():
-        # It may have ended by itself in the meantime.
-        with suppress(MySQLdb.OperationalError):
-            cursor.execute(f"KILL CONNECTION {number}")
-            killed += 1
-    return killed
-
-
-def open_connections(url: str) -> int:
-    """Return how many other connections to a database there are."""
-    name = environ.Env.db_url_config(url)["NAME"]
-    table = (
-        "pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
-        if url.startswith("postgres")
-        else "information_schema.processlist WHERE db = %s AND id <> CONNECTION_ID()"
-    )
-    with connected(url) as connection, closing(connection.cursor()) as cursor:
-        cursor.execute(f"SELECT count(*) FROM {table}", [name])
-        return int(cursor.fetchone()[0])
 
 
 def with_name(url: str, name: str) -> str:

@@ -11,7 +11,7 @@ from django_esdb.registry import Registration
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.domain import Dog
-from tests.databases import kill_connections
+from tests.connections import kill_connections
 from tests.django_esdb.stores import school_at
 from tests.django_esdb.supervising import running, tracking, wait_until
 from tests.footprint import Footprint

@@ -14,13 +14,14 @@ import pytest
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
+from tests.connections import kill_connections, open_connections
 from tests.database_servers import (
     DatabaseServer,
     MariaDBServer,
     PostgreSQLServer,
     database_server,
 )
-from tests.databases import kill_connections, new_database, open_connections
+from tests.databases import new_database
 from tests.django_esdb.stores import school_at
 from tests.processes import SECONDS, Watched
 from tests.projects import Project, example

@@ -27,7 +27,8 @@ from example_project.training_school.projections import (
     TrainingSchoolView,
 )
 from tests.conftest import DATABASE_URL
-from tests.databases import kill_connections, with_name
+from tests.connections import kill_connections
+from tests.databases import with_name
 from tests.django_esdb.supervising import catch_up, running, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
+from tests.connections import end_connection, kind_of, other_connections
 from tests.databases import connected
 
 _BEGIN = {
@@ -17,13 +18,6 @@ _BEGIN = {
     "postgres": "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
     "mysql": "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
 }
-_CONNECTIONS = {
-    "postgres": "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
-    " AND pid <> pg_backend_pid() AND backend_type = 'client backend' ORDER BY pid",
-    "mysql": "SELECT id FROM information_schema.processlist WHERE db = DATABASE()"
-    " AND id <> CONNECTION_ID() ORDER BY id",
-}
-_END = {"postgres": "SELECT pg_terminate_backend({})", "mysql": "KILL CONNECTION {}"}
 
 
 @dataclass(frozen=True)
@@ -77,7 +71,7 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
-        self.kind = url.partition(":")[0]
+        self.kind = kind_of(url)
         self.url = url
         self._lock = threading.Lock()
         self._stack = ExitStack()
@@ -122,20 +116,12 @@ class Database:
     def end_connections(self, choose: random.Random) -> int:
         """End one or all of the others' connections; return how many."""
         with self._lock:
-            found = [number for (number,) in self._execute(_CONNECTIONS[self.kind])]
+            found = other_connections(self._connection, self.kind)
             if found and choose.random() < 0.5:
                 found = [choose.choice(found)]
-            return sum(self._end(number) for number in found)
-
-    def _end(self, number: int) -> bool:
-        try:
-            self._execute(_END[self.kind].format(number))
-        except Exception as error:
-            # It has ended by itself in the meantime.
-            if "Unknown thread id" not in str(error):
-                raise
-            return False
-        return True
+            return sum(
+                end_connection(self._connection, self.kind, number) for number in found
+            )
 
     def _tracked(self) -> dict[str, Tracked]:
         return {
