@@ -99,6 +99,11 @@ class Supervisor:
         self._upkeep = ConnectionUpkeep()
         self._policy = FailurePolicy(registration.on_failure, registration.retries)
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether it has run, or there was something worth waiting for."""
+        return self._has_run
+
     def stop(self) -> None:
         """Let the batch that is being processed be the last; returns at once."""
         with self._lock:

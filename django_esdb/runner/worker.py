@@ -16,7 +16,13 @@ from typing import Any
 
 from django_esdb.exceptions import EventError, ProjectionError
 from django_esdb.registry import Registration
-from django_esdb.runner.supervisor import Supervisor
+from django_esdb.runner.beginnings import Beginnings
+from django_esdb.runner.processor import is_transient
+from django_esdb.runner.supervisor import (
+    FIRST_PAUSE_SECONDS,
+    LONGEST_PAUSE_SECONDS,
+    Supervisor,
+)
 from django_esdb.upkeep import close_connections
 
 logger = logging.getLogger("django_esdb.runner")
@@ -73,6 +79,9 @@ class Worker:
     """
     Runs projections side by side; one that fails does not stop the others.
 
+    One that could not begin, since the database or the event store was away, tries
+    again for as long as it takes, if another one could.
+
     Args:
         registrations: The projections to run.
         options: How to run them.
@@ -82,6 +91,8 @@ class Worker:
         self._options = options
         self._errors: list[ProjectionError] = []
         self._stop_by: float | None = None
+        self._stopping = threading.Event()
+        self._beginnings = Beginnings(each.name for each in registrations)
         self._supervisors = [self._supervisor(each) for each in registrations]
         self._threads = [
             threading.Thread(
@@ -116,6 +127,8 @@ class Worker:
         """Let each projection's batch be its last; returns at once."""
         if self._options.shutdown_timeout is not None and self._stop_by is None:
             self._stop_by = monotonic() + self._options.shutdown_timeout
+        self._stopping.set()
+        self._beginnings.stop()
         for supervisor in self._supervisors:
             supervisor.stop()
 
@@ -129,28 +142,72 @@ class Worker:
 
     def _supervisor(self, registration: Registration) -> Supervisor:
         options, callbacks = self._options, self._options.callbacks
+        name = registration.name
+
+        def started(position: int | None) -> None:
+            self._beginnings.begun(name)
+            callbacks.started(registration, position)
+
+        def standing_by(owner: str) -> None:
+            self._beginnings.begun(name)
+            callbacks.standing_by(registration, owner)
+
         return Supervisor(
             registration,
             until_caught_up=options.until_caught_up,
             batch_size=options.batch_size,
             exclusive=options.exclusive,
             fail_fast=options.fail_fast,
-            started=lambda position: callbacks.started(registration, position),
-            standing_by=lambda owner: callbacks.standing_by(registration, owner),
+            started=started,
+            standing_by=standing_by,
             paused=lambda error: callbacks.paused(registration, error),
         )
 
     def _run(self, supervisor: Supervisor) -> None:
         try:
-            supervisor.run()
+            self._run_until_begun(supervisor)
         except ProjectionError as error:
             self._errors.append(error)
             self._options.callbacks.failed(supervisor.registration, error)
             if self._options.fail_fast:
                 self.stop()
         finally:
+            self._beginnings.ended(supervisor.registration.name)
             # The callback may have used some.
             close_connections()
+
+    def _run_until_begun(self, supervisor: Supervisor) -> None:
+        name = supervisor.registration.name
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                supervisor.run()
+                return
+            except ProjectionError as error:
+                if not self._may_be_over_soon(supervisor, error):
+                    raise
+                if not self._beginnings.may_try_again(name):
+                    if self._stopping.is_set():
+                        return
+                    raise
+                if pause == FIRST_PAUSE_SECONDS:
+                    logger.warning(
+                        "Projection could not begin, trying again: "
+                        "projection=%s error=%s",
+                        name,
+                        error,
+                    )
+            if self._stopping.wait(pause):
+                return
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    def _may_be_over_soon(self, supervisor: Supervisor, error: ProjectionError) -> bool:
+        return (
+            not (self._options.until_caught_up or self._options.fail_fast)
+            and not supervisor.has_begun
+            and error.__cause__ is not None
+            and is_transient(error.__cause__)
+        )
 
     def _join(self, thread: threading.Thread) -> None:
         # A signal that reaches another thread, such as one of gRPC's, does not wake

@@ -110,7 +110,20 @@ def require_migrations(registrations: Iterable[Registration]) -> None:
 
 
 def stale() -> list[str]:
-    """Say, in a line for each, which projections' rows are not those of the code."""
+    """
+    Say, in a line for each, which projections' rows are not those of the code.
+
+    Raises:
+        CommandError: A database cannot be used.
+    """
+    try:
+        return _stale()
+    except DatabaseError as error:
+        msg = f"Cannot use a database: {one_line(error)}"
+        raise CommandError(msg, returncode=FAILED) from None
+
+
+def _stale() -> list[str]:
     lines = [
         f"Projection {row.projection!r} of {row.application!r} is not registered, yet "
         f"has a position in database {row._state.db!r}: it was renamed, moved or "
