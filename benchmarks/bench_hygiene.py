@@ -14,17 +14,14 @@ also written to ``benchmarks/results/``. Linux only.
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.databases import SERVERS, SQLITE_URL, find, new_database
-from tests.projects import clean_environment
+from benchmarks.measuring import measure
+from tests.databases import SERVERS, SQLITE_URL, find
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -54,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ("memory", options.events, _memory),
         ("reconnections", options.reconnections, _reconnections),
     ):
-        measured = _measure(url, way=way, count=count, **limits)
+        measured = measure("measure_hygiene", url, way=way, count=count, **limits)
         for line, is_grown in report(name, measured):
             print(line, flush=True)
             lines.append(line)
@@ -113,26 +110,6 @@ def _database() -> tuple[str, str]:
         return where.name, where.url
     print(f"{where.name}: not measured, {where.report}")
     return "SQLite", SQLITE_URL
-
-
-def _measure(server_url: str, **what: Any) -> dict[str, Any]:
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        new_database(server_url, Path(folder)) as url,
-    ):
-        result = subprocess.run(
-            [sys.executable, "-m", "benchmarks.measure_hygiene", json.dumps(what)],
-            env={
-                **clean_environment(),
-                "DJANGO_SETTINGS_MODULE": "example_project.settings",
-                "DATABASE_URL": url,
-            },
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-    measured: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
-    return measured
 
 
 if __name__ == "__main__":

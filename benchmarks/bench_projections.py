@@ -13,19 +13,16 @@ one run count; figures vary with the machine. The table is also written to
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import statistics
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.databases import SERVERS, SQLITE_URL, find, new_database
+from benchmarks.measuring import measure
+from tests.databases import SERVERS, SQLITE_URL, find
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -74,7 +71,9 @@ def _rates(databases: dict[str, str], events: int, rounds: int) -> Iterator[str]
     measured: list[list[dict[str, float]]] = [[] for _ in ways]
     for _ in range(rounds):
         for index, (name, way) in enumerate(ways):
-            measured[index].append(_measure(databases[name], **way))
+            measured[index].append(
+                measure("measure_projection", databases[name], **way)
+            )
     rates = [statistics.median(m["rate"] for m in results) for results in measured]
     base = rates[0] if ways[0][1]["way"] == "peer" else None
     yield from _printed(
@@ -100,13 +99,19 @@ def _rates(databases: dict[str, str], events: int, rounds: int) -> Iterator[str]
 def _latencies(databases: dict[str, str]) -> Iterator[str]:
     yield from _printed("from save() to a row that is seen, live, in ms")
     for name, url in databases.items():
-        m = _measure(url, way="latency", size=500, events=300)
+        m = measure("measure_projection", url, way="latency", size=500, events=300)
         yield from _printed(f"{name:<11}p50 {m['p50']:.1f}  p99 {m['p99']:.1f}")
 
 
 def _sparse(databases: dict[str, str]) -> Iterator[str]:
     yield from _printed("one event in a thousand is the projection's")
-    m = _measure(databases["SQLite"], way="sparse", size=500, events=100_000)
+    m = measure(
+        "measure_projection",
+        databases["SQLite"],
+        way="sparse",
+        size=500,
+        events=100_000,
+    )
     yield from _printed(
         f"passed over at {m['rate']:,.0f} events/s until the position is at the head; "
         f"reading all of them {m['reading']:,.0f}"
@@ -117,7 +122,7 @@ def _memory(databases: dict[str, str], quick: bool) -> Iterator[str]:
     yield from _printed("peak memory in MB")
     url = databases["SQLite"]
     for events in (100_000,) if quick else (100_000, 1_000_000):
-        m = _measure(url, way="memory", size=500, events=events)
+        m = measure("measure_projection", url, way="memory", size=500, events=events)
         yield from _printed(f"{events:>9,} events {m['peak_mb']:.1f}")
 
 
@@ -136,27 +141,6 @@ def _databases() -> Iterator[dict[str, str]]:
         else:
             print(f"{where.name}: not measured, {where.report}")
     yield found
-
-
-def _measure(server_url: str, **what: Any) -> dict[str, float]:
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        new_database(server_url, Path(folder)) as url,
-    ):
-        result = subprocess.run(
-            [sys.executable, "-m", "benchmarks.measure_projection", json.dumps(what)],
-            env={
-                **os.environ,
-                "DJANGO_SETTINGS_MODULE": "example_project.settings",
-                "DATABASE_URL": url,
-                "EVENTSTOREDB_URI": "esdb://localhost:2113?Tls=false",
-            },
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-    measured: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
-    return measured
 
 
 if __name__ == "__main__":

@@ -13,11 +13,8 @@ messages in memory, and leaves out what parsing them costs.
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -38,24 +35,12 @@ from eventsourcing_eventstoredb.receiving import Receiver
 from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
 from eventsourcing_eventstoredb.selection import Selection
 from eventsourcing_eventstoredb.subscription_state import StateCell
+from tests.event_stores import server_process
 
 EVENTS = 50_000
 ROUNDS = 3
 DATA = b'{"trick":"roll over","taught_by":"Anna","timestamp":"2025-01-01T10:00"}'
 TOPIC = "training_school.domain:Dog.TrickAdded"
-
-
-@contextmanager
-def embedded_server() -> Iterator[str]:
-    """Run the embedded server in a process; give its URI."""
-    command = [sys.executable, "-m", "eventsourcing_eventstoredb.server", "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().removeprefix("listening on ").strip()
-    finally:
-        process.terminate()
-        process.communicate()
 
 
 def fill(client: EventStoreDBClient, count: int) -> None:
@@ -187,7 +172,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--uri", help="a server that may be filled with events")
     options = parser.parse_args(arguments)
-    with embedded_server() as embedded:
+    with server_process() as embedded:
         uri = options.uri or embedded
         with EventStoreDBClient(uri) as client:
             fill(client, options.events)

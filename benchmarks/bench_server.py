@@ -14,14 +14,12 @@ from __future__ import annotations
 import argparse
 import itertools
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,8 @@ import grpc
 import grpc.experimental
 from esdbclient import EventStoreDBClient, NewEvent, StreamState
 from esdbclient.protos.Grpc import shared_pb2, streams_pb2
+
+from tests.event_stores import listening
 
 READ_EVENTS = 20_000
 APPENDS = 400
@@ -105,22 +105,6 @@ def serve_bare() -> None:
     server.start()
     print(f"listening on esdb://127.0.0.1:{port}?Tls=false", flush=True)
     server.wait_for_termination()
-
-
-@contextmanager
-def process(*arguments: str) -> Iterator[str]:
-    """
-    Run a server in a process; give its URI.
-    """
-    started = subprocess.Popen(
-        [sys.executable, "-m", *arguments], stdout=subprocess.PIPE, text=True
-    )
-    assert started.stdout is not None
-    try:
-        yield started.stdout.readline().removeprefix("listening on ").strip()
-    finally:
-        started.terminate()
-        started.communicate()
 
 
 class Target:
@@ -253,7 +237,7 @@ def main() -> None:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         data = str(Path(folder) / "events.db")
         targets = [
-            Target(name, stack.enter_context(process(*arguments)))
+            Target(name, stack.enter_context(listening(*arguments)))
             for name, *arguments in (
                 ("bare gRPC", "benchmarks.bench_server", "--bare"),
                 ("in memory", server, "--port", "0"),

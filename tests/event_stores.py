@@ -6,6 +6,8 @@ import random
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from tests.projects import ROOT
@@ -14,6 +16,25 @@ from tests.projects import ROOT
 # store is away must not get the store's port for its own end.
 _PORTS = range(20_000, 32_000)
 _ATTEMPTS = 20
+
+
+@contextmanager
+def listening(module: str, *arguments: str) -> Iterator[str]:
+    """Run a server's module in a process until the block ends; yield its URI."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    try:
+        yield process.stdout.readline().removeprefix("listening on ").strip()
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def server_process(*options: str) -> AbstractContextManager[str]:
+    """Run an embedded server as a process on a free port; yields its URI."""
+    return listening("eventsourcing_eventstoredb.server", "--port", "0", *options)
 
 
 class EventStoreError(Exception):

@@ -104,6 +104,24 @@ class Site(Watched):
         self.wait_for_page("/", f'<dd id="dogs">{len(self.registered)}</dd>')
         return used
 
+    def replace_a_worker(self, says: str) -> bool:
+        """
+        Kill a process, and see that another one takes its place.
+
+        Args:
+            says: What the server then says, a pattern with a field ``killed``.
+
+        Returns:
+            Whether the site was loaded by the parent.
+        """
+        workers = self.register_in(2)
+        is_preloaded = self.get("/").loaded_in == self.process.pid
+        killed = min(workers)
+        os.kill(killed, signal.SIGKILL)
+        self.wait_for_match(says.format(killed=killed))
+        assert len(self.register_in(2, but_not=killed)) == 2
+        return is_preloaded
+
     def wait_for_page(self, path: str, text: str) -> Answer:
         """Read a page until it has a text."""
         end = time.monotonic() + SECONDS

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import os
-import signal
-
 import pytest
 
 from tests.deployments.sites import python_module, serving
@@ -29,14 +26,10 @@ def test_each_worker_saves_and_reads_also_one_that_takes_anothers_place(
 ) -> None:
     with serving(projected, *COMMAND, *options) as site:
         site.find_port(r"Listening at: http://127\.0\.0\.1:(\d+)")
-        workers = site.register_in(2)
-        is_preloaded = site.get("/").loaded_in == site.process.pid
-        killed = min(workers)
-        os.kill(killed, signal.SIGKILL)
-        site.wait_for_match(rf"Worker \(pid:{killed}\) was sent SIGKILL")
-        replaced = site.register_in(2, but_not=killed)
+        is_preloaded = site.replace_a_worker(
+            r"Worker \(pid:{killed}\) was sent SIGKILL"
+        )
         status = site.end()
 
     assert is_preloaded == ("--preload" in options)
-    assert len(replaced) == 2
     assert status == 0

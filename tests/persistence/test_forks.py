@@ -5,38 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from eventsourcing_eventstoredb.forking import GRPC_THREADS, Gate
+from tests.event_stores import server_process
 from tests.persistence.certificates import make_certificate
 from tests.projects import clean_environment
 
 needs_proc = pytest.mark.skipif(
     sys.platform != "linux", reason="looks at threads in /proc"
 )
-
-
-@contextmanager
-def server_process(*options: str) -> Iterator[str]:
-    """A server that is not in the process that forks."""
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "eventsourcing_eventstoredb.server"),
-            *("--port", "0", *options),
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().removeprefix("listening on ").strip()
-    finally:
-        process.terminate()
-        process.communicate()
 
 
 def run(module: str, uri: str, **env: str) -> list[str]:
