@@ -26,14 +26,14 @@ from django_esdb.runner.positions import (
 )
 from django_esdb.runner.processor import BatchProcessor
 from django_esdb.runner.reader import EventReader, Flush
-from django_esdb.runner.subscribing import with_subscription
+from django_esdb.runner.subscribing import TendedSubscription, with_subscription
 from django_esdb.topics import (
     allowlist_for,
     guard_application,
     guarded_mapper,
     with_allowlist,
 )
-from django_esdb.upkeep import ConnectionUpkeep, tended
+from django_esdb.upkeep import ConnectionUpkeep
 
 # How long nothing has to come before the position is moved past what is not
 # the projection's; asking costs the event store two reads.
@@ -149,7 +149,7 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
             del this_runner
             try:
                 library.ProjectionRunner._process_events_loop(
-                    tended(subscription),  # type: ignore[arg-type]
+                    TendedSubscription(subscription),  # type: ignore[arg-type]
                     projection,
                     is_stopping,
                     runner,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from typing import Any, TypeVar
 
 from eventsourcing.application import Application
 from eventsourcing.persistence import ApplicationRecorder, Subscription
+from eventsourcing.projection import ApplicationSubscription
 
 from django_esdb.runner.polling import PollingSubscription
+from django_esdb.upkeep import tended
 
 TApplication = TypeVar("TApplication", bound=Application[Any])
 
@@ -49,6 +51,30 @@ def with_subscription(application_class: type[TApplication]) -> type[TApplicatio
     Subscribable.__qualname__ = application_class.__qualname__
     Subscribable.__module__ = application_class.__module__
     return Subscribable
+
+
+class TendedSubscription:
+    """
+    A subscription for the library's loop, in which connections are looked after.
+
+    Args:
+        subscription: The library's.
+    """
+
+    def __init__(self, subscription: ApplicationSubscription[Any]) -> None:
+        self._subscription = subscription
+
+    def __iter__(self) -> Iterator[Any]:
+        return tended(self._subscription)
+
+    def __enter__(self) -> TendedSubscription:
+        """Enter the subscription; the loop does so before 9.5."""
+        self._subscription.__enter__()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Stop the subscription."""
+        self._subscription.__exit__(*exc_info)
 
 
 def _is_to_be_polled(recorder: ApplicationRecorder) -> bool:
