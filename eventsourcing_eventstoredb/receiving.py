@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,8 +31,6 @@ _SERVER_FAILURES = (
     esdb.UnknownError,
     esdb.InternalError,
 )
-
-_TURN_SECONDS = 0.05
 
 
 class Receiver:
@@ -215,16 +212,9 @@ class Receiver:
             return False
         self._ahead.set_live(False)
         self._state.enter(Phase.DISCONNECTED, str(error))
-        return self._pause(self._backoff.next_pause())
-
-    def _pause(self, seconds: float) -> bool:
-        """Wait, and let the connection be made again; False if told to stop."""
-        end = time.monotonic() + seconds
-        while (remaining := end - time.monotonic()) > 0:
-            # In turns, since nothing can wait for both.
-            if self._stopped.wait(min(remaining, _TURN_SECONDS)):
-                return False
-            wait_for_connection(self._log.client, min(remaining, _TURN_SECONDS))
+        wait_for_connection(
+            self._log.client, self._backoff.next_pause(), self._stopped.is_set
+        )
         return not self._stopped.is_set()
 
     def _fail(self, error: BaseException, is_closed: bool) -> None:

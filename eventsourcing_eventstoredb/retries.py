@@ -111,7 +111,11 @@ def connected(client: EventStoreDBClient) -> Any:
         return client._connection
 
 
-def wait_for_connection(client: EventStoreDBClient, seconds: float) -> None:
+def wait_for_connection(
+    client: EventStoreDBClient,
+    seconds: float,
+    is_needless: Callable[[], bool] = lambda: False,
+) -> None:
     """
     Wait so long, and let a broken connection be made again meanwhile.
 
@@ -119,13 +123,15 @@ def wait_for_connection(client: EventStoreDBClient, seconds: float) -> None:
     fails at once instead; and with nobody waiting gRPC looks after it every five
     seconds, so that a server that is back would not be found for up to ten.
 
-    Returns at once if the client is closed.
+    Returns at once if the client is closed, and soon if *is_needless* says so.
     """
     end = time.monotonic() + seconds
-    while (remaining := end - time.monotonic()) > 0 and not client.is_closed:
+    while (remaining := end - time.monotonic()) > 0:
+        if client.is_closed or is_needless():
+            return
         turn = min(remaining, _TURN_SECONDS)
         try:
-            # In turns, since a fork waits for who is inside.
+            # In turns: a fork waits for who is inside, and nothing wakes this.
             with gate.inside():
                 channel = connected(client)._grpc_channel._channel
                 state = channel.check_connectivity_state(True)

@@ -27,6 +27,13 @@ from tests.django_esdb.supervising import catch_up, running, tracking, wait_unti
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+class Registrations(TrainingSchoolProjection):
+    """Wants nothing else, though its view knows tricks."""
+
+    name = TrainingSchoolProjection.name
+    topics = TrainingSchoolProjection.topics[:1]
+
+
 def dogs() -> dict[str, list[str]]:
     return {dog.name: dog.tricks for dog in Dog.objects.all()}
 
@@ -117,10 +124,6 @@ def test_a_runner_stops_while_much_is_left(
 def test_only_wanted_topics_are_given(
     school: TrainingSchool, school_projection: Registration
 ) -> None:
-    class Registrations(TrainingSchoolProjection):
-        name = TrainingSchoolProjection.name
-        topics = TrainingSchoolProjection.topics[:1]
-
     school.register("Fido")
     for number in range(30):
         school.add_trick("Fido", str(number))
@@ -139,10 +142,6 @@ def test_only_wanted_topics_are_given(
 def test_positions_move_past_what_is_not_wanted(
     school: TrainingSchool, school_projection: Registration
 ) -> None:
-    class Registrations(TrainingSchoolProjection):
-        name = TrainingSchoolProjection.name
-        topics = TrainingSchoolProjection.topics[:1]
-
     view = TrainingSchoolView(Registrations.name)
     school.register("Fido")
     with running(replace(school_projection, projection_class=Registrations)):
