@@ -26,14 +26,14 @@ from esdbclient import EventStoreDBClient, NewEvent, StreamState
 from esdbclient.protos.Grpc import streams_pb2
 
 from eventsourcing_eventstoredb import reading
-from eventsourcing_eventstoredb.all_streams import AllStreams
+from eventsourcing_eventstoredb.all_stream import AllStream
 from eventsourcing_eventstoredb.client import Client
 from eventsourcing_eventstoredb.connection import parse_connection
+from eventsourcing_eventstoredb.event_filter import EventFilter
 from eventsourcing_eventstoredb.mapping import Layout
 from eventsourcing_eventstoredb.read_ahead import ReadAhead
 from eventsourcing_eventstoredb.receiving import Receiver
 from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
-from eventsourcing_eventstoredb.selection import Selection
 from eventsourcing_eventstoredb.subscription_state import StateCell
 from tests.event_stores import server_process
 
@@ -55,7 +55,7 @@ def fill(client: EventStoreDBClient, count: int) -> None:
 
 def read_stub(client: EventStoreDBClient, count: int) -> int:
     """Read by the generated stub: nothing can cost less."""
-    server_filter = Selection(Layout()).server_filter
+    server_filter = EventFilter(Layout()).server_filter
     call = reading.start_read(client, reading.subscription_request(None, server_filter))
     received = 0
     for message in call:
@@ -138,13 +138,13 @@ def measure_own_cost(uri: str, count: int, rounds: int) -> None:
             None,
             backwards=False,
             limit=count,
-            server_filter=Selection(Layout()).server_filter,
+            server_filter=EventFilter(Layout()).server_filter,
         )
         recorded = [
             message.SerializeToString()
             for message in reading.read_messages(client, request)
         ]
-        log = AllStreams(client, Selection(Layout()))
+        log = AllStream(client, EventFilter(Layout()))
         parse = streams_pb2.ReadResp.FromString
         with_it, without_it = [], []
         for _ in range(rounds):

@@ -13,8 +13,8 @@ class SimpleDjangoEsdbConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from django_esdb.checks import TAG, check_all
-        from django_esdb.deploy_checks import check_deployment
+        from django_esdb.checks.configuration import TAG, check_all
+        from django_esdb.checks.deployment import check_deployment
 
         checks.register(check_all, TAG)
         checks.register(check_deployment, TAG, deploy=True)

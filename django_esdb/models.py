@@ -7,7 +7,7 @@ from typing import Any, Self
 from django.db import models
 from django.utils import timezone
 
-from django_esdb.database_time import DatabaseTime
+from django_esdb.db.functions import DatabaseTime
 from eventsourcing_eventstoredb.text import one_line
 
 

@@ -13,7 +13,7 @@ from eventsourcing.persistence import (
 )
 from eventsourcing.utils import resolve_topic
 
-from django_esdb.recorders import DjangoTrackingRecorder
+from django_esdb.recorders.recorder import DjangoTrackingRecorder
 
 _NO_EVENTS = (
     "django_esdb.persistence keeps projections' views, not events: "

@@ -16,7 +16,7 @@ from django_esdb.exceptions import AlreadyRegisteredError, NotRegisteredError
 from django_esdb.policies import OnFailure
 
 if TYPE_CHECKING:
-    from django_esdb.leases import TrackedProjection
+    from django_esdb.leases.lease import TrackedProjection
 
 TProjectionClass = TypeVar("TProjectionClass", bound=type[Projection[Any]])
 
@@ -54,7 +54,7 @@ class Registration:
         on the ORM has this app's.
         """
         # Loads models, which a projections.py is registered before.
-        from django_esdb.recorders import DjangoTrackingRecorder
+        from django_esdb.recorders.recorder import DjangoTrackingRecorder
 
         env = build_env(self.application_class)
         if issubclass(self.view_class, DjangoTrackingRecorder):
@@ -69,9 +69,9 @@ class Registration:
         A view that is not on the ORM keeps its position itself; its lease lies
         where the tracking model is written.
         """
-        from django_esdb.leases import TrackedProjection
+        from django_esdb.leases.lease import TrackedProjection
         from django_esdb.models import ProjectionTracking
-        from django_esdb.recorders import DjangoTrackingRecorder
+        from django_esdb.recorders.recorder import DjangoTrackingRecorder
 
         using = (
             self.view_class.database()
@@ -219,7 +219,7 @@ def register_projection(
 def _check_policy(
     on_failure: OnFailure | str, retries: int | None, view_class: type
 ) -> OnFailure:
-    from django_esdb.recorders import DjangoTrackingRecorder
+    from django_esdb.recorders.recorder import DjangoTrackingRecorder
 
     try:
         policy = OnFailure(on_failure)

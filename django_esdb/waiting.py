@@ -37,7 +37,7 @@ def wait_for(
             not see what others commit.
     """
     # Loads models, which importing this package must not.
-    from django_esdb.recorders import DjangoTrackingRecorder
+    from django_esdb.recorders.recorder import DjangoTrackingRecorder
 
     name = projection if isinstance(projection, str) else projection.name
     registration = registry.get(name)

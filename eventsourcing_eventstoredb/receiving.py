@@ -10,7 +10,7 @@ import grpc
 from esdbclient import exceptions as esdb
 from eventsourcing.persistence import OperationalError, PersistenceError
 
-from eventsourcing_eventstoredb.all_streams import AllStreams, UnknownPositionError
+from eventsourcing_eventstoredb.all_stream import AllStream, UnknownPositionError
 from eventsourcing_eventstoredb.exceptions import client_errors
 from eventsourcing_eventstoredb.forking import gate
 from eventsourcing_eventstoredb.read_ahead import ReadAhead
@@ -47,7 +47,7 @@ class Receiver:
 
     def __init__(
         self,
-        log: AllStreams,
+        log: AllStream,
         after: int | None,
         ahead: ReadAhead,
         state: StateCell,
@@ -168,7 +168,7 @@ class Receiver:
 
     def receive_from(self, messages: Iterator[Any]) -> None:
         """Take a call's messages until it ends."""
-        convert = self._log.selection.notification
+        convert = self._log.event_filter.notification
         put = self._ahead.put
         for message in messages:
             self.message_count += 1

@@ -16,9 +16,9 @@ from eventsourcing.persistence import (
 
 from eventsourcing_eventstoredb import retries
 from eventsourcing_eventstoredb.aggregates import EventStoreDBAggregateRecorder
-from eventsourcing_eventstoredb.all_streams import AllStreams
+from eventsourcing_eventstoredb.all_stream import AllStream
+from eventsourcing_eventstoredb.event_filter import EventFilter
 from eventsourcing_eventstoredb.mapping import Layout
-from eventsourcing_eventstoredb.selection import Selection
 from eventsourcing_eventstoredb.subscriptions import (
     WATCHDOG_INTERVAL,
     EventStoreDBSubscription,
@@ -113,7 +113,7 @@ class EventStoreDBApplicationRecorder(
 
         def attempt(seconds: float) -> list[Notification]:
             selected: list[Notification] = []
-            found = self.all_streams(topics).notifications(
+            found = self.all_stream(topics).notifications(
                 start, first_page=limit, timeout=seconds
             )
             for notification in found:
@@ -142,7 +142,7 @@ class EventStoreDBApplicationRecorder(
         """Return the ID of the last notification, None if there is none."""
 
         def attempt(seconds: float) -> int | None:
-            found = self.all_streams().notifications(
+            found = self.all_stream().notifications(
                 None, first_page=1, backwards=True, timeout=seconds
             )
             return next((notification.id for notification in found), None)
@@ -193,15 +193,15 @@ class EventStoreDBApplicationRecorder(
         """
         return retries.with_retries(
             self.client,
-            lambda seconds: self.all_streams(topics).passed_over_position(
+            lambda seconds: self.all_stream(topics).passed_over_position(
                 after, seconds
             ),
             retries.READ_DEADLINE,
         )
 
-    def all_streams(self, topics: Sequence[str] = ()) -> AllStreams:
+    def all_stream(self, topics: Sequence[str] = ()) -> AllStream:
         """Return the log of all streams, for the application's events of *topics*."""
-        selection = Selection(
+        event_filter = EventFilter(
             self.layout, topics, self.originator_id_type, self.allowlist
         )
-        return AllStreams(self.client, selection)
+        return AllStream(self.client, event_filter)

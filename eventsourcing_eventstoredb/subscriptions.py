@@ -71,7 +71,7 @@ class EventStoreDBSubscription(Subscription["EventStoreDBApplicationRecorder"]):
         self._process_id = os.getpid()
         self._batch: list[Notification] = []
         self._batch_index = 0
-        log = recorder.all_streams(topics)
+        log = recorder.all_stream(topics)
         self._state = StateCell()
         self._ahead = ReadAhead(max_events_ahead, max_bytes_ahead)
         self._receiver = Receiver(

@@ -6,7 +6,7 @@ import threading
 
 from eventsourcing.persistence import PersistenceError
 
-from eventsourcing_eventstoredb.all_streams import AllStreams
+from eventsourcing_eventstoredb.all_stream import AllStream
 from eventsourcing_eventstoredb.forking import gate
 from eventsourcing_eventstoredb.read_ahead import ReadAhead
 from eventsourcing_eventstoredb.receiving import Receiver
@@ -35,7 +35,7 @@ class Watchdog:
 
     def __init__(
         self,
-        log: AllStreams,
+        log: AllStream,
         receiver: Receiver,
         ahead: ReadAhead,
         state: StateCell,

@@ -7,10 +7,8 @@ from collections.abc import Iterable, Sequence
 from time import monotonic
 from typing import Any
 
-from django.db import InterfaceError as DatabaseInterfaceError
-from django.db import OperationalError as DatabaseOperationalError
 from django.db import models
-from eventsourcing.persistence import InterfaceError, Notification, OperationalError
+from eventsourcing.persistence import Notification
 from eventsourcing.projection import Projection
 
 from django_esdb.exceptions import (
@@ -19,15 +17,15 @@ from django_esdb.exceptions import (
     EventError,
     EventProcessingError,
     LeaseLostError,
-    PositionMovedError,
     UndecodableEventError,
+    is_transient,
 )
-from django_esdb.leases import Lease
-from django_esdb.parking import ParkedAggregates, aggregate_key
+from django_esdb.failures.parking import ParkedAggregates, aggregate_key
+from django_esdb.leases.lease import Lease
 from django_esdb.policies import FailurePolicy, OnFailure
-from django_esdb.recorders import DjangoTrackingRecorder
-from django_esdb.runner.positions import event_identity
-from django_esdb.runner.reader import Event
+from django_esdb.recorders.recorder import DjangoTrackingRecorder
+from django_esdb.runner.reader import ReceivedEvent
+from django_esdb.subscriptions.positions import event_identity
 from eventsourcing_eventstoredb.text import describe, named_line, one_line
 
 logger = logging.getLogger("django_esdb.runner")
@@ -82,7 +80,7 @@ class BatchProcessor:
         self._parked = ParkedAggregates(tracked)
         self.position = view.max_tracking_id(application_name)
 
-    def process(self, events: Sequence[Event]) -> None:
+    def process(self, events: Sequence[ReceivedEvent]) -> None:
         """
         Process consecutive events and commit.
 
@@ -103,7 +101,7 @@ class BatchProcessor:
             else:
                 done += self._process_some(events[done:])
 
-    def pass_over(self, position: int) -> None:
+    def save_checkpoint(self, position: int) -> None:
         """
         Move on to a later position, up to which no event is the projection's.
 
@@ -117,7 +115,7 @@ class BatchProcessor:
             pass
         self.position = position
 
-    def _process_some(self, events: Sequence[Event]) -> int:
+    def _process_some(self, events: Sequence[ReceivedEvent]) -> int:
         """Process at least one event and return how many."""
         try:
             return self._commit(events)
@@ -135,7 +133,7 @@ class BatchProcessor:
             self._process_some([event])
         return len(events)
 
-    def _process_after_crash(self, event: Event, lease: Lease) -> None:
+    def _process_after_crash(self, event: ReceivedEvent, lease: Lease) -> None:
         # The owner before may have ended because of this very event. It is begun
         # by itself, with a note that outlives the process.
         position = event.notification.id
@@ -156,7 +154,7 @@ class BatchProcessor:
             # Reached unless the process ends, so the event is not at fault.
             lease.was_abandoned = False
 
-    def _commit(self, events: Sequence[Event]) -> int:
+    def _commit(self, events: Sequence[ReceivedEvent]) -> int:
         """Process events in a transaction; return how many it came to."""
         last = events[-1].notification
         process_event = self._projection.process_event
@@ -213,7 +211,7 @@ class BatchProcessor:
             )
 
     def _keys_of(
-        self, model: type[models.Model], events: Sequence[Event]
+        self, model: type[models.Model], events: Sequence[ReceivedEvent]
     ) -> Iterable[Any]:
         known = [event for event in events if event.error is None]
         if self._row_keys is None:
@@ -222,7 +220,7 @@ class BatchProcessor:
             key for event in known for key in self._row_keys(model, event.domain_event)
         ]
 
-    def _failure(self, event: Event, error: Exception) -> EventError:
+    def _failure(self, event: ReceivedEvent, error: Exception) -> EventError:
         where = describe(event.notification)
         failure: EventError
         if error is event.error:
@@ -239,13 +237,15 @@ class BatchProcessor:
         failure.__cause__ = error
         return failure
 
-    def _give_up_or_raise(self, event: Event, failure: EventError) -> None:
+    def _give_up_or_raise(self, event: ReceivedEvent, failure: EventError) -> None:
         action = self._policy.failed(event.notification.id)
         if action is None:
             raise failure
         self._act(action, event, failure)
 
-    def _act(self, action: OnFailure, event: Event, failure: EventError) -> None:
+    def _act(
+        self, action: OnFailure, event: ReceivedEvent, failure: EventError
+    ) -> None:
         if action is OnFailure.STOP:
             raise failure
         notification = event.notification
@@ -266,22 +266,3 @@ class BatchProcessor:
             reason,
         )
         self._moved(notification.id)
-
-
-def is_transient(error: BaseException) -> bool:
-    """
-    Return whether the same may succeed later without anybody's doing.
-
-    That is so for a lost connection, a locked database or a server that is not
-    ready, and for a position that another process has moved.
-    """
-    return isinstance(
-        error,
-        (
-            OperationalError,
-            InterfaceError,
-            PositionMovedError,
-            DatabaseOperationalError,
-            DatabaseInterfaceError,
-        ),
-    )

@@ -14,26 +14,26 @@ from eventsourcing.projection import ApplicationSubscription
 from eventsourcing.utils import EnvType
 
 from django_esdb.conf import settings
-from django_esdb.leases import Lease
+from django_esdb.db.connections import ConnectionKeeper
+from django_esdb.leases.lease import Lease
 from django_esdb.masking import forget_locals
 from django_esdb.policies import FailurePolicy
-from django_esdb.recorders import DjangoTrackingRecorder
-from django_esdb.runner.commit_order import CommitOrder, commit_order
-from django_esdb.runner.positions import (
+from django_esdb.recorders.recorder import DjangoTrackingRecorder
+from django_esdb.runner.processor import BatchProcessor
+from django_esdb.runner.reader import BatchReason, EventReader
+from django_esdb.subscriptions.commit_order import CommitOrder, commit_order
+from django_esdb.subscriptions.positions import (
     check_same_store,
     is_caught_up,
     passed_over_position,
 )
-from django_esdb.runner.processor import BatchProcessor
-from django_esdb.runner.reader import EventReader, Flush
-from django_esdb.runner.subscribing import TendedSubscription, with_subscription
+from django_esdb.subscriptions.subscribing import KeptSubscription, with_subscription
 from django_esdb.topics import (
     allowlist_for,
     guard_application,
     guarded_mapper,
     with_allowlist,
 )
-from django_esdb.upkeep import ConnectionUpkeep
 
 # How long nothing has to come before the position is moved past what is not
 # the projection's; asking costs the event store two reads.
@@ -65,7 +65,7 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
         policy: What to do about an event that fails; by default it ends the run.
 
     Attributes:
-        flushes: How many batches there were, by the reason for their end.
+        batch_reasons: How many batches there were, by the reason for their end.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
         self.batch_seconds = (
             settings.ESDB_BATCH_SECONDS if batch_seconds is None else batch_seconds
         )
-        self.flushes: Counter[Flush] = Counter()
+        self.batch_reasons: Counter[BatchReason] = Counter()
         env = with_allowlist(env)
         self._allowlist = allowlist_for(application_class, env)
         try:
@@ -149,7 +149,7 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
             del this_runner
             try:
                 library.ProjectionRunner._process_events_loop(
-                    TendedSubscription(subscription),  # type: ignore[arg-type]
+                    KeptSubscription(subscription),  # type: ignore[arg-type]
                     projection,
                     is_stopping,
                     runner,
@@ -163,7 +163,7 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
             batch_size=this_runner.batch_size,
             batch_seconds=this_runner.batch_seconds,
         )
-        this_runner.flushes = reader.flushes
+        this_runner.batch_reasons = reader.batch_reasons
         lease, policy = this_runner.lease, this_runner.policy
         # A runner that nobody holds is to be collected, and so stopped.
         del this_runner
@@ -195,32 +195,34 @@ def _process_batches(
     is_stopping: ThreadingEvent,
 ) -> None:
     order = commit_order(subscription.recorder)
-    upkeep = ConnectionUpkeep()
+    connection_keeper = ConnectionKeeper()
     idle_seconds = _FIRST_IDLE_SECONDS
     while True:
         events, reason = reader.take(idle_seconds)
-        if is_stopping.is_set() or (reason is Flush.ENDED and not events):
+        if is_stopping.is_set() or (reason is BatchReason.ENDED and not events):
             return
         if events:
-            upkeep.begin_work()
+            connection_keeper.begin_work()
             processor.process(events)
             idle_seconds = _FIRST_IDLE_SECONDS
         else:
-            _pass_over(processor, subscription, projection, order, upkeep)
+            _save_checkpoint(
+                processor, subscription, projection, order, connection_keeper
+            )
             idle_seconds = min(idle_seconds * 4, _LONGEST_IDLE_SECONDS)
-        upkeep.end_work(idle_seconds)
+        connection_keeper.end_work(idle_seconds)
 
 
-def _pass_over(
+def _save_checkpoint(
     processor: BatchProcessor,
     subscription: ApplicationSubscription[Any],
     projection: library.Projection[Any],
     order: CommitOrder,
-    upkeep: ConnectionUpkeep,
+    connection_keeper: ConnectionKeeper,
 ) -> None:
     position = passed_over_position(
         subscription.recorder, processor.position, projection.topics, order
     )
     if position is not None:
-        upkeep.begin_work()
-        processor.pass_over(position)
+        connection_keeper.begin_work()
+        processor.save_checkpoint(position)

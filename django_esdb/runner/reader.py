@@ -22,7 +22,7 @@ from eventsourcing.projection import ApplicationSubscription
 _BATCHES_AHEAD = 2
 
 
-class Flush(StrEnum):
+class BatchReason(StrEnum):
     """Why a batch is processed with the events that it has."""
 
     SIZE = "size"
@@ -33,7 +33,7 @@ class Flush(StrEnum):
     IDLE = "idle"
 
 
-class Event:
+class ReceivedEvent:
     """
     An event as it was read, in the order of the application's notifications.
 
@@ -81,20 +81,20 @@ class EventReader:
         self._subscription = subscription
         self._batch_size = batch_size
         self._batch_seconds = batch_seconds
-        self._events: deque[Event] = deque()
+        self._events: deque[ReceivedEvent] = deque()
         # Guards all below. Both sides wait on it: for events, and for room.
         self._changed = threading.Condition()
         self._is_waiting_for_store = False
         self._has_ended = False
         self._is_closed = False
         self._error: BaseException | None = None
-        self.flushes: Counter[Flush] = Counter()
+        self.batch_reasons: Counter[BatchReason] = Counter()
         self._thread = threading.Thread(
             target=self._read, name=f"{threading.current_thread().name}-reader"
         )
         self._thread.start()
 
-    def take(self, idle_seconds: float) -> tuple[list[Event], Flush]:
+    def take(self, idle_seconds: float) -> tuple[list[ReceivedEvent], BatchReason]:
         """
         Wait for the next batch and return it, with the reason why it is one.
 
@@ -117,14 +117,14 @@ class EventReader:
             if not self._events:
                 if self._error is not None:
                     raise self._error
-                return [], Flush.ENDED if self._has_ended else Flush.IDLE
+                return [], BatchReason.ENDED if self._has_ended else BatchReason.IDLE
             reason = self._wait_for_more()
             batch = self._pop()
             if batch[-1].error is not None or (
                 self._events and self._events[0].error is not None
             ):
-                reason = Flush.UNDECODABLE
-            self.flushes[reason] += 1
+                reason = BatchReason.UNDECODABLE
+            self.batch_reasons[reason] += 1
             self._changed.notify_all()
             return batch, reason
 
@@ -135,18 +135,18 @@ class EventReader:
             self._changed.notify_all()
         self._thread.join()
 
-    def _wait_for_more(self) -> Flush:
+    def _wait_for_more(self) -> BatchReason:
         deadline = monotonic() + self._batch_seconds
         while len(self._events) < self._batch_size:
             if self._has_ended:
-                return Flush.ENDED
+                return BatchReason.ENDED
             if self._is_waiting_for_store and not self._is_catching_up():
-                return Flush.CAUGHT_UP
+                return BatchReason.CAUGHT_UP
             remaining = deadline - monotonic()
             if remaining <= 0:
-                return Flush.AGE
+                return BatchReason.AGE
             self._changed.wait(remaining)
-        return Flush.SIZE
+        return BatchReason.SIZE
 
     def _is_catching_up(self) -> bool:
         # Of the library's subscriptions only ours knows; any other that has
@@ -154,10 +154,10 @@ class EventReader:
         state = getattr(self._subscription.subscription, "state", None)
         return state is not None and state.phase == "catching up"
 
-    def _pop(self) -> list[Event]:
+    def _pop(self) -> list[ReceivedEvent]:
         if self._events[0].error is not None:
             return [self._events.popleft()]
-        batch: list[Event] = []
+        batch: list[ReceivedEvent] = []
         while self._events and len(batch) < self._batch_size:
             if self._events[0].error is not None:
                 break
@@ -207,15 +207,15 @@ class EventReader:
             self._is_waiting_for_store = True
             self._changed.notify_all()
 
-    def _decode(self, notification: Notification) -> Event:
+    def _decode(self, notification: Notification) -> ReceivedEvent:
         tracking = Tracking(self._subscription.name, notification.id)
         try:
             domain_event = self._subscription.mapper.to_domain_event(notification)
         except Exception as error:
-            return Event(tracking, notification, None, error)
-        return Event(tracking, notification, domain_event, None)
+            return ReceivedEvent(tracking, notification, None, error)
+        return ReceivedEvent(tracking, notification, domain_event, None)
 
-    def _put(self, events: list[Event]) -> None:
+    def _put(self, events: list[ReceivedEvent]) -> None:
         with self._changed:
             self._is_waiting_for_store = False
             self._changed.wait_for(

@@ -12,14 +12,13 @@ from eventsourcing.application import Application
 
 from django_esdb.applications import make_application
 from django_esdb.conf import settings
-from django_esdb.exceptions import LeaseHeldError, ProjectionError
-from django_esdb.leases import Lease, acquire_lease
+from django_esdb.db.connections import ConnectionKeeper
+from django_esdb.exceptions import LeaseHeldError, ProjectionError, is_transient
+from django_esdb.leases.lease import Lease, acquire_lease
+from django_esdb.leases.process_identity import new_owner
 from django_esdb.models import ProjectionState, ProjectionTracking
-from django_esdb.owners import new_owner
 from django_esdb.registry import Registration
-from django_esdb.runner.positions import is_caught_up
-from django_esdb.runner.processor import is_transient
-from django_esdb.upkeep import ConnectionUpkeep
+from django_esdb.subscriptions.positions import is_caught_up
 from eventsourcing_eventstoredb.text import one_line
 
 logger = logging.getLogger("django_esdb.runner")
@@ -67,7 +66,7 @@ class Standby:
         # paused later, also by others, is to stay so.
         self._may_resume = True
         self._announced: str | None = None
-        self._upkeep = ConnectionUpkeep()
+        self._connections = ConnectionKeeper()
 
     def wait(self, is_done: Callable[[], bool]) -> Lease | None:
         """
@@ -86,7 +85,7 @@ class Standby:
         pause = POLL_SECONDS
         self._announced = None
         while not self._stopping.is_set():
-            self._upkeep.begin_work()
+            self._connections.begin_work()
             try:
                 lease = self._try_once()
                 self._may_resume = False
@@ -109,7 +108,7 @@ class Standby:
                 connections.close_all()
                 pause = min(pause * 2, LONGEST_POLL_SECONDS)
             self.has_waited = True
-            self._upkeep.end_work(pause)
+            self._connections.end_work(pause)
             self._stopping.wait(pause)
         return None
 

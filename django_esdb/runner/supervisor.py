@@ -11,23 +11,23 @@ from time import monotonic
 from django.db import Error as DatabaseError
 from django.db import connections
 
+from django_esdb.db.connections import ConnectionKeeper
 from django_esdb.exceptions import (
     DjangoEsdbError,
     EventError,
     EventProcessingError,
     LeaseLostError,
     ProjectionError,
+    is_transient,
 )
-from django_esdb.fingerprints import fingerprint
-from django_esdb.leases import Lease
+from django_esdb.leases.lease import Lease
 from django_esdb.models import ProjectionState
 from django_esdb.policies import FailurePolicy
-from django_esdb.recorders import DjangoTrackingRecorder
+from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import Registration
-from django_esdb.runner.processor import is_transient
 from django_esdb.runner.projection_runner import ProjectionRunner
 from django_esdb.runner.standby import ElsewhereCheck, Standby
-from django_esdb.upkeep import ConnectionUpkeep
+from django_esdb.status.fingerprints import fingerprint
 from eventsourcing_eventstoredb.text import named_line, one_line
 
 logger = logging.getLogger("django_esdb.runner")
@@ -96,7 +96,7 @@ class Supervisor:
         self._head: int | None = None
         self._reached: int | None = None
         self._is_outage = False
-        self._upkeep = ConnectionUpkeep()
+        self._connections = ConnectionKeeper()
         self._policy = FailurePolicy(registration.on_failure, registration.retries)
 
     @property
@@ -180,9 +180,9 @@ class Supervisor:
     def _begin(self, lease: Lease) -> None:
         if lease.tracked.row().position is None:
             current = fingerprint(self.registration)
-            lease.tracked.rows().update(fingerprint=current)
+            lease.tracked.queryset().update(fingerprint=current)
         if not lease.is_failing:
-            lease.say(ProjectionState.RUNNING)
+            lease.set_state(ProjectionState.RUNNING)
 
     def _run_terms(self, lease: Lease) -> None:
         pause = FIRST_PAUSE_SECONDS
@@ -248,7 +248,7 @@ class Supervisor:
                 one_line(error),
             )
         with suppress(DatabaseError):
-            lease.say(
+            lease.set_state(
                 ProjectionState.RETRYING,
                 one_line(error),
                 attempts=failures,
@@ -275,7 +275,7 @@ class Supervisor:
             self._is_outage = True
         # The database may be what is away.
         with suppress(DatabaseError):
-            lease.say(ProjectionState.RETRYING, one_line(error))
+            lease.set_state(ProjectionState.RETRYING, one_line(error))
 
     def _wait(self, lease: Lease, seconds: float) -> None:
         end = monotonic() + seconds
@@ -330,10 +330,10 @@ class Supervisor:
         began = renewed = monotonic()
         while not runner.is_interrupted.is_set():
             if self.until_caught_up:
-                self._upkeep.begin_work()
+                self._connections.begin_work()
                 if runner.is_caught_up(self._head):
                     return
-            self._upkeep.end_work(poll if self.until_caught_up else interval)
+            self._connections.end_work(poll if self.until_caught_up else interval)
             runner.run_forever(timeout=poll)
             if self._is_outage and monotonic() - began > RECOVERED_SECONDS:
                 self._recovered(lease)
@@ -346,10 +346,10 @@ class Supervisor:
         if lease.is_failing:
             logger.info("Projection goes on: projection=%s", self.registration.name)
             with suppress(DatabaseError):
-                lease.say(ProjectionState.RUNNING)
+                lease.set_state(ProjectionState.RUNNING)
 
     def _renew(self, lease: Lease) -> None:
-        self._upkeep.begin_work()
+        self._connections.begin_work()
         try:
             lease.renew()
         except DatabaseError:
@@ -358,7 +358,7 @@ class Supervisor:
             connections.close_all()
             with suppress(DatabaseError):
                 lease.renew()
-        self._upkeep.end_work(lease.seconds / _RENEWALS)
+        self._connections.end_work(lease.seconds / _RENEWALS)
 
 
 def _never() -> bool:

@@ -14,16 +14,15 @@ from time import monotonic
 from types import FrameType
 from typing import Any
 
-from django_esdb.exceptions import EventError, ProjectionError
+from django_esdb.db.connections import close_connections
+from django_esdb.exceptions import EventError, ProjectionError, is_transient
 from django_esdb.registry import Registration
-from django_esdb.runner.beginnings import Beginnings
-from django_esdb.runner.processor import is_transient
+from django_esdb.runner.startup import Startup
 from django_esdb.runner.supervisor import (
     FIRST_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
     Supervisor,
 )
-from django_esdb.upkeep import close_connections
 
 logger = logging.getLogger("django_esdb.runner")
 
@@ -92,7 +91,7 @@ class Worker:
         self._errors: list[ProjectionError] = []
         self._stop_by: float | None = None
         self._stopping = threading.Event()
-        self._beginnings = Beginnings(each.name for each in registrations)
+        self._startup = Startup(each.name for each in registrations)
         self._supervisors = [self._supervisor(each) for each in registrations]
         self._threads = [
             threading.Thread(
@@ -128,7 +127,7 @@ class Worker:
         if self._options.shutdown_timeout is not None and self._stop_by is None:
             self._stop_by = monotonic() + self._options.shutdown_timeout
         self._stopping.set()
-        self._beginnings.stop()
+        self._startup.stop()
         for supervisor in self._supervisors:
             supervisor.stop()
 
@@ -145,11 +144,11 @@ class Worker:
         name = registration.name
 
         def started(position: int | None) -> None:
-            self._beginnings.begun(name)
+            self._startup.begun(name)
             callbacks.started(registration, position)
 
         def standing_by(owner: str) -> None:
-            self._beginnings.begun(name)
+            self._startup.begun(name)
             callbacks.standing_by(registration, owner)
 
         return Supervisor(
@@ -172,7 +171,7 @@ class Worker:
             if self._options.fail_fast:
                 self.stop()
         finally:
-            self._beginnings.ended(supervisor.registration.name)
+            self._startup.ended(supervisor.registration.name)
             # The callback may have used some.
             close_connections()
 
@@ -186,7 +185,7 @@ class Worker:
             except ProjectionError as error:
                 if not self._may_be_over_soon(supervisor, error):
                     raise
-                if not self._beginnings.may_try_again(name):
+                if not self._startup.may_try_again(name):
                     if self._stopping.is_set():
                         return
                     raise

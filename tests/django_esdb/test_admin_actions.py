@@ -16,14 +16,14 @@ from django.test import Client
 from django.utils import timezone
 from eventsourcing.persistence import Tracking
 
-from django_esdb import admin as pages
-from django_esdb import resolving
+from django_esdb.admin import pages
 from django_esdb.exceptions import EventProcessingError
-from django_esdb.leases import TrackedProjection
+from django_esdb.failures import retrying
+from django_esdb.failures.retrying import _Retrying
+from django_esdb.leases.lease import TrackedProjection
 from django_esdb.models import FailedEvent, ProjectionState, ProjectionTracking
 from django_esdb.policies import OnFailure
 from django_esdb.registry import Registration, registry
-from django_esdb.resolving import _Retrying
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.models import Dog
@@ -463,7 +463,7 @@ def test_a_database_that_fails_is_a_message(
         originator_version=1,
         parked_at=timezone.now(),
     )
-    discard = resolving.discard_selected
+    discard = retrying.discard_selected
 
     # It has to fail between two projections.
     def discard_one(tracked: TrackedProjection, pks: list[int]) -> list[FailedEvent]:
@@ -472,7 +472,7 @@ def test_a_database_that_fails_is_a_message(
             raise OperationalError(msg)
         return discard(tracked, pks)
 
-    monkeypatch.setattr(resolving, "discard_selected", discard_one)
+    monkeypatch.setattr(retrying, "discard_selected", discard_one)
 
     page = act(admin_client, FAILED, "discard", *parked, other, confirmed="yes")
 

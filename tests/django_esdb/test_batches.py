@@ -24,7 +24,7 @@ from django_esdb.exceptions import EventProcessingError, UndecodableEventError
 from django_esdb.models import ProjectionTracking
 from django_esdb.runner import ProjectionRunner
 from django_esdb.runner.processor import BatchProcessor
-from django_esdb.runner.reader import Event, EventReader, Flush
+from django_esdb.runner.reader import BatchReason, EventReader, ReceivedEvent
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.domain import Dog as DogAggregate
@@ -110,7 +110,7 @@ def notifications(first: int, count: int, topic: str = "") -> list[Notification]
     ]
 
 
-def numbers(events: list[Event]) -> list[int]:
+def numbers(events: list[ReceivedEvent]) -> list[int]:
     return [event.notification.id for event in events]
 
 
@@ -122,7 +122,7 @@ def test_a_full_batch_is_flushed_by_size(reader: EventReader, feed: Feed) -> Non
 
     events, reason = reader.take(30)
 
-    assert (numbers(events), reason) == ([1, 2, 3, 4, 5], Flush.SIZE)
+    assert (numbers(events), reason) == ([1, 2, 3, 4, 5], BatchReason.SIZE)
 
 
 def test_what_is_there_is_flushed_when_nothing_more_is(
@@ -133,7 +133,7 @@ def test_what_is_there_is_flushed_when_nothing_more_is(
 
     events, reason = reader.take(30)
 
-    assert (numbers(events), reason) == ([1], Flush.CAUGHT_UP)
+    assert (numbers(events), reason) == ([1], BatchReason.CAUGHT_UP)
 
 
 def test_a_batch_does_not_wait_longer_than_it_may(
@@ -148,7 +148,7 @@ def test_a_batch_does_not_wait_longer_than_it_may(
 
     events, reason = reader.take(30)
 
-    assert (numbers(events), reason) == ([1, 2], Flush.AGE)
+    assert (numbers(events), reason) == ([1, 2], BatchReason.AGE)
 
 
 def test_an_undecodable_event_comes_alone(reader: EventReader, feed: Feed) -> None:
@@ -161,11 +161,11 @@ def test_an_undecodable_event_comes_alone(reader: EventReader, feed: Feed) -> No
 
     assert [numbers(events) for events, _ in taken] == [[1, 2], [3], [4]]
     assert [events[0].error is None for events, _ in taken] == [True, False, True]
-    assert taken[0][1] is Flush.UNDECODABLE
+    assert taken[0][1] is BatchReason.UNDECODABLE
 
 
 def test_nothing_in_time_is_idle(reader: EventReader) -> None:
-    assert reader.take(0.01) == ([], Flush.IDLE)
+    assert reader.take(0.01) == ([], BatchReason.IDLE)
 
 
 def test_reasons_are_counted(reader: EventReader, feed: Feed) -> None:
@@ -174,7 +174,7 @@ def test_reasons_are_counted(reader: EventReader, feed: Feed) -> None:
     for _ in range(3):
         reader.take(30)
 
-    assert reader.flushes == {Flush.SIZE: 2, Flush.CAUGHT_UP: 1}
+    assert reader.batch_reasons == {BatchReason.SIZE: 2, BatchReason.CAUGHT_UP: 1}
 
 
 def test_reading_ahead_is_bounded(reader: EventReader, feed: Feed) -> None:
@@ -211,13 +211,13 @@ def test_an_error_of_the_subscription_comes_after_its_events(
 # Processing
 
 
-def make_events(names: Sequence[str]) -> list[Event]:
+def make_events(names: Sequence[str]) -> list[ReceivedEvent]:
     events = []
     for number, name in enumerate(names, start=1):
         [domain_event] = DogAggregate(name).collect_events()
         notification = Notification(domain_event.originator_id, 0, "topic", b"", number)
         tracking = Tracking("App", number)
-        events.append(Event(tracking, notification, domain_event, None))
+        events.append(ReceivedEvent(tracking, notification, domain_event, None))
     return events
 
 
@@ -285,7 +285,7 @@ def test_a_row_that_is_not_there_is_found_by_event() -> None:
     trick = dog.collect_events()[1]
     events = make_events(["Fido"])
     notification = Notification(trick.originator_id, 1, "topic", b"", 2)
-    events.append(Event(Tracking("App", 2), notification, trick, None))
+    events.append(ReceivedEvent(Tracking("App", 2), notification, trick, None))
 
     with pytest.raises(EventProcessingError, match=r"position 2: DoesNotExist: Dog"):
         processor().process(events)
@@ -295,7 +295,9 @@ def test_a_row_that_is_not_there_is_found_by_event() -> None:
 
 def test_an_undecodable_event_is_not_processed() -> None:
     notification = Notification(uuid4(), 4, "gone:Event", b"", 9)
-    event = Event(Tracking("App", 9), notification, None, ValueError("no\nJSON"))
+    event = ReceivedEvent(
+        Tracking("App", 9), notification, None, ValueError("no\nJSON")
+    )
 
     with pytest.raises(UndecodableEventError, match="version 4, position 9: no JSON"):
         processor().process([event])
@@ -383,7 +385,7 @@ def test_a_lone_live_event_is_committed_at_once(
     ) as runner:
         runner.wait(school.register("Fido"), timeout=30)
         runner.wait(school.register("Rex"), timeout=30)
-        assert runner.flushes[Flush.AGE] == 0
+        assert runner.batch_reasons[BatchReason.AGE] == 0
 
     assert Dog.objects.count() == 2
 

@@ -10,7 +10,7 @@ from eventsourcing.popo import POPOApplicationRecorder
 
 from django_esdb import get_application
 from django_esdb.applications import close_applications
-from django_esdb.checks import check_all
+from django_esdb.checks.configuration import check_all
 from django_esdb.conf import application_environment, build_env, settings
 from django_esdb.registry import registry
 from eventsourcing_eventstoredb.server import EmbeddedServer

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from django.core.checks import run_checks
 
+from django_esdb.checks.deployment import check_deployment
 from django_esdb.debug import SafeExceptionReporterFilter
-from django_esdb.deploy_checks import check_deployment
 from example_project.training_school.application import TrainingSchool
 from tests.projects import Project
 

@@ -17,7 +17,7 @@ from django_esdb.exceptions import EventProcessingError
 from django_esdb.models import ProjectionTracking
 from django_esdb.recorders import DjangoTrackingRecorder
 from django_esdb.runner.processor import BatchProcessor
-from django_esdb.runner.reader import Event
+from django_esdb.runner.reader import ReceivedEvent
 from tests.zoo.models import Animal, Counter, Owner, Visit
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -116,12 +116,14 @@ def outcome(operations: Sequence[Operation], cuts: set[int]) -> dict[str, Any]:
     view = View("projection")
     processor = BatchProcessor(Doing(view), view, APP)
     error = ""
-    batch: list[Event] = []
+    batch: list[ReceivedEvent] = []
     for number, operation in enumerate(operations, start=1):
         notification = Notification(
             animal_id(operation[1]), number, "topic", b"", number
         )
-        batch.append(Event(Tracking(APP, number), notification, operation, None))
+        batch.append(
+            ReceivedEvent(Tracking(APP, number), notification, operation, None)
+        )
         if number in cuts or number == len(operations):
             try:
                 processor.process(batch)

@@ -11,10 +11,10 @@ import pytest
 from eventsourcing.persistence import Tracking
 
 from django_esdb.exceptions import EventProcessingError, FailedEventError
+from django_esdb.failures.retrying import discard_failed_events, retry_failed_events
 from django_esdb.models import FailedEvent, ProjectionState
 from django_esdb.policies import FailurePolicy, OnFailure
 from django_esdb.registry import Registration, registry
-from django_esdb.resolving import discard_failed_events, retry_failed_events
 from django_esdb.runner import supervisor as supervising
 from django_esdb.runner.standby import POLL_SECONDS
 from eventsourcing_eventstoredb.server import EmbeddedServer

@@ -14,11 +14,11 @@ import pytest
 from django.db import connection, connections, transaction
 from django.utils import timezone
 
-from django_esdb.database_time import DatabaseTime
+from django_esdb.db.functions import DatabaseTime
 from django_esdb.exceptions import LeaseLostError, PositionMovedError
-from django_esdb.leases import Lease, TrackedProjection, acquire_lease
+from django_esdb.leases.lease import Lease, TrackedProjection, acquire_lease
+from django_esdb.leases.process_identity import is_gone, new_owner
 from django_esdb.models import ProjectionState, ProjectionTracking
-from django_esdb.owners import is_gone, new_owner
 from django_esdb.recorders import DjangoTrackingRecorder
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -38,12 +38,15 @@ def acquired(seconds: float = 60, owner: str | None = None) -> Lease:
 
 def expire() -> None:
     """Let the lease be over, without waiting for it."""
-    TRACKED.rows().update(leased_until=DatabaseTime(-1))
+    TRACKED.queryset().update(leased_until=DatabaseTime(-1))
 
 
 def ended_process() -> str:
     """Return the owner's name of a process that has ended."""
-    code = "from django_esdb.owners import new_owner; print(new_owner())"
+    code = (
+        "import django; django.setup();"
+        "from django_esdb.leases.process_identity import new_owner; print(new_owner())"
+    )
     return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.strip()
@@ -156,7 +159,7 @@ def test_who_was_taken_over_cannot_commit() -> None:
 def test_an_owner_whose_position_was_moved_is_told_so() -> None:
     view = DjangoTrackingRecorder(TRACKED.projection)
     lease = acquired()
-    TRACKED.rows().advance(5)
+    TRACKED.queryset().advance(5)
 
     with (
         pytest.raises(PositionMovedError),
@@ -214,7 +217,7 @@ def test_renewing_does_not_wait_for_a_batch() -> None:
             connections.close_all()
 
     with transaction.atomic():
-        TRACKED.rows().compare_and_swap(None, 7, token=lease.token)
+        TRACKED.queryset().compare_and_swap(None, 7, token=lease.token)
         thread = threading.Thread(target=renew)
         thread.start()
         assert renewed.wait(20)
@@ -235,8 +238,9 @@ def test_whose_process_has_ended_is_taken_over_at_once() -> None:
 
 def test_a_process_whose_status_nobody_has_asked_for_is_gone() -> None:
     code = (
-        "from django_esdb.owners import new_owner; print(new_owner(), flush=True);"
-        "input()"
+        "import django; django.setup();"
+        "from django_esdb.leases.process_identity import new_owner;"
+        "print(new_owner(), flush=True); input()"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code],
@@ -298,7 +302,7 @@ def test_each_change_of_state_says_since_when() -> None:
         (ProjectionState.RUNNING, ""),
     ):
         time.sleep(0.01)
-        lease.say(state, error)
+        lease.set_state(state, error)
         since.append(TRACKED.row().state_since)
         assert lease.is_failing == (state == ProjectionState.RETRYING)
 

@@ -16,13 +16,13 @@ from django.core.management import call_command
 from django.utils import timezone
 from eventsourcing.popo import POPOTrackingRecorder
 
-from django_esdb.database_time import DatabaseTime
-from django_esdb.fingerprints import fingerprint
-from django_esdb.leases import acquire_lease
+from django_esdb.db.functions import DatabaseTime
+from django_esdb.leases.lease import acquire_lease
+from django_esdb.leases.process_identity import new_owner
 from django_esdb.models import FailedEvent, ProjectionState, ProjectionTracking
-from django_esdb.owners import new_owner
 from django_esdb.registry import Registration, registry
-from django_esdb.status import LOST, registration_of
+from django_esdb.status.fingerprints import fingerprint
+from django_esdb.status.status import LOST, registration_of
 from tests.projects import Project
 
 pytestmark = pytest.mark.django_db
@@ -53,7 +53,10 @@ def row(school_projection: Registration) -> ProjectionTracking:
 @pytest.fixture
 def gone() -> Iterator[str]:
     """The name of a process that has ended."""
-    code = "from django_esdb.owners import new_owner; print(new_owner())"
+    code = (
+        "import django; django.setup();"
+        "from django_esdb.leases.process_identity import new_owner; print(new_owner())"
+    )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
@@ -108,7 +111,7 @@ def test_who_runs_it_is_shown_by_host_and_process(
     owner = new_owner()
     lease = acquire_lease(school_projection.tracked(), owner, 60)
     assert lease is not None
-    lease.say(ProjectionState.RUNNING)
+    lease.set_state(ProjectionState.RUNNING)
 
     [shown] = listed()
     header, line = table()
@@ -241,7 +244,7 @@ def test_a_view_that_is_kept_elsewhere_has_a_state(
     monkeypatch.setitem(registry._registry, elsewhere.name, elsewhere)
     lease = acquire_lease(elsewhere.tracked(), new_owner(), 60)
     assert lease is not None
-    lease.say(ProjectionState.RUNNING)
+    lease.set_state(ProjectionState.RUNNING)
 
     [shown] = listed()
 

@@ -13,9 +13,9 @@ import pytest
 from esdbclient import EventStoreDBClient
 
 from django_esdb.exceptions import OtherStoreError, ProjectionError
-from django_esdb.fingerprints import fingerprint
 from django_esdb.models import ProjectionState, ProjectionTracking
 from django_esdb.registry import Registration
+from django_esdb.status.fingerprints import fingerprint
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.models import Dog

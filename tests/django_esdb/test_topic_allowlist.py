@@ -15,7 +15,7 @@ from eventsourcing.persistence import Mapper, StoredEvent
 
 from django_esdb import get_application
 from django_esdb.applications import close_applications
-from django_esdb.checks import check_all
+from django_esdb.checks.configuration import check_all
 from django_esdb.exceptions import ConfigurationError, UndecodableEventError
 from django_esdb.models import ProjectionTracking
 from django_esdb.registry import Registration

@@ -16,10 +16,10 @@ from django.db.backends.signals import connection_created
 from eventsourcing.persistence import Tracking
 from eventsourcing.popo import POPOTrackingRecorder
 
-from django_esdb import upkeep
+from django_esdb.db import connections as upkeep
+from django_esdb.db.connections import ConnectionKeeper
 from django_esdb.registry import Registration
 from django_esdb.runner import Callbacks, Options, Worker, standby, supervisor
-from django_esdb.upkeep import ConnectionUpkeep
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.models import Dog
 from example_project.training_school.projections import (
@@ -134,7 +134,7 @@ def test_a_connection_is_kept_as_its_maximum_age_says(
     is_kept: bool,
 ) -> None:
     max_age(seconds)
-    own = ConnectionUpkeep()
+    own = ConnectionKeeper()
     Dog.objects.exists()
 
     own.end_work(pause)
@@ -150,7 +150,7 @@ def test_a_connection_that_is_in_use_is_replaced_when_it_is_old(
     seconds: int,
 ) -> None:
     max_age(seconds)
-    own = ConnectionUpkeep()
+    own = ConnectionKeeper()
     Dog.objects.exists()
     wrapper.close_at = time.monotonic() - upkeep.LONGEST_USE_SECONDS
 
@@ -167,7 +167,7 @@ def test_a_connection_that_was_ended_in_a_pause_is_replaced_before_work(
     if wrapper.vendor == "sqlite":
         pytest.skip("SQLite has no connections that could be ended")
     max_age(None)
-    own = ConnectionUpkeep()
+    own = ConnectionKeeper()
     Dog.objects.exists()
     assert kill_connections(database_url()) > 0
 
@@ -183,7 +183,7 @@ def test_a_connection_in_a_transaction_is_left_alone(
     with transaction.atomic():
         Dog.objects.create(id=uuid4(), name="Fido")
         upkeep.close_connections()
-        ConnectionUpkeep().end_work(3600)
+        ConnectionKeeper().end_work(3600)
 
     assert Dog.objects.exists()
 

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from eventsourcing.persistence import ProgrammingError, StoredEvent
 
-from eventsourcing_eventstoredb.all_streams import UnknownPositionError
+from eventsourcing_eventstoredb.all_stream import UnknownPositionError
 from eventsourcing_eventstoredb.client import Client
 from eventsourcing_eventstoredb.connection import parse_connection
 from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
@@ -180,7 +180,7 @@ def test_a_full_buffer_makes_the_server_wait(
 def test_passed_over_is_the_last_event_of_others(
     recorder: EventStoreDBApplicationRecorder,
 ) -> None:
-    head = recorder.all_streams().head()
+    head = recorder.all_stream().head()
     assert recorder.passed_over_position(None, ["mine"]) == head
     [mine] = save(recorder, 1, topic="mine")
     assert recorder.passed_over_position(None, ["mine"]) is None

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from eventsourcing.persistence import OperationalError, StoredEvent
 
-from eventsourcing_eventstoredb.all_streams import UnknownPositionError
+from eventsourcing_eventstoredb.all_stream import UnknownPositionError
 from eventsourcing_eventstoredb.client import Client
 from eventsourcing_eventstoredb.connection import parse_connection
 from eventsourcing_eventstoredb.read_ahead import ReadAhead
@@ -163,7 +163,7 @@ def test_a_subscription_that_misses_something_is_dropped(
     recorder: EventStoreDBApplicationRecorder,
 ) -> None:
     """The call is silent though the server answers; a server cannot be made to."""
-    log = recorder.all_streams()
+    log = recorder.all_stream()
     state = StateCell()
     state.enter(Phase.LIVE)
     ahead = ReadAhead(10, 10)
@@ -296,7 +296,7 @@ def test_calls_that_are_broken_off_leave_nothing_behind(
         kinds = [type(each).__name__ for each in gc.get_objects()]
         return kinds.count("_CallState")
 
-    log = recorder.all_streams(())
+    log = recorder.all_stream(())
     save(recorder, count=3)
     with recorder.subscribe() as subscription:
         assert isinstance(subscription, EventStoreDBSubscription)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from django.db import connection, connections, transaction
 
-from django_esdb.runner import commit_order
-from django_esdb.runner.commit_order import Unordered
+from django_esdb.subscriptions import commit_order
+from django_esdb.subscriptions.commit_order import Unordered
 from tests.zoo.models import Animal, Visit
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -82,12 +82,12 @@ def test_what_is_not_committed_is_waited_for(
     with uncommitted(animal, commits=True) as late:
         last = visit(animal)
         assert late < last
-        assert order.settled(first - 1, last) == first
+        assert order.high_water_mark(first - 1, last) == first
         # However long it takes.
         clock.now += 3600
-        assert order.settled(first, last) == first
+        assert order.high_water_mark(first, last) == first
 
-    assert order.settled(first, last) == last
+    assert order.high_water_mark(first, last) == last
 
 
 def test_a_gap_is_waited_for_while_it_is_new(
@@ -98,24 +98,24 @@ def test_a_gap_is_waited_for_while_it_is_new(
         last = visit(animal)
 
     # It may belong to a row that is about to be inserted.
-    assert order.settled(first - 1, last) == first
+    assert order.high_water_mark(first - 1, last) == first
     clock.now += 1.5
-    assert order.settled(first, last) == last
+    assert order.high_water_mark(first, last) == last
 
 
 def test_old_gaps_are_not_waited_for_again(
     order: Unordered, animal: Animal, clock: Clock
 ) -> None:
     first = visit(animal)
-    order.settled(first - 1, first)
+    order.high_water_mark(first - 1, first)
     clock.now += 1.5
     with uncommitted(animal, commits=False):
         last = visit(animal)
-    assert order.settled(first, last) == first
+    assert order.high_water_mark(first, last) == first
     clock.now += 1.5
     latest = visit(animal)
 
-    assert order.settled(first, latest) == latest
+    assert order.high_water_mark(first, latest) == latest
 
 
 def test_many_are_compared_a_part_at_a_time(
@@ -128,9 +128,9 @@ def test_many_are_compared_a_part_at_a_time(
     with uncommitted(animal, commits=True) as late:
         for _ in range(4):
             last = visit(animal)
-        assert order.settled(first - 1, last) == late - 1
+        assert order.high_water_mark(first - 1, last) == late - 1
 
-    assert order.settled(late - 1, last) == last
+    assert order.high_water_mark(late - 1, last) == last
 
 
 def test_dirty_reads_are_of_one_statement_only(
@@ -138,7 +138,7 @@ def test_dirty_reads_are_of_one_statement_only(
 ) -> None:
     first = visit(animal)
     with uncommitted(animal, commits=False) as late:
-        order.settled(first - 1, first)
+        order.high_water_mark(first - 1, first)
         assert not Visit.objects.filter(pk=late).exists()
 
 

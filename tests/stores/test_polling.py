@@ -12,7 +12,7 @@ import pytest
 from eventsourcing.persistence import OperationalError, StoredEvent
 from eventsourcing.sqlite import SQLiteApplicationRecorder, SQLiteDatastore
 
-from django_esdb.runner.polling import PollingSubscription
+from django_esdb.subscriptions.polling import PollingSubscription
 
 
 @pytest.fixture

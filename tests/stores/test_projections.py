@@ -10,10 +10,10 @@ from eventsourcing.persistence import Tracking
 from eventsourcing.popo import POPOTrackingRecorder
 
 from django_esdb.exceptions import ProjectionError
+from django_esdb.failures.retrying import retry_failed_events
 from django_esdb.models import FailedEvent
 from django_esdb.policies import OnFailure
 from django_esdb.registry import Registration
-from django_esdb.resolving import retry_failed_events
 from django_esdb.runner import ProjectionRunner
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.domain import Dog as DogAggregate

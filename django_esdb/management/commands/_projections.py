@@ -12,12 +12,12 @@ from django.db import Error as DatabaseError
 from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
 
-from django_esdb.checks import check_all
+from django_esdb.checks.configuration import check_all
 from django_esdb.exceptions import NotRegisteredError
-from django_esdb.parking import failed_events
-from django_esdb.recorders import DjangoTrackingRecorder
+from django_esdb.failures.parking import failed_events
+from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import Registration, registry
-from django_esdb.status import (
+from django_esdb.status.status import (
     DEFINITION_CHANGED,
     is_definition_changed,
     unregistered_rows,
@@ -131,7 +131,9 @@ def _stale() -> list[str]:
         for row in unregistered_rows()
     ]
     for registration in registry:
-        if is_definition_changed(registration, registration.tracked().rows().first()):
+        if is_definition_changed(
+            registration, registration.tracked().queryset().first()
+        ):
             lines.append(f"Projection {registration.name!r}: {DEFINITION_CHANGED}")
     return lines
 

@@ -44,7 +44,7 @@ class Command(BaseCommand):
         require_valid_configuration()
         registrations = choose_failed(name, pk)
         require_migrations(registrations)
-        from django_esdb.resolving import discard_failed_events
+        from django_esdb.failures.retrying import discard_failed_events
 
         if interactive and not self._is_confirmed():
             msg = "Nothing was discarded"

@@ -17,7 +17,7 @@ from django_esdb.management.commands._projections import (
     require_valid_configuration,
 )
 from django_esdb.models import FailedEvent
-from django_esdb.status import shown
+from django_esdb.status.status import shown
 
 
 class Command(BaseCommand):
@@ -40,7 +40,7 @@ class Command(BaseCommand):
         registrations = choose_failed(name, pk)
         require_migrations(registrations)
         # Loads gRPC.
-        from django_esdb.resolving import retry_failed_events
+        from django_esdb.failures.retrying import retry_failed_events
 
         failed = 0
         for registration in registrations:

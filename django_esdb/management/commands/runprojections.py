@@ -25,7 +25,7 @@ from django_esdb.management.commands._projections import (
 from django_esdb.registry import Registration
 
 if TYPE_CHECKING:
-    from django_esdb.runner import Worker
+    from django_esdb.runner.worker import Worker
 
 # Under the ten seconds after which containers are killed.
 _SHUTDOWN_SECONDS = 8.0
@@ -122,7 +122,7 @@ class Command(BaseCommand):
         for line in stale():
             self.stderr.write(self.style.WARNING(line))
         # Loads gRPC, which what cannot run need not wait for.
-        from django_esdb.runner import Callbacks, Options, Worker
+        from django_esdb.runner.worker import Callbacks, Options, Worker
 
         worker = Worker(
             registrations,

@@ -17,7 +17,7 @@ from django_esdb.management.commands._projections import (
     require_valid_configuration,
 )
 from django_esdb.registry import registry
-from django_esdb.status import (
+from django_esdb.status.status import (
     ProjectionStatus,
     local,
     place,

@@ -1,0 +1,8 @@
+"""Admin pages: of the app's own tables, and the base for those of read models."""
+
+from __future__ import annotations
+
+from django_esdb.admin.pages import FailedEventAdmin, ProjectionTrackingAdmin
+from django_esdb.admin.read_models import ReadModelAdmin
+
+__all__ = ["FailedEventAdmin", "ProjectionTrackingAdmin", "ReadModelAdmin"]

@@ -1,0 +1,164 @@
+"""What the admin does about failed events, and how it says what came of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from django.contrib import messages
+from django.db import Error as DatabaseError
+from django.db import router
+
+from django_esdb.leases.lease import TrackedProjection
+from django_esdb.models import FailedEvent, ProjectionTracking
+from django_esdb.registry import Registration
+from django_esdb.status.status import registration_of, shown
+from eventsourcing_eventstoredb.text import named_line
+
+# The module loads gRPC, which a site's start need not wait for.
+if TYPE_CHECKING:
+    from django_esdb.failures.retrying import Outcome, Report
+
+logger = logging.getLogger("django_esdb.admin")
+
+
+@dataclass
+class Retried:
+    """
+    What came of a projection's failed events.
+
+    Attributes:
+        projection: Its name.
+        events: Those that were looked at, each with why it is still there.
+        outcome: How many there were of each kind; None if it was broken off.
+        failure: Why it was broken off, or could not be begun.
+    """
+
+    projection: str
+    events: list[tuple[FailedEvent, str]] = field(default_factory=list)
+    outcome: Outcome | None = None
+    failure: str = ""
+
+    @property
+    def level(self) -> int:
+        """Return the level of the message, as django.contrib.messages has them."""
+        if self.outcome is None:
+            return messages.ERROR
+        if self.outcome.failed or self.outcome.waiting:
+            return messages.WARNING
+        is_changed = self.outcome.resolved or self.outcome.resumed
+        return messages.SUCCESS if is_changed else messages.INFO
+
+    @property
+    def text(self) -> str:
+        """Return what to say of it, in a line."""
+        name = shown(self.projection, 100)
+        if self.outcome is None:
+            resolved = sum(1 for _, error in self.events if not error)
+            before = f"{resolved} processed, then: " if self.events else ""
+            return f"{name}: {before}{self.failure}"
+        parts = [f"{self.outcome.resolved} processed"]
+        if self.outcome.failed:
+            parts.append(f"{self.outcome.failed} failed again")
+        if self.outcome.waiting:
+            parts.append(f"{self.outcome.waiting} wait for an earlier one")
+        text = f"{name}: {', '.join(parts)}"
+        if self.outcome.resumed:
+            text += "; it was paused and goes on"
+        for event, error in self.events:
+            if error:
+                return f"{text}. The first: {event.pk} at {event.position}: {error}"
+        return text
+
+
+def retry_projection(row: ProjectionTracking) -> Retried:
+    """Process all failed events of a projection again, and resume it if paused."""
+
+    def retry(registration: Registration, report: Report) -> Outcome:
+        from django_esdb.failures.retrying import retry_failed_events
+
+        return retry_failed_events(registration, report=report)
+
+    return _retry(row, retry)
+
+
+def retry_events(events: Iterable[FailedEvent]) -> list[Retried]:
+    """Process some failed events again, each projection's in order."""
+    return [_retry_group(group) for group in _by_projection(events)]
+
+
+def discard_events(events: Iterable[FailedEvent]) -> tuple[list[FailedEvent], str]:
+    """
+    Leave out failed events for good, each projection's in a transaction.
+
+    Returns:
+        Those that were still there, and why it was broken off; that text is empty
+        if it was not.
+    """
+    from django_esdb.failures.retrying import discard_selected
+
+    discarded: list[FailedEvent] = []
+    for group in _by_projection(events):
+        pks = [event.pk for event in group]
+        try:
+            discarded += discard_selected(_tracked(group[0]), pks)
+        except DatabaseError as error:
+            return discarded, shown(named_line(error))
+    return discarded, ""
+
+
+def _retry_group(group: Sequence[FailedEvent]) -> Retried:
+    def retry(registration: Registration, report: Report) -> Outcome:
+        from django_esdb.failures.retrying import retry_selected
+
+        pks = [event.pk for event in group]
+        return retry_selected(registration, pks, report=report)
+
+    return _retry(group[0], retry)
+
+
+def _retry(
+    row: ProjectionTracking | FailedEvent,
+    retry: Callable[[Registration, Report], Outcome],
+) -> Retried:
+    retried = Retried(row.projection)
+    registration = registration_of(row)
+    if registration is None:
+        retried.failure = (
+            f"it is not registered for {shown(row.application, 100)} and this "
+            "database, so nothing can process its events"
+        )
+        return retried
+
+    def report(event: FailedEvent, error: str) -> None:
+        retried.events.append((event, shown(error)))
+
+    try:
+        retried.outcome = retry(registration, report)
+    except Exception as error:
+        # Whatever it is, whoever asked for it is to see it, and what was done.
+        retried.failure = shown(named_line(error))
+        logger.error(
+            "Retry broken off: projection=%s error=%s",
+            registration.name,
+            retried.failure,
+        )
+    return retried
+
+
+def _by_projection(events: Iterable[FailedEvent]) -> list[list[FailedEvent]]:
+    groups: dict[tuple[str, str], list[FailedEvent]] = {}
+    for event in events:
+        groups.setdefault((event.projection, event.application), []).append(event)
+    return [groups[key] for key in sorted(groups)]
+
+
+def _tracked(event: FailedEvent) -> TrackedProjection:
+    registration = registration_of(event)
+    if registration is not None:
+        return registration.tracked()
+    # What no code is left for can still be discarded.
+    using = router.db_for_write(FailedEvent, instance=event)
+    return TrackedProjection(using, event.projection, event.application)

@@ -1,0 +1,259 @@
+"""Admin pages for tracking and failed events, and the base for read models."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import admin, messages
+from django.contrib.admin import helpers
+from django.db import connections, models, transaction
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import NoReverseMatch, reverse
+from django.utils.formats import localize
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import mark_safe
+
+from django_esdb.admin.actions import (
+    Retried,
+    discard_events,
+    retry_events,
+    retry_projection,
+)
+from django_esdb.admin.read_models import ReadModelAdmin
+from django_esdb.models import FailedEvent, ProjectionTracking
+from django_esdb.status.status import (
+    ProjectionStatus,
+    local,
+    place,
+    shown,
+    status_of,
+    with_details,
+)
+
+__all__ = ["FailedEventAdmin", "ProjectionTrackingAdmin", "ReadModelAdmin"]
+
+# Longest text in a list; a page of its own has all of it.
+_SHORT = 200
+# A form with more fields than 1000 is refused by Django, unless it is configured.
+_MOST_DISCARDED = 500
+_NOT_TRIED = "not tried: an earlier event of its aggregate has failed"
+_CONFIRMATION = "admin/django_esdb/failedevent/discard_confirmation.html"
+
+
+class _ActingAdmin(ReadModelAdmin):
+    """Shows what cannot be edited, yet can be acted upon with some permission."""
+
+    show_full_result_count = False
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return super().changelist_view(request, extra_context)
+
+    # Each event has a transaction of its own, whatever ATOMIC_REQUESTS says.
+    for _alias in connections:
+        changelist_view = transaction.non_atomic_requests(_alias)(changelist_view)
+
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        return _may(request, "retry")
+
+    def has_discard_permission(self, request: HttpRequest) -> bool:
+        return _may(request, "discard")
+
+    def tell(self, request: HttpRequest, retried: Retried) -> None:
+        """Show what came of a retry above the next page."""
+        self.message_user(request, retried.text, retried.level)
+
+
+@admin.register(ProjectionTracking)
+class ProjectionTrackingAdmin(_ActingAdmin):
+    # What is wrong comes before what a narrow window cuts off.
+    list_display = (
+        *("projection", "application", "current_state", "failed_events"),
+        *("short_error", "advice", "position", "updated_at"),
+        *("since", "process", "leased_until"),
+    )
+    list_filter = ("application", "state")
+    search_fields = ("projection", "application")
+    fields = (
+        *("projection", "application", "current_state", "since", "advice"),
+        *("whole_error", "attempts", "attempted_position", "failed_events"),
+        *("position", "updated_at", "event_position", "event"),
+        *("owner", "leased_until", "token", "fingerprint"),
+    )
+    readonly_fields = fields
+    actions = ("retry",)
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
+        rows: Any = super().get_queryset(request)
+        return with_details(rows)
+
+    @admin.action(
+        permissions=["retry"], description="Retry failed events, and resume if paused"
+    )
+    def retry(self, request: HttpRequest, rows: models.QuerySet[Any]) -> None:
+        for row in rows:
+            retried = retry_projection(row)
+            self.log_change(request, row, f"Retried. {retried.text}")
+            self.tell(request, retried)
+
+    @admin.display(description="state", ordering="state")
+    def current_state(self, row: ProjectionTracking) -> str:
+        return _status(row).state
+
+    @admin.display(ordering="state_since")
+    def since(self, row: ProjectionTracking) -> str:
+        since = _status(row).state_since
+        return "" if since is None else localize(local(since))
+
+    @admin.display(description="owner", ordering="owner")
+    def process(self, row: ProjectionTracking) -> str:
+        return shown(place(row.owner), _SHORT)
+
+    @admin.display(ordering="failed_count")
+    def failed_events(self, row: ProjectionTracking) -> str:
+        count = _status(row).failed_events
+        try:
+            page = reverse(
+                "admin:django_esdb_failedevent_changelist",
+                current_app=self.admin_site.name,
+            )
+        except NoReverseMatch:
+            return str(count)
+        query = {"projection": row.projection, "application": row.application}
+        link = f"{page}?{urlencode(query)}"
+        return format_html('<a href="{}">{}</a>', link, count) if count else "0"
+
+    @admin.display(description="error")
+    def short_error(self, row: ProjectionTracking) -> str:
+        return shown(row.error, _SHORT)
+
+    @admin.display(description="error")
+    def whole_error(self, row: ProjectionTracking) -> str:
+        return _status(row).error
+
+    @admin.display(description="event ID")
+    def event(self, row: ProjectionTracking) -> str:
+        return shown(row.event_id)
+
+    @admin.display
+    def advice(self, row: ProjectionTracking) -> str:
+        return format_html_join(
+            mark_safe("<br>"), "{}", ([line] for line in _status(row).advice)
+        )
+
+
+class WaitingFilter(admin.SimpleListFilter):
+    """Tells events that have failed from those that wait behind one."""
+
+    title = "waits behind another"
+    parameter_name = "waits"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "Yes"), ("no", "No")]
+
+    def queryset(
+        self, request: HttpRequest, queryset: models.QuerySet[Any]
+    ) -> models.QuerySet[Any]:
+        if self.value() == "yes":
+            return queryset.filter(error="")
+        if self.value() == "no":
+            return queryset.exclude(error="")
+        return queryset
+
+
+@admin.register(FailedEvent)
+class FailedEventAdmin(_ActingAdmin):
+    list_display = (
+        *("id", "projection", "position", "event_class", "short_error"),
+        *("aggregate", "originator_version", "attempts", "parked_at"),
+    )
+    list_filter = ("projection", WaitingFilter)
+    search_fields = ("originator_id", "topic")
+    fields = (
+        *("id", "projection", "application", "position"),
+        *("aggregate", "originator_version", "event_topic"),
+        *("whole_error", "attempts", "parked_at", "attempted_at"),
+    )
+    readonly_fields = fields
+    actions = ("retry", "discard")
+
+    @admin.action(permissions=["retry"], description="Retry selected events")
+    def retry(self, request: HttpRequest, events: models.QuerySet[Any]) -> None:
+        for retried in retry_events(events):
+            for event, error in retried.events:
+                self.log_change(request, event, f"Retried: {error or 'processed'}")
+            self.tell(request, retried)
+
+    @admin.action(permissions=["discard"], description="Discard selected events")
+    def discard(
+        self, request: HttpRequest, events: models.QuerySet[Any]
+    ) -> HttpResponse | None:
+        chosen = list(events[: _MOST_DISCARDED + 1])
+        if len(chosen) > _MOST_DISCARDED:
+            text = (
+                f"At most {_MOST_DISCARDED} events can be discarded at once; for more "
+                "use manage.py discardfailedevents"
+            )
+            self.message_user(request, text, messages.ERROR)
+            return None
+        if "confirmed" not in request.POST:
+            return self._confirmation(request, chosen)
+        discarded, failure = discard_events(chosen)
+        if discarded:
+            self.log_deletions(request, discarded)  # type: ignore[arg-type]
+        text = f"{len(discarded)} discarded"
+        if failure:
+            self.message_user(request, f"{text}, then: {failure}", messages.ERROR)
+        else:
+            self.message_user(request, text, messages.SUCCESS)
+        return None
+
+    def _confirmation(
+        self, request: HttpRequest, events: list[FailedEvent]
+    ) -> HttpResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Discard failed events",
+            "opts": self.opts,
+            "media": self.media,
+            "events": events,
+            "action_checkbox_name": helpers.ACTION_CHECKBOX_NAME,
+            "back": request.get_full_path(),
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, _CONFIRMATION, context)
+
+    @admin.display(ordering="originator_id")
+    def aggregate(self, event: FailedEvent) -> str:
+        return shown(event.originator_id, _SHORT)
+
+    @admin.display(description="event", ordering="topic")
+    def event_class(self, event: FailedEvent) -> str:
+        return shown(event.topic.rpartition(":")[2], _SHORT)
+
+    @admin.display(description="topic")
+    def event_topic(self, event: FailedEvent) -> str:
+        return shown(event.topic)
+
+    @admin.display(description="error")
+    def short_error(self, event: FailedEvent) -> str:
+        return shown(event.error, _SHORT) or _NOT_TRIED
+
+    @admin.display(description="error")
+    def whole_error(self, event: FailedEvent) -> str:
+        return shown(event.error) or _NOT_TRIED
+
+
+def _may(request: HttpRequest, what: str) -> bool:
+    return bool(request.user.has_perm(f"django_esdb.{what}_failedevent"))
+
+
+def _status(row: Any) -> ProjectionStatus:
+    # Several columns ask for it.
+    if "_status" not in vars(row):
+        row._status = status_of(row)
+    status: ProjectionStatus = row._status
+    return status

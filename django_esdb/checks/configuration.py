@@ -1,0 +1,233 @@
+"""
+System checks: what can be known to be wrong without asking any server.
+
+Commands run the same functions and report the first error in one line.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core import checks
+from django.core.checks import CheckMessage, Error
+from eventsourcing.utils import Environment
+
+from django_esdb.conf import (
+    KNOWN_SETTINGS,
+    PERSISTENCE_MODULE,
+    application_environment,
+    build_env,
+    settings,
+)
+from django_esdb.exceptions import ConfigurationError, ViewDatabaseError
+from django_esdb.registry import registry
+from django_esdb.topics import allowlist_of
+from eventsourcing_eventstoredb.connection import (
+    CertificateError,
+    ConnectionSettings,
+    ConnectionSettingsError,
+    parse_connection,
+)
+
+TAG = "django_esdb"
+
+_LONGEST_BATCH_SECONDS = 60
+# Below, an owner that is merely slow would lose its lease.
+_SHORTEST_LEASE_SECONDS = 0.5
+_LONGEST_LEASE_SECONDS = 3600
+
+
+def check_all(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """Return everything that is wrong with settings and registrations."""
+    env_messages = list(check_env()) or list(check_topic_allowlist())
+    return [
+        *env_messages,
+        # An environment that cannot be made cannot be looked into.
+        *(() if env_messages else check_connections()),
+        *check_numbers(),
+        *check_projections(),
+        *check_setting_names(),
+        *check_distributions(),
+    ]
+
+
+def check_env() -> Iterator[CheckMessage]:
+    """ESDB_ENV must be a dictionary of strings."""
+    env = settings.ESDB_ENV
+    if not isinstance(env, dict) or not all(
+        isinstance(item, str) for pair in env.items() for item in pair
+    ):
+        yield Error(
+            "ESDB_ENV must be a dictionary with strings as keys and values.",
+            hint="It is passed on to the eventsourcing library as environment.",
+            id="django_esdb.E004",
+        )
+
+
+def check_topic_allowlist() -> Iterator[CheckMessage]:
+    """The allowlist must be one of modules and topics, wherever it is said."""
+    try:
+        for env in application_environments():
+            allowlist_of(env)
+    except ConfigurationError as error:
+        yield Error(
+            f"{error}.",
+            hint=(
+                'Its entries are like "school.domain" or "school.domain:Dog". '
+                "Leave it out to allow all topics."
+            ),
+            id="django_esdb.E010",
+        )
+
+
+def check_connections() -> Iterator[CheckMessage]:
+    """Each application's event store must be named in a way that can be used."""
+    messages = [_check_connection(env) for env in application_environments()]
+    # Applications that share a wrong setting would each report it.
+    yield from {str(message): message for message in messages if message}.values()
+
+
+def application_environments() -> list[Environment]:
+    """
+    Return what the applications of registered projections are made from.
+
+    Raises:
+        ConfigurationError: A setting that they are made from is malformed.
+    """
+    application_classes = {item.application_class for item in registry}
+    return [
+        application_environment(cls)
+        for cls in sorted(application_classes, key=lambda cls: cls.name)
+    ] or [Environment("", {**os.environ, **build_env()})]
+
+
+def _check_connection(env: Environment) -> CheckMessage | None:
+    if env.get("PERSISTENCE_MODULE") != PERSISTENCE_MODULE:
+        return None
+    uri = env.get("EVENTSTOREDB_URI")
+    if not uri:
+        return Error(
+            "The address of the event store is missing.",
+            hint=(
+                "Set ESDB_URI, or the environment variable EVENTSTOREDB_URI, "
+                "for example to esdb://localhost:2113?Tls=false"
+            ),
+            id="django_esdb.E001",
+        )
+    try:
+        parse_environment(uri, env)
+    except CertificateError as error:
+        return Error(
+            f"The event store's certificate cannot be used: {error}.",
+            hint="ESDB_ROOT_CERTIFICATES takes the path of a PEM file or its text.",
+            id="django_esdb.E003",
+        )
+    except ConnectionSettingsError as error:
+        return Error(
+            f"ESDB_URI cannot be used: {error}.",
+            id="django_esdb.E002",
+        )
+    return None
+
+
+def parse_environment(uri: str, env: Environment) -> ConnectionSettings:
+    """
+    Return how the event store at *uri* is connected to.
+
+    Raises:
+        ConnectionSettingsError: Something cannot be used.
+    """
+    return parse_connection(
+        uri,
+        username=env.get("EVENTSTOREDB_USERNAME"),
+        password=env.get("EVENTSTOREDB_PASSWORD"),
+        root_certificates=env.get("EVENTSTOREDB_ROOT_CERTIFICATES"),
+    )
+
+
+def check_numbers() -> Iterator[CheckMessage]:
+    """Numbers must be numbers, of a size that makes sense."""
+    for name, least, code in (
+        ("ESDB_BATCH_SIZE", 1, "django_esdb.E008"),
+        ("ESDB_RETRIES", 0, "django_esdb.E012"),
+    ):
+        count: object = getattr(settings, name)
+        if not isinstance(count, int) or isinstance(count, bool) or count < least:
+            yield Error(
+                f"{name} is {count!r}, but must be a whole number from {least} on.",
+                id=code,
+            )
+    for name, shortest, longest, code in (
+        ("ESDB_BATCH_SECONDS", 0, _LONGEST_BATCH_SECONDS, "django_esdb.E009"),
+        (
+            "ESDB_LEASE_SECONDS",
+            _SHORTEST_LEASE_SECONDS,
+            _LONGEST_LEASE_SECONDS,
+            "django_esdb.E011",
+        ),
+    ):
+        seconds: object = getattr(settings, name)
+        if (
+            not isinstance(seconds, int | float)
+            or isinstance(seconds, bool)
+            or not shortest <= seconds <= longest
+        ):
+            yield Error(
+                f"{name} is {seconds!r}, but must be a number of seconds "
+                f"from {shortest} to {longest}.",
+                id=code,
+            )
+
+
+def check_projections() -> Iterator[CheckMessage]:
+    """Names must be unique, and a view's rows in its own database."""
+    from django_esdb.recorders.recorder import DjangoTrackingRecorder
+
+    if registry.discovery_error is not None:
+        yield Error(f"{registry.discovery_error}.", id="django_esdb.E005")
+    owners: dict[str, str] = {}
+    for registration in registry:
+        view_class = registration.view_class
+        if not issubclass(view_class, DjangoTrackingRecorder):
+            continue
+        try:
+            view_class.database()
+        except ViewDatabaseError as error:
+            yield Error(f"{error}.", obj=view_class, id="django_esdb.E006")
+        for model in view_class.read_models:
+            owner = owners.setdefault(model._meta.label, registration.name)
+            if owner != registration.name:
+                yield Error(
+                    f"{model._meta.label} is a read model of both {owner} and "
+                    f"{registration.name}, whose positions differ.",
+                    hint="Give each projection read models of its own.",
+                    id="django_esdb.E007",
+                )
+
+
+def check_setting_names() -> Iterator[CheckMessage]:
+    """A setting that nobody reads is likely misspelt."""
+    for name in sorted(dir(django_settings)):
+        if name.startswith("ESDB_") and name not in KNOWN_SETTINGS:
+            yield checks.Warning(
+                f"There is no setting {name}.",
+                hint=f"The settings are {', '.join(sorted(KNOWN_SETTINGS))}.",
+                id="django_esdb.W002",
+            )
+
+
+def check_distributions() -> Iterator[CheckMessage]:
+    """Another distribution has a package of the same name."""
+    names = set(packages_distributions().get("eventsourcing_eventstoredb", ()))
+    others = sorted(names - {"django-esdb"})
+    if others:
+        yield checks.Warning(
+            f"{' and '.join(others)} also installs eventsourcing_eventstoredb, and "
+            "whichever came last has overwritten the other's files.",
+            hint=f"pip uninstall {' '.join(others)}, then reinstall django-esdb.",
+            id="django_esdb.W001",
+        )

@@ -1,0 +1,219 @@
+"""
+What ``manage.py check --deploy`` warns about; no server is asked.
+
+What cannot work is an error and reported by the other checks. These are things
+that work, but not as they seem to, or not well enough for production.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.checks import CheckMessage, Warning  # noqa: A004
+from django.utils.module_loading import import_string
+from eventsourcing.utils import Environment
+
+from django_esdb.checks.configuration import (
+    application_environments,
+    check_env,
+    parse_environment,
+)
+from django_esdb.conf import PERSISTENCE_MODULE, settings
+from django_esdb.exceptions import ConfigurationError
+from django_esdb.masking import has_password
+from eventsourcing_eventstoredb.connection import (
+    ConnectionSettings,
+    ConnectionSettingsError,
+)
+
+_FILTER = "django_esdb.debug.SafeExceptionReporterFilter"
+_DEFAULT_PASSWORD = "changeit"  # noqa: S105  (EventStoreDB's own, known to all)
+_ONLY_FOR_SEVERAL = (
+    "DiscoveryInterval",
+    "GossipTimeout",
+    "MaxDiscoverAttempts",
+    "NodePreference",
+)
+_ONLY_WITH_TLS = ("TlsCaFile", "UserCertFile", "UserKeyFile")
+_LONGEST_DEADLINE_SECONDS = 300
+_SHORTEST_KEEP_ALIVE_MS = 1000
+
+
+def check_deployment(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """Return what should not be so in production."""
+    messages = [*_check_password_in_settings()]
+    for env in _environments():
+        connection = _connection(env)
+        if connection is not None:
+            messages += _check_connection(connection, env)
+    # Applications that share a connection would each report it.
+    return list({str(message): message for message in messages}.values())
+
+
+def _environments() -> list[Environment]:
+    try:
+        return [] if list(check_env()) else application_environments()
+    except ConfigurationError:
+        # An error, which the other checks report.
+        return []
+
+
+def _connection(env: Environment) -> ConnectionSettings | None:
+    uri = env.get("EVENTSTOREDB_URI")
+    if not uri or env.get("PERSISTENCE_MODULE") != PERSISTENCE_MODULE:
+        return None
+    try:
+        return parse_environment(uri, env)
+    except ConnectionSettingsError:
+        return None
+
+
+def _check_connection(
+    connection: ConnectionSettings, env: Environment
+) -> Iterator[CheckMessage]:
+    if connection.tls:
+        yield from _check_verification(connection)
+        yield from _check_default_password(connection)
+    else:
+        yield _tls_is_off(connection)
+        yield from _check_unused_without_tls(connection, env)
+    yield from _check_single_host(connection)
+    yield from _check_times(connection)
+
+
+def _tls_is_off(connection: ConnectionSettings) -> CheckMessage:
+    if all(map(_is_loopback, connection.targets)):
+        return Warning(
+            f"The event store is {connection.address} without TLS, as the embedded "
+            "server is reached, which is for development and tests.",
+            hint=(
+                "For production, run EventStoreDB. If this is the near end of an "
+                "encrypted tunnel to it, silence this check."
+            ),
+            id="django_esdb.W004",
+        )
+    return Warning(
+        f"TLS is off for {connection.address}: events can be read and changed on the "
+        "way, and anybody who reaches the server can write some.",
+        hint=(
+            "Give the server certificates and users, remove Tls=false, and set "
+            "ESDB_USERNAME and ESDB_PASSWORD."
+        ),
+        id="django_esdb.W003",
+    )
+
+
+def _is_loopback(target: str) -> bool:
+    host = target.rpartition(":")[0].strip("[]").lower()
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _check_password_in_settings() -> Iterator[CheckMessage]:
+    addresses = {"ESDB_URI": settings.ESDB_URI}
+    if not list(check_env()):
+        addresses |= {
+            f"ESDB_ENV[{key!r}]": value
+            for key, value in settings.ESDB_ENV.items()
+            if key.endswith("EVENTSTOREDB_URI")
+        }
+    for name, uri in addresses.items():
+        if uri and has_password(str(uri)) and not _hides_passwords():
+            yield Warning(
+                f"{name} has a password in it, which Django's error pages and mails "
+                "show.",
+                hint=(
+                    "Give it as ESDB_PASSWORD, or set "
+                    f'DEFAULT_EXCEPTION_REPORTER_FILTER = "{_FILTER}"'
+                ),
+                id="django_esdb.W005",
+            )
+
+
+def _hides_passwords() -> bool:
+    # Loads Django's debug views, which nobody else needs here.
+    from django_esdb.debug import SafeExceptionReporterFilter
+
+    try:
+        chosen = import_string(django_settings.DEFAULT_EXCEPTION_REPORTER_FILTER)
+    except ImportError:
+        return False
+    return isinstance(chosen, type) and issubclass(chosen, SafeExceptionReporterFilter)
+
+
+def _check_verification(connection: ConnectionSettings) -> Iterator[CheckMessage]:
+    if dict(connection.options).get("TlsVerifyCert", "").lower() == "false":
+        yield Warning(
+            "TlsVerifyCert=false in the connection string has no effect: the server's "
+            "certificate is always verified.",
+            hint="Remove it, and set ESDB_ROOT_CERTIFICATES if the authority is own.",
+            id="django_esdb.W006",
+        )
+
+
+def _check_unused_without_tls(
+    connection: ConnectionSettings, env: Environment
+) -> Iterator[CheckMessage]:
+    unused = [name for name in _ONLY_WITH_TLS if name in dict(connection.options)]
+    if env.get("EVENTSTOREDB_ROOT_CERTIFICATES"):
+        unused.insert(0, "the root certificates")
+    if connection.username or connection.password:
+        unused.insert(0, "the user name and password")
+    if unused:
+        yield Warning(
+            f"TLS is off for {connection.address}, so these are not used: "
+            f"{', '.join(unused)}.",
+            hint="Remove Tls=false if the server speaks TLS, else remove them.",
+            id="django_esdb.W007",
+        )
+
+
+def _check_single_host(connection: ConnectionSettings) -> Iterator[CheckMessage]:
+    if connection.scheme != "esdb" or len(connection.targets) > 1:
+        return
+    unused = [name for name in _ONLY_FOR_SEVERAL if name in dict(connection.options)]
+    if unused:
+        yield Warning(
+            f"{connection.address} is the only host in the connection string, and no "
+            f"other is looked for, so these have no effect: {', '.join(unused)}.",
+            hint="Name several members of the cluster, or use esdb+discover://.",
+            id="django_esdb.W008",
+        )
+
+
+def _check_times(connection: ConnectionSettings) -> Iterator[CheckMessage]:
+    options = dict(connection.options)
+    deadline = options.get("DefaultDeadline")
+    wrong = []
+    if deadline is not None and not 0 < int(deadline) <= _LONGEST_DEADLINE_SECONDS:
+        wrong.append(f"DefaultDeadline={int(deadline)} is in seconds")
+    wrong += [
+        f"{name}={int(options[name])} is in milliseconds"
+        for name in ("KeepAliveInterval", "KeepAliveTimeout")
+        if name in options and int(options[name]) < _SHORTEST_KEEP_ALIVE_MS
+    ]
+    if wrong:
+        yield Warning(
+            f"A time in the connection string may be meant in another unit: "
+            f"{', '.join(wrong)}.",
+            hint=(
+                f"Deadlines are from 1 to {_LONGEST_DEADLINE_SECONDS} seconds, and "
+                f"keep-alive times are {_SHORTEST_KEEP_ALIVE_MS} milliseconds or more."
+            ),
+            id="django_esdb.W009",
+        )
+
+
+def _check_default_password(connection: ConnectionSettings) -> Iterator[CheckMessage]:
+    if connection.password == _DEFAULT_PASSWORD:
+        yield Warning(
+            "The event store's password is the one that EventStoreDB is installed "
+            "with, which everybody knows.",
+            hint="Change it in EventStoreDB, and set ESDB_PASSWORD.",
+            id="django_esdb.W010",
+        )

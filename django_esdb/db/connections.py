@@ -1,0 +1,135 @@
+"""
+Database connections of threads that run for ever.
+
+In a web process Django looks after connections when a request begins and ends. Here
+nothing ends, so each thread says when it begins and ends to work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from time import monotonic
+from typing import Any, TypeVar
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+T = TypeVar("T")
+
+# After a pause that long somebody may have ended a connection, and before one that
+# long nothing is gained by holding it.
+IDLE_SECONDS = 5.0
+# With CONN_MAX_AGE = 0 a connection is to serve one request. Here that is what is done
+# without a longer pause; but not for ever, so that a database that has moved is found.
+LONGEST_USE_SECONDS = 60.0
+
+
+class ConnectionKeeper:
+    """
+    Looks after all database connections of one thread, whichever their alias.
+
+    ``CONN_MAX_AGE`` holds, but one of 0 lets a connection live for as long as it is
+    used without pause, up to a minute: to connect for each batch would cost more than
+    the batch.
+    """
+
+    def __init__(self) -> None:
+        self._used_at = monotonic()
+        self._is_working = False
+
+    def begin_work(self) -> None:
+        """
+        Close what is broken or too old; call it before the database is used.
+
+        After a pause connections are tried with a query, so that it is not the work
+        that finds out.
+        """
+        self._is_working = True
+        if monotonic() - self._used_at < IDLE_SECONDS:
+            _close_old_in_use()
+            return
+        for connection in _open_connections():
+            connection.close_if_unusable_or_obsolete()
+            if connection.connection is not None and not connection.is_usable():
+                connection.close()
+
+    def end_work(self, pause: float) -> None:
+        """
+        Close what is too old to be held, and forget logged queries.
+
+        It may be called again in a pause, to look after connections that grow old.
+
+        Args:
+            pause: Seconds in which the thread will not use the database.
+        """
+        if self._is_working:
+            self._is_working = False
+            self._used_at = monotonic()
+        if pause < IDLE_SECONDS:
+            _close_old_in_use()
+        else:
+            for connection in _open_connections():
+                connection.close_if_unusable_or_obsolete()
+        _forget_queries()
+
+
+def with_connections_kept(items: Iterable[T]) -> Iterator[T]:
+    """Yield the items, and look after connections before and after each's turn."""
+    upkeep = ConnectionKeeper()
+    for item in items:
+        upkeep.begin_work()
+        yield item
+        # It is not known when the next one comes.
+        upkeep.end_work(0)
+
+
+def close_connections() -> None:
+    """Close this thread's connections, except where it is in a transaction."""
+    for connection in _open_connections():
+        connection.close()
+
+
+def close_if_lost(connection: BaseDatabaseWrapper) -> bool:
+    """
+    Close a connection on which a query has failed, if it is of no use any more.
+
+    Returns:
+        Whether another try would be on a new connection. Within a transaction it
+        never is.
+    """
+    if connection.in_atomic_block:
+        return False
+    if connection.connection is not None and connection.is_usable():
+        return False
+    connection.close()
+    return True
+
+
+def _open_connections() -> list[BaseDatabaseWrapper]:
+    return [
+        connection
+        for connection in connections.all(initialized_only=True)
+        if connection.connection is not None and not connection.in_atomic_block
+    ]
+
+
+def _forget_queries() -> None:
+    for connection in connections.all(initialized_only=True):
+        # With DEBUG each connection keeps its queries. Who captures them, such as a
+        # test, does not want them to be lost.
+        if not connection.force_debug_cursor:
+            connection.queries_log.clear()
+
+
+def _close_old_in_use() -> None:
+    connection: Any  # its stubs lack an attribute
+    for connection in _open_connections():
+        # Then Django makes one, if CONN_HEALTH_CHECKS says so.
+        connection.health_check_done = False
+        is_old = False
+        if connection.close_at is not None:
+            is_short_lived = connection.settings_dict["CONN_MAX_AGE"] == 0
+            grace = LONGEST_USE_SECONDS if is_short_lived else 0
+            is_old = monotonic() >= connection.close_at + grace
+        if connection.errors_occurred or is_old:
+            connection.close_if_unusable_or_obsolete()

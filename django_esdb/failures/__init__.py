@@ -1,0 +1,3 @@
+"""Events that failed: putting them aside, trying them again, discarding them."""
+
+from __future__ import annotations

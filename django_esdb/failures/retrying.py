@@ -1,0 +1,351 @@
+"""
+Trying failed events again, and discarding them.
+
+Each event is tried in a transaction of its own, in order, with today's code. It is
+read from the store again. The transaction begins with the projection's tracking row,
+so the runner that owns the projection is not in a batch meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+from eventsourcing.application import Application
+from eventsourcing.persistence import InfrastructureFactory, Notification, Tracking
+from eventsourcing.projection import Projection
+from eventsourcing.utils import Environment
+
+from django_esdb.applications import make_application
+from django_esdb.exceptions import FailedEventError, is_transient
+from django_esdb.failures.parking import aggregate_key, failed_events
+from django_esdb.leases.lease import TrackedProjection
+from django_esdb.models import FailedEvent, FailedEventQuerySet, ProjectionState
+from django_esdb.recorders.recorder import DjangoTrackingRecorder
+from django_esdb.registry import Registration
+from eventsourcing_eventstoredb.text import named_line
+
+
+@dataclass
+class Outcome:
+    """
+    What became of failed events.
+
+    Attributes:
+        resolved: How many were processed.
+        failed: How many failed again.
+        waiting: How many were not tried, since an earlier one of their aggregate
+            failed.
+        resumed: Whether the projection was paused and is to go on.
+    """
+
+    resolved: int = 0
+    failed: int = 0
+    waiting: int = 0
+    resumed: bool = False
+
+
+Report = Callable[[FailedEvent, str], None]
+
+
+def _report_nothing(event: FailedEvent, error: str) -> None:
+    pass
+
+
+def retry_failed_events(
+    registration: Registration,
+    pk: int | None = None,
+    *,
+    report: Report = _report_nothing,
+) -> Outcome:
+    """
+    Process failed events again, and have a paused projection go on.
+
+    Args:
+        registration: The projection.
+        pk: The one event to try; None for all. It has to be the first of its
+            aggregate's.
+        report: Called for each event that was tried, with why it failed, or an
+            empty text.
+
+    Raises:
+        FailedEventError: There is no such event, or it is not the first.
+        PersistenceError: The event store cannot be used.
+        django.db.Error: The database cannot be used.
+    """
+    tracked = registration.tracked()
+    outcome = Outcome()
+    if pk is None:
+        outcome.resumed = resume(tracked)
+    if not failed_events(tracked).exists():
+        if pk is not None:
+            raise _unknown(tracked, pk)
+        return outcome
+    with _Retrying(registration, outcome, report) as retrying:
+        blocked: set[str] = set()
+        for event in _chosen(tracked, pk):
+            if event.originator_id in blocked:
+                outcome.waiting += 1
+            elif not retrying.retry(event):
+                blocked.add(event.originator_id)
+    return outcome
+
+
+def retry_selected(
+    registration: Registration,
+    pks: Collection[int],
+    *,
+    report: Report = _report_nothing,
+) -> Outcome:
+    """
+    Process some failed events again, in the order of events.
+
+    One that waits for an earlier event of its aggregate is not tried. Those that are
+    not there any more are left out.
+
+    Args:
+        registration: The projection.
+        pks: Which ones.
+        report: Called for each event with why it is still there, or an empty text.
+
+    Raises:
+        PersistenceError: The event store cannot be used.
+        django.db.Error: The database cannot be used.
+    """
+    tracked = registration.tracked()
+    outcome = Outcome()
+    events = list(failed_events(tracked).filter(pk__in=pks))
+    if not events:
+        return outcome
+    with _Retrying(registration, outcome, report) as retrying:
+        for event in events:
+            earlier = _earlier(tracked, event)
+            if earlier is None:
+                retrying.retry(event)
+            else:
+                outcome.waiting += 1
+                report(event, _waits(event, earlier))
+    return outcome
+
+
+def discard_selected(
+    tracked: TrackedProjection, pks: Collection[int]
+) -> list[FailedEvent]:
+    """
+    Leave out some failed events for good, all in one transaction.
+
+    It need not be known here what the projection is.
+
+    Returns:
+        Those that there were.
+    """
+    with _held(tracked) as failed:
+        chosen = failed.filter(pk__in=pks)
+        events = list(chosen)
+        chosen.order_by().delete()
+    return events
+
+
+def discard_failed_events(registration: Registration, pk: int | None = None) -> int:
+    """
+    Leave out failed events for good.
+
+    Later events of the same aggregate that wait behind one stay; they can be tried
+    again then.
+
+    Args:
+        registration: The projection.
+        pk: The one event to discard; None for all.
+
+    Returns:
+        How many there were.
+
+    Raises:
+        FailedEventError: There is no such event.
+    """
+    tracked = registration.tracked()
+    with _held(tracked) as events:
+        if pk is not None:
+            events = events.filter(pk=pk)
+        count = events.order_by().delete()[0]
+    if pk is not None and not count:
+        raise _unknown(tracked, pk)
+    return count
+
+
+def resume(tracked: TrackedProjection) -> bool:
+    """
+    Have a paused projection go on; whoever stands by for it notices.
+
+    Returns:
+        Whether it was paused.
+    """
+    return bool(
+        tracked.queryset()
+        .filter(state=ProjectionState.PAUSED)
+        .update(
+            state=ProjectionState.STOPPED,
+            state_since=timezone.now(),
+            error="",
+            attempts=0,
+            attempted_position=None,
+        )
+    )
+
+
+@contextmanager
+def _held(tracked: TrackedProjection) -> Iterator[FailedEventQuerySet]:
+    """Hold a transaction in which no runner adds failed events; return those."""
+    with transaction.atomic(using=tracked.using):
+        tracked.lock()
+        yield failed_events(tracked)
+
+
+def _chosen(tracked: TrackedProjection, pk: int | None) -> Iterator[FailedEvent]:
+    events = failed_events(tracked)
+    if pk is None:
+        # One by one, since the runner may put others behind them meanwhile.
+        following = events.first()
+        while following is not None:
+            yield following
+            following = events.filter(position__gt=following.position).first()
+        return
+    event = events.filter(pk=pk).first()
+    if event is None:
+        raise _unknown(tracked, pk)
+    earlier = _earlier(tracked, event)
+    if earlier is not None:
+        raise FailedEventError(_waits(event, earlier))
+    yield event
+
+
+def _earlier(tracked: TrackedProjection, event: FailedEvent) -> FailedEvent | None:
+    before = failed_events(tracked).filter(
+        originator_id=event.originator_id, position__lt=event.position
+    )
+    # Compared again, since not every database tells upper from lower case.
+    same = (each for each in before if each.originator_id == event.originator_id)
+    return next(same, None)
+
+
+def _waits(event: FailedEvent, earlier: FailedEvent) -> str:
+    return (
+        f"Failed event {event.pk} waits for {earlier.pk}, an earlier one of the same "
+        "aggregate; retry or discard that first"
+    )
+
+
+def _unknown(tracked: TrackedProjection, pk: int) -> FailedEventError:
+    return FailedEventError(
+        f"Projection {tracked.projection!r} has no failed event {pk}"
+    )
+
+
+class _Retrying:
+    """
+    The application, view and projection with which events are tried again.
+
+    Args:
+        registration: The projection.
+        outcome: What to count in.
+        report: Called for each event that was tried.
+    """
+
+    def __init__(
+        self, registration: Registration, outcome: Outcome, report: Report
+    ) -> None:
+        self._registration = registration
+        self._tracked = registration.tracked()
+        self._outcome = outcome
+        self._report = report
+
+    def __enter__(self) -> _Retrying:
+        registration = self._registration
+        env = registration.env()
+        self._app: Application[Any] = make_application(
+            registration.application_class, env
+        )
+        try:
+            name = registration.name
+            self._view: DjangoTrackingRecorder = (
+                InfrastructureFactory[DjangoTrackingRecorder]
+                .construct(Environment(name, env))
+                .tracking_recorder(
+                    registration.view_class  # type: ignore[arg-type]
+                )
+            )
+            self._projection: Projection[Any] = registration.projection_class(
+                view=self._view
+            )
+        except BaseException:
+            self._app.close()
+            raise
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._app.close()
+
+    def retry(self, event: FailedEvent) -> bool:
+        """Process an event, count and report it; return whether it is resolved."""
+        error = self._process(event)
+        if error is None:
+            self._outcome.resolved += 1
+        else:
+            self._outcome.failed += 1
+        self._report(event, error or "")
+        return error is None
+
+    def _process(self, event: FailedEvent) -> str | None:
+        notification = self._read(event)
+        if notification is None:
+            error = (
+                "it is not in the store any more; discard it, or connect to the store "
+                "that has it"
+            )
+        else:
+            try:
+                with self._resolving(event) as (is_there, begin):
+                    if not is_there:
+                        # Somebody else has resolved it in the meantime.
+                        return None
+                    domain_event = self._app.mapper.to_domain_event(notification)
+                    tracking = Tracking(self._tracked.application, notification.id)
+                    begin(tracking)
+                    self._projection.process_event(domain_event, tracking)
+                    return None
+            except Exception as problem:
+                if is_transient(problem):
+                    raise
+                error = named_line(problem)
+        failed_events(self._tracked).filter(pk=event.pk).update(
+            error=error, attempts=F("attempts") + 1, attempted_at=timezone.now()
+        )
+        return error
+
+    @contextmanager
+    def _resolving(
+        self, event: FailedEvent
+    ) -> Iterator[tuple[bool, Callable[[Tracking], None]]]:
+        with self._view.batch_in_place(self._tracked.application) as batch:
+            is_there = bool(
+                failed_events(self._tracked).filter(pk=event.pk).order_by().delete()[0]
+            )
+            yield is_there, batch.begin
+
+    def _read(self, event: FailedEvent) -> Notification | None:
+        found = self._app.recorder.select_notifications(
+            start=event.position, limit=1, stop=event.position
+        )
+        for notification in found:
+            if (
+                notification.id == event.position
+                and aggregate_key(notification) == event.originator_id
+                and notification.originator_version == event.originator_version
+            ):
+                return notification
+        return None

@@ -1,0 +1,258 @@
+"""
+Who runs a projection: one process at a time, wherever processes are.
+
+The lease lies in the row that has the position. It is over at a time by the
+database's clock, so no two machines' clocks are compared. Each owner has a
+token that is higher than all before; a batch is committed on condition that the
+token is still the highest. So a process that was suspended, and comes back when
+its lease has been taken over, cannot commit anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import connections, models, transaction
+from django.utils import timezone
+
+from django_esdb.db.functions import DatabaseTime
+from django_esdb.exceptions import LeaseLostError
+from django_esdb.leases.process_identity import is_gone
+from django_esdb.models import (
+    ProjectionState,
+    ProjectionTracking,
+    ProjectionTrackingQuerySet,
+)
+
+_FAILING = (ProjectionState.RETRYING, ProjectionState.PAUSED)
+
+
+@dataclass(frozen=True)
+class TrackedProjection:
+    """
+    A projection of an application's events, as the database knows it.
+
+    Attributes:
+        using: Alias of the database that has the row.
+        projection: The projection's name.
+        application: The application's name.
+    """
+
+    using: str
+    projection: str
+    application: str
+
+    def queryset(self) -> ProjectionTrackingQuerySet:
+        """Return the one row, or none if there is none yet."""
+        return ProjectionTracking.objects.using(self.using).of(
+            self.projection, self.application
+        )
+
+    def ensure_row(self) -> None:
+        """Make the row, if it is not there; idempotent."""
+        if not self.queryset().exists():
+            # Whoever makes it first, it is the same row.
+            ProjectionTracking.objects.using(self.using).get_or_create(
+                projection=self.projection, application=self.application
+            )
+
+    def lock(self) -> None:
+        """Wait for a runner's batch, and let none begin; within a transaction only."""
+        # A write, so that SQLite takes its lock at once, where it waits.
+        self.queryset().update(token=models.F("token"))
+
+    def row(self) -> ProjectionTracking:
+        """Return the row; it is made if it is not there."""
+        found = self.queryset().first()
+        if found is None:
+            self.ensure_row()
+            found = self.queryset().get()
+        return found
+
+
+def acquire_lease(
+    tracked: TrackedProjection, owner: str, seconds: float
+) -> Lease | None:
+    """
+    Become a projection's owner, unless it has one; does not wait for that.
+
+    Args:
+        tracked: The projection.
+        owner: As whom; each that competes has a name of its own.
+        seconds: How long the lease lasts when it is not renewed.
+
+    Returns:
+        The lease, or None if somebody else has it or is in a transaction.
+    """
+    tracked.ensure_row()
+    previous = tracked.queryset().unowned().first()
+    if previous is None:
+        previous = tracked.queryset().first()
+        if previous is None or not is_gone(previous.owner):
+            return None
+    if not connections[tracked.using].features.has_select_for_update_skip_locked:
+        return _take_over(tracked, previous, owner, seconds)
+    with transaction.atomic(using=tracked.using):
+        # Without this the update would wait behind the lock of an owner that is
+        # suspended in its transaction.
+        locked = tracked.queryset().select_for_update(skip_locked=True)
+        if not locked.values_list("pk"):
+            return None
+        return _take_over(tracked, previous, owner, seconds)
+
+
+def _take_over(
+    tracked: TrackedProjection,
+    previous: ProjectionTracking,
+    owner: str,
+    seconds: float,
+) -> Lease | None:
+    token = previous.token + 1
+    claimed = tracked.queryset().filter(token=previous.token)
+    if not is_gone(previous.owner):
+        # It may have been renewed in the meantime.
+        claimed = claimed.unowned()
+    if not claimed.update(owner=owner, token=token, leased_until=DatabaseTime(seconds)):
+        return None
+    return Lease(
+        tracked=tracked,
+        owner=owner,
+        token=token,
+        seconds=seconds,
+        was_abandoned=bool(previous.owner),
+        is_failing=previous.state in _FAILING,
+    )
+
+
+@dataclass(eq=False)
+class Lease:
+    """
+    The right to run a projection, for as long as it is renewed.
+
+    Used by the threads of one process; each statement is safe by itself.
+
+    Attributes:
+        tracked: What it is for.
+        owner: Who has it.
+        token: Fences off earlier owners.
+        seconds: How long it lasts from each renewal.
+        was_abandoned: Whether the owner before ended without releasing it, so that
+            it may have crashed at the next event; unset once that is processed.
+        is_failing: Whether the row says that something is wrong, until a batch
+            succeeds.
+    """
+
+    tracked: TrackedProjection
+    owner: str
+    token: int
+    seconds: float
+    was_abandoned: bool = False
+    is_failing: bool = False
+    _last_state: tuple[str, str] | None = field(default=None, init=False)
+
+    def expiry(self) -> DatabaseTime:
+        """Return when the lease is over, if it is renewed by the statement at hand."""
+        return DatabaseTime(self.seconds)
+
+    def renew(self) -> None:
+        """
+        Extend the lease, unless a batch that is under way has done so.
+
+        Raises:
+            LeaseLostError: Somebody else has it.
+        """
+        rows = self._mine()
+        connection = connections[self.tracked.using]
+        if connection.features.has_select_for_update_skip_locked:
+            with transaction.atomic(using=self.tracked.using):
+                # A batch's transaction has the lock for as long as it takes.
+                if rows.select_for_update(skip_locked=True).values_list("pk"):
+                    rows.update(leased_until=self.expiry())
+                    return
+            if rows.exists():
+                return
+        elif rows.update(leased_until=self.expiry()):
+            return
+        raise self.lost()
+
+    def release(self, state: ProjectionState, error: str = "") -> None:
+        """
+        Let the next one take over at once; does nothing if that has happened.
+
+        Args:
+            state: What the projection is at from now on.
+            error: Why, in one line.
+        """
+        self.set_state(state, error, owner="", leased_until=None)
+
+    def set_state(
+        self, state: ProjectionState, error: str = "", **changes: Any
+    ) -> None:
+        """
+        Write down what the projection is at.
+
+        Args:
+            state: The state.
+            error: Why, in one line.
+            changes: Other fields of the row.
+        """
+        # First, since the database may be what is away.
+        self.is_failing = state in _FAILING
+        said = (state, error)
+        if said != self._last_state:
+            changes.update(state_since=timezone.now())
+        self._last_state = said
+        self._mine().update(state=state, error=error, **changes)
+
+    def recovery(self) -> dict[str, Any]:
+        """Return the changes of the row with which the next batch says all is well."""
+        if not (self.is_failing or self.was_abandoned):
+            return {}
+        return {
+            "state": ProjectionState.RUNNING,
+            "state_since": timezone.now(),
+            "error": "",
+            "attempts": 0,
+            "attempted_position": None,
+        }
+
+    def recovered(self) -> bool:
+        """Note that a batch is committed; return whether that ends a failure."""
+        was_failing, self.is_failing = self.is_failing, False
+        if was_failing:
+            self._last_state = (ProjectionState.RUNNING, "")
+        return was_failing
+
+    def begin_attempt(self, position: int) -> int:
+        """
+        Write down that an event is about to be processed, in case it never ends.
+
+        Args:
+            position: The event's position.
+
+        Returns:
+            How many attempts at this event were begun before and not finished.
+
+        Raises:
+            LeaseLostError: Somebody else has the lease.
+        """
+        row = self._mine().first()
+        if row is None:
+            raise self.lost()
+        before = row.attempts if row.attempted_position == position else 0
+        if not self._mine().update(attempted_position=position, attempts=before + 1):
+            raise self.lost()
+        return before
+
+    def lost(self) -> LeaseLostError:
+        """Return the error that says who has the lease now."""
+        row = self.tracked.queryset().first()
+        owner = row.owner if row is not None and row.owner else "another process"
+        return LeaseLostError(
+            f"Projection {self.tracked.projection!r} was taken over by {owner}, since "
+            f"its lease was not renewed for {self.seconds:g} s"
+        )
+
+    def _mine(self) -> ProjectionTrackingQuerySet:
+        return self.tracked.queryset().filter(token=self.token)

@@ -1,0 +1,365 @@
+"""
+Views in the ORM: rows and position in one transaction.
+
+A view's rows and the position that they reflect change together or not at
+all. Outside a runner each ``atomic(tracking)`` is a transaction of its own;
+within a runner the runner holds it, and ``atomic`` only joins in.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from time import monotonic, sleep
+from typing import Any, TypeVar
+
+from django.db import Error as DatabaseError
+from django.db import connections, models, router, transaction
+from django.db.utils import IntegrityError as DatabaseIntegrityError
+from eventsourcing.persistence import (
+    IntegrityError,
+    Tracking,
+    TrackingRecorder,
+    WaitInterruptedError,
+)
+
+from django_esdb.db.connections import close_if_lost
+from django_esdb.db.guards import (
+    limit_idle_transactions,
+    refuse_writes,
+    sees_new_commits,
+)
+from django_esdb.exceptions import (
+    PositionMovedError,
+    ViewDatabaseError,
+    WaitInTransactionError,
+)
+from django_esdb.leases.lease import Lease, TrackedProjection
+from django_esdb.models import ProjectionTracking, ProjectionTrackingQuerySet
+from django_esdb.recorders.batch import Batch, Current
+from django_esdb.recorders.rows.rows import Rows
+from django_esdb.recorders.rows.unit_of_work import UnitOfWork
+
+TModel = TypeVar("TModel", bound=models.Model)
+
+_FIRST_WAIT_SECONDS = 0.005
+_LONGEST_WAIT_SECONDS = 0.1
+
+
+class DjangoTrackingRecorder(TrackingRecorder):
+    """
+    Base class of materialised views that are kept in Django models.
+
+    Methods that process an event do their work within ``self.atomic(tracking)``::
+
+        def register_dog(self, dog_id, name, tracking):
+            with self.atomic(tracking):
+                self.rows(Dog).add(Dog(id=dog_id, name=name))
+
+    The plain ORM may be used there too, also side by side with ``rows``.
+
+    Args:
+        name: Whose positions these are; a projection's name. By default the
+            class's.
+        using: Database alias. By default the class's ``using``, else where the
+            first of ``read_models`` is written, else the tracking model.
+
+    Attributes:
+        read_models: Models that the view writes. They must be written to the
+            view's database, which is then checked before anything runs.
+    """
+
+    using: str | None = None
+    read_models: tuple[type[models.Model], ...] = ()
+
+    def __init__(self, name: str | None = None, using: str | None = None) -> None:
+        super().__init__()
+        self.name = name or type(self).__name__
+        self.using = using or self.database()
+        self._current = Current()
+        self._have_row: set[str] = set()
+
+    @classmethod
+    def database(cls) -> str:
+        """
+        Return the alias of the database that rows and positions are kept in.
+
+        Raises:
+            ViewDatabaseError: There is no such database, or a read model is
+                written to another one.
+        """
+        written = {
+            model._meta.label: router.db_for_write(model) for model in cls.read_models
+        }
+        alias = cls.using or next(
+            iter(written.values()), router.db_for_write(ProjectionTracking)
+        )
+        if alias not in connections:
+            known = ", ".join(connections)
+            msg = f"{cls.__name__} uses database {alias!r}; DATABASES has {known}"
+            raise ViewDatabaseError(msg)
+        for label, other in written.items():
+            if other != alias:
+                msg = (
+                    f"{cls.__name__} keeps its position in database {alias!r}, but "
+                    f"{label} is written to {other!r}, so one transaction cannot "
+                    f"hold both; set using = {other!r} on {cls.__name__}"
+                )
+                raise ViewDatabaseError(msg)
+        return alias
+
+    def atomic(self, tracking: Tracking) -> AbstractContextManager[None]:
+        """
+        Do what is inside, and record that the event is processed; or neither.
+
+        Outside a runner this is a transaction of its own. Within a runner's
+        batch the transaction is the batch's, and an error in here dooms all of
+        it, even if somebody catches the error.
+
+        Raises:
+            IntegrityError: The event at this position is processed already.
+                Nothing inside is done.
+            ViewDatabaseError: Something inside writes to another database.
+        """
+        batch = self._current.batch
+        return self._alone(tracking) if batch is None else batch.joined(tracking)
+
+    def rows(self, model: type[TModel], key: str = "pk") -> Rows[TModel]:
+        """
+        Return the model's rows for reading and changing within ``atomic``.
+
+        Each row is read and written once in a batch, however many of its
+        events change it; see :class:`~django_esdb.recorders.rows.Rows`.
+
+        Args:
+            model: A read model of this view's database.
+            key: The unique field that rows are asked for by.
+
+        Raises:
+            TransactionManagementError: The caller is not within ``atomic``.
+            NotSupportedError: The model's rows cannot be kept in this way.
+        """
+        unit = self._current.unit
+        if unit is None:
+            msg = f"{type(self).__name__}.rows() can be used within self.atomic() only"
+            raise transaction.TransactionManagementError(msg)
+        return Rows(unit.table(model), key)
+
+    @contextmanager
+    def batch(
+        self,
+        application_name: str,
+        start: int | None,
+        end: int,
+        keys_of: Callable[[type[models.Model]], Iterable[Any]] = lambda model: (),
+        *,
+        lease: Lease | None = None,
+        **changes: Any,
+    ) -> Iterator[Batch]:
+        """
+        Hold the transaction in which a runner processes consecutive events.
+
+        Args:
+            application_name: Whose events they are.
+            start: The position that the runner has reached.
+            end: Position of the batch's last event.
+            keys_of: Says which of a model's rows the events will ask for.
+            lease: The caller's; it is renewed with the position.
+            changes: Other fields of the tracking row to set with the position.
+
+        Raises:
+            LeaseLostError: Somebody else has taken over. Nothing inside is done.
+            PositionMovedError: The recorded position is not *start*: somebody
+                else is running this projection. Nothing inside is done.
+        """
+        unit = UnitOfWork(self._alias, keys_of)
+        with self._transaction(unit):
+            token = None
+            if lease is not None:
+                token = lease.token
+                changes["leased_until"] = lease.expiry()
+                limit_idle_transactions(connections[self._alias], lease.seconds / 2)
+            # First, so that SQLite takes its write lock at once, where it
+            # waits, rather than on the way, where it fails.
+            rows = self._rows(application_name)
+            is_later = start is None or end > start
+            if not is_later or not rows.compare_and_swap(
+                start, end, token=token, **changes
+            ):
+                if lease is not None and not rows.filter(token=lease.token).exists():
+                    raise lease.lost()
+                msg = (
+                    f"Projection {self.name!r} is not at position {start} of "
+                    f"{application_name!r} any more: another process is running it"
+                )
+                raise PositionMovedError(msg)
+            with self._working_in(unit, rows) as batch:
+                yield batch
+
+    @contextmanager
+    def batch_in_place(self, application_name: str) -> Iterator[Batch]:
+        """
+        Hold a transaction for events that the position has passed already.
+
+        No runner is in a batch meanwhile: they wait for each other.
+        """
+        unit = UnitOfWork(self._alias)
+        with self._transaction(unit):
+            tracked = self.tracked(application_name)
+            tracked.lock()
+            with self._working_in(unit, tracked.queryset()) as batch:
+                yield batch
+
+    @contextmanager
+    def _working_in(
+        self, unit: UnitOfWork, rows: ProjectionTrackingQuerySet
+    ) -> Iterator[Batch]:
+        batch = Batch(connections[self._alias], unit, rows)
+        with self._current.set(unit, batch):
+            yield batch
+            batch.finish()
+
+    def insert_tracking(self, tracking: Tracking) -> None:
+        """
+        Record that the event at this position is processed.
+
+        Raises:
+            IntegrityError: That is recorded already, or a later position is.
+        """
+        with self.atomic(tracking):
+            pass
+
+    def max_tracking_id(self, application_name: str) -> int | None:
+        """Return the position recorded for the application, None if none is."""
+        return self._rows(application_name).position()
+
+    def ensure_row(self, application_name: str) -> None:
+        """Make the row that has the position, if it is not there; idempotent."""
+        self.tracked(application_name).ensure_row()
+
+    def tracked(self, application_name: str) -> TrackedProjection:
+        """Return what the database knows of this projection of an application."""
+        return TrackedProjection(self._alias, self.name, application_name)
+
+    def wait(
+        self,
+        application_name: str,
+        notification_id: int | None,
+        timeout: float = 1.0,
+        interrupt: threading.Event | None = None,
+    ) -> None:
+        """
+        Block until the event at this position is processed.
+
+        Polls the database, at first after 5 ms, later every 100 ms. A connection that
+        is lost meanwhile is made anew, until the time is over.
+
+        Args:
+            application_name: The application that recorded the event.
+            notification_id: The event's position; None returns at once.
+            timeout: Most seconds to wait.
+            interrupt: Ends the wait when it is set.
+
+        Raises:
+            TimeoutError: It was not processed in time.
+            django.db.Error: The database could not be asked, in the end.
+            WaitInterruptedError: *interrupt* was set.
+            WaitInTransactionError: The calling code is in a transaction that
+                does not see what others commit, so waiting could not succeed.
+        """
+        deadline = monotonic() + timeout
+        pause = _FIRST_WAIT_SECONDS
+        while problem := self._not_processed(
+            application_name, notification_id, timeout
+        ):
+            if not sees_new_commits(connections[self._alias]):
+                msg = (
+                    f"Cannot wait for {application_name!r} to be processed within a "
+                    f"transaction on database {self.using!r}: it would not see the "
+                    "change; wait before the transaction begins or after it ends"
+                )
+                raise WaitInTransactionError(msg)
+            remaining = deadline - monotonic()
+            if remaining <= 0:
+                raise problem
+            if interrupt is None:
+                sleep(min(pause, remaining))
+            elif interrupt.wait(min(pause, remaining)):
+                raise WaitInterruptedError
+            pause = min(pause * 2, _LONGEST_WAIT_SECONDS)
+
+    def _not_processed(
+        self, application_name: str, notification_id: int | None, timeout: float
+    ) -> Exception | None:
+        """Return what to raise if this was the last poll; None if it is processed."""
+        try:
+            if self.has_tracking_id(application_name, notification_id):
+                return None
+        except DatabaseError as error:
+            if not close_if_lost(connections[self._alias]):
+                raise
+            return error
+        return TimeoutError(
+            f"Projection {self.name!r} did not process notification "
+            f"{notification_id} of {application_name!r} within {timeout} s; "
+            "is runprojections running?"
+        )
+
+    @property
+    def _alias(self) -> str:
+        assert self.using is not None
+        return self.using
+
+    def _rows(self, application_name: str) -> ProjectionTrackingQuerySet:
+        return self.tracked(application_name).queryset()
+
+    @contextmanager
+    def _alone(self, tracking: Tracking) -> Iterator[None]:
+        self._make_row_before_transaction(tracking.application_name)
+        unit = UnitOfWork(self._alias)
+        with self._transaction(unit):
+            self._advance(tracking)
+            with self._current.set(unit, None):
+                yield
+                unit.finish()
+
+    @contextmanager
+    def _transaction(self, unit: UnitOfWork) -> Iterator[None]:
+        with ExitStack() as stack:
+            for alias in connections:
+                if alias == self.using:
+                    wrapper: Callable[..., Any] = unit.execute_wrapper
+                else:
+                    wrapper = refuse_writes(type(self).__name__, self._alias, alias)
+                stack.enter_context(connections[alias].execute_wrapper(wrapper))
+            stack.enter_context(transaction.atomic(using=self.using))
+            yield
+
+    def _make_row_before_transaction(self, application_name: str) -> None:
+        # Two transactions that find no row and then insert it deadlock in
+        # MariaDB. One query an application is enough to rule that out.
+        if application_name in self._have_row:
+            return
+        if not connections[self._alias].in_atomic_block:
+            self.ensure_row(application_name)
+            self._have_row.add(application_name)
+
+    def _advance(self, tracking: Tracking) -> None:
+        rows = self._rows(tracking.application_name)
+        if rows.advance(tracking.notification_id):
+            return
+        # Either there is no row yet or its position is not earlier. A
+        # savepoint, since PostgreSQL ends a transaction at its first error.
+        try:
+            with transaction.atomic(using=self.using):
+                self.ensure_row(tracking.application_name)
+        except DatabaseIntegrityError:
+            pass
+        if not rows.advance(tracking.notification_id):
+            msg = (
+                f"Notification {tracking.notification_id} of "
+                f"{tracking.application_name!r} is processed already: projection "
+                f"{self.name!r} is at {rows.position()}"
+            )
+            raise IntegrityError(msg)

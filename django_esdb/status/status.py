@@ -1,0 +1,308 @@
+"""
+What projections are at, as the database alone can tell.
+
+Commands and the admin show it. Texts are bounded lines without secrets, whatever
+has been written into the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db import DatabaseError, models, router, transaction
+from django.db.models import Case, Count, OuterRef, Q, Subquery, Value, When
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from django_esdb.db.functions import DatabaseTime
+from django_esdb.exceptions import ViewDatabaseError
+from django_esdb.leases.lease import TrackedProjection
+from django_esdb.leases.process_identity import is_gone
+from django_esdb.masking import masked
+from django_esdb.models import FailedEvent, ProjectionState, ProjectionTracking
+from django_esdb.registry import Registration, registry
+from django_esdb.status.fingerprints import fingerprint
+from eventsourcing_eventstoredb.text import LONGEST_LINE, one_line
+
+# Of a projection whose owner has ended without saying so.
+LOST = "lost"
+
+DEFINITION_CHANGED = (
+    "its definition changed since the read models were begun: rebuild advised"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectionStatus:
+    """
+    A projection, and what is known of it.
+
+    Attributes:
+        view: The view class's path; None if it is not registered.
+        database: Alias of the database that has the position; None if the view's
+            cannot be told.
+        is_registered: Whether some code has this name here.
+        definition_changed: Whether the code is not what the rows were begun with.
+        state: A :class:`ProjectionState`, or ``lost``.
+        state_since: Since when; None if that is not known.
+        owner: The name of the process that runs it, or did.
+        leased_until: Until when nobody else takes over, by the database's clock.
+        position: Of the last event that is processed; None if none is.
+        updated_at: When the position was last moved.
+        error: Why it is retrying or paused, or why it was stopped; may be empty.
+        attempts: How often the next event was tried in vain.
+        failed_events: How many events are put aside.
+        advice: What to know or do, a line each.
+    """
+
+    projection: str
+    application: str
+    topics: list[str] = field(default_factory=list)
+    view: str | None = None
+    database: str | None = None
+    is_registered: bool = False
+    definition_changed: bool = False
+    state: str = ProjectionState.STOPPED.value
+    state_since: datetime | None = None
+    owner: str = ""
+    leased_until: datetime | None = None
+    position: int | None = None
+    updated_at: datetime | None = None
+    error: str = ""
+    attempts: int = 0
+    failed_events: int = 0
+    advice: list[str] = field(default_factory=list)
+
+
+def projection_statuses() -> list[ProjectionStatus]:
+    """
+    Return what there is to say of each projection, registered ones first.
+
+    Those that are not registered are looked for where registered ones are tracked,
+    and where the tracking model is written.
+
+    Raises:
+        django.db.Error: A database cannot be used.
+    """
+    found = [_registered_status(registration) for registration in registry]
+    return found + [_row_status(row, None) for row in unregistered_rows()]
+
+
+def status_of(row: ProjectionTracking) -> ProjectionStatus:
+    """Return what there is to say of a row that :func:`with_details` has returned."""
+    return _row_status(row, registration_of(row))
+
+
+def with_details(
+    rows: models.QuerySet[ProjectionTracking],
+) -> models.QuerySet[ProjectionTracking]:
+    """Add ``is_owned``, by the database's clock, and ``failed_count`` to rows."""
+    failed = (
+        FailedEvent.objects.of(OuterRef("projection"), OuterRef("application"))  # type: ignore[arg-type]
+        .order_by()
+        .values("projection")
+        .annotate(count=Count("pk"))
+        .values("count")
+    )
+    return rows.annotate(
+        is_owned=Case(
+            When(leased_until__gt=DatabaseTime(), then=Value(True)),
+            default=Value(False),
+        ),
+        failed_count=Coalesce(Subquery(failed), 0),
+    )
+
+
+def registration_of(row: ProjectionTracking | FailedEvent) -> Registration | None:
+    """Return the registered projection that a row is of; None if there is none."""
+    if not registry.is_registered(row.projection):
+        return None
+    registration = registry.get(row.projection)
+    # A row may have been read from a replica.
+    aliases = {row._state.db, router.db_for_write(type(row), instance=row)}
+    tracked = _tracked(registration)
+    if tracked is None or tracked.application != row.application:
+        return None
+    return registration if tracked.using in aliases else None
+
+
+def unregistered_rows() -> list[ProjectionTracking]:
+    """
+    Return the rows of projections that no code is registered for.
+
+    Only of those that have processed something, or have put events aside.
+
+    Raises:
+        django.db.Error: A database cannot be used.
+    """
+    known = {tracked for each in registry if (tracked := _tracked(each)) is not None}
+    aliases = {tracked.using for tracked in known}
+    rows = [row for alias in sorted(aliases) for row in _used_rows(alias)]
+    default = router.db_for_write(ProjectionTracking)
+    if default not in aliases:
+        try:
+            # The app's migrations need not be applied there.
+            with transaction.atomic(using=default):
+                rows += _used_rows(default)
+        except DatabaseError:
+            pass
+    return [
+        row
+        for row in rows
+        if TrackedProjection(str(row._state.db), row.projection, row.application)
+        not in known
+    ]
+
+
+def is_definition_changed(
+    registration: Registration, row: ProjectionTracking | None
+) -> bool:
+    """Return whether a row's read models were begun with another definition."""
+    if row is None or row.position is None or not row.fingerprint:
+        return False
+    return row.fingerprint != fingerprint(registration)
+
+
+def place(owner: str) -> str:
+    """Return ``HOST:PROCESS`` of an owner's name, which says more than people need."""
+    return ":".join(owner.split(":")[:2])
+
+
+def shown(text: str, limit: int = LONGEST_LINE) -> str:
+    """Return stored text as a line without secrets; what is empty stays so."""
+    return one_line(masked("", text), limit) if text else ""
+
+
+def local(value: datetime) -> datetime:
+    """Return a time in the current time zone, if it has one."""
+    return timezone.localtime(value) if timezone.is_aware(value) else value
+
+
+def _used_rows(alias: str) -> Iterable[ProjectionTracking]:
+    rows: models.QuerySet[Any] = ProjectionTracking.objects.using(alias)
+    return with_details(rows).exclude(Q(position=None) & Q(failed_count=0))
+
+
+def _tracked(registration: Registration) -> TrackedProjection | None:
+    try:
+        return registration.tracked()
+    except ViewDatabaseError:
+        # A check's to report.
+        return None
+
+
+def _registered_status(registration: Registration) -> ProjectionStatus:
+    tracked = _tracked(registration)
+    if tracked is None:
+        return _status(registration, None, False, 0, None)
+    row: Any = with_details(tracked.queryset()).first()
+    if row is not None:
+        return _status(registration, row, row.is_owned, row.failed_count, tracked.using)
+    failed = FailedEvent.objects.using(tracked.using).of(
+        tracked.projection, tracked.application
+    )
+    return _status(registration, None, False, failed.count(), tracked.using)
+
+
+def _row_status(row: Any, registration: Registration | None) -> ProjectionStatus:
+    using = str(row._state.db)
+    return _status(registration, row, row.is_owned, row.failed_count, using)
+
+
+def _status(
+    registration: Registration | None,
+    row: ProjectionTracking | None,
+    is_owned: bool,
+    failed: int,
+    database: str | None,
+) -> ProjectionStatus:
+    known: dict[str, Any] = {}
+    state, changed = ProjectionState.STOPPED.value, False
+    if row is not None:
+        state = _state(row, is_owned)
+        known = {
+            "projection": row.projection,
+            "application": row.application,
+            "state_since": _since(row, state, is_owned),
+            "owner": row.owner,
+            "leased_until": row.leased_until,
+            "position": row.position,
+            "updated_at": row.updated_at,
+            "error": shown(row.error),
+            "attempts": row.attempts,
+        }
+    if registration is not None:
+        view_class = registration.view_class
+        changed = is_definition_changed(registration, row)
+        known |= {
+            "projection": registration.name,
+            "application": registration.application_name,
+            "topics": list(registration.projection_class.topics),
+            "view": f"{view_class.__module__}.{view_class.__qualname__}",
+        }
+    return ProjectionStatus(
+        **known,
+        database=database,
+        is_registered=registration is not None,
+        definition_changed=changed,
+        state=state,
+        failed_events=failed,
+        advice=list(_advice(registration, row, state, changed, failed)),
+    )
+
+
+def _state(row: ProjectionTracking, is_owned: bool) -> str:
+    has_owner = is_owned and not is_gone(row.owner)
+    if row.state in (ProjectionState.RUNNING, ProjectionState.RETRYING):
+        return str(row.state) if has_owner else LOST
+    if row.state == ProjectionState.PAUSED and has_owner:
+        # Somebody has started it anew, and it is at the event that failed.
+        return ProjectionState.RETRYING.value
+    return str(row.state)
+
+
+def _since(row: ProjectionTracking, state: str, is_owned: bool) -> datetime | None:
+    if state != LOST:
+        return row.state_since
+    # Of a process that is gone it is not known when it ended.
+    return None if is_owned else row.leased_until
+
+
+def _advice(
+    registration: Registration | None,
+    row: ProjectionTracking | None,
+    state: str,
+    changed: bool,
+    failed: int,
+) -> Iterable[str]:
+    if registration is None:
+        yield (
+            "not registered: it was renamed, moved or removed, and its read models are "
+            "not updated any more"
+        )
+        return
+    name = registration.name
+    if state == ProjectionState.PAUSED:
+        # A start does not try again what has ended the process before.
+        crashed = row is not None and row.attempted_position is not None
+        start = "" if crashed else "start runprojections again or "
+        yield f"paused: mend the cause, then {start}run " + _retry(name)
+    elif state == LOST:
+        yield (
+            "lost: its process ended without a word or cannot reach the database; it "
+            "goes on when another runprojections takes over"
+        )
+    if failed:
+        noun = "event is" if failed == 1 else "events are"
+        yield f"{failed} failed {noun} put aside: mend the cause, then run " + _retry(
+            name
+        )
+    if changed:
+        yield DEFINITION_CHANGED
+
+
+def _retry(name: str) -> str:
+    return f"manage.py retryfailedevents {name}"

@@ -1,0 +1,3 @@
+"""Following an application's events, on any persistence module."""
+
+from __future__ import annotations

@@ -1,0 +1,115 @@
+"""Following applications whose recorders cannot be subscribed to."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from eventsourcing.persistence import ApplicationRecorder, Notification, Subscription
+
+from django_esdb.db.connections import ConnectionKeeper
+from django_esdb.subscriptions.commit_order import commit_order
+from eventsourcing_eventstoredb.subscription_state import (
+    Phase,
+    StateCell,
+    SubscriptionState,
+)
+
+# A pause begins anew at the first of these when there was something, and doubles.
+FIRST_PAUSE_SECONDS = 0.02
+LONGEST_PAUSE_SECONDS = 1.0
+
+# Of a plain iteration.
+_SELECT_LIMIT = 500
+
+
+class PollingSubscription(Subscription[ApplicationRecorder]):
+    """
+    The notifications of a recorder, selected again and again.
+
+    When there is nothing new it waits, for 20 ms at first and then twice as long
+    each time, up to a second. So that is how late an event is seen.
+
+    One thread takes from it, and uses the recorder; any may stop it.
+
+    Args:
+        recorder: Whose notifications they are.
+        gt: The ID after which to begin; None for the beginning.
+        topics: Topics that are wanted; empty for all.
+    """
+
+    def __init__(
+        self,
+        recorder: ApplicationRecorder,
+        gt: int | None = None,
+        topics: Sequence[str] = (),
+    ) -> None:
+        super().__init__(recorder, gt, topics)
+        self._order = commit_order(recorder)
+        self._stopping = threading.Event()
+        self._state = StateCell()
+        self._taken: list[Notification] = []
+        self._connections = ConnectionKeeper()
+
+    @property
+    def state(self) -> SubscriptionState:
+        """What the subscription is at."""
+        return self._state.state
+
+    def stop(self) -> None:
+        """Have whoever waits be told that it is over; returns at once."""
+        super().stop()
+        self._stopping.set()
+
+    def next_batch(self, limit: int) -> list[Notification]:
+        """
+        Wait for notifications and return them, in order; none when stopped.
+
+        Args:
+            limit: The most to return.
+
+        Raises:
+            PersistenceError: The recorder could not select them.
+        """
+        pause = FIRST_PAUSE_SECONDS
+        while not self._stopping.is_set():
+            # The recorder may be on one of Django's databases.
+            self._connections.begin_work()
+            notifications = self._select(limit)
+            self._connections.end_work(0 if notifications else pause)
+            is_behind = len(notifications) == limit
+            self._state.enter(Phase.CATCHING_UP if is_behind else Phase.LIVE)
+            if notifications:
+                return notifications
+            self._stopping.wait(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+        self._state.enter(Phase.STOPPED)
+        return []
+
+    def __next__(self) -> Notification:
+        """Wait for the next notification and return it."""
+        if not self._taken:
+            self._taken = self.next_batch(_SELECT_LIMIT)[::-1]
+        if not self._taken or self._stopping.is_set():
+            raise StopIteration
+        return self._taken.pop()
+
+    def _select(self, limit: int) -> list[Notification]:
+        after = self._last_notification_id
+        # Asked first, since that is cheap, and since what has other topics need not
+        # be looked through twice.
+        head = self._recorder.max_notification_id()
+        if head is not None and head > (after or 0):
+            head = self._order.high_water_mark(after or 0, head)
+        if head is None or head <= (after or 0):
+            return []
+        notifications = self._recorder.select_notifications(
+            start=after,
+            limit=limit,
+            stop=head,
+            topics=self._topics,
+            inclusive_of_start=False,
+        )
+        is_full = len(notifications) == limit
+        self._last_notification_id = notifications[-1].id if is_full else head
+        return list(notifications)

@@ -1,0 +1,154 @@
+"""An application's notifications, found in the log of all streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from esdbclient import EventStoreDBClient
+from eventsourcing.persistence import Notification, ProgrammingError
+
+from eventsourcing_eventstoredb import reading
+from eventsourcing_eventstoredb.event_filter import EventFilter
+from eventsourcing_eventstoredb.exceptions import client_errors
+
+# The first page is what was asked for. Later ones grow, since then most of what
+# lies there is not the application's.
+_MAX_PAGE_SIZE = 5000
+
+
+class UnknownPositionError(ProgrammingError):
+    """
+    The store does not have a position that was to be read from.
+
+    Attributes:
+        position: The position.
+        head: The position of the store's last event, None if it has none.
+    """
+
+    def __init__(self, position: int, head: int | None) -> None:
+        self.position = position
+        self.head = head
+        where = (
+            "the store is empty"
+            if head is None
+            else f"the store's last event is at position {head}"
+        )
+        super().__init__(
+            f"Subscribing to all streams: there is no event at position {position}; "
+            f"{where}. The store was probably emptied or restored from a backup after "
+            "this position was saved. Rebuild what was made from its events, so that "
+            "it begins at the first one, or connect to the store that has them"
+        )
+
+
+class AllStream:
+    """
+    Reads the log of all streams for the events that one filter lets through.
+
+    Args:
+        client: Any esdbclient client.
+        event_filter: Which events are notifications.
+    """
+
+    def __init__(self, client: EventStoreDBClient, event_filter: EventFilter) -> None:
+        self.client = client
+        self.event_filter = event_filter
+        self._server_filter = event_filter.server_filter
+
+    def head(self, timeout: float | None = None) -> int | None:
+        """
+        Return the position of the last event of all, None if there is none.
+
+        Raises:
+            OperationalError: The server did not answer in *timeout* seconds.
+        """
+        with client_errors("Reading all streams backwards"):
+            return reading.read_head(self.client, timeout)
+
+    def notifications(
+        self,
+        start: int | None,
+        *,
+        first_page: int,
+        backwards: bool = False,
+        timeout: float | None = None,
+    ) -> Iterator[Notification]:
+        """
+        Yield notifications page by page, each of them once.
+
+        Args:
+            start: Position to begin at, inclusive forwards; None for the end
+                that the direction begins at.
+            first_page: How many will probably be taken.
+            backwards: Whether to read towards the first event.
+            timeout: Seconds that each page may take.
+
+        Raises:
+            ProgrammingError: *start* is not the position of an event, and there
+                are later ones.
+            OperationalError: The read was cut short.
+        """
+        convert = self.event_filter.notification
+        # One more, since a forwards page begins with the last event before it.
+        page = min(first_page + 1, _MAX_PAGE_SIZE)
+        previous = None
+        while True:
+            received = 0
+            request = reading.all_request(
+                start,
+                backwards=backwards,
+                limit=page,
+                server_filter=self._server_filter,
+            )
+            with client_errors("Reading all streams"):
+                for message in reading.read_messages(self.client, request, timeout):
+                    if not message.HasField("event"):
+                        continue
+                    received += 1
+                    recorded = message.event.event
+                    start = recorded.commit_position
+                    if start != previous:
+                        notification = convert(recorded)
+                        if notification is not None:
+                            yield notification
+            if received < page:
+                return
+            previous = start
+            page = min(page * 4, _MAX_PAGE_SIZE)
+
+    def passed_over_position(
+        self, after: int | None, timeout: float | None = None
+    ) -> int | None:
+        """
+        Return up to where nothing is left to process.
+
+        Args:
+            after: Position of the last event that was processed; None for none.
+            timeout: Seconds that each of the two reads may take.
+
+        Returns:
+            The position of an event that exists, beyond *after*, such that no
+            event from *after* up to it is a notification. None if there is
+            none, or if there is a notification beyond *after*.
+        """
+        # The order matters: what is written between the two reads lies beyond
+        # the head, and is found rather than passed over.
+        head = self.head(timeout)
+        if head is None or (after is not None and head <= after):
+            return None
+        # Forwards, since backwards the server would search the whole log for
+        # the last match, however long ago that was.
+        following = self.notifications(after, first_page=1, timeout=timeout)
+        try:
+            for notification in following:
+                if after is None or notification.id > after:
+                    return None
+        finally:
+            following.close()  # type: ignore[attr-defined]
+        return head
+
+    def subscribe(self, after: int | None) -> Any:
+        """Start a subscription's call; its first message confirms it."""
+        request = reading.subscription_request(after, self._server_filter)
+        return reading.start_read(self.client, request)

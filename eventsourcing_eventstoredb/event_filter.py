@@ -1,0 +1,160 @@
+"""
+Which events of all streams are an application's notifications.
+
+EventStoreDB filters either by type or by stream. So the server is asked for
+candidates, and each of them is looked at again here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+from uuid import UUID, SafeUUID
+
+from eventsourcing.persistence import DataError, Notification, find_id_convertor
+from eventsourcing.utils import resolve_topic
+
+from eventsourcing_eventstoredb import reading
+from eventsourcing_eventstoredb.mapping import SNAPSHOT_STREAM_PREFIX, Layout
+from eventsourcing_eventstoredb.topics import TopicAllowlist
+
+# As this package writes them. Another spelling of an ID is another stream's
+# name, where the aggregate with that ID would not be found.
+_UUID = re.compile(b"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
+# In a catch-up the constructors of UUID and Notification, which set one field at
+# a time on a frozen object, would cost as much as all the rest of this package.
+_new = object.__new__
+_set_int = UUID.int.__set__  # type: ignore[attr-defined, misc]
+_set_is_safe = UUID.is_safe.__set__  # type: ignore[attr-defined, misc]
+
+_SNAPSHOTS = SNAPSHOT_STREAM_PREFIX.encode()
+
+
+class EventFilter:
+    """
+    Picks an application's events and turns them into notifications.
+
+    Args:
+        layout: How the application's aggregates lie in streams.
+        topics: Types to let through, matched exactly; empty for all.
+        originator_id_type: ``UUID`` or ``str``, the type of the aggregates'
+            IDs; None to have each event's class decide.
+        allowlist: Topics whose classes may be looked up for that.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        topics: Sequence[str] = (),
+        originator_id_type: type | None = None,
+        allowlist: TopicAllowlist | None = None,
+    ) -> None:
+        self.topics = frozenset(topics)
+        self._layout = layout
+        self._prefix = layout.name_prefix.encode()
+        self._id_type = originator_id_type
+        self._allowlist = allowlist
+
+    @property
+    def server_filter(self) -> reading.Options.FilterOptions:
+        """The filter by which the server picks candidates."""
+        if self._layout.name_prefix:
+            return reading.filter_by_stream(prefix=self._layout.name_prefix)
+        if self.topics:
+            pattern = "|".join(re.escape(topic) for topic in sorted(self.topics))
+            return reading.filter_by_type(f"^(?:{pattern})$")
+        return reading.filter_by_stream(
+            pattern=rf"^(?!\$|{re.escape(SNAPSHOT_STREAM_PREFIX)})"
+        )
+
+    def notification(self, recorded: Any) -> Notification | None:
+        """
+        Return the library's form of an event in the order of all streams.
+
+        Args:
+            recorded: The protocol's ``RecordedEvent``, of any stream.
+
+        Returns:
+            The notification, or None for an event that is none of the
+            application's: a system event, a snapshot, another topic, or a
+            stream that is not named as its aggregates are.
+
+        Raises:
+            DataError: The event is the application's, and its metadata has not
+                the version that it should have.
+        """
+        topic = recorded.metadata["type"]
+        topics = self.topics
+        if topic[:1] == "$" or (topics and topic not in topics):
+            return None
+        name = recorded.stream_identifier.stream_name
+        if name[:1] == b"$" or name.startswith(_SNAPSHOTS):
+            return None
+        prefix = self._prefix
+        if prefix:
+            if not name.startswith(prefix):
+                return None
+            name = name[len(prefix) :]
+        originator_id: UUID | str
+        if (self._id_type or self._id_type_of(topic)) is str:
+            originator_id = name.decode()
+        elif _UUID.fullmatch(name):
+            originator_id = _uuid(int(name.replace(b"-", b""), 16))
+        else:
+            return None
+        layout = self._layout
+        if not layout.first_version:
+            version = recorded.stream_revision
+        else:
+            try:
+                version = layout.version(recorded)
+            except DataError:
+                if self._may_be_foreign(topic):
+                    return None
+                raise
+        notification = _new(Notification)
+        notification.__dict__.update(
+            id=recorded.commit_position,
+            originator_id=originator_id,
+            originator_version=version,
+            topic=topic,
+            state=recorded.data,
+            # No field of the library's class, yet what tells this event from any
+            # other, also from one at the same place in another store.
+            event_id=recorded.id.string,
+        )
+        return notification
+
+    def _may_be_foreign(self, topic: str) -> bool:
+        # With a prefix or topics, or where the class is known here, an event
+        # is the application's own, and then something is wrong with it.
+        known = self._prefix or self.topics or self._id_type_of(topic)
+        return not known
+
+    def _id_type_of(self, topic: str) -> type | None:
+        if self._allowlist is not None and not self._allowlist.permits(topic):
+            return None
+        return topic_originator_id_type(topic)
+
+
+def _uuid(value: int) -> UUID:
+    uuid = _new(UUID)
+    _set_int(uuid, value)
+    _set_is_safe(uuid, SafeUUID.unknown)
+    return uuid
+
+
+@lru_cache(maxsize=4096)
+def topic_originator_id_type(topic: str) -> type | None:
+    """Return the type of ID that the topic's event class has, None if unknown."""
+    try:
+        event_class = resolve_topic(topic)
+        # The library's own rule; it converts strings where a class has UUIDs.
+        id_type = type(find_id_convertor(event_class, str)(str(UUID(int=0))))
+    except Exception:
+        # Whatever a foreign topic's import raises, it is not ours to report:
+        # if the event is the application's, its mapper will.
+        return None
+    return id_type
