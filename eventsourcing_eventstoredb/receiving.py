@@ -11,12 +11,12 @@ from esdbclient import exceptions as esdb
 from eventsourcing.persistence import OperationalError, PersistenceError
 
 from eventsourcing_eventstoredb.all_stream import AllStream, UnknownPositionError
+from eventsourcing_eventstoredb.backoff import Backoff
 from eventsourcing_eventstoredb.exceptions import client_errors
 from eventsourcing_eventstoredb.forking import gate
 from eventsourcing_eventstoredb.read_ahead import ReadAhead
 from eventsourcing_eventstoredb.reading import client_exception, end_call
 from eventsourcing_eventstoredb.retries import (
-    Backoff,
     connected,
     is_cluster,
     renew_connection,

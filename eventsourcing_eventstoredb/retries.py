@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -11,6 +10,7 @@ from esdbclient import EventStoreDBClient
 from esdbclient.exceptions import EventStoreDBClientException, NodeIsNotLeader
 from eventsourcing.persistence import OperationalError
 
+from eventsourcing_eventstoredb.backoff import Backoff
 from eventsourcing_eventstoredb.exceptions import client_errors
 from eventsourcing_eventstoredb.forking import gate
 
@@ -25,33 +25,6 @@ PATIENCE = 3.0
 READ_DEADLINE = 60.0
 
 _TURN_SECONDS = 0.05
-
-
-class Backoff:
-    """
-    Pauses between attempts, which grow and vary.
-
-    They vary by a quarter, so that many clients of a server that comes back do
-    not all knock at the same moment.
-
-    Args:
-        first: Seconds of the first pause.
-        longest: Seconds that no pause exceeds.
-    """
-
-    def __init__(self, first: float = 0.05, longest: float = 10.0) -> None:
-        self._first = first
-        self._longest = longest
-        self._next = first
-
-    def next_pause(self) -> float:
-        """Return the seconds to wait before the next attempt."""
-        pause, self._next = self._next, min(self._next * 2, self._longest)
-        return pause * random.uniform(0.75, 1.0)  # noqa: S311  (no secret)
-
-    def reset(self) -> None:
-        """Begin with short pauses again."""
-        self._next = self._first
 
 
 def with_retries(
