@@ -152,7 +152,7 @@ def measure_own_cost(uri: str, count: int, rounds: int) -> None:
             for data in recorded:
                 parse(data).HasField("event")
             without_it.append(time.process_time() - used)
-            ahead = ReadAhead(len(recorded) + 1, 1 << 40)
+            ahead: ReadAhead[Any] = ReadAhead(len(recorded) + 1, 1 << 40)
             receiver = Receiver(log, None, ahead, StateCell(), 10.0)
             used = time.process_time()
             for first in range(0, len(recorded), 2000):

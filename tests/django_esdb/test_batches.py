@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -24,7 +26,8 @@ from django_esdb.exceptions import EventProcessingError, UndecodableEventError
 from django_esdb.models import ProjectionTracking
 from django_esdb.runner import ProjectionRunner
 from django_esdb.runner.processor import BatchProcessor
-from django_esdb.runner.reader import BatchReason, EventReader, ReceivedEvent
+from django_esdb.runner.reader import BatchReason, EventReader
+from django_esdb.subscriptions.received import ReceivedEvent
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.domain import Dog as DogAggregate
@@ -169,21 +172,33 @@ def test_nothing_in_time_is_idle(reader: EventReader) -> None:
 
 
 def test_reasons_are_counted(reader: EventReader, feed: Feed) -> None:
-    feed.feed(*notifications(1, 11))
+    feed.feed(*notifications(1, 9))
     feed.wait_until_waited_for()
-    for _ in range(3):
+    for _ in range(2):
         reader.take(30)
 
-    assert reader.batch_reasons == {BatchReason.SIZE: 2, BatchReason.CAUGHT_UP: 1}
+    assert reader.batch_reasons == {BatchReason.SIZE: 1, BatchReason.CAUGHT_UP: 1}
+
+
+def test_a_batch_is_bounded_in_bytes(reader: EventReader, feed: Feed) -> None:
+    state = b"{" + b" " * (7 << 20) + b"}"
+    large = [replace(each, state=state) for each in notifications(1, 4)]
+    feed.feed(*large)
+
+    taken = [numbers(reader.take(30)[0]) for _ in range(2)]
+
+    assert taken == [[1, 2, 3], [4]]
+    assert reader.batch_reasons[BatchReason.BYTES] == 1
 
 
 def test_reading_ahead_is_bounded(reader: EventReader, feed: Feed) -> None:
     for first in range(1, 100, 5):
         feed.feed(*notifications(first, 5))
     events, _ = reader.take(30)
-    with reader._changed:
-        reader._changed.wait_for(lambda: len(reader._events) >= 10, 30)
-        ahead = len(reader._events)
+    buffer: Any = reader._buffer
+    while not buffer.is_full:
+        time.sleep(0.001)
+    ahead = len(buffer._items)
 
     assert numbers(events) == [1, 2, 3, 4, 5]
     assert ahead <= 15

@@ -17,7 +17,7 @@ from django_esdb.exceptions import EventProcessingError
 from django_esdb.models import ProjectionTracking
 from django_esdb.recorders import DjangoTrackingRecorder
 from django_esdb.runner.processor import BatchProcessor
-from django_esdb.runner.reader import ReceivedEvent
+from django_esdb.subscriptions.received import ReceivedEvent
 from tests.zoo.models import Animal, Counter, Owner, Visit
 
 pytestmark = pytest.mark.django_db(transaction=True)

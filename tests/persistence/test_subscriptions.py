@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -166,7 +167,7 @@ def test_a_subscription_that_misses_something_is_dropped(
     log = recorder.all_stream()
     state = StateCell()
     state.enter(Phase.LIVE)
-    ahead = ReadAhead(10, 10)
+    ahead: ReadAhead[Any] = ReadAhead(10, 10)
     dropped = threading.Event()
 
     class DeafReceiver(Receiver):
