@@ -35,7 +35,7 @@ from eventsourcing_eventstoredb.read_ahead import ReadAhead
 from eventsourcing_eventstoredb.receiving import Receiver
 from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
 from eventsourcing_eventstoredb.subscription_state import StateCell
-from tests.event_stores import server_process
+from tests.support.event_stores import server_process
 
 EVENTS = 50_000
 ROUNDS = 3
