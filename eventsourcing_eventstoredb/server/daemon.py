@@ -19,19 +19,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from filelock import lock_descriptor, unlock_descriptor
+
 from .cli import DEFAULT_PORT, serve_until_stopped
 from .database import DataFileError
 from .embedded import EmbeddedServer, ServerError
-
-try:
-    import fcntl
-except ImportError:
-    sys.exit("This system has no file locks: start the server in the foreground.")
 
 EXIT_FAILED: Final = 1
 
 STOP_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.02
+
+# Who asks whether a server runs has its lock for a moment, too. A server has it for
+# much longer than this.
+_ASKING_SECONDS: Final = 0.1
 
 # Internal: what the process in the background is started with.
 _SERVE: Final = "serve"
@@ -88,7 +89,7 @@ class PidFile:
             descriptor = os.open(own, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
         except OSError as error:
             raise DaemonError(f"Cannot write {path}: {error.strerror}") from None
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock_descriptor(descriptor)
         os.write(descriptor, f"{os.getpid()}\n".encode())
         try:
             while True:
@@ -110,13 +111,14 @@ class PidFile:
 
     def is_held(self) -> bool:
         """
-        Return whether the server that wrote the file runs.
+        Return whether the server that wrote the file runs; blocks for 0.1 s if so.
         """
-        try:
-            # Shared: others who just ask are no server.
-            fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+        deadline = time.monotonic() + _ASKING_SECONDS
+        while not lock_descriptor(self._descriptor, blocking=False):
+            if time.monotonic() > deadline:
+                return True
+            time.sleep(_ASKING_SECONDS / 20)
+        unlock_descriptor(self._descriptor)
         return False
 
     def remove(self) -> None:

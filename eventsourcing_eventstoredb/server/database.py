@@ -13,12 +13,8 @@ import os
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
-try:
-    import fcntl
-except ImportError:  # pragma: no cover  (no such module on Windows)
-    fcntl = None  # type: ignore[assignment]
+from filelock import BaseFileLock, FileLock, Timeout
 
 APPLICATION_ID = 0x45534442  # "ESDB"
 FORMAT_VERSION = 1
@@ -71,12 +67,12 @@ class Database:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        self._lock_file: IO[str] | None = None
+        self._lock: BaseFileLock | None = None
         if path is None:
             self.writer = self.reader = _connect(":memory:")
             self._create()
             return
-        self._lock_file = _lock(path)
+        self._lock = _lock(path)
         try:
             self.writer = self._open(path)
         except BaseException:
@@ -143,9 +139,9 @@ class Database:
         self.writer.executescript(_SCHEMA)
 
     def _unlock(self) -> None:
-        if self._lock_file is not None:
-            self._lock_file.close()
-            self._lock_file = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
 
 def _connect(database: str) -> sqlite3.Connection:
@@ -157,26 +153,25 @@ def _connect(database: str) -> sqlite3.Connection:
     return connection
 
 
-def _lock(path: Path) -> IO[str]:
+def _lock(path: Path) -> BaseFileLock:
     """
     Take the lock file beside the data file, or say who stands in the way.
     """
+    # A file that only lies there must not lock: it would outlive a killed server.
+    lock = FileLock(f"{path}.lock", thread_local=False, fallback_to_soft=False)
     try:
-        lock_file = open(f"{path}.lock", "w")  # noqa: SIM115  held until close
+        # Made by filelock otherwise, where a name is only mistyped.
+        path.parent.stat()
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise DataFileError(
+            f"The data file {path} is in use by another server. Stop that one, or"
+            " name another file."
+        ) from error
     except OSError as error:
         raise DataFileError(
             f"Cannot use the data file {path}: {error.strerror or error}."
         ) from error
-    if fcntl is not None:
-        try:
-            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock_file.close()
-            raise DataFileError(
-                f"The data file {path} is in use by another server. Stop that one, or"
-                " name another file."
-            ) from error
     with suppress(OSError):
-        lock_file.write(f"{os.getpid()}\n")
-        lock_file.flush()
-    return lock_file
+        Path(lock.lock_file).write_text(f"{os.getpid()}\n")
+    return lock
