@@ -46,9 +46,7 @@ COMMIT;
 
 
 class DataFileError(Exception):
-    """
-    The data file cannot be used; the message says why and what to do.
-    """
+    """The data file cannot be used; the message says why and what to do."""
 
 
 class Database:
@@ -82,9 +80,7 @@ class Database:
         self.reader.execute("PRAGMA query_only = ON")
 
     def close(self) -> None:
-        """
-        Close the connections and release the file.
-        """
+        """Close the connections and release the file."""
         self.reader.close()
         self.writer.close()
         self._unlock()
@@ -104,7 +100,8 @@ class Database:
                 self.writer.executescript("BEGIN IMMEDIATE; ROLLBACK;")
         except sqlite3.Error as error:
             self.writer.close()
-            raise DataFileError(f"Cannot use the data file {path}: {error}.") from error
+            msg = f"Cannot use the data file {path}: {error}."
+            raise DataFileError(msg) from error
         except DataFileError:
             self.writer.close()
             raise
@@ -117,22 +114,25 @@ class Database:
             tables = self.writer.execute("SELECT count(*) FROM sqlite_master")
             is_empty = tables.fetchone()[0] == 0
         except sqlite3.DatabaseError as error:
-            raise DataFileError(
+            msg = (
                 f"Cannot use the data file {path}: {error}. Name a file that this"
                 " server made, or one that does not exist yet."
-            ) from error
+            )
+            raise DataFileError(msg) from error
         if is_empty and application == 0 and version == 0:
             return True
         if application != APPLICATION_ID:
-            raise DataFileError(
+            msg = (
                 f"The file {path} is the database of another program. Name a file"
                 " that this server made, or one that does not exist yet."
             )
+            raise DataFileError(msg)
         if version != FORMAT_VERSION:
-            raise DataFileError(
+            msg = (
                 f"The data file {path} has format version {version}, this server"
                 f" reads version {FORMAT_VERSION}. Use the server that wrote it."
             )
+            raise DataFileError(msg)
         return False
 
     def _create(self) -> None:
@@ -154,9 +154,7 @@ def _connect(database: str) -> sqlite3.Connection:
 
 
 def _lock(path: Path) -> BaseFileLock:
-    """
-    Take the lock file beside the data file, or say who stands in the way.
-    """
+    """Take the lock file beside the data file, or say who stands in the way."""
     # A file that only lies there must not lock: it would outlive a killed server.
     lock = FileLock(f"{path}.lock", thread_local=False, fallback_to_soft=False)
     try:
@@ -164,14 +162,14 @@ def _lock(path: Path) -> BaseFileLock:
         path.parent.stat()
         lock.acquire(blocking=False)
     except Timeout as error:
-        raise DataFileError(
+        msg = (
             f"The data file {path} is in use by another server. Stop that one, or"
             " name another file."
-        ) from error
+        )
+        raise DataFileError(msg) from error
     except OSError as error:
-        raise DataFileError(
-            f"Cannot use the data file {path}: {error.strerror or error}."
-        ) from error
+        msg = f"Cannot use the data file {path}: {error.strerror or error}."
+        raise DataFileError(msg) from error
     with suppress(OSError):
         Path(lock.lock_file).write_text(f"{os.getpid()}\n")
     return lock

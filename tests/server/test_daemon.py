@@ -15,12 +15,8 @@ import pytest
 from esdbclient import EventStoreDBClient, NewEvent, StreamState
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
-from eventsourcing_eventstoredb.server.daemon import (
-    DaemonError,
-    main,
-    running_pid,
-    stop,
-)
+from eventsourcing_eventstoredb.server.daemon import main, stop
+from eventsourcing_eventstoredb.server.pid_file import DaemonError, running_pid
 
 Daemon = Callable[..., "subprocess.CompletedProcess[str]"]
 
