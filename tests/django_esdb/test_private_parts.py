@@ -21,6 +21,12 @@ from tests.projects import ROOT
 _DOCUMENTED = {"_base_manager", "_default_manager", "_exit", "_meta", "_state"}
 _VENDOR = re.compile(r"\.vendor\b|mysql_is_mariadb|\.features\.")
 
+# Not spelled as private, but not documented either, and with a public way.
+_UNDOCUMENTED = re.compile(
+    r"needs_rollback|health_check_done|close_at|errors_occurred|queries_log"
+    r"|force_debug_cursor|__class__ = "
+)
+
 
 def sources() -> dict[str, str]:
     return {
@@ -68,6 +74,10 @@ def test_one_package_asks_which_vendor_a_database_is() -> None:
     asking = {path for path, source in sources().items() if _VENDOR.search(source)}
 
     assert {path for path in asking if not path.startswith("django_esdb/db/")} == set()
+
+
+def test_what_has_a_public_way_is_used_by_it() -> None:
+    assert [p for p, source in sources().items() if _UNDOCUMENTED.search(source)] == []
 
 
 def test_the_library_has_the_event_loop_that_is_overridden() -> None:
