@@ -7,6 +7,7 @@ import inspect
 import re
 from collections.abc import Iterator
 
+import django
 import pytest
 from django.db import connection
 from django.utils.module_loading import autodiscover_modules
@@ -105,5 +106,7 @@ def test_django_still_asks_its_features_how_many_parameters_there_may_be() -> No
     with all_parameters(connection):
         within = connection.ops.bulk_batch_size(fields, objects)
 
-    assert before < 1000 < within
+    assert within > 1000
+    # Once no version that is supported assumes so few, it can go.
+    assert before < 1000 or django.VERSION >= (6, 0)
     assert connection.ops.bulk_batch_size(fields, objects) == before
