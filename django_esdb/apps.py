@@ -4,6 +4,9 @@ from django.apps import AppConfig
 from django.core import checks
 from django.utils.module_loading import autodiscover_modules
 
+from django_esdb.exceptions import AlreadyRegisteredError
+from django_esdb.registry import registry
+
 
 class SimpleDjangoEsdbConfig(AppConfig):
     """The app without importing each app's ``projections`` module."""
@@ -13,6 +16,7 @@ class SimpleDjangoEsdbConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        # They load models, which cannot be before all apps are there.
         from django_esdb.checks.configuration import TAG, check_all
         from django_esdb.checks.deployment import check_deployment
 
@@ -27,9 +31,6 @@ class DjangoEsdbConfig(SimpleDjangoEsdbConfig):
 
     def ready(self) -> None:
         super().ready()
-        from django_esdb.exceptions import AlreadyRegisteredError
-        from django_esdb.registry import registry
-
         try:
             autodiscover_modules("projections", register_to=registry)
         except AlreadyRegisteredError as error:

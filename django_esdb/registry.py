@@ -69,6 +69,7 @@ class Registration:
         A view that is not on the ORM keeps its position itself; its lease lies
         where the tracking model is written.
         """
+        # As above.
         from django_esdb.leases.lease import TrackedProjection
         from django_esdb.models import ProjectionTracking
         from django_esdb.recorders.recorder import DjangoTrackingRecorder
@@ -219,6 +220,7 @@ def register_projection(
 def _check_policy(
     on_failure: OnFailure | str, retries: int | None, view_class: type
 ) -> OnFailure:
+    # As above; whoever registers something has models by now.
     from django_esdb.recorders.recorder import DjangoTrackingRecorder
 
     try:

@@ -14,7 +14,6 @@ from eventsourcing.persistence import Notification
 # end often why.
 LONGEST_LINE = 1000
 LONGEST_NAME = 200
-LONGEST_TEXT = 20_000
 
 _CUT = " [...] "
 _REPLACEMENT = "\ufffd"
@@ -40,13 +39,6 @@ def named_line(error: BaseException) -> str:
     """Return an error's class and text as one line; the class says it where none is."""
     name, line = type(error).__name__, one_line(error)
     return line if line == name else f"{name}: {line}"
-
-
-def safe_text(text: str, limit: int = LONGEST_TEXT) -> str:
-    """Return text of several lines, such as a traceback, as one_line does one."""
-    lines = _bounded(text, limit).replace("\r\n", "\n").split("\n")
-    shown = "\n".join("\t".join(map(_visible, line.split("\t"))) for line in lines)
-    return _cut(shown, limit)
 
 
 def quoted(name: object, limit: int = LONGEST_NAME) -> str:

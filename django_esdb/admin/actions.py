@@ -5,21 +5,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from django.contrib import messages
 from django.db import Error as DatabaseError
 from django.db import router
 
+from django_esdb.failures.retrying import (
+    Outcome,
+    Report,
+    discard_selected,
+    retry_failed_events,
+    retry_selected,
+)
 from django_esdb.leases.lease import TrackedProjection
 from django_esdb.models import FailedEvent, ProjectionTracking
 from django_esdb.registry import Registration
 from django_esdb.status.status import registration_of, shown
 from eventsourcing_eventstoredb.text import named_line
-
-# The module loads gRPC, which a site's start need not wait for.
-if TYPE_CHECKING:
-    from django_esdb.failures.retrying import Outcome, Report
 
 logger = logging.getLogger("django_esdb.admin")
 
@@ -77,8 +79,6 @@ def retry_projection(row: ProjectionTracking) -> Retried:
     """Process all failed events of a projection again, and resume it if paused."""
 
     def retry(registration: Registration, report: Report) -> Outcome:
-        from django_esdb.failures.retrying import retry_failed_events
-
         return retry_failed_events(registration, report=report)
 
     return _retry(row, retry)
@@ -97,8 +97,6 @@ def discard_events(events: Iterable[FailedEvent]) -> tuple[list[FailedEvent], st
         Those that were still there, and why it was broken off; that text is empty
         if it was not.
     """
-    from django_esdb.failures.retrying import discard_selected
-
     discarded: list[FailedEvent] = []
     for group in _by_projection(events):
         pks = [event.pk for event in group]
@@ -111,8 +109,6 @@ def discard_events(events: Iterable[FailedEvent]) -> tuple[list[FailedEvent], st
 
 def _retry_group(group: Sequence[FailedEvent]) -> Retried:
     def retry(registration: Registration, report: Report) -> Outcome:
-        from django_esdb.failures.retrying import retry_selected
-
         pks = [event.pk for event in group]
         return retry_selected(registration, pks, report=report)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
@@ -17,13 +18,23 @@ else:
     _ModelAdmin = admin.ModelAdmin
 
 
-class _ShowableResponse(TemplateResponse):
-    """A page that is sent whatever text its rows have."""
+class _ShowableTemplate:
+    """
+    A template whose page can be sent, whatever text its rows have.
 
-    def make_bytes(self, value: object) -> bytes:
+    Args:
+        response: Whose template it takes the place of.
+    """
+
+    def __init__(self, response: TemplateResponse) -> None:
+        self._resolve = partial(response.resolve_template, response.template_name)
+
+    def render(
+        self, context: dict[str, Any] | None = None, request: HttpRequest | None = None
+    ) -> str:
         # Some databases keep half a surrogate pair in a JSONField, and no page
         # that has one in it can be encoded.
-        return super().make_bytes(storable(value) if isinstance(value, str) else value)
+        return storable(self._resolve().render(context, request))
 
 
 class ReadModelAdmin(_ModelAdmin):
@@ -67,7 +78,6 @@ class ReadModelAdmin(_ModelAdmin):
 
 
 def _showable(response: HttpResponse) -> HttpResponse:
-    # Made by the admin, which has no hook for another class.
-    if type(response) is TemplateResponse:
-        response.__class__ = _ShowableResponse
+    if isinstance(response, TemplateResponse) and not response.is_rendered:
+        response.template_name = _ShowableTemplate(response)
     return response

@@ -24,6 +24,7 @@ from django_esdb.conf import (
     settings,
 )
 from django_esdb.exceptions import ConfigurationError, ViewDatabaseError
+from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import registry
 from django_esdb.topics import allowlist_of
 from eventsourcing_eventstoredb.connection import (
@@ -185,8 +186,6 @@ def check_numbers() -> Iterator[CheckMessage]:
 
 def check_projections() -> Iterator[CheckMessage]:
     """Names must be unique, and a view's rows in its own database."""
-    from django_esdb.recorders.recorder import DjangoTrackingRecorder
-
     if registry.discovery_error is not None:
         yield Error(f"{registry.discovery_error}.", id="django_esdb.E005")
     owners: dict[str, str] = {}

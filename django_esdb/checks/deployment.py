@@ -22,6 +22,7 @@ from django_esdb.checks.configuration import (
     parse_environment,
 )
 from django_esdb.conf import PERSISTENCE_MODULE, settings
+from django_esdb.debug import SafeExceptionReporterFilter
 from django_esdb.exceptions import ConfigurationError
 from django_esdb.masking import has_password
 from eventsourcing_eventstoredb.connection import (
@@ -136,9 +137,6 @@ def _check_password_in_settings() -> Iterator[CheckMessage]:
 
 
 def _hides_passwords() -> bool:
-    # Loads Django's debug views, which nobody else needs here.
-    from django_esdb.debug import SafeExceptionReporterFilter
-
     try:
         chosen = import_string(django_settings.DEFAULT_EXCEPTION_REPORTER_FILTER)
     except ImportError:

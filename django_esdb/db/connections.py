@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from time import monotonic
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
-from django.db import connections
+from django.conf import settings
+from django.db import connections, reset_queries
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 
 T = TypeVar("T")
 
@@ -22,6 +25,17 @@ IDLE_SECONDS = 5.0
 # With CONN_MAX_AGE = 0 a connection is to serve one request. Here that is what is done
 # without a longer pause; but not for ever, so that a database that has moved is found.
 LONGEST_USE_SECONDS = 60.0
+# How often such a connection is tried while it is in use.
+TRIED_SECONDS = 1.0
+
+_opened_at: WeakKeyDictionary[BaseDatabaseWrapper, float] = WeakKeyDictionary()
+
+
+def _note_opening(*, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+    _opened_at[connection] = monotonic()
+
+
+connection_created.connect(_note_opening)
 
 
 class ConnectionKeeper:
@@ -34,7 +48,7 @@ class ConnectionKeeper:
     """
 
     def __init__(self) -> None:
-        self._used_at = monotonic()
+        self._used_at = self._tried_at = monotonic()
         self._is_working = False
 
     def begin_work(self) -> None:
@@ -44,14 +58,19 @@ class ConnectionKeeper:
         After a pause connections are tried with a query, so that it is not the work
         that finds out.
         """
-        self._is_working = True
-        if monotonic() - self._used_at < IDLE_SECONDS:
-            _close_old_in_use()
+        # Else an error has kept it from ending.
+        has_ended, self._is_working = not self._is_working, True
+        now = monotonic()
+        if now - self._used_at < IDLE_SECONDS:
+            is_due = now - self._tried_at >= TRIED_SECONDS or not has_ended
+            if is_due:
+                self._tried_at = now
+            _close_old_in_use(begins=True, is_due=is_due)
             return
+        self._tried_at = now
         for connection in _open_connections():
             connection.close_if_unusable_or_obsolete()
-            if connection.connection is not None and not connection.is_usable():
-                connection.close()
+            _close_if_unusable(connection)
 
     def end_work(self, pause: float) -> None:
         """
@@ -66,11 +85,13 @@ class ConnectionKeeper:
             self._is_working = False
             self._used_at = monotonic()
         if pause < IDLE_SECONDS:
-            _close_old_in_use()
+            _close_old_in_use(begins=False, is_due=False)
         else:
             for connection in _open_connections():
                 connection.close_if_unusable_or_obsolete()
-        _forget_queries()
+        # Without DEBUG only those are logged that somebody captures, such as a test.
+        if settings.DEBUG:
+            reset_queries()
 
 
 def with_connections_kept(items: Iterable[T]) -> Iterator[T]:
@@ -113,23 +134,19 @@ def _open_connections() -> list[BaseDatabaseWrapper]:
     ]
 
 
-def _forget_queries() -> None:
-    for connection in connections.all(initialized_only=True):
-        # With DEBUG each connection keeps its queries. Who captures them, such as a
-        # test, does not want them to be lost.
-        if not connection.force_debug_cursor:
-            connection.queries_log.clear()
-
-
-def _close_old_in_use() -> None:
-    connection: Any  # its stubs lack an attribute
+def _close_old_in_use(*, begins: bool, is_due: bool) -> None:
     for connection in _open_connections():
-        # Then Django makes one, if CONN_HEALTH_CHECKS says so.
-        connection.health_check_done = False
-        is_old = False
-        if connection.close_at is not None:
-            is_short_lived = connection.settings_dict["CONN_MAX_AGE"] == 0
-            grace = LONGEST_USE_SECONDS if is_short_lived else 0
-            is_old = monotonic() >= connection.close_at + grace
-        if connection.errors_occurred or is_old:
+        if connection.settings_dict["CONN_MAX_AGE"] != 0:
             connection.close_if_unusable_or_obsolete()
+            continue
+        # The same would close it at once.
+        opened_at = _opened_at.setdefault(connection, monotonic())
+        if monotonic() - opened_at >= LONGEST_USE_SECONDS:
+            connection.close()
+        elif is_due or (begins and connection.settings_dict["CONN_HEALTH_CHECKS"]):
+            _close_if_unusable(connection)
+
+
+def _close_if_unusable(connection: BaseDatabaseWrapper) -> None:
+    if connection.connection is not None and not connection.is_usable():
+        connection.close()

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_esdb.db.vendors import is_mariadb, is_postgresql
 from django_esdb.exceptions import ViewDatabaseError
 
 _WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE", "TRUNCATE")
@@ -51,14 +52,12 @@ def limit_idle_transactions(connection: BaseDatabaseWrapper, seconds: float) -> 
         connection: The transaction's connection.
         seconds: How long the transaction may wait for its next statement.
     """
-    if connection.vendor == "postgresql":
+    if is_postgresql(connection):
         with connection.cursor() as cursor:
             cursor.execute(
                 f"SET LOCAL idle_in_transaction_session_timeout = {seconds * 1000:.0f}"
             )
-    elif connection.vendor == "mysql" and getattr(
-        connection, "mysql_is_mariadb", False
-    ):
+    elif is_mariadb(connection):
         # In whole seconds and for a connection, so once for each.
         limit = max(1, math.floor(seconds))
         if getattr(connection, _LIMITED, None) != (connection.connection, limit):

@@ -17,6 +17,7 @@ from django.db import connections, models, transaction
 from django.utils import timezone
 
 from django_esdb.db.functions import DatabaseTime
+from django_esdb.db.vendors import can_skip_locked_rows
 from django_esdb.exceptions import LeaseLostError
 from django_esdb.leases.process_identity import is_gone
 from django_esdb.models import (
@@ -91,7 +92,7 @@ def acquire_lease(
         previous = tracked.queryset().first()
         if previous is None or not is_gone(previous.owner):
             return None
-    if not connections[tracked.using].features.has_select_for_update_skip_locked:
+    if not can_skip_locked_rows(connections[tracked.using]):
         return _take_over(tracked, previous, owner, seconds)
     with transaction.atomic(using=tracked.using):
         # Without this the update would wait behind the lock of an owner that is
@@ -163,8 +164,7 @@ class Lease:
             LeaseLostError: Somebody else has it.
         """
         rows = self._mine()
-        connection = connections[self.tracked.using]
-        if connection.features.has_select_for_update_skip_locked:
+        if can_skip_locked_rows(connections[self.tracked.using]):
             with transaction.atomic(using=self.tracked.using):
                 # A batch's transaction has the lock for as long as it takes.
                 if rows.select_for_update(skip_locked=True).values_list("pk"):

@@ -97,14 +97,14 @@ class Batch:
             TransactionManagementError: An error doomed the batch, and somebody
                 has caught it.
         """
-        if self._connection.needs_rollback:
+        if self._connection.get_rollback():
             msg = "An error within atomic() was caught, but the batch is lost with it"
             raise transaction.TransactionManagementError(msg)
         self._unit.finish()
 
     def doom(self) -> None:
         """See to it that nothing of the batch is committed."""
-        self._connection.needs_rollback = True
+        self._connection.set_rollback(True)
 
 
 class Joined:

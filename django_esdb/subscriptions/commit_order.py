@@ -15,6 +15,8 @@ from typing import Any, Protocol
 from django.db import DEFAULT_DB_ALIAS, connections, models
 from eventsourcing.persistence import ApplicationRecorder
 
+from django_esdb.db.vendors import may_commit_out_of_order
+
 # How long after it got its ID a row has been inserted for certain. What is missing
 # then was rolled back, or belongs to nobody.
 GAP_SECONDS = 1.0
@@ -113,6 +115,6 @@ def commit_order(recorder: ApplicationRecorder) -> CommitOrder:
     if not (isinstance(model, type) and issubclass(model, models.Model)):
         return Ordered()
     using = getattr(recorder, "using", None) or DEFAULT_DB_ALIAS
-    if connections[using].vendor != "mysql":
+    if not may_commit_out_of_order(connections[using]):
         return Ordered()
     return Unordered(model, using)

@@ -45,6 +45,7 @@ class PollingSubscription(Subscription[ApplicationRecorder]):
         topics: Sequence[str] = (),
     ) -> None:
         super().__init__(recorder, gt, topics)
+        self._source, self._wanted, self._last_id = recorder, topics, gt
         self._order = commit_order(recorder)
         self._stopping = threading.Event()
         self._state = StateCell()
@@ -95,21 +96,21 @@ class PollingSubscription(Subscription[ApplicationRecorder]):
         return self._taken.pop()
 
     def _select(self, limit: int) -> list[Notification]:
-        after = self._last_notification_id
+        after = self._last_id
         # Asked first, since that is cheap, and since what has other topics need not
         # be looked through twice.
-        head = self._recorder.max_notification_id()
+        head = self._source.max_notification_id()
         if head is not None and head > (after or 0):
             head = self._order.high_water_mark(after or 0, head)
         if head is None or head <= (after or 0):
             return []
-        notifications = self._recorder.select_notifications(
+        notifications = self._source.select_notifications(
             start=after,
             limit=limit,
             stop=head,
-            topics=self._topics,
+            topics=self._wanted,
             inclusive_of_start=False,
         )
         is_full = len(notifications) == limit
-        self._last_notification_id = notifications[-1].id if is_full else head
+        self._last_id = notifications[-1].id if is_full else head
         return list(notifications)

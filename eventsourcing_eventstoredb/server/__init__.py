@@ -1,10 +1,8 @@
-"""
-An embedded server that speaks EventStoreDB's protocol, for development and tests.
-"""
+"""An embedded server that speaks EventStoreDB's protocol, for development and tests."""
 
 from __future__ import annotations
 
-from .database import DataFileError
-from .embedded import EmbeddedServer, ServerError
+from eventsourcing_eventstoredb.server.database import DataFileError
+from eventsourcing_eventstoredb.server.embedded import EmbeddedServer, ServerError
 
 __all__ = ["DataFileError", "EmbeddedServer", "ServerError"]

@@ -17,25 +17,24 @@ from typing import Final
 
 import grpc
 
-from .errors import ProtocolError
-from .metadata import is_metadata_stream, original_stream_of
+from eventsourcing_eventstoredb.server.errors import ProtocolError
+from eventsourcing_eventstoredb.server.metadata import (
+    is_metadata_stream,
+    original_stream_of,
+)
 
 SYSTEM_USER: Final = "system"
 
 
 class UnauthenticatedError(ProtocolError):
-    """
-    The credentials are wrong, or there are none.
-    """
+    """The credentials are wrong, or there are none."""
 
     def __init__(self) -> None:
         super().__init__("UNAUTHENTICATED", "Unauthenticated")
 
 
 class AccessDeniedError(ProtocolError):
-    """
-    The user may not do this.
-    """
+    """The user may not do this."""
 
     def __init__(self) -> None:
         super().__init__(

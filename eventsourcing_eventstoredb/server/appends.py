@@ -12,9 +12,12 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
-from .errors import StreamDeletedError, WrongExpectedVersionError
-from .log import Log, Transaction
-from .metadata import (
+from eventsourcing_eventstoredb.server.errors import (
+    StreamDeletedError,
+    WrongExpectedVersionError,
+)
+from eventsourcing_eventstoredb.server.log import Log, Transaction
+from eventsourcing_eventstoredb.server.metadata import (
     NO_METADATA,
     StreamMetadata,
     is_metadata_stream,
@@ -24,7 +27,7 @@ from .metadata import (
     revival,
     soft_deletion,
 )
-from .records import (
+from eventsourcing_eventstoredb.server.records import (
     ANY,
     MAX_NUMBER,
     NO_STREAM,
@@ -33,7 +36,7 @@ from .records import (
     NewEvent,
     Record,
 )
-from .views import StreamView
+from eventsourcing_eventstoredb.server.stream_view import StreamView
 
 MAX_APPEND_BYTES: Final = 1024 * 1024
 
@@ -58,9 +61,7 @@ class Appended:
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """
-    A stream as a writer finds it.
-    """
+    """A stream as a writer finds it."""
 
     name: str
     current: int
@@ -185,9 +186,7 @@ class Writer:
         expected: int,
         events: list[NewEvent],
     ) -> list[int] | None:
-        """
-        Decide whether to write (None), or which numbers the events already have.
-        """
+        """Decide whether to write (None), or which numbers the events already have."""
         if target.current == MAX_NUMBER:
             raise StreamDeletedError(target.name)
         if expected == STREAM_EXISTS:
@@ -257,9 +256,7 @@ def _check_existence(target: _Target) -> None:
 def _check_earlier(
     transaction: Transaction, target: _Target, expected: int, events: list[NewEvent]
 ) -> list[int] | None:
-    """
-    Compare with what followed the expected revision, whether shown or hidden.
-    """
+    """Compare with what followed the expected revision, whether shown or hidden."""
     wrong = WrongExpectedVersionError(target.name, expected, target.current)
     stream = transaction.stream(target.name)
     if stream is None or not events:
@@ -297,9 +294,7 @@ def _revive(transaction: Transaction, stream: str, first_number: int) -> None:
 
 
 def _revive_original(transaction: Transaction, target: _Target) -> None:
-    """
-    Show a deleted stream again whose metadata have just been replaced.
-    """
+    """Show a deleted stream again whose metadata have just been replaced."""
     if target.current < 0:
         return
     original = original_stream_of(target.name)
@@ -311,9 +306,7 @@ def _revive_original(transaction: Transaction, target: _Target) -> None:
 
 
 def _metadata_before(transaction: Transaction, target: _Target) -> StreamMetadata:
-    """
-    Read the metadata that were in force until now: *target* holds them.
-    """
+    """Read the metadata that were in force until now: *target* holds them."""
     stream = transaction.stream(target.name)
     if stream is None:
         return NO_METADATA

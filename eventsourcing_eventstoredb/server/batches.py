@@ -16,10 +16,10 @@ from typing import Any, Final
 
 from google.protobuf import any_pb2, empty_pb2
 
-from .access import AccessDeniedError
-from .appends import MAX_APPEND_BYTES, Appended, Writer
-from .encoding import encode_uuid
-from .errors import (
+from eventsourcing_eventstoredb.server.access import AccessDeniedError
+from eventsourcing_eventstoredb.server.appends import MAX_APPEND_BYTES, Appended, Writer
+from eventsourcing_eventstoredb.server.encoding import encode_uuid
+from eventsourcing_eventstoredb.server.errors import (
     HandlerError,
     InvalidArgumentError,
     MaximumAppendSizeError,
@@ -28,9 +28,19 @@ from .errors import (
     StreamDeletedError,
     WrongExpectedVersionError,
 )
-from .messages import codes, shared, status, streams
-from .records import ANY, NO_STREAM, STREAM_EXISTS, NewEvent
-from .requests import parse_event, parse_expectation, parse_stream_name, parse_uuid
+from eventsourcing_eventstoredb.server.messages import codes, shared, status, streams
+from eventsourcing_eventstoredb.server.records import (
+    ANY,
+    NO_STREAM,
+    STREAM_EXISTS,
+    NewEvent,
+)
+from eventsourcing_eventstoredb.server.requests import (
+    parse_event,
+    parse_expectation,
+    parse_stream_name,
+    parse_uuid,
+)
 
 # The real server's limit for the time from a batch's options to its last events.
 WRITE_TIMEOUT: Final = 2.0
@@ -39,16 +49,12 @@ _EMPTY = empty_pb2.Empty()
 
 
 class _TimeoutError(Exception):
-    """
-    A batch was not complete in time.
-    """
+    """A batch was not complete in time."""
 
 
 @dataclass(slots=True)
 class _Batch:
-    """
-    A batch that is not complete yet.
-    """
+    """A batch that is not complete yet."""
 
     correlation_id: Any
     identifier: Any
@@ -89,9 +95,7 @@ class BatchAppends:
         self._incomplete: dict[bytes, _Batch] = {}
 
     def answers(self, requests: Iterator[Any]) -> Iterator[Any]:
-        """
-        Answer each batch once, when it is complete, wrong, or too late.
-        """
+        """Answer each batch once, when it is complete, wrong, or too late."""
         source = _Requests(requests, self._start_thread)
         while True:
             deadline = min(
@@ -148,9 +152,7 @@ class BatchAppends:
 
 
 class _Requests:
-    """
-    The requests of a call, to be waited for until a deadline.
-    """
+    """The requests of a call, to be waited for until a deadline."""
 
     def __init__(
         self,
@@ -163,9 +165,7 @@ class _Requests:
         self.has_ended = False
 
     def next(self, deadline: float | None) -> Any:
-        """
-        Take the next request; None at the end, or when the deadline has passed.
-        """
+        """Take the next request; None at the end, or when the deadline has passed."""
         if self.has_ended:
             return None
         if self._queue is None:
@@ -198,7 +198,8 @@ class _Requests:
 def _begin(request: Any) -> _Batch:
     options = request.options
     if not options.HasField("stream_identifier"):
-        raise HandlerError("Object reference not set to an instance of an object.")
+        msg = "Object reference not set to an instance of an object."
+        raise HandlerError(msg)
     seconds_left = _seconds_left(options)
     if seconds_left <= 0:
         raise _TimeoutError

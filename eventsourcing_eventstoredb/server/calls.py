@@ -15,10 +15,14 @@ from typing import Any
 
 import grpc
 
-from .access import Users
-from .errors import HandlerError, NotReadyError, ProtocolError
-from .notifications import Listener, Notifier
-from .sending import CallEndedError, PageSender
+from eventsourcing_eventstoredb.server.access import Users
+from eventsourcing_eventstoredb.server.errors import (
+    HandlerError,
+    NotReadyError,
+    ProtocolError,
+)
+from eventsourcing_eventstoredb.server.notifications import Listener, Notifier
+from eventsourcing_eventstoredb.server.sending import CallEndedError, PageSender
 
 logger = logging.getLogger(__name__)
 
@@ -45,21 +49,15 @@ class Calls:
         self._ends: set[Callable[[], None]] = set()
 
     def freeze(self) -> None:
-        """
-        Let every call wait from now on, whether new or under way.
-        """
+        """Let every call wait from now on, whether new or under way."""
         self._running.clear()
 
     def unfreeze(self) -> None:
-        """
-        Let calls go on.
-        """
+        """Let calls go on."""
         self._running.set()
 
     def stop(self) -> None:
-        """
-        Refuse new calls, and end those that would never end by themselves.
-        """
+        """Refuse new calls, and end those that would never end by themselves."""
         with self._ends_lock:
             self._is_stopping = True
             ends = list(self._ends)
@@ -68,9 +66,7 @@ class Calls:
             end()
 
     def kill(self) -> None:
-        """
-        As `stop`, and withhold the answers of calls that are under way.
-        """
+        """As `stop`, and withhold the answers of calls that are under way."""
         self._is_killed = True
         self.stop()
 
@@ -110,9 +106,7 @@ class Calls:
     def listening(
         self, context: grpc.ServicerContext, notifier: Notifier, listener: Listener
     ) -> Iterator[None]:
-        """
-        Keep a listener for as long as a call lasts; see `ending`.
-        """
+        """Keep a listener for as long as a call lasts; see `ending`."""
         notifier.add(listener)
         try:
             with self.ending(context, listener.close):
@@ -145,9 +139,7 @@ class Calls:
     def sending(
         self, context: grpc.ServicerContext, pages: Iterator[list[Any]]
     ) -> Iterator[Any]:
-        """
-        Send pages of messages as the response of a call.
-        """
+        """Send pages of messages as the response of a call."""
         sender = PageSender(context)
         for page in pages:
             self._wait(context)

@@ -1,6 +1,4 @@
-"""
-The server's certificate and key, checked before gRPC gets them.
-"""
+"""The server's certificate and key, checked before gRPC gets them."""
 
 from __future__ import annotations
 
@@ -11,9 +9,7 @@ import grpc
 
 
 class CertificateError(Exception):
-    """
-    The certificate and the key cannot be used; the message says why.
-    """
+    """The certificate and the key cannot be used; the message says why."""
 
 
 def load_credentials(certificate: Path, key: Path) -> grpc.ServerCredentials:
@@ -29,10 +25,11 @@ def load_credentials(certificate: Path, key: Path) -> grpc.ServerCredentials:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key, password="")
     except (ssl.SSLError, ValueError) as error:
-        raise CertificateError(
+        msg = (
             f"The certificate {certificate} and the key {key} cannot be used together:"
             f" {error}. Both must be PEM files of one pair, the key unencrypted."
-        ) from error
+        )
+        raise CertificateError(msg) from error
     return grpc.ssl_server_credentials([(contents[0], contents[1])])
 
 
@@ -40,6 +37,5 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise CertificateError(
-            f"Cannot read {path}: {error.strerror or error}. Name a PEM file."
-        ) from error
+        msg = f"Cannot read {path}: {error.strerror or error}. Name a PEM file."
+        raise CertificateError(msg) from error

@@ -1,6 +1,4 @@
-"""
-The server as a command. A management command can wrap the same options.
-"""
+"""The server as a command. A management command can wrap the same options."""
 
 from __future__ import annotations
 
@@ -13,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from .database import DataFileError
-from .embedded import EmbeddedServer, ServerError
+from eventsourcing_eventstoredb.server.database import DataFileError
+from eventsourcing_eventstoredb.server.embedded import EmbeddedServer, ServerError
 
 DEFAULT_PORT: Final = 2113
 
@@ -30,9 +28,7 @@ SIGNALS_SECONDS: Final = 0.2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """
-    Add the server's options to a command's parser.
-    """
+    """Add the server's options to a command's parser."""
     parser.add_argument(
         "--host",
         default="127.0.0.1",
@@ -97,7 +93,8 @@ def parse_user(text: str) -> tuple[str, str]:
     """
     name, colon, password = text.partition(":")
     if not (name and colon and password):
-        raise argparse.ArgumentTypeError("give a name, a colon and a password")
+        msg = "give a name, a colon and a password"
+        raise argparse.ArgumentTypeError(msg)
     return name, password
 
 

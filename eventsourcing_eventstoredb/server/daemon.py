@@ -19,14 +19,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from .cli import DEFAULT_PORT, serve_until_stopped
-from .database import DataFileError
-from .embedded import EmbeddedServer, ServerError
-
-try:
-    import fcntl
-except ImportError:
-    sys.exit("This system has no file locks: start the server in the foreground.")
+from eventsourcing_eventstoredb.server.cli import DEFAULT_PORT, serve_until_stopped
+from eventsourcing_eventstoredb.server.database import DataFileError
+from eventsourcing_eventstoredb.server.embedded import EmbeddedServer, ServerError
+from eventsourcing_eventstoredb.server.pid_file import (
+    DaemonError,
+    PidFile,
+    running_pid,
+)
 
 EXIT_FAILED: Final = 1
 
@@ -37,118 +37,6 @@ _POLL_SECONDS: Final = 0.02
 _SERVE: Final = "serve"
 
 _RUNS_ALREADY: Final = "The event store runs already, as process {}"
-_MAX_DIGITS: Final = 10
-
-
-class DaemonError(Exception):
-    """
-    The server can be neither started nor stopped; the message is one line.
-    """
-
-
-class PidFile:
-    """
-    A pid file that lies in its place. Whoever holds its lock is the server.
-
-    Args:
-        path: The file.
-
-    Raises:
-        FileNotFoundError: There is none.
-        DaemonError: It cannot be read, or is something else than a pid file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            self._descriptor = os.open(path, os.O_RDONLY)
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise DaemonError(f"Cannot read {path}: {error.strerror}") from None
-        try:
-            content = os.read(self._descriptor, 32).strip()
-        except OSError:
-            content = b""
-        if not content.isdigit() or len(content) > _MAX_DIGITS:
-            os.close(self._descriptor)
-            raise DaemonError(f"{path} is not a pid file and is left as it is")
-        self.pid = int(content)
-
-    @classmethod
-    def take(cls, path: Path) -> PidFile | None:
-        """
-        Put a locked file with this process's number in place, if no server has one.
-
-        It is locked and written first, so that a locked file always says who has it.
-        """
-        # Not inherited by other programs, which would hold the lock too.
-        own = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            descriptor = os.open(own, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
-        except OSError as error:
-            raise DaemonError(f"Cannot write {path}: {error.strerror}") from None
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
-        try:
-            while True:
-                try:
-                    os.link(own, path)
-                    break
-                except FileExistsError:
-                    if running_pid(path):
-                        os.close(descriptor)
-                        return None
-                    path.unlink(missing_ok=True)
-        finally:
-            own.unlink()
-        file = cls(path)
-        # Two descriptors of one file have locks of their own.
-        os.close(file._descriptor)
-        file._descriptor = descriptor
-        return file
-
-    def is_held(self) -> bool:
-        """
-        Return whether the server that wrote the file runs.
-        """
-        try:
-            # Shared: others who just ask are no server.
-            fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        return False
-
-    def remove(self) -> None:
-        """
-        Remove the file, unless another one has taken its place.
-        """
-        try:
-            in_place = os.stat(self.path)
-        except FileNotFoundError:
-            return
-        if os.path.samestat(in_place, os.fstat(self._descriptor)):
-            self.path.unlink(missing_ok=True)
-
-    def __enter__(self) -> PidFile:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        os.close(self._descriptor)
-
-
-def running_pid(path: Path) -> int:
-    """
-    Return the process whose pid file this is and which runs, 0 if none does.
-
-    Raises:
-        DaemonError: It cannot be read, or is something else than a pid file.
-    """
-    try:
-        with PidFile(path) as file:
-            return file.pid if file.is_held() else 0
-    except FileNotFoundError:
-        return 0
 
 
 def start(pid_file: Path, *, port: int, data: Path | None = None) -> str:
@@ -227,10 +115,11 @@ def stop(pid_file: Path, *, timeout: float = STOP_SECONDS) -> str:
         deadline = time.monotonic() + timeout
         while file.is_held():
             if time.monotonic() > deadline:
-                raise DaemonError(
+                msg = (
                     f"Process {file.pid} has not ended within {timeout:g} s of "
                     f"SIGTERM; to end it without more ado: kill -9 {file.pid}"
                 )
+                raise DaemonError(msg)
             time.sleep(_POLL_SECONDS)
         file.remove()
     return f"The event store, process {file.pid}, has stopped"
@@ -239,7 +128,8 @@ def stop(pid_file: Path, *, timeout: float = STOP_SECONDS) -> str:
 def _serve(pid_file: Path, port: int, data: Path | None) -> int:
     file = PidFile.take(pid_file)
     if file is None:
-        raise DaemonError(f"Another server has just taken {pid_file}")
+        msg = f"Another server has just taken {pid_file}"
+        raise DaemonError(msg)
     # Not closed, so that the lock is held to the very end of this process.
     try:
         serve_until_stopped(EmbeddedServer(port=port, data=data), _say_and_detach)
@@ -251,9 +141,7 @@ def _serve(pid_file: Path, port: int, data: Path | None) -> int:
 
 
 def _say_and_detach(line: str) -> None:
-    """
-    Tell who started this, and give up the pipe that leads there.
-    """
+    """Tell who started this, and give up the pipe that leads there."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
     null = os.open(os.devnull, os.O_WRONLY)

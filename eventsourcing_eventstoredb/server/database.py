@@ -13,12 +13,8 @@ import os
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
-try:
-    import fcntl
-except ImportError:  # pragma: no cover  (no such module on Windows)
-    fcntl = None  # type: ignore[assignment]
+from filelock import BaseFileLock, FileLock, Timeout
 
 APPLICATION_ID = 0x45534442  # "ESDB"
 FORMAT_VERSION = 1
@@ -50,9 +46,7 @@ COMMIT;
 
 
 class DataFileError(Exception):
-    """
-    The data file cannot be used; the message says why and what to do.
-    """
+    """The data file cannot be used; the message says why and what to do."""
 
 
 class Database:
@@ -71,12 +65,12 @@ class Database:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        self._lock_file: IO[str] | None = None
+        self._lock: BaseFileLock | None = None
         if path is None:
             self.writer = self.reader = _connect(":memory:")
             self._create()
             return
-        self._lock_file = _lock(path)
+        self._lock = _lock(path)
         try:
             self.writer = self._open(path)
         except BaseException:
@@ -86,9 +80,7 @@ class Database:
         self.reader.execute("PRAGMA query_only = ON")
 
     def close(self) -> None:
-        """
-        Close the connections and release the file.
-        """
+        """Close the connections and release the file."""
         self.reader.close()
         self.writer.close()
         self._unlock()
@@ -108,7 +100,8 @@ class Database:
                 self.writer.executescript("BEGIN IMMEDIATE; ROLLBACK;")
         except sqlite3.Error as error:
             self.writer.close()
-            raise DataFileError(f"Cannot use the data file {path}: {error}.") from error
+            msg = f"Cannot use the data file {path}: {error}."
+            raise DataFileError(msg) from error
         except DataFileError:
             self.writer.close()
             raise
@@ -121,31 +114,34 @@ class Database:
             tables = self.writer.execute("SELECT count(*) FROM sqlite_master")
             is_empty = tables.fetchone()[0] == 0
         except sqlite3.DatabaseError as error:
-            raise DataFileError(
+            msg = (
                 f"Cannot use the data file {path}: {error}. Name a file that this"
                 " server made, or one that does not exist yet."
-            ) from error
+            )
+            raise DataFileError(msg) from error
         if is_empty and application == 0 and version == 0:
             return True
         if application != APPLICATION_ID:
-            raise DataFileError(
+            msg = (
                 f"The file {path} is the database of another program. Name a file"
                 " that this server made, or one that does not exist yet."
             )
+            raise DataFileError(msg)
         if version != FORMAT_VERSION:
-            raise DataFileError(
+            msg = (
                 f"The data file {path} has format version {version}, this server"
                 f" reads version {FORMAT_VERSION}. Use the server that wrote it."
             )
+            raise DataFileError(msg)
         return False
 
     def _create(self) -> None:
         self.writer.executescript(_SCHEMA)
 
     def _unlock(self) -> None:
-        if self._lock_file is not None:
-            self._lock_file.close()
-            self._lock_file = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
 
 def _connect(database: str) -> sqlite3.Connection:
@@ -157,26 +153,23 @@ def _connect(database: str) -> sqlite3.Connection:
     return connection
 
 
-def _lock(path: Path) -> IO[str]:
-    """
-    Take the lock file beside the data file, or say who stands in the way.
-    """
+def _lock(path: Path) -> BaseFileLock:
+    """Take the lock file beside the data file, or say who stands in the way."""
+    # A file that only lies there must not lock: it would outlive a killed server.
+    lock = FileLock(f"{path}.lock", thread_local=False, fallback_to_soft=False)
     try:
-        lock_file = open(f"{path}.lock", "w")  # noqa: SIM115  held until close
+        # Made by filelock otherwise, where a name is only mistyped.
+        path.parent.stat()
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        msg = (
+            f"The data file {path} is in use by another server. Stop that one, or"
+            " name another file."
+        )
+        raise DataFileError(msg) from error
     except OSError as error:
-        raise DataFileError(
-            f"Cannot use the data file {path}: {error.strerror or error}."
-        ) from error
-    if fcntl is not None:
-        try:
-            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock_file.close()
-            raise DataFileError(
-                f"The data file {path} is in use by another server. Stop that one, or"
-                " name another file."
-            ) from error
+        msg = f"Cannot use the data file {path}: {error.strerror or error}."
+        raise DataFileError(msg) from error
     with suppress(OSError):
-        lock_file.write(f"{os.getpid()}\n")
-        lock_file.flush()
-    return lock_file
+        Path(lock.lock_file).write_text(f"{os.getpid()}\n")
+    return lock

@@ -21,18 +21,21 @@ from typing import Final
 
 import grpc
 
-from .access import Users
-from .appends import Writer
-from .calls import Calls
-from .certificates import CertificateError, load_credentials
-from .gossip import Gossip
-from .log import Log
-from .messages import method_handlers
-from .persistent.groups import Groups
-from .persistent.service import PersistentSubscriptions
-from .reads import Reader
-from .records import METADATA_TYPE, NO_STREAM, NewEvent
-from .streams import Streams
+from eventsourcing_eventstoredb.server.access import Users
+from eventsourcing_eventstoredb.server.appends import Writer
+from eventsourcing_eventstoredb.server.calls import Calls
+from eventsourcing_eventstoredb.server.certificates import (
+    CertificateError,
+    load_credentials,
+)
+from eventsourcing_eventstoredb.server.gossip import Gossip
+from eventsourcing_eventstoredb.server.log import Log
+from eventsourcing_eventstoredb.server.messages import method_handlers
+from eventsourcing_eventstoredb.server.persistent.groups import Groups
+from eventsourcing_eventstoredb.server.persistent.service import PersistentSubscriptions
+from eventsourcing_eventstoredb.server.reads import Reader
+from eventsourcing_eventstoredb.server.records import METADATA_TYPE, NO_STREAM, NewEvent
+from eventsourcing_eventstoredb.server.streams import Streams
 
 logger = logging.getLogger(__name__)
 
@@ -71,16 +74,12 @@ _LOOPBACK_NAMES = {"127.0.0.1": "localhost", "::1": "localhost"}
 
 
 class ServerError(Exception):
-    """
-    The server cannot start; the message says why and what to do.
-    """
+    """The server cannot start; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    """
-    The parts of a server that runs.
-    """
+    """The parts of a server that runs."""
 
     log: Log
     groups: Groups
@@ -89,9 +88,7 @@ class _Running:
     server: grpc.Server
 
     def finish(self) -> None:
-        """
-        Close the connections, wait for the threads, and close the log.
-        """
+        """Close the connections, wait for the threads, and close the log."""
         # Not at once: a call that a client starts at the very moment when a server cuts
         # all calls off can be lost inside gRPC, and then never ends.
         stopped = self.server.stop(STOP_SECONDS)
@@ -150,14 +147,17 @@ class EmbeddedServer:
         readers: Mapping[str, str] | None = None,
     ) -> None:
         if (tls_cert is None) != (tls_key is None):
-            raise ServerError("A certificate and its key are needed, not one of them.")
+            msg = "A certificate and its key are needed, not one of them."
+            raise ServerError(msg)
         if tls_cert is None and (users or readers):
-            raise ServerError(
+            msg = (
                 "Users need TLS: clients send no credentials without it. Give a"
                 " certificate and its key, or no users."
             )
+            raise ServerError(msg)
         if not 0 <= port <= 65535:
-            raise ServerError(f"There is no port {port}: give one from 0 to 65535.")
+            msg = f"There is no port {port}: give one from 0 to 65535."
+            raise ServerError(msg)
         self.host = host
         self.port = port
         self._data = None if data is None else Path(data)
@@ -169,17 +169,13 @@ class EmbeddedServer:
 
     @property
     def target(self) -> str:
-        """
-        Host and port, as gRPC wants them.
-        """
+        """Host and port, as gRPC wants them."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
     @property
     def uri(self) -> str:
-        """
-        The URI for clients, without user and password.
-        """
+        """The URI for clients, without user and password."""
         tls = "false" if self._tls_cert is None else "true"
         return f"esdb://{self.target}?Tls={tls}"
 
@@ -196,7 +192,8 @@ class EmbeddedServer:
                 cannot be used.
         """
         if self._running is not None:
-            raise ServerError(f"The server at {self.target} runs already.")
+            msg = f"The server at {self.target} runs already."
+            raise ServerError(msg)
         credentials = self._load_credentials()
         log = Log(self._data)
         try:
@@ -227,9 +224,7 @@ class EmbeddedServer:
             self._running.calls.freeze()
 
     def unfreeze(self) -> None:
-        """
-        Answer again: calls whose clients still wait go on.
-        """
+        """Answer again: calls whose clients still wait go on."""
         if self._running is not None:
             self._running.calls.unfreeze()
 
@@ -293,17 +288,16 @@ class EmbeddedServer:
             )
         except (OSError, OverflowError, RuntimeError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise ServerError(
+            msg = (
                 f"Cannot listen on {self.target}: {reason}. Stop what listens there, or"
                 " choose another host or port."
-            ) from error
+            )
+            raise ServerError(msg) from error
         return port
 
 
 def _check_address(host: str, port: int) -> None:
-    """
-    Bind a plain socket first: gRPC would write its own lines to standard error.
-    """
+    """Bind a plain socket first: gRPC would write its own lines to standard error."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     family, kind, protocol, _, address = found[0]
     with socket.socket(family, kind, protocol) as probe:

@@ -1,27 +1,31 @@
-"""
-Turning the engine's values into the protocol's messages.
-"""
+"""Turning the engine's values into the protocol's messages."""
 
 from __future__ import annotations
 
 import uuid
 from typing import Any
 
-from .appends import Appended
-from .errors import HandlerError, WrongExpectedVersionError
-from .links import ResolvedEvent
-from .messages import shared, streams
-from .records import ANY, NO_STREAM, STREAM_EXISTS, Record
-from .subscriptions import Checkpoint, Sign
+from eventsourcing_eventstoredb.server.appends import Appended
+from eventsourcing_eventstoredb.server.errors import (
+    HandlerError,
+    WrongExpectedVersionError,
+)
+from eventsourcing_eventstoredb.server.links import ResolvedEvent
+from eventsourcing_eventstoredb.server.messages import shared, streams
+from eventsourcing_eventstoredb.server.records import (
+    ANY,
+    NO_STREAM,
+    STREAM_EXISTS,
+    Record,
+)
+from eventsourcing_eventstoredb.server.subscriptions import Checkpoint, Sign
 
 _EMPTY = shared.Empty()
 _UNSIGNED_MAX = 2**64 - 1
 
 
 def encode_uuid(value: bytes, *, structured: bool) -> Any:
-    """
-    Write a UUID in one of its two forms.
-    """
+    """Write a UUID in one of its two forms."""
     if not structured:
         return shared.UUID(string=str(uuid.UUID(bytes=value)))
     return shared.UUID(
@@ -58,9 +62,7 @@ def encode_record(record: Record, message_class: Any, *, structured: bool) -> An
 
 
 def encode_stream_name(stream: str) -> Any:
-    """
-    Write a stream's name.
-    """
+    """Write a stream's name."""
     return shared.StreamIdentifier(stream_name=stream.encode("utf-8", "replace"))
 
 
@@ -72,7 +74,8 @@ def encode_event(resolved: ResolvedEvent, structured: bool | None) -> Any:
         HandlerError: The client did not say how it wants ids to be written.
     """
     if structured is None:
-        raise HandlerError("Object reference not set to an instance of an object.")
+        msg = "Object reference not set to an instance of an object."
+        raise HandlerError(msg)
     message_class = streams.ReadResp.ReadEvent.RecordedEvent
     event, link = (
         None
@@ -88,9 +91,7 @@ def encode_event(resolved: ResolvedEvent, structured: bool | None) -> Any:
 
 
 def encode_sign(sign: Sign) -> Any:
-    """
-    Write that a subscription is confirmed, or has caught up.
-    """
+    """Write that a subscription is confirmed, or has caught up."""
     if sign is Sign.CAUGHT_UP:
         return streams.ReadResp(caught_up=streams.ReadResp.CaughtUp())
     return streams.ReadResp(
@@ -101,9 +102,7 @@ def encode_sign(sign: Sign) -> Any:
 
 
 def encode_checkpoint(checkpoint: Checkpoint) -> Any:
-    """
-    Write how far a subscription has looked.
-    """
+    """Write how far a subscription has looked."""
     return streams.ReadResp(
         checkpoint=streams.ReadResp.Checkpoint(
             commit_position=checkpoint.commit_position,
@@ -113,9 +112,7 @@ def encode_checkpoint(checkpoint: Checkpoint) -> Any:
 
 
 def encode_stream_not_found(stream: str) -> Any:
-    """
-    Write that a stream does not exist.
-    """
+    """Write that a stream does not exist."""
     return streams.ReadResp(
         stream_not_found=streams.ReadResp.StreamNotFound(
             stream_identifier=encode_stream_name(stream)
@@ -124,9 +121,7 @@ def encode_stream_not_found(stream: str) -> Any:
 
 
 def encode_appended(appended: Appended) -> Any:
-    """
-    Write where an append has brought the stream.
-    """
+    """Write where an append has brought the stream."""
     success = streams.AppendResp.Success()
     if appended.last_number == NO_STREAM:
         success.no_stream.CopyFrom(_EMPTY)

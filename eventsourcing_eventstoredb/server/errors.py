@@ -35,9 +35,7 @@ class ProtocolError(Exception):
 
 
 class StreamDeletedError(ProtocolError):
-    """
-    The stream has a tombstone, or was deleted and is expected to exist.
-    """
+    """The stream has a tombstone, or was deleted and is expected to exist."""
 
     def __init__(self, stream: str) -> None:
         super().__init__(
@@ -74,9 +72,7 @@ class WrongExpectedVersionError(ProtocolError):
 
 
 class MaximumAppendSizeError(ProtocolError):
-    """
-    The events of one append are too large together.
-    """
+    """The events of one append are too large together."""
 
     def __init__(self, maximum_bytes: int) -> None:
         super().__init__(
@@ -89,9 +85,7 @@ class MaximumAppendSizeError(ProtocolError):
 
 
 class MissingMetadataError(ProtocolError):
-    """
-    A proposed event lacks a key that its metadata must have.
-    """
+    """A proposed event lacks a key that its metadata must have."""
 
     def __init__(self, key: str) -> None:
         super().__init__(
@@ -103,9 +97,7 @@ class MissingMetadataError(ProtocolError):
 
 
 class InvalidArgumentError(ProtocolError):
-    """
-    A field has a value, or lacks one, that makes no request.
-    """
+    """A field has a value, or lacks one, that makes no request."""
 
     def __init__(self, details: str) -> None:
         super().__init__("INVALID_ARGUMENT", details)
@@ -124,27 +116,21 @@ class UnsetChoiceError(InvalidArgumentError):
 
 
 class ReadFailedError(ProtocolError):
-    """
-    A read cannot begin where the client wants it to.
-    """
+    """A read cannot begin where the client wants it to."""
 
     def __init__(self, result: str) -> None:
         super().__init__("UNKNOWN", f"Unexpected {result}: Error")
 
 
 class NotReadyError(ProtocolError):
-    """
-    The server stops.
-    """
+    """The server stops."""
 
     def __init__(self) -> None:
         super().__init__("UNAVAILABLE", "Server Is Not Ready")
 
 
 class StorageError(ProtocolError):
-    """
-    The database refuses to read or to write, for example as the disk is full.
-    """
+    """The database refuses to read or to write, for example as the disk is full."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(

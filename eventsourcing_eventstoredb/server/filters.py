@@ -12,8 +12,8 @@ from typing import Final
 
 import regex
 
-from .errors import HandlerError, InvalidArgumentError
-from .records import Record
+from eventsourcing_eventstoredb.server.errors import HandlerError, InvalidArgumentError
+from eventsourcing_eventstoredb.server.records import Record
 
 PATTERN_TIMEOUT: Final = 0.25
 
@@ -43,7 +43,8 @@ class Filter:
             try:
                 self._pattern = regex.compile(pattern)
             except (regex.error, ValueError, OverflowError, RecursionError) as error:
-                raise HandlerError(f"Invalid pattern: {error}") from error
+                msg = f"Invalid pattern: {error}"
+                raise HandlerError(msg) from error
 
     def matches(self, record: Record) -> bool:
         """
@@ -69,8 +70,9 @@ class Filter:
             # Concurrent: a slow pattern must not keep other threads from running.
             found = self._pattern.search(name, timeout=PATTERN_TIMEOUT, concurrent=True)
         except TimeoutError as error:
-            raise InvalidArgumentError(
+            msg = (
                 f"The pattern {self._pattern.pattern!r} takes longer than"
                 f" {PATTERN_TIMEOUT} s on {name[:100]!r}. Simplify it."
-            ) from error
+            )
+            raise InvalidArgumentError(msg) from error
         return found is not None

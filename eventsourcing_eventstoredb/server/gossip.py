@@ -1,6 +1,4 @@
-"""
-The Gossip service: a cluster of one, which is its own leader.
-"""
+"""The Gossip service: a cluster of one, which is its own leader."""
 
 from __future__ import annotations
 
@@ -10,9 +8,9 @@ from typing import Any
 
 import grpc
 
-from .calls import Calls
-from .encoding import encode_uuid
-from .messages import GossipServicer, gossip
+from eventsourcing_eventstoredb.server.calls import Calls
+from eventsourcing_eventstoredb.server.encoding import encode_uuid
+from eventsourcing_eventstoredb.server.messages import GossipServicer, gossip
 
 
 class Gossip(GossipServicer):
@@ -33,9 +31,7 @@ class Gossip(GossipServicer):
     def Read(  # noqa: N802  the protocol's name
         self, request: Any, context: grpc.ServicerContext
     ) -> Any:
-        """
-        Tell who is in the cluster.
-        """
+        """Tell who is in the cluster."""
         with self._calls.answering(context, anonymous=True):
             return self._cluster()
 

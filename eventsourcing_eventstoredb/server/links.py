@@ -1,15 +1,13 @@
-"""
-Links: events that stand for an event of another stream.
-"""
+"""Links: events that stand for an event of another stream."""
 
 from __future__ import annotations
 
 import re
 
-from .errors import StreamDeletedError
-from .log import Queries
-from .records import LINK_TYPE, MAX_NUMBER, Record
-from .views import StreamView
+from eventsourcing_eventstoredb.server.errors import StreamDeletedError
+from eventsourcing_eventstoredb.server.log import Queries
+from eventsourcing_eventstoredb.server.records import LINK_TYPE, MAX_NUMBER, Record
+from eventsourcing_eventstoredb.server.stream_view import StreamView
 
 _NUMBER = re.compile(r"\s*[+-]?[0-9]{1,19}\s*")
 
@@ -34,9 +32,7 @@ class ResolvedEvent:
 
     @property
     def original(self) -> Record:
-        """
-        The event that was read: the link, when there is one.
-        """
+        """The event that was read: the link, when there is one."""
         record = self.link or self.event
         assert record is not None
         return record
@@ -73,9 +69,7 @@ def resolve(
 
 
 def _parse_number(text: str) -> int | None:
-    """
-    Read an event number as .NET does: with white space and a sign, if need be.
-    """
+    """Read an event number as .NET does: with white space and a sign, if need be."""
     if not _NUMBER.fullmatch(text):
         return None
     number = int(text)

@@ -23,10 +23,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from .database import Database
-from .errors import StorageError
-from .notifications import Notifier
-from .records import NewEvent, Record, StreamState, record_length
+from eventsourcing_eventstoredb.server.database import Database
+from eventsourcing_eventstoredb.server.errors import StorageError
+from eventsourcing_eventstoredb.server.notifications import Notifier
+from eventsourcing_eventstoredb.server.records import (
+    NewEvent,
+    Record,
+    StreamState,
+    record_length,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -69,9 +74,7 @@ class Queries:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """
-        Let several questions see the same moment. Holds the lock for so long.
-        """
+        """Let several questions see the same moment. Holds the lock for so long."""
         with self._lock, _storage_errors():
             if self._connection.in_transaction:
                 yield
@@ -83,9 +86,7 @@ class Queries:
                 self._connection.execute("COMMIT")
 
     def stream(self, name: str) -> StreamState | None:
-        """
-        Tell what is known of a stream, or None when it was never written to.
-        """
+        """Tell what is known of a stream, or None when it was never written to."""
         row = self._row("SELECT key, last_number FROM streams WHERE name = ?", name)
         return None if row is None else StreamState._make(row)
 
@@ -98,9 +99,7 @@ class Queries:
         return self._page(_FORWARDS, (position, limit))
 
     def backwards(self, position: int, limit: int) -> list[Record]:
-        """
-        Read up to *limit* events before *position*, the latest first.
-        """
+        """Read up to *limit* events before *position*, the latest first."""
         return self._page(_BACKWARDS, (position, limit))
 
     def stream_forwards(
@@ -114,15 +113,11 @@ class Queries:
     def stream_backwards(
         self, stream: StreamState, first: int, last: int, limit: int
     ) -> list[Record]:
-        """
-        Read up to *limit* of a stream's events from *last* down to *first*.
-        """
+        """Read up to *limit* of a stream's events from *last* down to *first*."""
         return self._page(_STREAM_BACKWARDS, (stream.key, first, last, limit))
 
     def last_event(self, name: str) -> Record | None:
-        """
-        Read the last event of a stream.
-        """
+        """Read the last event of a stream."""
         stream = self.stream(name)
         if stream is None:
             return None
@@ -130,16 +125,12 @@ class Queries:
         return found[0] if found else None
 
     def is_record(self, position: int) -> bool:
-        """
-        Tell whether a record, an event or not, begins at *position*.
-        """
+        """Tell whether a record, an event or not, begins at *position*."""
         statement = "SELECT 1 FROM records WHERE position = ?"
         return self._row(statement, position) is not None
 
     def last_position(self) -> int:
-        """
-        Tell the position of the last event, 0 when there is none.
-        """
+        """Tell the position of the last event, 0 when there is none."""
         row = self._row(
             "SELECT position FROM records WHERE stream IS NOT NULL"
             " ORDER BY position DESC LIMIT 1"
@@ -182,9 +173,7 @@ class Transaction(Queries):
         self.committed: list[Callable[[], None]] = []
 
     def on_commit(self, callback: Callable[[], None]) -> None:
-        """
-        Call *callback* once the commit is durable, before anyone else can write.
-        """
+        """Call *callback* once the commit is durable, before anyone else can write."""
         self.committed.append(callback)
 
     def write(self, stream: str, number: int, events: list[NewEvent]) -> int:
@@ -223,9 +212,7 @@ class Transaction(Queries):
         return position
 
     def write_marker(self) -> int:
-        """
-        Write a record that is no event, and return its position.
-        """
+        """Write a record that is no event, and return its position."""
         position = self.end
         self._connection.execute(
             "INSERT INTO records (position) VALUES (?)", (position,)
@@ -303,9 +290,7 @@ class Log(Queries):
             self.notifier.notify(transaction.streams)
 
     def close(self) -> None:
-        """
-        Close the database. Nothing may use the log afterwards.
-        """
+        """Close the database. Nothing may use the log afterwards."""
         with self._write_lock, self._lock:
             self._database.close()
 

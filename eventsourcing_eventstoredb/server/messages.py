@@ -38,7 +38,7 @@ from esdbclient.protos.Grpc.streams_pb2_grpc import StreamsServicer
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
-from .errors import InvalidArgumentError
+from eventsourcing_eventstoredb.server.errors import InvalidArgumentError
 
 __all__ = [
     "GossipServicer",

@@ -12,7 +12,12 @@ import uuid
 from dataclasses import dataclass
 from typing import Final
 
-from .records import MAX_NUMBER, METADATA_TYPE, NewEvent, Record
+from eventsourcing_eventstoredb.server.records import (
+    MAX_NUMBER,
+    METADATA_TYPE,
+    NewEvent,
+    Record,
+)
 
 METADATA_PREFIX: Final = "$$"
 
@@ -21,23 +26,17 @@ _TICKS_PER_SECOND = 10_000_000
 
 
 def is_metadata_stream(stream: str) -> bool:
-    """
-    Tell whether *stream* holds another stream's metadata.
-    """
+    """Tell whether *stream* holds another stream's metadata."""
     return stream.startswith(METADATA_PREFIX)
 
 
 def metadata_stream_of(stream: str) -> str:
-    """
-    Name the stream that holds the metadata of *stream*.
-    """
+    """Name the stream that holds the metadata of *stream*."""
     return METADATA_PREFIX + stream
 
 
 def original_stream_of(stream: str) -> str:
-    """
-    Name the stream whose metadata the metadata stream *stream* holds.
-    """
+    """Name the stream whose metadata the metadata stream *stream* holds."""
     return stream[len(METADATA_PREFIX) :]
 
 
@@ -61,18 +60,14 @@ class StreamMetadata:
         return self.truncate_before == MAX_NUMBER
 
     def first_number(self, last_number: int) -> int:
-        """
-        Tell the first number shown of a stream whose last one is *last_number*.
-        """
+        """Tell the first number shown of a stream whose last one is *last_number*."""
         first = self.truncate_before or 0
         if self.max_count is not None:
             first = max(first, last_number - self.max_count + 1)
         return first
 
     def oldest(self, now: int) -> int:
-        """
-        Tell the earliest time of writing shown at *now*, both in 100 ns ticks.
-        """
+        """Tell the earliest time of writing shown at *now*, both in 100 ns ticks."""
         return 0 if self.max_age is None else now - self.max_age * _TICKS_PER_SECOND
 
 
@@ -127,9 +122,7 @@ def _number(content: dict[str, object], key: str, least: int) -> int | None:
 
 
 def soft_deletion() -> NewEvent:
-    """
-    Make the metadata event that deletes a stream, in place of earlier metadata.
-    """
+    """Make the metadata event that deletes a stream, in place of earlier metadata."""
     return _metadata_event({_TRUNCATE_BEFORE: MAX_NUMBER})
 
 

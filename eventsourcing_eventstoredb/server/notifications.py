@@ -25,21 +25,15 @@ class Listener:
         self._is_closed = False
 
     def clear(self) -> None:
-        """
-        Forget what was heard. Call it before looking at the log.
-        """
+        """Forget what was heard. Call it before looking at the log."""
         self._flag.clear()
 
     def wake(self) -> None:
-        """
-        Let `wait` return.
-        """
+        """Let `wait` return."""
         self._flag.set()
 
     def close(self) -> None:
-        """
-        Let `wait` return False, now and ever after.
-        """
+        """Let `wait` return False, now and ever after."""
         self._is_closed = True
         self._flag.set()
 
@@ -56,9 +50,7 @@ class Listener:
 
 
 class Notifier:
-    """
-    Knows the listeners of one log. All methods may be called from any thread.
-    """
+    """Knows the listeners of one log. All methods may be called from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -66,9 +58,7 @@ class Notifier:
         self._listeners: dict[str | None, tuple[Listener, ...]] = {}
 
     def add(self, listener: Listener) -> None:
-        """
-        Wake *listener* from now on, after each commit that concerns it.
-        """
+        """Wake *listener* from now on, after each commit that concerns it."""
         with self._lock:
             listeners = dict(self._listeners)
             for stream in listener.streams:
@@ -76,9 +66,7 @@ class Notifier:
             self._listeners = listeners
 
     def remove(self, listener: Listener) -> None:
-        """
-        Forget *listener*; harmless when it is not known.
-        """
+        """Forget *listener*; harmless when it is not known."""
         with self._lock:
             listeners = dict(self._listeners)
             for stream in listener.streams:
@@ -89,9 +77,7 @@ class Notifier:
             self._listeners = listeners
 
     def notify(self, streams: Iterable[str]) -> None:
-        """
-        Wake the listeners of *streams* and those of all streams.
-        """
+        """Wake the listeners of *streams* and those of all streams."""
         listeners = self._listeners
         for listener in listeners.get(None, ()):
             listener.wake()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from .embedded import EmbeddedServer
+from eventsourcing_eventstoredb.server.embedded import EmbeddedServer
 
 
 @pytest.fixture

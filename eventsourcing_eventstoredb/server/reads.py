@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from .errors import ReadFailedError
-from .filters import Filter
-from .log import Log
-from .records import Record
-from .views import StreamView
+from eventsourcing_eventstoredb.server.errors import ReadFailedError
+from eventsourcing_eventstoredb.server.filters import Filter
+from eventsourcing_eventstoredb.server.log import Log
+from eventsourcing_eventstoredb.server.records import Record
+from eventsourcing_eventstoredb.server.stream_view import StreamView
 
 PAGE_EVENTS: Final = 500
 
@@ -27,25 +27,19 @@ _HIDDEN_SUFFIXES = ("-checkpoint", "-parked")
 
 
 class Reader:
-    """
-    Reads a log on behalf of clients. All methods may be called from any thread.
-    """
+    """Reads a log on behalf of clients. All methods may be called from any thread."""
 
     def __init__(self, log: Log) -> None:
         self.log = log
 
     def view(self, stream: str) -> StreamView:
-        """
-        Look at a stream; see `StreamView.of`.
-        """
+        """Look at a stream; see `StreamView.of`."""
         return StreamView.of(self.log, stream)
 
     def stream_forwards(
         self, view: StreamView, first: int, limit: int
     ) -> Iterator[list[Record]]:
-        """
-        Read a stream upwards from number *first*, in pages.
-        """
+        """Read a stream upwards from number *first*, in pages."""
         while limit > 0:
             page = view.forwards(self.log, first, min(limit, PAGE_EVENTS))
             if not page:
@@ -57,9 +51,7 @@ class Reader:
     def stream_backwards(
         self, view: StreamView, last: int, limit: int
     ) -> Iterator[list[Record]]:
-        """
-        Read a stream downwards from number *last*, in pages.
-        """
+        """Read a stream downwards from number *last*, in pages."""
         while limit > 0 and last >= 0:
             page = view.backwards(self.log, last, min(limit, PAGE_EVENTS))
             if not page:
@@ -106,9 +98,7 @@ class Reader:
     def all_backwards(
         self, position: int, limit: int, event_filter: Filter | None
     ) -> Iterator[list[Record]]:
-        """
-        Read the log downwards, *position* excluded, in pages.
-        """
+        """Read the log downwards, *position* excluded, in pages."""
         if position not in (0, self.log.end) and not self.log.is_record(position):
             raise ReadFailedError(read_all_result(event_filter))
         while limit > 0:
@@ -136,16 +126,12 @@ class Reader:
 
 
 def is_hidden(stream: str) -> bool:
-    """
-    Tell whether the log never shows events of *stream*.
-    """
+    """Tell whether the log never shows events of *stream*."""
     return stream.startswith(_HIDDEN_PREFIX) and stream.endswith(_HIDDEN_SUFFIXES)
 
 
 def select(page: list[Record], event_filter: Filter | None) -> list[Record]:
-    """
-    Keep the events that show in the log and that the filter lets through.
-    """
+    """Keep the events that show in the log and that the filter lets through."""
     if event_filter is None:
         return [record for record in page if not is_hidden(record.stream)]
     return [
@@ -156,7 +142,5 @@ def select(page: list[Record], event_filter: Filter | None) -> list[Record]:
 
 
 def read_all_result(event_filter: Filter | None) -> str:
-    """
-    Name the result that an error of reading the log speaks of.
-    """
+    """Name the result that an error of reading the log speaks of."""
     return "ReadAllResult" if event_filter is None else "FilteredReadAllResult"

@@ -53,9 +53,7 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """
-    An event that a client proposes to append.
-    """
+    """An event that a client proposes to append."""
 
     id: bytes
     type: str

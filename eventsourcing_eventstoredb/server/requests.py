@@ -13,16 +13,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import (
+from eventsourcing_eventstoredb.server.errors import (
     HandlerError,
     InvalidArgumentError,
     MissingMetadataError,
     UnsetChoiceError,
 )
-from .filters import Filter
-from .messages import streams
-from .records import ANY, MAX_NUMBER, NO_STREAM, STREAM_EXISTS, NewEvent
-from .subscriptions import DEFAULT_WINDOW, CheckpointInterval, Edge
+from eventsourcing_eventstoredb.server.filters import Filter
+from eventsourcing_eventstoredb.server.messages import streams
+from eventsourcing_eventstoredb.server.records import (
+    ANY,
+    MAX_NUMBER,
+    NO_STREAM,
+    STREAM_EXISTS,
+    NewEvent,
+)
+from eventsourcing_eventstoredb.server.subscriptions import (
+    DEFAULT_WINDOW,
+    CheckpointInterval,
+    Edge,
+)
 
 _UNSIGNED_MAX = 2**64 - 1
 
@@ -73,11 +83,13 @@ def parse_read(request: streams.ReadReq) -> ReadRequest:
         ProtocolError: It makes no sense.
     """
     if not request.HasField("options"):
-        raise HandlerError("Object reference not set to an instance of an object.")
+        msg = "Object reference not set to an instance of an object."
+        raise HandlerError(msg)
     options = request.options
     source = options.WhichOneof("stream_option")
     if source is None:
-        raise UnsetChoiceError("Streams.ReadReq+Types+Options+StreamOptionOneofCase")
+        msg = "Streams.ReadReq+Types+Options+StreamOptionOneofCase"
+        raise UnsetChoiceError(msg)
     _check_combination(options, source)
     stream, begin = _parse_source(options, source)
     event_filter, interval = None, CheckpointInterval(DEFAULT_WINDOW, 1)
@@ -114,12 +126,13 @@ def _check_combination(options: Any, source: str) -> None:
     )
     if not is_valid:
         names = {0: "Forwards", 1: "Backwards"}
-        raise InvalidArgumentError(
+        msg = (
             f"The combination of ({source.capitalize()},"
             f" {'None' if count is None else count.capitalize()},"
             f" {names.get(direction, direction)},"
             f" {_FILTER_NAMES[filtering]}) is invalid."
         )
+        raise InvalidArgumentError(msg)
 
 
 _FILTER_NAMES = {"filter": "Filter", "no_filter": "NoFilter", None: "None"}
@@ -129,19 +142,19 @@ def _parse_source(options: Any, source: str) -> tuple[str | None, int | Edge]:
     if source == "stream":
         choice = options.stream.WhichOneof("revision_option")
         if choice is None:
-            raise UnsetChoiceError(
+            msg = (
                 "Streams.ReadReq+Types+Options+Types+StreamOptions"
                 "+RevisionOptionOneofCase"
             )
+            raise UnsetChoiceError(msg)
         name = parse_stream_name(options.stream.stream_identifier)
         if choice == "revision":
             return name, parse_revision(options.stream.revision)
         return name, Edge(choice)
     choice = options.all.WhichOneof("all_option")
     if choice is None:
-        raise UnsetChoiceError(
-            "Streams.ReadReq+Types+Options+Types+AllOptions+AllOptionOneofCase"
-        )
+        msg = "Streams.ReadReq+Types+Options+Types+AllOptions+AllOptionOneofCase"
+        raise UnsetChoiceError(msg)
     if choice == "position":
         position = options.all.position
         return None, parse_position(position.commit_position, position.prepare_position)
@@ -149,14 +162,11 @@ def _parse_source(options: Any, source: str) -> tuple[str | None, int | Edge]:
 
 
 def parse_filter(options: Any) -> Filter:
-    """
-    Make the filter that a client describes.
-    """
+    """Make the filter that a client describes."""
     kind = options.WhichOneof("filter")
     if kind is None:
-        raise UnsetChoiceError(
-            "Streams.ReadReq+Types+Options+Types+FilterOptions+FilterOneofCase"
-        )
+        msg = "Streams.ReadReq+Types+Options+Types+FilterOptions+FilterOneofCase"
+        raise UnsetChoiceError(msg)
     expression = getattr(options, kind)
     field = "type" if kind == "event_type" else "stream"
     return Filter(field, expression.regex, expression.prefix)
@@ -165,45 +175,42 @@ def parse_filter(options: Any) -> Filter:
 def _parse_interval(options: Any, is_subscription: bool) -> CheckpointInterval:
     window = options.WhichOneof("window")
     if window is None:
-        raise UnsetChoiceError(
-            "Streams.ReadReq+Types+Options+Types+FilterOptions+WindowOneofCase"
-        )
+        msg = "Streams.ReadReq+Types+Options+Types+FilterOptions+WindowOneofCase"
+        raise UnsetChoiceError(msg)
     size = options.max if window == "max" else DEFAULT_WINDOW
     multiplier = options.checkpointIntervalMultiplier
     if is_subscription and (multiplier == 0 or size == 0):
-        raise HandlerError("The checkpoint interval must be positive.")
+        msg = "The checkpoint interval must be positive."
+        raise HandlerError(msg)
     return CheckpointInterval(window=size, events=size * multiplier)
 
 
 def parse_stream_name(identifier: Any) -> str:
-    """
-    Read a stream's name; bytes that are no UTF-8 are replaced.
-    """
+    """Read a stream's name; bytes that are no UTF-8 are replaced."""
     name: str = identifier.stream_name.decode("utf-8", "replace")
     if not name:
-        raise HandlerError("eventStreamId")
+        msg = "eventStreamId"
+        raise HandlerError(msg)
     return name
 
 
 def parse_revision(revision: int) -> int | Edge:
-    """
-    Read the number of an event; the largest of all means the end.
-    """
+    """Read the number of an event; the largest of all means the end."""
     if revision == _UNSIGNED_MAX:
         return Edge.END
     if revision > MAX_NUMBER:
-        raise HandlerError("Value was either too large or too small for an Int64.")
+        msg = "Value was either too large or too small for an Int64."
+        raise HandlerError(msg)
     return revision
 
 
 def parse_position(commit: int, prepare: int) -> int | Edge:
-    """
-    Read a position in the log; the largest of all means the end.
-    """
+    """Read a position in the log; the largest of all means the end."""
     if commit == prepare == _UNSIGNED_MAX:
         return Edge.END
     if max(commit, prepare) > MAX_NUMBER or prepare > commit:
-        raise HandlerError("The position is not valid.")
+        msg = "The position is not valid."
+        raise HandlerError(msg)
     return commit
 
 
@@ -239,13 +246,16 @@ def parse_event(message: Any, *, in_batch: bool = False) -> NewEvent:
     for key in ("type", "content-type"):
         if key not in metadata:
             if in_batch:
-                raise HandlerError("The given key was not present in the dictionary.")
+                msg = "The given key was not present in the dictionary."
+                raise HandlerError(msg)
             raise MissingMetadataError(key)
     event_id = parse_uuid(message.id if message.HasField("id") else None)
     if not any(event_id):
-        raise HandlerError("Empty eventId provided. (Parameter 'eventId')")
+        msg = "Empty eventId provided. (Parameter 'eventId')"
+        raise HandlerError(msg)
     if not metadata["type"]:
-        raise HandlerError("Empty eventType provided. (Parameter 'eventType')")
+        msg = "Empty eventType provided. (Parameter 'eventType')"
+        raise HandlerError(msg)
     return NewEvent(
         id=event_id,
         type=metadata["type"],
@@ -266,7 +276,8 @@ def parse_uuid(message: Any) -> bytes:
         HandlerError: It is none.
     """
     if message is None:
-        raise HandlerError("Value cannot be null. (Parameter 'dto')")
+        msg = "Value cannot be null. (Parameter 'dto')"
+        raise HandlerError(msg)
     form = message.WhichOneof("value")
     if form == "string":
         found = _GUID.fullmatch(message.string)
@@ -280,7 +291,8 @@ def parse_uuid(message: Any) -> bytes:
             message.structured.least_significant_bits % 2**64,
         )
         return uuid.UUID(int=high << 64 | low).bytes
-    raise HandlerError("Invalid argument: None (Parameter 'dto')")
+    msg = "Invalid argument: None (Parameter 'dto')"
+    raise HandlerError(msg)
 
 
 def _guid_mistake(text: str) -> str:

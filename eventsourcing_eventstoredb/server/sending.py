@@ -35,9 +35,7 @@ logger = logging.getLogger(__name__)
 
 
 class CallEndedError(Exception):
-    """
-    The client has gone, or the server stops: nothing can be sent any more.
-    """
+    """The client has gone, or the server stops: nothing can be sent any more."""
 
 
 class PageSender:
@@ -75,9 +73,7 @@ class PageSender:
 
 
 class _Chain:
-    """
-    One page on its way.
-    """
+    """One page on its way."""
 
     def __init__(self, call: Any, state: Any, page: list[Any]) -> None:
         self._call = call

@@ -12,10 +12,10 @@ from typing import Any
 
 import grpc
 
-from .appends import MAX_APPEND_BYTES, Writer
-from .batches import BatchAppends
-from .calls import Calls
-from .encoding import (
+from eventsourcing_eventstoredb.server.appends import MAX_APPEND_BYTES, Writer
+from eventsourcing_eventstoredb.server.batches import BatchAppends
+from eventsourcing_eventstoredb.server.calls import Calls
+from eventsourcing_eventstoredb.server.encoding import (
     encode_appended,
     encode_checkpoint,
     encode_event,
@@ -23,26 +23,26 @@ from .encoding import (
     encode_stream_not_found,
     encode_wrong_version,
 )
-from .errors import (
+from eventsourcing_eventstoredb.server.errors import (
     HandlerError,
     MaximumAppendSizeError,
     ReadFailedError,
     WrongExpectedVersionError,
 )
-from .links import ResolvedEvent, resolve
-from .messages import StreamsServicer, streams
-from .metadata import metadata_stream_of
-from .notifications import Listener
-from .reads import Reader
-from .records import MAX_NUMBER, NewEvent, Record
-from .requests import (
+from eventsourcing_eventstoredb.server.links import ResolvedEvent, resolve
+from eventsourcing_eventstoredb.server.messages import StreamsServicer, streams
+from eventsourcing_eventstoredb.server.metadata import metadata_stream_of
+from eventsourcing_eventstoredb.server.notifications import Listener
+from eventsourcing_eventstoredb.server.reads import Reader
+from eventsourcing_eventstoredb.server.records import MAX_NUMBER, NewEvent, Record
+from eventsourcing_eventstoredb.server.requests import (
     ReadRequest,
     parse_event,
     parse_expectation,
     parse_read,
     parse_stream_name,
 )
-from .subscriptions import (
+from eventsourcing_eventstoredb.server.subscriptions import (
     AllSubscription,
     Checkpoint,
     Edge,
@@ -72,9 +72,7 @@ class Streams(StreamsServicer):
     def Append(  # noqa: N802  the protocol's name
         self, request_iterator: Iterator[Any], context: grpc.ServicerContext
     ) -> Any:
-        """
-        Append the events of a stream of messages; the first says where.
-        """
+        """Append the events of a stream of messages; the first says where."""
         with self._calls.answering(context):
             options = _first_options(request_iterator)
             expected = parse_expectation(
@@ -95,9 +93,7 @@ class Streams(StreamsServicer):
     def BatchAppend(  # noqa: N802
         self, request_iterator: Iterator[Any], context: grpc.ServicerContext
     ) -> Iterator[Any]:
-        """
-        Append batches, each of which is answered by itself.
-        """
+        """Append batches, each of which is answered by itself."""
         with self._calls.answering(context):
             users = self._calls.users
             batches = BatchAppends(
@@ -110,9 +106,7 @@ class Streams(StreamsServicer):
     def Delete(  # noqa: N802
         self, request: Any, context: grpc.ServicerContext
     ) -> Any:
-        """
-        Delete a stream softly.
-        """
+        """Delete a stream softly."""
         with self._calls.answering(context):
             stream, expected = _deletion(request, "DeleteReq")
             self._calls.users.check_stream(context, stream)
@@ -126,9 +120,7 @@ class Streams(StreamsServicer):
     def Tombstone(  # noqa: N802
         self, request: Any, context: grpc.ServicerContext
     ) -> Any:
-        """
-        Delete a stream for good.
-        """
+        """Delete a stream for good."""
         with self._calls.answering(context):
             stream, expected = _deletion(request, "TombstoneReq")
             self._calls.users.check_stream(context, stream)
@@ -142,9 +134,7 @@ class Streams(StreamsServicer):
     def Read(  # noqa: N802
         self, request: Any, context: grpc.ServicerContext
     ) -> Iterator[Any]:
-        """
-        Read a stream or the whole log, once or for ever.
-        """
+        """Read a stream or the whole log, once or for ever."""
         with self._calls.answering(context):
             read = parse_read(request)
             self._calls.users.check_stream(context, read.stream)
@@ -164,7 +154,8 @@ class Streams(StreamsServicer):
     def _read_stream(self, read: ReadRequest, stream: str) -> Iterator[list[Any]]:
         first = _first_number(read)
         if first is None or read.limit == 0:
-            raise ReadFailedError("ReadStreamResult")
+            msg = "ReadStreamResult"
+            raise ReadFailedError(msg)
         view = self._reader.view(stream)
         if not view.is_found:
             yield [encode_stream_not_found(stream)]
@@ -232,7 +223,8 @@ class Streams(StreamsServicer):
 def _first_options(requests: Iterator[Any]) -> Any:
     first = next(requests, None)
     if first is None or first.WhichOneof("content") != "options":
-        raise HandlerError("The first message must be the options.")
+        msg = "The first message must be the options."
+        raise HandlerError(msg)
     return first.options
 
 
@@ -240,7 +232,8 @@ def _proposed_events(requests: Iterator[Any]) -> Iterator[NewEvent]:
     size = 0
     for request in requests:
         if request.WhichOneof("content") != "proposed_message":
-            raise HandlerError("Only the first message may be the options.")
+            msg = "Only the first message may be the options."
+            raise HandlerError(msg)
         event = parse_event(request.proposed_message)
         # As in 23.10 only the data count, not the type and the metadata.
         size += len(event.data)
@@ -251,7 +244,8 @@ def _proposed_events(requests: Iterator[Any]) -> Iterator[NewEvent]:
 
 def _deletion(request: Any, name: str) -> tuple[str, int]:
     if not request.HasField("options"):
-        raise HandlerError("Object reference not set to an instance of an object.")
+        msg = "Object reference not set to an instance of an object."
+        raise HandlerError(msg)
     expected = parse_expectation(
         request.options,
         _EXPECTATION,
@@ -262,9 +256,7 @@ def _deletion(request: Any, name: str) -> tuple[str, int]:
 
 
 def _first_number(read: ReadRequest) -> int | None:
-    """
-    Tell the first number to read; None when there is none, upwards from the end.
-    """
+    """Tell the first number to read; None when there is none, upwards from the end."""
     if read.begin is Edge.START:
         return 0
     if read.begin is Edge.END:

@@ -13,29 +13,25 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from .errors import StreamDeletedError
-from .filters import Filter
-from .notifications import Listener
-from .reads import PAGE_EVENTS, Reader, is_hidden
-from .records import MAX_NUMBER, Record, record_length
+from eventsourcing_eventstoredb.server.errors import StreamDeletedError
+from eventsourcing_eventstoredb.server.filters import Filter
+from eventsourcing_eventstoredb.server.notifications import Listener
+from eventsourcing_eventstoredb.server.reads import PAGE_EVENTS, Reader, is_hidden
+from eventsourcing_eventstoredb.server.records import MAX_NUMBER, Record, record_length
 
 # A page of the real server's catch-up ends after so many matches.
 _PAGE_MATCHES = 32
 
 
 class Edge(Enum):
-    """
-    Where to begin, other than at a number or a position.
-    """
+    """Where to begin, other than at a number or a position."""
 
     START = "start"
     END = "end"
 
 
 class Sign(Enum):
-    """
-    What a subscription says besides events and checkpoints.
-    """
+    """What a subscription says besides events and checkpoints."""
 
     CONFIRMED = "confirmed"
     CAUGHT_UP = "caught up"
@@ -43,9 +39,7 @@ class Sign(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """
-    How far a filtered subscription has looked.
-    """
+    """How far a filtered subscription has looked."""
 
     commit_position: int
     prepare_position: int
@@ -240,9 +234,7 @@ class AllSubscription:
 
 
 class _Window:
-    """
-    One page of a filtered catch-up.
-    """
+    """One page of a filtered catch-up."""
 
     def __init__(self, size: int, start: int) -> None:
         self.start = start

@@ -38,7 +38,7 @@ class Child:
         self._say = say
         self._lines: deque[str] = deque(maxlen=50)
         self._process = subprocess.Popen(  # noqa: S603  (this program itself)
-            [sys.executable, "-m", "example_project.demo.attached", *arguments],
+            [sys.executable, "-m", "example_project.demo.child_main", *arguments],
             env=env,
             cwd=ROOT,
             stdin=subprocess.PIPE,

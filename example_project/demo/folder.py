@@ -8,10 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote
 
-try:
-    import fcntl
-except ImportError:
-    fcntl = None  # type: ignore[assignment]
+from filelock import BaseFileLock, FileLock, Timeout
 
 
 class FolderError(Exception):
@@ -33,30 +30,26 @@ class Folder:
         self.path = path.resolve()
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            self._lock = self._take()
         except OSError as error:
             raise FolderError(
                 f"Cannot use the folder {path}: {error.strerror}"
             ) from None
-        try:
-            self._take()
-        except BaseException:
-            os.close(self._lock)
-            raise
 
-    def _take(self) -> None:
-        if fcntl is None:
-            return
+    def _take(self) -> BaseFileLock:
+        file = self.path / "lock"
+        # A file that only lies there must not lock: it would outlive a killed demo.
+        lock = FileLock(file, mode=0o600, thread_local=False, fallback_to_soft=False)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pid = os.pread(self._lock, 20, 0).decode(errors="replace").strip()
+            lock.acquire(blocking=False)
+        except Timeout:
+            pid = file.read_text(errors="replace")[:20].strip()
             raise FolderError(
                 f"Another demo uses the folder {self.path}, process {pid}: "
                 "stop it first, or choose another folder with --folder"
             ) from None
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+        file.write_text(f"{os.getpid()}\n")
+        return lock
 
     def __enter__(self) -> Folder:
         return self
@@ -67,7 +60,7 @@ class Folder:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        os.close(self._lock)
+        self._lock.release()
 
     @property
     def database_url(self) -> str:

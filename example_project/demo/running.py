@@ -6,9 +6,12 @@ import socket
 import time
 from collections.abc import Callable
 
+from django.db import Error as DatabaseError
+
 from example_project.demo.children import Child, clean_environment
 from example_project.demo.folder import Folder
 from example_project.demo.output import Output
+from example_project.demo.site import prepare
 
 LOOPBACK = "127.0.0.1"
 USER_NAME = "admin"
@@ -94,11 +97,6 @@ class Demo:
         return store.find_line("listening on ") or ""
 
     def _prepare_site(self, env: dict[str, str]) -> None:
-        # Loads Django, whose settings are those of the environment.
-        from django.db import Error as DatabaseError
-
-        from example_project.demo.site import prepare
-
         try:
             prepare(env, user_name=USER_NAME, password=self._password)
         except DatabaseError as error:

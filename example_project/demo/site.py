@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+import django
+from django.core.management import call_command
+from django.db import connections
+
 
 def prepare(env: Mapping[str, str], *, user_name: str, password: str) -> None:
     """
@@ -21,12 +25,9 @@ def prepare(env: Mapping[str, str], *, user_name: str, password: str) -> None:
         django.db.Error: The database cannot be used.
     """
     os.environ.update(env)
-    import django
-
     django.setup()
+    # A model can be loaded from now on only.
     from django.contrib.auth.models import User
-    from django.core.management import call_command
-    from django.db import connections
 
     call_command("migrate", verbosity=0, interactive=False)
     user, _ = User.objects.get_or_create(

@@ -18,6 +18,8 @@ PACKAGES = ("django_esdb", "eventsourcing_eventstoredb")
 
 # What gRPC and its messages are made of.
 _GRPC = ("grpc", "esdbclient", "google.protobuf")
+# What makes commands' tables; it takes a while to load, too.
+_RICH = ("rich",)
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +102,10 @@ def test_the_wheel_says_what_pyproject_says(wheel: zipfile.ZipFile) -> None:
     ],
     ids=["django_esdb", "eventsourcing_eventstoredb", "setup", "check"],
 )
-def test_grpc_is_not_loaded_before_it_is_needed(code: str) -> None:
+def test_grpc_and_rich_are_not_loaded_before_they_are_needed(code: str) -> None:
     loaded = loaded_modules(code)
 
-    assert not [m for m in loaded if m.startswith(_GRPC)]
+    assert not [m for m in loaded if m.startswith((*_GRPC, *_RICH))]
 
 
 def test_the_persistence_module_loads_no_django() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from django_esdb.exceptions import FailedEventError
+from django_esdb.failures.retrying import discard_failed_events
 from django_esdb.management.commands._projections import (
     CONFIGURATION,
     add_failed_event_arguments,
@@ -44,8 +45,6 @@ class Command(BaseCommand):
         require_valid_configuration()
         registrations = choose_failed(name, pk)
         require_migrations(registrations)
-        from django_esdb.failures.retrying import discard_failed_events
-
         if interactive and not self._is_confirmed():
             msg = "Nothing was discarded"
             raise CommandError(msg)

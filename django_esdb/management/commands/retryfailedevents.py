@@ -8,6 +8,7 @@ from django.db import Error as DatabaseError
 from eventsourcing.persistence import PersistenceError
 
 from django_esdb.exceptions import FailedEventError
+from django_esdb.failures.retrying import retry_failed_events
 from django_esdb.management.commands._projections import (
     CONFIGURATION,
     FAILED,
@@ -39,9 +40,6 @@ class Command(BaseCommand):
         require_valid_configuration()
         registrations = choose_failed(name, pk)
         require_migrations(registrations)
-        # Loads gRPC.
-        from django_esdb.failures.retrying import retry_failed_events
-
         failed = 0
         for registration in registrations:
             try:

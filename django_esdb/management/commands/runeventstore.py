@@ -5,6 +5,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from eventsourcing_eventstoredb.server import DataFileError, ServerError, cli
+
 
 class Command(BaseCommand):
     help = (
@@ -16,14 +18,9 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        # Loads gRPC.
-        from eventsourcing_eventstoredb.server import cli
-
         cli.add_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        from eventsourcing_eventstoredb.server import DataFileError, ServerError, cli
-
         try:
             server = cli.server_from(Namespace(**options))
             cli.serve_until_stopped(server, self._say)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import threading
 from argparse import ArgumentParser
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import autoreload
@@ -23,9 +23,7 @@ from django_esdb.management.commands._projections import (
     stale,
 )
 from django_esdb.registry import Registration
-
-if TYPE_CHECKING:
-    from django_esdb.runner.worker import Worker
+from django_esdb.runner.worker import Callbacks, Options, Worker
 
 # Under the ten seconds after which containers are killed.
 _SHUTDOWN_SECONDS = 8.0
@@ -121,9 +119,6 @@ class Command(BaseCommand):
         require_migrations(registrations)
         for line in stale():
             self.stderr.write(self.style.WARNING(line))
-        # Loads gRPC, which what cannot run need not wait for.
-        from django_esdb.runner.worker import Callbacks, Options, Worker
-
         worker = Worker(
             registrations,
             Options(

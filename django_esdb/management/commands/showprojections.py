@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error as DatabaseError
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from django_esdb.management.commands._projections import (
     FAILED,
@@ -18,6 +23,7 @@ from django_esdb.management.commands._projections import (
 )
 from django_esdb.registry import registry
 from django_esdb.status.status import (
+    LOST,
     ProjectionStatus,
     local,
     place,
@@ -25,16 +31,24 @@ from django_esdb.status.status import (
     shown,
 )
 
-# The error comes last and gets what is left of the line.
 _COLUMNS = (
     *("projection", "application", "database", "position", "updated_at"),
     *("state", "since", "owner", "failed", "error"),
 )
-_GAP = "  "
-_LONGEST_CELL = 40
+# What is cut where the terminal is narrow, after the error, and what it is not cut
+# below. A line may be wider than the terminal rather than without its state.
+_CUTTABLE = {"projection": 12, "application": 12, "database": 8, "owner": 12}
 _LEAST_ERROR = 30
+_GAP = 2
+_LONGEST_CELL = 40
 # Where there is no terminal.
 _WIDTH = 200
+_STATE_STYLES = {
+    "running": "green",
+    "retrying": "yellow",
+    "paused": "red",
+    LOST: "red",
+}
 
 
 class Command(BaseCommand):
@@ -62,22 +76,18 @@ class Command(BaseCommand):
                 json.dumps([_as_json(each) for each in statuses], indent=2)
             )
         elif statuses:
-            self._write_table(statuses)
+            is_terminal = self.stdout.isatty() or options["force_color"]
+            has_colours = self.style.ERROR("x") != "x"
+            self._write_table(statuses, with_colour=is_terminal and has_colours)
         else:
             self.stdout.write("No projection is registered.")
 
-    def _write_table(self, statuses: Sequence[ProjectionStatus]) -> None:
-        lines = [_COLUMNS, *(_cells(each) for each in statuses)]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        total = shutil.get_terminal_size((_WIDTH, 0)).columns
-        used = sum(widths[:-1]) + len(_GAP) * (len(widths) - 1)
-        widths[-1] = min(widths[-1], max(_LEAST_ERROR, total - used))
-        for line in lines:
-            cells = (
-                _cut(cell, width).ljust(width)
-                for cell, width in zip(line, widths, strict=True)
-            )
-            self.stdout.write(_GAP.join(cells).rstrip())
+    def _write_table(
+        self, statuses: Sequence[ProjectionStatus], *, with_colour: bool
+    ) -> None:
+        width = shutil.get_terminal_size((_WIDTH, 0)).columns
+        for line in _rendered(_table(statuses, width), width, with_colour=with_colour):
+            self.stdout.write(line)
         advice = [
             f"{shown(each.projection)}: {line}"
             for each in statuses
@@ -87,14 +97,59 @@ class Command(BaseCommand):
             self.stdout.write("\n" + "\n".join(advice))
 
 
+def _table(statuses: Sequence[ProjectionStatus], width: int) -> Table:
+    rows = [_cells(status) for status in statuses]
+    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False)
+    needed = [
+        max(map(cell_len, column)) for column in zip(_COLUMNS, *rows, strict=True)
+    ]
+    for name, wish in zip(_COLUMNS[:-1], needed, strict=False):
+        most = min(wish, _LONGEST_CELL)
+        # Rich takes from columns that it may wrap only; none of the texts is wrapped.
+        table.add_column(
+            name,
+            no_wrap=name not in _CUTTABLE,
+            min_width=min(most, _CUTTABLE.get(name, most)),
+            max_width=most,
+        )
+    left = width - sum(column.max_width or 0 for column in table.columns)
+    left -= _GAP * len(table.columns)
+    error = min(needed[-1], max(_LEAST_ERROR, left))
+    table.add_column(_COLUMNS[-1], no_wrap=True, min_width=error, max_width=error)
+    for status, row in zip(statuses, rows, strict=True):
+        table.add_row(*_texts(status, row))
+    return table
+
+
+def _texts(status: ProjectionStatus, cells: Sequence[str]) -> Iterator[Text]:
+    """Yield a row's cells as texts, since what is stored may look like markup."""
+    for name, cell in zip(_COLUMNS, cells, strict=True):
+        style = _STATE_STYLES.get(status.state, "") if name == "state" else ""
+        yield Text(cell, style=style, no_wrap=True, overflow="ellipsis")
+
+
+def _rendered(table: Table, width: int, *, with_colour: bool) -> list[str]:
+    """Return the table's lines, with colours and other styles only if wanted."""
+    least = sum((column.min_width or 0) + _GAP for column in table.columns)
+    console = Console(
+        file=io.StringIO(),
+        width=max(width, least),
+        force_terminal=with_colour,
+        color_system="standard" if with_colour else None,
+        legacy_windows=False,
+    )
+    with console.capture() as capture:
+        console.print(table, crop=False)
+    return [line.rstrip() for line in capture.get().splitlines()]
+
+
 def _cells(status: ProjectionStatus) -> tuple[str, ...]:
     values = (
         *(status.projection, status.application, status.database, status.position),
         *(_time(status.updated_at), status.state, _time(status.state_since)),
         *(place(status.owner), status.failed_events or None, status.error),
     )
-    texts = ["-" if value in (None, "") else shown(str(value)) for value in values]
-    return (*(_cut(text, _LONGEST_CELL) for text in texts[:-1]), texts[-1])
+    return tuple("-" if value in (None, "") else shown(str(value)) for value in values)
 
 
 def _as_json(status: ProjectionStatus) -> dict[str, Any]:
@@ -106,7 +161,3 @@ def _as_json(status: ProjectionStatus) -> dict[str, Any]:
 
 def _time(value: datetime | None) -> str | None:
     return None if value is None else f"{local(value):%Y-%m-%d %H:%M:%S}"
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 1]}…"

@@ -19,6 +19,7 @@ from django.core.exceptions import ValidationError
 from django.db import NotSupportedError, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_esdb.db.vendors import ignores_case, limits_texts, rounds_decimals
 from django_esdb.recorders.rows.entries import Entry, ModelInfo
 
 # What values of these fields are when they come from the database.
@@ -54,7 +55,7 @@ class Normalizer:
     """
 
     def __init__(self, info: ModelInfo, connection: BaseDatabaseWrapper) -> None:
-        self._connection = connection
+        self._ignores_case = ignores_case(connection)
         self._fields = [_Limits(field, connection) for field in info.fields]
         self._groups = info.unique_groups
         self._references = info.references
@@ -156,8 +157,7 @@ class Normalizer:
         if None in values:
             # NULL is equal to nothing.
             return None
-        if self._connection.vendor == "mysql":
-            # Which does not tell the case apart.
+        if self._ignores_case:
             return tuple(
                 value.casefold() if isinstance(value, str) else value
                 for value in values
@@ -202,7 +202,7 @@ class _Limits:
                 target.get_internal_type()
             )
         self.max_length = None
-        if connection.vendor != "sqlite" and self.type is str:
+        if self.type is str and limits_texts(connection):
             self.max_length = getattr(target, "max_length", None)
         self.has_range = (
             self.low is not None or self.max_length is not None or self.type is Decimal
@@ -234,8 +234,8 @@ class _Limits:
         if not isinstance(exponent, int):
             return True
         if -exponent > field.decimal_places:
-            if self.connection.vendor == "postgresql":
-                # There the server rounds, elsewhere Django does.
+            if rounds_decimals(self.connection):
+                # As the server does; elsewhere Django rounds.
                 unit = Decimal(1).scaleb(-field.decimal_places)
                 value = value.quantize(unit, ROUND_HALF_UP)
             else:

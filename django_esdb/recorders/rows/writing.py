@@ -10,6 +10,12 @@ from typing import Any
 from django.db import DatabaseError, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_esdb.db.vendors import (
+    can_upsert,
+    checks_references_at_once,
+    upsert_target,
+)
+from django_esdb.private import all_parameters
 from django_esdb.recorders.rows.entries import Entry, ModelInfo
 from django_esdb.recorders.rows.identity_map import IdentityMap
 
@@ -37,13 +43,13 @@ def write(
     computed: list[tuple[IdentityMap, list[Entry]]] = []
     for table in ordered:
         table.resolve_increments()
-    with _all_parameters(connection):
+    with all_parameters(connection):
         for table in reversed(ordered):
             _write_deleted(table)
         steps = [_write_changed, _write_new]
-        # MariaDB checks references at once: what they point to comes first.
-        # Elsewhere that waits, and unique values may be handed on.
-        if connection.vendor == "mysql":
+        # Then what references point to comes first. Elsewhere that waits, and unique
+        # values may be handed on.
+        if checks_references_at_once(connection):
             steps.reverse()
         for step in steps:
             for table in ordered:
@@ -142,7 +148,9 @@ def _update(
     rows = table.model._base_manager.using(table.unit.using)
     instances = [entry.instance for entry in group]
     is_computed = any(table.info.has_expressions(instance) for instance in instances)
-    if is_computed or not _can_upsert(connection, table.info):
+    if is_computed or not can_upsert(
+        connection, has_other_unique=table.info.has_other_unique
+    ):
         rows.bulk_update(instances, names)
         return
     with _kept_creation_times(table.info, instances):
@@ -150,17 +158,8 @@ def _update(
             instances,
             update_conflicts=True,
             update_fields=names,
-            unique_fields=None if connection.vendor == "mysql" else ["pk"],
+            unique_fields=upsert_target(connection),
         )
-
-
-def _can_upsert(connection: BaseDatabaseWrapper, info: ModelInfo) -> bool:
-    features = connection.features
-    if features.supports_update_conflicts_with_target:
-        return True
-    # MariaDB would take a clash with any unique value for the row that is
-    # meant, and change another one.
-    return features.supports_update_conflicts and not info.has_other_unique
 
 
 def _check_still_there(table: IdentityMap, group: Sequence[Entry]) -> None:
@@ -193,31 +192,3 @@ def _kept_creation_times(
         if attnames:
             for instance, values in zip(instances, kept, strict=True):
                 instance.__dict__.update(values)
-
-
-@contextmanager
-def _all_parameters(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """
-    Let Django use as many parameters in a statement as SQLite takes.
-
-    It assumes 999, the default of an old SQLite, where it does not ask; a
-    batch would become many statements.
-    """
-    features: Any = connection.features
-    getlimit = getattr(connection.connection, "getlimit", None)
-    if connection.vendor != "sqlite" or getlimit is None:
-        yield
-        return
-    import sqlite3
-
-    before = features.__dict__.get("max_query_params")
-    features.__dict__["max_query_params"] = getlimit(
-        sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER
-    )
-    try:
-        yield
-    finally:
-        if before is None:
-            del features.__dict__["max_query_params"]
-        else:
-            features.__dict__["max_query_params"] = before

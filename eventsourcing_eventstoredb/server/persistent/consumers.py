@@ -1,6 +1,4 @@
-"""
-The consumers of a group, and which of them gets an event.
-"""
+"""The consumers of a group, and which of them gets an event."""
 
 from __future__ import annotations
 
@@ -89,18 +87,14 @@ class Consumer:
         )
 
     def deliver(self, delivery: Delivery) -> None:
-        """
-        Hand over an event.
-        """
+        """Hand over an event."""
         self.in_flight[delivery.id] = delivery
         self.total_items += 1
         # A copy: the group goes on changing its own.
         self._queue.put(Delivery(delivery.event, 0, retry_count=delivery.retry_count))
 
     def end(self, error: Exception | None = None) -> None:
-        """
-        Let `take` raise *error*, or return nothing, after what is queued.
-        """
+        """Let `take` raise *error*, or return nothing, after what is queued."""
         self._queue.put(error)
 
     def take(self) -> list[Delivery]:
@@ -138,16 +132,12 @@ class Strategy:
     keeps_order = True
 
     def choose(self, consumers: list[Consumer], delivery: Delivery) -> Consumer | None:
-        """
-        Choose a consumer that has room; None when nobody can take the event now.
-        """
+        """Choose a consumer that has room; None when nobody can take the event now."""
         return _first_with_room(consumers)
 
 
 class RoundRobin(Strategy):
-    """
-    Takes turns.
-    """
+    """Takes turns."""
 
     def __init__(self) -> None:
         self._last = -1
@@ -178,16 +168,12 @@ class Pinned(Strategy):
         return pinned if pinned is not None and pinned.has_room else None
 
     def source_of(self, delivery: Delivery) -> str:
-        """
-        Tell what decides on the consumer: here the event's stream.
-        """
+        """Tell what decides on the consumer: here the event's stream."""
         return (delivery.event.event or delivery.event.original).stream
 
 
 class PinnedByCorrelation(Pinned):
-    """
-    Gives all events with the same correlation id to the same consumer.
-    """
+    """Gives all events with the same correlation id to the same consumer."""
 
     def source_of(self, delivery: Delivery) -> str:
         record = delivery.event.event or delivery.event.original
@@ -209,9 +195,7 @@ _STRATEGIES: dict[str, Callable[[], Strategy]] = {
 
 
 def make_strategy(name: str) -> Strategy:
-    """
-    Make the strategy of this name.
-    """
+    """Make the strategy of this name."""
     return _STRATEGIES[name]()
 
 

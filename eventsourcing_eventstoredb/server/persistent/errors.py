@@ -1,6 +1,4 @@
-"""
-What is answered when a group cannot do what a client asks.
-"""
+"""What is answered when a group cannot do what a client asks."""
 
 from __future__ import annotations
 
@@ -8,9 +6,7 @@ from eventsourcing_eventstoredb.server.errors import ProtocolError
 
 
 class GroupMissingError(ProtocolError):
-    """
-    There is no such group.
-    """
+    """There is no such group."""
 
     def __init__(self, source: str, group: str) -> None:
         super().__init__(
@@ -23,9 +19,7 @@ class GroupMissingError(ProtocolError):
 
 
 class GroupExistsError(ProtocolError):
-    """
-    There is such a group already.
-    """
+    """There is such a group already."""
 
     def __init__(self, source: str, group: str) -> None:
         super().__init__(
@@ -38,9 +32,7 @@ class GroupExistsError(ProtocolError):
 
 
 class GroupFailedError(ProtocolError):
-    """
-    The group cannot be made like this.
-    """
+    """The group cannot be made like this."""
 
     def __init__(self, source: str, group: str, reason: str) -> None:
         super().__init__(
@@ -54,9 +46,7 @@ class GroupFailedError(ProtocolError):
 
 
 class GroupDroppedError(ProtocolError):
-    """
-    The group was deleted or changed while it was read.
-    """
+    """The group was deleted or changed while it was read."""
 
     def __init__(self, source: str, group: str) -> None:
         super().__init__(
@@ -69,9 +59,7 @@ class GroupDroppedError(ProtocolError):
 
 
 class TooManyConsumersError(ProtocolError):
-    """
-    The group has as many consumers as it may have.
-    """
+    """The group has as many consumers as it may have."""
 
     def __init__(self, source: str, group: str) -> None:
         super().__init__(

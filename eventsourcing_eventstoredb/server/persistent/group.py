@@ -17,14 +17,20 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from eventsourcing_eventstoredb.server.appends import Writer
+from eventsourcing_eventstoredb.server.persistent import progress
+from eventsourcing_eventstoredb.server.persistent.consumers import (
+    Consumer,
+    Delivery,
+    make_strategy,
+)
+from eventsourcing_eventstoredb.server.persistent.errors import (
+    GroupDroppedError,
+    TooManyConsumersError,
+)
+from eventsourcing_eventstoredb.server.persistent.settings import GroupSettings
+from eventsourcing_eventstoredb.server.persistent.source import Source
 from eventsourcing_eventstoredb.server.reads import Reader
 from eventsourcing_eventstoredb.server.records import Record
-
-from . import progress
-from .consumers import Consumer, Delivery, make_strategy
-from .errors import GroupDroppedError, TooManyConsumersError
-from .settings import GroupSettings
-from .source import Source
 
 _DEFAULT_BUFFER_EVENTS: Final = 500
 
@@ -91,9 +97,7 @@ class Group:
             self.consumers.append(consumer)
 
     def leave(self, consumer: Consumer) -> None:
-        """
-        Give what *consumer* has not acknowledged to others.
-        """
+        """Give what *consumer* has not acknowledged to others."""
         with self._lock:
             if consumer not in self.consumers:
                 return
@@ -105,9 +109,7 @@ class Group:
             self.push()
 
     def drop(self) -> None:
-        """
-        End the calls of all consumers, and write nothing any more.
-        """
+        """End the calls of all consumers, and write nothing any more."""
         with self._lock:
             self._is_dropped = True
             for consumer in self.consumers:
@@ -117,9 +119,7 @@ class Group:
             self.consumers.clear()
 
     def acknowledge(self, ids: Iterable[bytes]) -> None:
-        """
-        Take events as processed; unknown ids are passed over.
-        """
+        """Take events as processed; unknown ids are passed over."""
         with self._lock:
             for event_id in ids:
                 delivery = self._outstanding.get(event_id)
@@ -129,9 +129,7 @@ class Group:
             self.push()
 
     def retry(self, ids: Iterable[bytes]) -> None:
-        """
-        Hand events out again, or park those that came back too often.
-        """
+        """Hand events out again, or park those that came back too often."""
         with self._lock:
             for event_id in ids:
                 delivery = self._outstanding.get(event_id)
@@ -142,9 +140,7 @@ class Group:
             self.push()
 
     def park(self, ids: Iterable[bytes], reason: str) -> None:
-        """
-        Set events aside.
-        """
+        """Set events aside."""
         with self._lock:
             for event_id in ids:
                 delivery = self._outstanding.get(event_id)
@@ -155,9 +151,7 @@ class Group:
             self.push()
 
     def replay_parked(self, stop_at: int | None) -> None:
-        """
-        Hand parked events out again; see `progress.take_parked`.
-        """
+        """Hand parked events out again; see `progress.take_parked`."""
         with self._lock:
             parked = progress.take_parked(
                 self._reader, self._writer, self.settings, stop_at
@@ -190,9 +184,7 @@ class Group:
     # -- the way of an event -------------------------------------------------------
 
     def push(self) -> None:
-        """
-        Hand out whatever consumers have room for: retries first, then new events.
-        """
+        """Hand out whatever consumers have room for: retries first, then new events."""
         with self._lock:
             if not any(consumer.has_room for consumer in self.consumers):
                 return
@@ -217,9 +209,7 @@ class Group:
         return any(consumer.has_room for consumer in self.consumers)
 
     def _hand_out(self, delivery: Delivery) -> bool:
-        """
-        Hand an event to a consumer; tell whether it is done with for now.
-        """
+        """Hand an event to a consumer; tell whether it is done with for now."""
         if delivery.id in self._outstanding:
             # The same event twice at once could not be told apart by its id.
             return True
@@ -314,9 +304,7 @@ class Group:
 
     @property
     def is_live(self) -> bool:
-        """
-        Whether it has read all that its source has.
-        """
+        """Whether it has read all that its source has."""
         return self._source.is_exhausted
 
     @property

@@ -19,14 +19,22 @@ from typing import Final
 from eventsourcing_eventstoredb.server.appends import Writer
 from eventsourcing_eventstoredb.server.metadata import metadata_stream_of
 from eventsourcing_eventstoredb.server.notifications import Listener
+from eventsourcing_eventstoredb.server.persistent import progress
+from eventsourcing_eventstoredb.server.persistent.consumers import Consumer
+from eventsourcing_eventstoredb.server.persistent.errors import (
+    GroupExistsError,
+    GroupFailedError,
+    GroupMissingError,
+)
+from eventsourcing_eventstoredb.server.persistent.group import Group
+from eventsourcing_eventstoredb.server.persistent.settings import (
+    ALL,
+    FROM_END,
+    STRATEGIES,
+    GroupSettings,
+)
 from eventsourcing_eventstoredb.server.reads import Reader
 from eventsourcing_eventstoredb.server.records import ANY, METADATA_TYPE, NewEvent
-
-from . import progress
-from .consumers import Consumer
-from .errors import GroupExistsError, GroupFailedError, GroupMissingError
-from .group import Group
-from .settings import ALL, FROM_END, STRATEGIES, GroupSettings
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +45,7 @@ TICK: Final = 1.0
 
 
 class Groups:
-    """
-    The groups of one server. All methods may be called from any thread.
-    """
+    """The groups of one server. All methods may be called from any thread."""
 
     def __init__(self, reader: Reader, writer: Writer) -> None:
         self._reader = reader
@@ -137,9 +143,7 @@ class Groups:
             ]
 
     def join(self, source: str, name: str, consumer: Consumer) -> Group:
-        """
-        Add a consumer to a group and start to serve it.
-        """
+        """Add a consumer to a group and start to serve it."""
         with self._lock:
             group = self.get(source, name)
             group.join(consumer)
@@ -152,18 +156,14 @@ class Groups:
         return group
 
     def restart(self) -> None:
-        """
-        Drop all consumers and load everything again.
-        """
+        """Drop all consumers and load everything again."""
         with self._lock:
             for group in self._groups.values():
                 group.drop()
             self._load()
 
     def stop(self) -> None:
-        """
-        End the thread; returns when it has ended.
-        """
+        """End the thread; returns when it has ended."""
         self._listener.close()
         if self._thread is not None:
             self._thread.join()

@@ -1,21 +1,16 @@
-"""
-Describing a group in the protocol's terms.
-"""
+"""Describing a group in the protocol's terms."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from eventsourcing_eventstoredb.server.messages import persistent
-
-from .consumers import Consumer
-from .group import Group
+from eventsourcing_eventstoredb.server.persistent.consumers import Consumer
+from eventsourcing_eventstoredb.server.persistent.group import Group
 
 
 def encode_info(group: Group) -> Any:
-    """
-    Write what there is to know of a group.
-    """
+    """Write what there is to know of a group."""
     settings = group.settings
     # Before the status: counting reads on as far as there is room.
     buffered_count = group.buffered_count

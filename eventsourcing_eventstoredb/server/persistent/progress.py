@@ -19,6 +19,10 @@ from eventsourcing_eventstoredb.server.errors import (
 )
 from eventsourcing_eventstoredb.server.links import ResolvedEvent, resolve
 from eventsourcing_eventstoredb.server.metadata import metadata_stream_of
+from eventsourcing_eventstoredb.server.persistent.settings import (
+    GroupSettings,
+    parse_position,
+)
 from eventsourcing_eventstoredb.server.reads import Reader
 from eventsourcing_eventstoredb.server.records import (
     ANY,
@@ -27,15 +31,11 @@ from eventsourcing_eventstoredb.server.records import (
     NewEvent,
 )
 
-from .settings import GroupSettings, parse_position
-
 CHECKPOINT_TYPE: Final = "SubscriptionCheckpoint"
 
 
 def load_checkpoint(reader: Reader, settings: GroupSettings) -> int | None:
-    """
-    Read the last checkpoint of a group.
-    """
+    """Read the last checkpoint of a group."""
     with suppress(StreamDeletedError):
         view = reader.view(settings.checkpoint_stream)
         if view.is_found:
@@ -46,9 +46,7 @@ def load_checkpoint(reader: Reader, settings: GroupSettings) -> int | None:
 
 
 def write_checkpoint(writer: Writer, settings: GroupSettings, position: int) -> None:
-    """
-    Write down that everything up to *position* has been processed.
-    """
+    """Write down that everything up to *position* has been processed."""
     text = json.dumps(settings.format_position(position))
     event = NewEvent(uuid.uuid4().bytes, CHECKPOINT_TYPE, True, text.encode())
     writer.append(settings.checkpoint_stream, ANY, [event])
@@ -57,9 +55,7 @@ def write_checkpoint(writer: Writer, settings: GroupSettings, position: int) -> 
 def park(
     writer: Writer, settings: GroupSettings, event: ResolvedEvent, reason: str
 ) -> None:
-    """
-    Set an event aside, with a reason for whoever looks into it.
-    """
+    """Set an event aside, with a reason for whoever looks into it."""
     now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     metadata: dict[str, object] = {"added": now, "reason": reason}
     number = event.original.number
@@ -107,18 +103,14 @@ def take_parked(
 
 
 def count_parked(reader: Reader, settings: GroupSettings) -> int:
-    """
-    Count the events that are set aside.
-    """
+    """Count the events that are set aside."""
     view = reader.view(settings.parked_stream)
     first = view.forwards(reader.log, 0, 1) if view.is_found else []
     return view.last_number - first[0].number + 1 if first else 0
 
 
 def forget(writer: Writer, settings: GroupSettings) -> None:
-    """
-    Delete what a group has written.
-    """
+    """Delete what a group has written."""
     for stream in (settings.checkpoint_stream, settings.parked_stream):
         with suppress(WrongExpectedVersionError, StreamDeletedError):
             writer.delete(stream, ANY)

@@ -1,12 +1,17 @@
-"""
-Requests of the persistent subscriptions service, turned into plain values.
-"""
+"""Requests of the persistent subscriptions service, turned into plain values."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from eventsourcing_eventstoredb.server.errors import HandlerError, UnsetChoiceError
+from eventsourcing_eventstoredb.server.persistent.errors import GroupFailedError
+from eventsourcing_eventstoredb.server.persistent.settings import (
+    ALL,
+    FROM_END,
+    FilterSettings,
+    GroupSettings,
+)
 from eventsourcing_eventstoredb.server.requests import (
     parse_position,
     parse_revision,
@@ -15,18 +20,13 @@ from eventsourcing_eventstoredb.server.requests import (
 )
 from eventsourcing_eventstoredb.server.subscriptions import Edge
 
-from .errors import GroupFailedError
-from .settings import ALL, FROM_END, FilterSettings, GroupSettings
-
 _TICKS_PER_MS = 10_000
 _MAX_MS = 2**31 - 1
 _ENUM_STRATEGIES = ("DispatchToSingle", "RoundRobin", "Pinned")
 
 
 def parse_settings(request: Any) -> GroupSettings:
-    """
-    Read the settings of a group to be made or changed.
-    """
+    """Read the settings of a group to be made or changed."""
     options = options_of(request)
     settings = options.settings
     source = _source_to_configure(options)
@@ -51,32 +51,26 @@ def parse_settings(request: Any) -> GroupSettings:
 
 
 def options_of(request: Any) -> Any:
-    """
-    Take the options out of a request that must have them.
-    """
+    """Take the options out of a request that must have them."""
     if not request.HasField("options"):
-        raise HandlerError("Object reference not set to an instance of an object.")
+        msg = "Object reference not set to an instance of an object."
+        raise HandlerError(msg)
     return request.options
 
 
 def parse_source(options: Any) -> str:
-    """
-    Tell which source a request is about.
-    """
+    """Tell which source a request is about."""
     choice = options.WhichOneof("stream_option")
     if choice == "all":
         return ALL
     if choice is None:
-        raise UnsetChoiceError(
-            "PersistentSubscriptions.ReadReq+Types+Options+StreamOptionOneofCase"
-        )
+        msg = "PersistentSubscriptions.ReadReq+Types+Options+StreamOptionOneofCase"
+        raise UnsetChoiceError(msg)
     return parse_stream_name(options.stream_identifier)
 
 
 def parse_ids(message: Any) -> list[bytes]:
-    """
-    Read the event ids that are acknowledged, or not.
-    """
+    """Read the event ids that are acknowledged, or not."""
     return [parse_uuid(one) for one in message.ids]
 
 
@@ -116,7 +110,8 @@ def _start_from(options: Any) -> int:
         start = "revision"
         begin = parse_revision(options.settings.revision)
     if start is None:
-        raise HandlerError("The start of the subscription is not set.")
+        msg = "The start of the subscription is not set."
+        raise HandlerError(msg)
     if start == "end" or begin is Edge.END:
         return FROM_END
     return begin if isinstance(begin, int) and start != "start" else 0
@@ -131,7 +126,8 @@ def _filter(options: Any) -> FilterSettings | None:
     described = options.all.filter
     kind = described.WhichOneof("filter")
     if kind is None:
-        raise HandlerError("The filter is not set.")
+        msg = "The filter is not set."
+        raise HandlerError(msg)
     expression = getattr(described, kind)
     settings = FilterSettings(
         field="type" if kind == "event_type" else "stream",

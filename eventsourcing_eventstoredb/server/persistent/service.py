@@ -20,13 +20,17 @@ from eventsourcing_eventstoredb.server.messages import (
     persistent,
     shared,
 )
-
-from .consumers import Consumer, Delivery
-from .group import Group
-from .groups import Groups
-from .info import encode_info
-from .requests import options_of, parse_ids, parse_settings, parse_source
-from .settings import ALL
+from eventsourcing_eventstoredb.server.persistent.consumers import Consumer, Delivery
+from eventsourcing_eventstoredb.server.persistent.group import Group
+from eventsourcing_eventstoredb.server.persistent.groups import Groups
+from eventsourcing_eventstoredb.server.persistent.info import encode_info
+from eventsourcing_eventstoredb.server.persistent.requests import (
+    options_of,
+    parse_ids,
+    parse_settings,
+    parse_source,
+)
+from eventsourcing_eventstoredb.server.persistent.settings import ALL
 
 _RECORDED_EVENT = persistent.ReadResp.ReadEvent.RecordedEvent
 
@@ -45,27 +49,21 @@ class PersistentSubscriptions(PersistentSubscriptionsServicer):
         self._groups = groups
 
     def Create(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """
-        Make a group.
-        """
+        """Make a group."""
         with self._calls.answering(context):
             self._calls.users.check_admin(context)
             self._groups.create(parse_settings(request))
             return persistent.CreateResp()
 
     def Update(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """
-        Change a group.
-        """
+        """Change a group."""
         with self._calls.answering(context):
             self._calls.users.check_admin(context)
             self._groups.update(parse_settings(request))
             return persistent.UpdateResp()
 
     def Delete(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """
-        Delete a group.
-        """
+        """Delete a group."""
         with self._calls.answering(context):
             self._calls.users.check_admin(context)
             options = options_of(request)
@@ -73,9 +71,7 @@ class PersistentSubscriptions(PersistentSubscriptionsServicer):
             return persistent.DeleteResp()
 
     def GetInfo(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """
-        Describe a group.
-        """
+        """Describe a group."""
         with self._calls.answering(context):
             self._calls.users.check_admin(context)
             options = options_of(request)
@@ -83,9 +79,7 @@ class PersistentSubscriptions(PersistentSubscriptionsServicer):
             return persistent.GetInfoResp(subscription_info=encode_info(group))
 
     def List(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """
-        Describe all groups, or those of one source.
-        """
+        """Describe all groups, or those of one source."""
         with self._calls.answering(context):
             self._calls.users.check_admin(context)
             options = options_of(request)
@@ -101,9 +95,7 @@ class PersistentSubscriptions(PersistentSubscriptionsServicer):
     def ReplayParked(  # noqa: N802
         self, request: Any, context: grpc.ServicerContext
     ) -> Any:
-        """
-        Hand out again what was parked.
-        """
+        """Hand out again what was parked."""
         with self._calls.answering(context):
             self._calls.users.check_admin(context)
             options = options_of(request)
@@ -115,9 +107,7 @@ class PersistentSubscriptions(PersistentSubscriptionsServicer):
     def RestartSubsystem(  # noqa: N802
         self, request: Any, context: grpc.ServicerContext
     ) -> Any:
-        """
-        Drop all consumers and load the groups again.
-        """
+        """Drop all consumers and load the groups again."""
         with self._calls.answering(context):
             self._calls.users.check_admin(context)
             self._groups.restart()
@@ -126,13 +116,12 @@ class PersistentSubscriptions(PersistentSubscriptionsServicer):
     def Read(  # noqa: N802
         self, request_iterator: Iterator[Any], context: grpc.ServicerContext
     ) -> Iterator[Any]:
-        """
-        Be a consumer of a group.
-        """
+        """Be a consumer of a group."""
         with self._calls.answering(context):
             first = next(request_iterator, None)
             if first is None or first.WhichOneof("content") != "options":
-                raise HandlerError("The first message must be the options.")
+                msg = "The first message must be the options."
+                raise HandlerError(msg)
             options = first.options
             structured = options.uuid_option.WhichOneof("content") != "string"
             consumer = Consumer(
@@ -192,7 +181,8 @@ def _take_answer(request: Any, group: Group) -> None:
         else:
             group.retry(ids)
     else:
-        raise HandlerError("Only the first message may be the options.")
+        msg = "Only the first message may be the options."
+        raise HandlerError(msg)
 
 
 def _connection_name(context: grpc.ServicerContext) -> str:

@@ -1,6 +1,4 @@
-"""
-What a group is and how it behaves: the values that clients set.
-"""
+"""What a group is and how it behaves: the values that clients set."""
 
 from __future__ import annotations
 
@@ -18,18 +16,14 @@ STRATEGIES: Final = ("DispatchToSingle", "RoundRobin", "Pinned", "PinnedByCorrel
 
 @dataclass(frozen=True, slots=True)
 class FilterSettings:
-    """
-    A filter in a form that can be stored.
-    """
+    """A filter in a form that can be stored."""
 
     field: str
     pattern: str
     prefixes: list[str] = dataclasses.field(default_factory=list)
 
     def make(self) -> Filter:
-        """
-        Make the filter.
-        """
+        """Make the filter."""
         return Filter(self.field, self.pattern, self.prefixes)
 
 
@@ -87,24 +81,18 @@ class GroupSettings:
         return f"$persistentsubscription-{self.id}-parked"
 
     def format_position(self, position: int | None) -> str:
-        """
-        Write a number or position as EventStoreDB does; "" for None.
-        """
+        """Write a number or position as EventStoreDB does; "" for None."""
         if position is None:
             return ""
         return f"C:{position}/P:{position}" if self.reads_all else str(position)
 
     def to_json(self) -> dict[str, Any]:
-        """
-        Make a value that `from_json` reads.
-        """
+        """Make a value that `from_json` reads."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> GroupSettings:
-        """
-        Read what `to_json` made.
-        """
+        """Read what `to_json` made."""
         stored = dict(content)
         if stored["filter"] is not None:
             stored["filter"] = FilterSettings(**stored["filter"])
@@ -112,7 +100,5 @@ class GroupSettings:
 
 
 def parse_position(text: str) -> int:
-    """
-    Read a number or position that `GroupSettings.format_position` wrote.
-    """
+    """Read a number or position that `GroupSettings.format_position` wrote."""
     return int(text.partition("/")[0].removeprefix("C:"))

@@ -1,15 +1,12 @@
-"""
-Where a group gets its events from.
-"""
+"""Where a group gets its events from."""
 
 from __future__ import annotations
 
 from eventsourcing_eventstoredb.server.errors import StreamDeletedError
 from eventsourcing_eventstoredb.server.links import ResolvedEvent, resolve
+from eventsourcing_eventstoredb.server.persistent.settings import GroupSettings
 from eventsourcing_eventstoredb.server.reads import PAGE_EVENTS, Reader, select
 from eventsourcing_eventstoredb.server.records import Record
-
-from .settings import GroupSettings
 
 
 class Source:
@@ -32,31 +29,23 @@ class Source:
 
     @property
     def is_exhausted(self) -> bool:
-        """
-        Whether everything there is has been read.
-        """
+        """Whether everything there is has been read."""
         if self._settings.reads_all:
             return self._next > self._reader.log.last_position()
         stream = self._reader.log.stream(self._settings.source)
         return stream is None or self._next > stream.last_number
 
     def key(self, record: Record) -> int:
-        """
-        Tell by what the source orders an event: its number, or its position.
-        """
+        """Tell by what the source orders an event: its number, or its position."""
         return record.position if self._settings.reads_all else record.number
 
     def read(self, limit: int) -> list[Record]:
-        """
-        Read up to *limit* events; none come only when there are no more for now.
-        """
+        """Read up to *limit* events; none come only when there are no more for now."""
         limit = min(limit, PAGE_EVENTS)
         return self._read_all(limit) if self._settings.reads_all else self._read(limit)
 
     def resolve(self, record: Record) -> ResolvedEvent:
-        """
-        Follow a link if the group wants that.
-        """
+        """Follow a link if the group wants that."""
         if self._settings.resolve_links:
             return resolve(self._reader.log, record)
         return ResolvedEvent(record)

@@ -74,7 +74,7 @@ def children_of(parent: int) -> dict[int, str]:
     return {
         int(pid): arguments
         for pid, ppid, arguments in fields
-        if int(ppid) == parent and "demo.attached" in arguments
+        if int(ppid) == parent and "demo.child_main" in arguments
     }
 
 

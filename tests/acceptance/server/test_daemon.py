@@ -13,14 +13,11 @@ from urllib.parse import urlsplit
 
 import pytest
 from esdbclient import EventStoreDBClient, NewEvent, StreamState
+from filelock import lock_descriptor
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
-from eventsourcing_eventstoredb.server.daemon import (
-    DaemonError,
-    main,
-    running_pid,
-    stop,
-)
+from eventsourcing_eventstoredb.server.daemon import main, stop
+from eventsourcing_eventstoredb.server.pid_file import DaemonError, running_pid
 
 Daemon = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -147,6 +144,17 @@ def test_another_program_is_not_stopped(daemon: Daemon, pid_file: Path):
         assert not pid_file.exists()
         stranger.communicate(b"\n")
         assert stranger.returncode == 0
+
+
+def test_who_just_asks_whether_a_server_runs_is_none(pid_file: Path):
+    pid_file.write_text("1\n")
+    descriptor = os.open(pid_file, os.O_RDONLY)
+    lock_descriptor(descriptor)
+    timer = threading.Timer(0.03, os.close, [descriptor])
+    timer.start()
+
+    assert running_pid(pid_file) == 0
+    timer.join()
 
 
 def test_starts_over_what_a_killed_server_left(daemon: Daemon, pid_file: Path):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import random
 import signal
 import sqlite3
@@ -18,6 +19,7 @@ from esdbclient.exceptions import (
 )
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
+from eventsourcing_eventstoredb.server.database import Database
 
 WRITERS = 6
 
@@ -96,6 +98,49 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path):
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "events.db"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_does_not_keep_the_file(file: Path):
+    reading, writing = os.pipe()
+    database = Database(file)
+    child = os.fork()
+    if not child:
+        os.read(reading, 1)
+        os._exit(0)
+    try:
+        database.close()
+
+        Database(file).close()
+    finally:
+        os.write(writing, b".")
+        os.waitpid(child, 0)
+        os.close(reading)
+        os.close(writing)
+
+
+def test_another_program_does_not_keep_the_file(file: Path):
+    database = Database(file)
+    program = subprocess.Popen(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False
+    )
+    with program:
+        database.close()
+
+        Database(file).close()
+        program.communicate(b"\n")
+
+
+def test_a_lock_file_that_is_left_over_does_not_keep_the_file(file: Path):
+    process, _ = start_process(file)
+    process.kill()
+    process.communicate()
+    left_over = Path(f"{file}.lock").read_text()
+
+    with EmbeddedServer(data=file):
+        pass
+
+    assert left_over == f"{process.pid}\n"
 
 
 def test_repeating_an_append_by_revision_after_a_restart_writes_nothing(file: Path):

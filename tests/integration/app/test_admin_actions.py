@@ -16,9 +16,8 @@ from django.test import Client
 from django.utils import timezone
 from eventsourcing.persistence import Tracking
 
-from django_esdb.admin import pages
+from django_esdb.admin import actions, pages
 from django_esdb.exceptions import EventProcessingError
-from django_esdb.failures import retrying
 from django_esdb.failures.retrying import _Retrying
 from django_esdb.leases.lease import TrackedProjection
 from django_esdb.models import FailedEvent, ProjectionState, ProjectionTracking
@@ -463,7 +462,7 @@ def test_a_database_that_fails_is_a_message(
         originator_version=1,
         parked_at=timezone.now(),
     )
-    discard = retrying.discard_selected
+    discard = actions.discard_selected
 
     # It has to fail between two projections.
     def discard_one(tracked: TrackedProjection, pks: list[int]) -> list[FailedEvent]:
@@ -472,7 +471,7 @@ def test_a_database_that_fails_is_a_message(
             raise OperationalError(msg)
         return discard(tracked, pks)
 
-    monkeypatch.setattr(retrying, "discard_selected", discard_one)
+    monkeypatch.setattr(actions, "discard_selected", discard_one)
 
     page = act(admin_client, FAILED, "discard", *parked, other, confirmed="yes")
 

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from django_esdb.db.functions import DatabaseTime
 from django_esdb.exceptions import LeaseLostError, PositionMovedError
+from django_esdb.leases import process_identity
 from django_esdb.leases.lease import Lease, TrackedProjection, acquire_lease
 from django_esdb.leases.process_identity import is_gone, new_owner
 from django_esdb.models import ProjectionState, ProjectionTracking
@@ -282,6 +283,44 @@ def test_nobody_is_declared_gone_who_cannot_be_seen(
 def test_a_process_that_runs_is_not_gone() -> None:
     assert not is_gone(new_owner())
     assert f":{os.getpid()}:" in new_owner()
+
+
+@pytest.mark.parametrize("way", ["psutil", "files"])
+def test_whose_number_another_process_has_is_gone(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if way == "files":
+        monkeypatch.setattr(process_identity, "psutil", None)
+    owner = new_owner()
+    name, _, started = owner.rpartition("-")
+    if not started.isdigit():
+        pytest.skip("this system does not tell when a process started")
+
+    assert not is_gone(owner)
+    # Names of older versions do not say when it was.
+    assert not is_gone(name)
+    assert is_gone(f"{name}-{int(started) - 1000}")
+
+
+def test_both_ways_of_asking_say_when_a_process_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    owners = [new_owner()]
+    monkeypatch.setattr(process_identity, "psutil", None)
+    owners.append(new_owner())
+
+    first, second = (int(owner.rpartition("-")[2] or 0) for owner in owners)
+    assert abs(first - second) <= 1
+
+
+def test_a_process_is_known_to_have_ended_without_psutil(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if not new_owner().split(":")[2]:
+        pytest.skip("this system does not tell which processes one can see")
+    monkeypatch.setattr(process_identity, "psutil", None)
+
+    assert is_gone(ended_process())
 
 
 def test_only_who_did_not_release_has_abandoned_it() -> None:

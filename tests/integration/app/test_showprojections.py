@@ -311,6 +311,52 @@ def test_a_hostile_error_leaves_a_table(
     assert shown["error"].startswith("<script> \\x1b[31m\\u202e xxx")
 
 
+@pytest.mark.parametrize("columns", ["20", "80", "130"])
+def test_a_narrow_terminal_takes_from_texts_and_not_from_the_state(
+    row: ProjectionTracking, columns: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    owner = f"{'h' * 60}:1:s:r"
+    change(row, state="retrying", error="e" * 300, state_since=timezone.now())
+    change(row, owner=owner, leased_until=DatabaseTime(60), position=2**62)
+
+    header, line, *_ = table()
+
+    assert line[header.index("state") :].startswith("retrying ")
+    assert f" {2**62} " in line
+    assert line[header.index("owner") :].startswith("hhhhhhhhhhh")
+    assert len(line[header.index("error") :]) >= 30
+    if columns == "130":
+        assert len(line) <= 160
+
+
+def test_a_table_fits_the_terminal(
+    row: ProjectionTracking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "170")
+    owner = f"{'h' * 60}:1:s:r"
+    change(row, state="retrying", error="e" * 300, owner=owner)
+
+    assert max(map(len, table()[:2])) == 170
+
+
+def test_what_is_stored_is_no_markup(row: ProjectionTracking) -> None:
+    error = "[red]x[/red] [/] [link=https://example.com]y :boom:"
+    change(row, state="paused", error=error)
+
+    assert table()[1].endswith(error)
+
+
+def test_colours_are_for_terminals_that_want_them(row: ProjectionTracking) -> None:
+    change(row, state="paused", error="x")
+    out = io.StringIO()
+
+    call_command("showprojections", stdout=out, force_color=True)
+
+    assert "\x1b[31mpaused" in out.getvalue()
+    assert all(line.isprintable() for line in table())
+
+
 def test_no_secret_is_shown(row: ProjectionTracking) -> None:
     address = f"esdb://admin:{SECRET}@localhost:2113"
     change(row, state="paused", error=f"cannot connect to {address}")

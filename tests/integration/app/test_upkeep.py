@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from django.db import connection, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
+from django.test.utils import CaptureQueriesContext
 from eventsourcing.persistence import Tracking
 from eventsourcing.popo import POPOTrackingRecorder
 
@@ -142,21 +142,73 @@ def test_a_connection_is_kept_as_its_maximum_age_says(
     assert (wrapper.connection is not None) is is_kept
 
 
-@pytest.mark.parametrize("seconds", [0, 1])
 def test_a_connection_that_is_in_use_is_replaced_when_it_is_old(
+    wrapper: BaseDatabaseWrapper, max_age: Callable[[int | None], None]
+) -> None:
+    max_age(1)
+    own = ConnectionKeeper()
+    Dog.objects.exists()
+
+    own.begin_work()
+    assert wrapper.connection is not None
+
+    def is_closed() -> bool:
+        own.begin_work()
+        return wrapper.connection is None
+
+    wait_until(is_closed, "the connection stays open")
+
+
+def test_a_connection_that_is_one_requests_is_replaced_after_a_while(
     wrapper: BaseDatabaseWrapper,
     max_age: Callable[[int | None], None],
     monkeypatch: pytest.MonkeyPatch,
-    seconds: int,
 ) -> None:
-    max_age(seconds)
+    max_age(0)
     own = ConnectionKeeper()
     Dog.objects.exists()
-    wrapper.close_at = time.monotonic() - upkeep.LONGEST_USE_SECONDS
+    monkeypatch.setattr(upkeep, "LONGEST_USE_SECONDS", 60.0)
+    own.begin_work()
+    assert wrapper.connection is not None
 
+    monkeypatch.setattr(upkeep, "LONGEST_USE_SECONDS", 0.0)
     own.begin_work()
 
     assert wrapper.connection is None
+
+
+@pytest.mark.parametrize("cause", ["work was broken off", "health checks", "a while"])
+def test_a_connection_that_was_ended_in_use_is_replaced(
+    wrapper: BaseDatabaseWrapper,
+    max_age: Callable[[int | None], None],
+    monkeypatch: pytest.MonkeyPatch,
+    cause: str,
+) -> None:
+    if wrapper.vendor == "sqlite":
+        pytest.skip("SQLite has no connections that could be ended")
+    max_age(0)
+    if cause == "health checks":
+        monkeypatch.setitem(wrapper.settings_dict, "CONN_HEALTH_CHECKS", True)
+    if cause == "a while":
+        monkeypatch.setattr(upkeep, "TRIED_SECONDS", 0.0)
+    own = ConnectionKeeper()
+    own.begin_work()
+    Dog.objects.exists()
+    if cause != "work was broken off":
+        own.end_work(0)
+    assert kill_connections(database_url()) > 0
+
+    own.begin_work()
+
+    assert not Dog.objects.exists()
+
+
+def test_captured_queries_are_not_lost(wrapper: BaseDatabaseWrapper) -> None:
+    with CaptureQueriesContext(wrapper) as captured:
+        Dog.objects.exists()
+        ConnectionKeeper().end_work(0)
+
+    assert len(captured) == 1
 
 
 def test_a_connection_that_was_ended_in_a_pause_is_replaced_before_work(

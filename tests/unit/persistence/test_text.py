@@ -11,7 +11,6 @@ from eventsourcing_eventstoredb.text import (
     describe,
     one_line,
     quoted,
-    safe_text,
     storable,
 )
 
@@ -59,19 +58,6 @@ def test_any_text_is_one_line_that_can_be_encoded(text: str) -> None:
         assert line.isprintable()
         line.encode("utf-8")
         assert len(line) <= LONGEST_LINE
-
-
-@given(ANY_TEXT)
-def test_any_text_of_lines_is_safe_and_keeps_its_lines(text: str) -> None:
-    shown = safe_text(text)
-
-    assert shown.replace("\n", "").replace("\t", "").isprintable()
-    assert shown.count("\n") == text.count("\n")
-
-
-def test_lines_and_tabs_of_a_traceback_stay() -> None:
-    assert safe_text("one\r\n\ttwo\x1b\x00\rthree") == "one\n\ttwo\\x1b\\x00\\rthree"
-    assert len(safe_text("x\n" * 100_000, limit=500)) == 500
 
 
 @given(ANY_TEXT)

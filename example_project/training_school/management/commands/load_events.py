@@ -11,6 +11,11 @@ from django_esdb import get_application
 from eventsourcing_eventstoredb import EventStoreDBFactory
 from eventsourcing_eventstoredb.text import one_line
 from example_project.training_school.application import TrainingSchool
+from example_project.training_school.event_files import (
+    EventFileError,
+    append_events,
+    read_events,
+)
 
 
 class Command(BaseCommand):
@@ -32,13 +37,6 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, file: Path, **options: Any) -> None:
-        # Loads gRPC.
-        from example_project.training_school.event_files import (
-            EventFileError,
-            append_events,
-            read_events,
-        )
-
         try:
             events = read_events(file)
             factory = get_application(TrainingSchool).factory

@@ -1,15 +1,13 @@
-"""
-What shows of a stream: its metadata hide deleted, truncated and expired events.
-"""
+"""What shows of a stream: its metadata hide deleted, truncated and expired events."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
 
-from .errors import StreamDeletedError
-from .log import Queries
-from .metadata import (
+from eventsourcing_eventstoredb.server.errors import StreamDeletedError
+from eventsourcing_eventstoredb.server.log import Queries
+from eventsourcing_eventstoredb.server.metadata import (
     NO_METADATA,
     OF_METADATA_STREAM,
     StreamMetadata,
@@ -18,7 +16,7 @@ from .metadata import (
     original_stream_of,
     parse_metadata,
 )
-from .records import Record, StreamState
+from eventsourcing_eventstoredb.server.records import Record, StreamState
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +58,7 @@ class StreamView:
 
     @property
     def is_found(self) -> bool:
-        """
-        Whether a reader finds the stream: it was written, and is not deleted.
-        """
+        """Whether a reader finds the stream: it was written, and is not deleted."""
         return self.state is not None and not self.metadata.is_soft_deleted
 
     @property
@@ -70,9 +66,7 @@ class StreamView:
         return -1 if self.state is None else self.state.last_number
 
     def event(self, queries: Queries, number: int) -> Record | None:
-        """
-        Read one event if it shows.
-        """
+        """Read one event if it shows."""
         page = self.forwards(queries, number, 1)
         return page[0] if page and page[0].number == number else None
 
@@ -94,9 +88,7 @@ class StreamView:
         return []
 
     def backwards(self, queries: Queries, last: int, limit: int) -> list[Record]:
-        """
-        Read up to *limit* events from number *last* downwards.
-        """
+        """Read up to *limit* events from number *last* downwards."""
         if self.state is None:
             return []
         first = self.metadata.first_number(self.state.last_number)

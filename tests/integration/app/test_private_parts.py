@@ -1,0 +1,112 @@
+"""Undocumented parts of others that are used, and questions that have one place."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+
+import django
+import pytest
+from django.db import connection
+from django.utils.module_loading import autodiscover_modules
+from eventsourcing import projection as library
+
+from django_esdb import private
+from django_esdb.private import all_parameters
+from django_esdb.registry import registry
+from tests.projects import ROOT
+
+# Private by their spelling alone.
+_DOCUMENTED = {"_base_manager", "_default_manager", "_exit", "_meta", "_state"}
+_VENDOR = re.compile(r"\.vendor\b|mysql_is_mariadb|\.features\.")
+
+# Not spelled as private, but not documented either, and with a public way.
+_UNDOCUMENTED = re.compile(
+    r"needs_rollback|health_check_done|close_at|errors_occurred|queries_log"
+    r"|force_debug_cursor|__class__ = "
+)
+
+
+def sources() -> dict[str, str]:
+    return {
+        path.relative_to(ROOT).as_posix(): path.read_text()
+        for package in ("django_esdb", "example_project")
+        for path in (ROOT / package).rglob("*.py")
+    }
+
+
+def own_names(tree: ast.AST) -> Iterator[str]:
+    """Yield what a module defines or sets on its own objects."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            # One of __slots__.
+            yield node.value
+        elif (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.ctx, ast.Store)
+            and isinstance(node.value, ast.Name)
+            and node.value.id == "self"
+        ):
+            yield node.attr
+
+
+def test_private_parts_of_others_are_listed() -> None:
+    trees = [ast.parse(source) for source in sources().values()]
+    own = {name for tree in trees for name in own_names(tree)}
+
+    used = {
+        node.attr
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and re.match("_[a-z]", node.attr)
+    }
+
+    foreign = used - own - _DOCUMENTED
+    assert {name for name in foreign if name not in str(private.__doc__)} == set()
+
+
+def test_one_package_asks_which_vendor_a_database_is() -> None:
+    asking = {path for path, source in sources().items() if _VENDOR.search(source)}
+
+    assert {path for path in asking if not path.startswith("django_esdb/db/")} == set()
+
+
+def test_what_has_a_public_way_is_used_by_it() -> None:
+    assert [p for p, source in sources().items() if _UNDOCUMENTED.search(source)] == []
+
+
+def test_the_library_has_the_event_loop_that_is_overridden() -> None:
+    loop = library.ProjectionRunner._process_events_loop
+
+    assert list(inspect.signature(loop).parameters) == [
+        *("subscription", "projection", "is_stopping", "runner")
+    ]
+    assert "_thread_error" in inspect.getsource(library)
+
+
+def test_autodiscovery_still_asks_for_the_private_registry() -> None:
+    assert "register_to._registry" in inspect.getsource(autodiscover_modules)
+    assert isinstance(registry._registry, dict)
+
+
+@pytest.mark.django_db
+def test_django_still_asks_its_features_how_many_parameters_there_may_be() -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("only SQLite has a limit")
+    connection.ensure_connection()
+    objects, fields = list(range(5000)), ["a", "b"]
+    before = connection.ops.bulk_batch_size(fields, objects)
+
+    with all_parameters(connection):
+        within = connection.ops.bulk_batch_size(fields, objects)
+
+    assert within > 1000
+    # Once no version that is supported assumes so few, it can go.
+    assert before < 1000 or django.VERSION >= (6, 0)
+    assert connection.ops.bulk_batch_size(fields, objects) == before
