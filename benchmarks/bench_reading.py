@@ -25,12 +25,12 @@ import grpc.experimental
 from esdbclient import EventStoreDBClient, NewEvent, StreamState
 from esdbclient.protos.Grpc import streams_pb2
 
-from eventsourcing_eventstoredb import reading
 from eventsourcing_eventstoredb.all_stream import AllStream
-from eventsourcing_eventstoredb.client import Client
-from eventsourcing_eventstoredb.connection import parse_connection
+from eventsourcing_eventstoredb.connection_settings import parse_connection
 from eventsourcing_eventstoredb.event_filter import EventFilter
 from eventsourcing_eventstoredb.mapping import Layout
+from eventsourcing_eventstoredb.protocol import calls
+from eventsourcing_eventstoredb.protocol.clients import Client
 from eventsourcing_eventstoredb.read_ahead import ReadAhead
 from eventsourcing_eventstoredb.receiving import Receiver
 from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
@@ -56,7 +56,7 @@ def fill(client: EventStoreDBClient, count: int) -> None:
 def read_stub(client: EventStoreDBClient, count: int) -> int:
     """Read by the generated stub: nothing can cost less."""
     server_filter = EventFilter(Layout()).server_filter
-    call = reading.start_read(client, reading.subscription_request(None, server_filter))
+    call = calls.start_read(client, calls.subscription_request(None, server_filter))
     received = 0
     for message in call:
         received += message.HasField("event")
@@ -134,7 +134,7 @@ def measure(name: str, reader: Callable[[int], int], events: int, rounds: int) -
 def measure_own_cost(uri: str, count: int, rounds: int) -> None:
     """Print what this package adds to messages beyond their parsing."""
     with EventStoreDBClient(uri) as client:
-        request = reading.all_request(
+        request = calls.all_request(
             None,
             backwards=False,
             limit=count,
@@ -142,7 +142,7 @@ def measure_own_cost(uri: str, count: int, rounds: int) -> None:
         )
         recorded = [
             message.SerializeToString()
-            for message in reading.read_messages(client, request)
+            for message in calls.read_messages(client, request)
         ]
         log = AllStream(client, EventFilter(Layout()))
         parse = streams_pb2.ReadResp.FromString

@@ -11,9 +11,10 @@ from esdbclient import EventStoreDBClient, StreamState
 from esdbclient.exceptions import StreamIsDeleted
 from eventsourcing.persistence import AggregateRecorder, StoredEvent
 
-from eventsourcing_eventstoredb import appending, mapping, reading, retries
-from eventsourcing_eventstoredb.exceptions import client_errors
+from eventsourcing_eventstoredb import appending, mapping
 from eventsourcing_eventstoredb.mapping import Layout
+from eventsourcing_eventstoredb.protocol import calls, retrying
+from eventsourcing_eventstoredb.protocol.errors import client_errors
 
 
 class EventStoreDBAggregateRecorder(AggregateRecorder):
@@ -155,14 +156,14 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
         self, name: str, position: int | None, *, desc: bool, limit: int
     ) -> list[Any]:
         """Return recorded events in the protocol's form; all that were asked for."""
-        request = reading.stream_request(name, position, backwards=desc, limit=limit)
+        request = calls.stream_request(name, position, backwards=desc, limit=limit)
 
         def attempt(seconds: float) -> list[Any]:
             with client_errors(f"Reading stream {name!r}"):
                 try:
                     return [
                         message.event.event
-                        for message in reading.read_messages(
+                        for message in calls.read_messages(
                             self.client, request, seconds
                         )
                         if message.HasField("event")
@@ -170,7 +171,7 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
                 except StreamIsDeleted:
                     return []
 
-        return retries.with_retries(self.client, attempt, retries.READ_DEADLINE)
+        return retrying.with_retries(self.client, attempt, retrying.READ_DEADLINE)
 
     def _append(self, stored_events: Sequence[StoredEvent]) -> int | None:
         """Append and return the commit position, None if there was nothing to."""

@@ -8,9 +8,9 @@ from typing import Any
 from esdbclient import EventStoreDBClient
 from eventsourcing.persistence import Notification, ProgrammingError
 
-from eventsourcing_eventstoredb import reading
 from eventsourcing_eventstoredb.event_filter import EventFilter
-from eventsourcing_eventstoredb.exceptions import client_errors
+from eventsourcing_eventstoredb.protocol import calls
+from eventsourcing_eventstoredb.protocol.errors import client_errors
 
 # The first page is what was asked for. Later ones grow, since then most of what
 # lies there is not the application's.
@@ -64,7 +64,7 @@ class AllStream:
             OperationalError: The server did not answer in *timeout* seconds.
         """
         with client_errors("Reading all streams backwards"):
-            return reading.read_head(self.client, timeout)
+            return calls.read_head(self.client, timeout)
 
     def notifications(
         self,
@@ -95,14 +95,14 @@ class AllStream:
         previous = None
         while True:
             received = 0
-            request = reading.all_request(
+            request = calls.all_request(
                 start,
                 backwards=backwards,
                 limit=page,
                 server_filter=self._server_filter,
             )
             with client_errors("Reading all streams"):
-                for message in reading.read_messages(self.client, request, timeout):
+                for message in calls.read_messages(self.client, request, timeout):
                     if not message.HasField("event"):
                         continue
                     received += 1
@@ -150,5 +150,5 @@ class AllStream:
 
     def subscribe(self, after: int | None) -> Any:
         """Start a subscription's call; its first message confirms it."""
-        request = reading.subscription_request(after, self._server_filter)
-        return reading.start_read(self.client, request)
+        request = calls.subscription_request(after, self._server_filter)
+        return calls.start_read(self.client, request)

@@ -21,13 +21,13 @@ from eventsourcing.persistence import (
     StoredEvent,
 )
 
-from eventsourcing_eventstoredb import reading
-from eventsourcing_eventstoredb.exceptions import (
+from eventsourcing_eventstoredb.protocol import calls
+from eventsourcing_eventstoredb.protocol.errors import (
     client_errors,
     error_details,
     status_code,
 )
-from eventsourcing_eventstoredb.retries import with_retries
+from eventsourcing_eventstoredb.protocol.retrying import with_retries
 
 # Seconds for one save with all its retries, where the connection string has no
 # DefaultDeadline: the election of a leader fits in, and a request of a web site
@@ -123,12 +123,12 @@ def check_not_deleted(client: EventStoreDBClient, name: str) -> None:
         IntegrityError: The stream was deleted.
         OperationalError: The server could not be asked.
     """
-    request = reading.stream_request(f"$${name}", None, backwards=True, limit=1)
+    request = calls.stream_request(f"$${name}", None, backwards=True, limit=1)
 
     def attempt(seconds: float) -> bytes:
         with client_errors(f"Reading metadata of stream {name!r}"):
             metadata = b""
-            for message in reading.read_messages(client, request, seconds):
+            for message in calls.read_messages(client, request, seconds):
                 if message.HasField("event"):
                     metadata = message.event.event.data
             return metadata

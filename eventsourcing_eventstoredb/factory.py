@@ -19,7 +19,7 @@ from eventsourcing.persistence import (
     Transcoder,
 )
 
-from eventsourcing_eventstoredb.connection import (
+from eventsourcing_eventstoredb.connection_settings import (
     ConnectionSettings,
     ConnectionSettingsError,
     parse_connection,
@@ -29,8 +29,8 @@ from eventsourcing_eventstoredb.topics import AllowlistMapper, TopicAllowlist
 if TYPE_CHECKING:
     from eventsourcing.utils import Environment, EnvType
 
-    from eventsourcing_eventstoredb.client import Client
     from eventsourcing_eventstoredb.mapping import Layout
+    from eventsourcing_eventstoredb.protocol.clients import Client
 
 
 class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
@@ -73,8 +73,8 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
     @property
     def client(self) -> Client:
         # Loads gRPC, which takes a tenth of a second and forbids forking.
-        from eventsourcing_eventstoredb.client import acquire_client
-        from eventsourcing_eventstoredb.exceptions import client_errors
+        from eventsourcing_eventstoredb.protocol.clients import acquire_client
+        from eventsourcing_eventstoredb.protocol.errors import client_errors
 
         with self._lock:
             if self._client is None:
@@ -132,7 +132,7 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
         if client is None:
             return
         try:
-            from eventsourcing_eventstoredb.client import release_client
+            from eventsourcing_eventstoredb.protocol.clients import release_client
         except ImportError:
             # Collected when the interpreter has all but ended: nothing can be
             # imported any more, and clients were closed at exit.

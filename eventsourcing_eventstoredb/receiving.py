@@ -12,16 +12,16 @@ from eventsourcing.persistence import OperationalError, PersistenceError
 
 from eventsourcing_eventstoredb.all_stream import AllStream, UnknownPositionError
 from eventsourcing_eventstoredb.backoff import Backoff
-from eventsourcing_eventstoredb.exceptions import client_errors
-from eventsourcing_eventstoredb.forking import gate
-from eventsourcing_eventstoredb.read_ahead import ReadAhead
-from eventsourcing_eventstoredb.reading import client_exception, end_call
-from eventsourcing_eventstoredb.retries import (
+from eventsourcing_eventstoredb.protocol.calls import client_exception, end_call
+from eventsourcing_eventstoredb.protocol.errors import client_errors
+from eventsourcing_eventstoredb.protocol.forking import gate
+from eventsourcing_eventstoredb.protocol.retrying import (
     connected,
     is_cluster,
     renew_connection,
     wait_for_connection,
 )
+from eventsourcing_eventstoredb.read_ahead import ReadAhead
 from eventsourcing_eventstoredb.subscription_state import Phase, StateCell
 
 # What the server says when something in it went wrong. Before a subscription is

@@ -24,7 +24,7 @@ from django_esdb.checks.configuration import (
 from django_esdb.conf import PERSISTENCE_MODULE, settings
 from django_esdb.exceptions import ConfigurationError
 from django_esdb.masking import has_password
-from eventsourcing_eventstoredb.connection import (
+from eventsourcing_eventstoredb.connection_settings import (
     ConnectionSettings,
     ConnectionSettingsError,
 )

@@ -18,7 +18,7 @@ from uuid import UUID
 from esdbclient import EventStoreDBClient, NewEvent, StreamState
 from eventsourcing.persistence import IntegrityError
 
-from eventsourcing_eventstoredb.exceptions import client_errors
+from eventsourcing_eventstoredb.protocol.errors import client_errors
 
 _CONTENT_TYPES = ("application/json", "application/octet-stream")
 _MAX_REVISION = 2**63 - 2

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from eventsourcing_eventstoredb.forking import GRPC_THREADS, Gate
+from eventsourcing_eventstoredb.protocol.forking import GRPC_THREADS, Gate
 from tests.event_stores import server_process
 from tests.persistence.certificates import make_certificate
 from tests.projects import clean_environment

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from eventsourcing.persistence import OperationalError
 
-from eventsourcing_eventstoredb import retries
+from eventsourcing_eventstoredb.protocol import retrying
 from example_project.training_school.application import TrainingSchool
 from tests.django_esdb.stores import school_at
 from tests.event_stores import EventStore
@@ -39,7 +39,7 @@ def test_a_server_that_is_back_is_found_within_the_patience(
         school.register(f"dog {number}")
         store.kill()
         with monkeypatch.context() as impatient:
-            impatient.setattr(retries, "PATIENCE", 0.5)
+            impatient.setattr(retrying, "PATIENCE", 0.5)
             with pytest.raises(OperationalError):
                 school.recorder.max_notification_id()
         store.start()

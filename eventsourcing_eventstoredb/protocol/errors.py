@@ -23,7 +23,7 @@ from eventsourcing.persistence import (
     ProgrammingError,
 )
 
-from eventsourcing_eventstoredb.reading import client_exception
+from eventsourcing_eventstoredb.protocol.calls import client_exception
 from eventsourcing_eventstoredb.text import one_line
 
 _TRANSIENT = (

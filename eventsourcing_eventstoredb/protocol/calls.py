@@ -108,7 +108,7 @@ def start_read(
     Send a request and return the call, an iterator of messages.
 
     The call has the speed that the client's channel has: clients that
-    :mod:`eventsourcing_eventstoredb.client` makes are several times as fast.
+    :mod:`eventsourcing_eventstoredb.protocol.clients` makes are several times as fast.
 
     Args:
         timeout: Seconds that the whole call may take; None for no limit.

@@ -20,8 +20,8 @@ from esdbclient import EventStoreDBClient
 from esdbclient.common import BasicAuthCallCredentials
 from esdbclient.connection import ESDBConnection
 
-from eventsourcing_eventstoredb.connection import ConnectionSettings
-from eventsourcing_eventstoredb.forking import before_fork, gate
+from eventsourcing_eventstoredb.connection_settings import ConnectionSettings
+from eventsourcing_eventstoredb.protocol.forking import before_fork, gate
 
 _CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
     # One thread fewer between the socket and the reader of a stream: it reads

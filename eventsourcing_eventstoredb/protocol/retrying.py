@@ -11,8 +11,8 @@ from esdbclient.exceptions import EventStoreDBClientException, NodeIsNotLeader
 from eventsourcing.persistence import OperationalError
 
 from eventsourcing_eventstoredb.backoff import Backoff
-from eventsourcing_eventstoredb.exceptions import client_errors
-from eventsourcing_eventstoredb.forking import gate
+from eventsourcing_eventstoredb.protocol.errors import client_errors
+from eventsourcing_eventstoredb.protocol.forking import gate
 
 T = TypeVar("T")
 
