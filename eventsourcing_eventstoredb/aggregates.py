@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from esdbclient import EventStoreDBClient, StreamState
-from esdbclient.exceptions import StreamIsDeleted
 from eventsourcing.persistence import AggregateRecorder, StoredEvent
 
 from eventsourcing_eventstoredb import appending, mapping
 from eventsourcing_eventstoredb.mapping import Layout
-from eventsourcing_eventstoredb.protocol import calls, retrying
-from eventsourcing_eventstoredb.protocol.errors import client_errors
+from eventsourcing_eventstoredb.protocol import calls, messages, retrying
+from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient
+from eventsourcing_eventstoredb.protocol.errors import CallError, Reason, client_errors
+from eventsourcing_eventstoredb.protocol.proposals import StreamState
 
 
 class EventStoreDBAggregateRecorder(AggregateRecorder):
@@ -156,7 +156,7 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
         self, name: str, position: int | None, *, desc: bool, limit: int
     ) -> list[Any]:
         """Return recorded events in the protocol's form; all that were asked for."""
-        request = calls.stream_request(name, position, backwards=desc, limit=limit)
+        request = messages.stream_request(name, position, backwards=desc, limit=limit)
 
         def attempt(seconds: float) -> list[Any]:
             with client_errors(f"Reading stream {name!r}"):
@@ -168,8 +168,10 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
                         )
                         if message.HasField("event")
                     ]
-                except StreamIsDeleted:
-                    return []
+                except CallError as error:
+                    if error.reason is Reason.STREAM_DELETED:
+                        return []
+                    raise
 
         return retrying.with_retries(self.client, attempt, retrying.READ_DEADLINE)
 
@@ -192,7 +194,7 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
         # Made once: they may be sent several times, and the server recognises
         # them by their IDs.
         events = [
-            mapping.new_event(event, layout.metadata(event.originator_version))
+            mapping.proposed_event(event, layout.metadata(event.originator_version))
             for event in stored_events
         ]
         return appending.append(self.client, name, current_version, events)
@@ -206,7 +208,7 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
             return None
         name = self.layout.snapshots_stream_name(originator_id)
         events = [
-            mapping.new_event(
+            mapping.proposed_event(
                 snapshot, mapping.version_metadata(snapshot.originator_version)
             )
             for snapshot in snapshots

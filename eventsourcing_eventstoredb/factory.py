@@ -24,12 +24,12 @@ from eventsourcing_eventstoredb.connection_settings import (
     ConnectionSettingsError,
     parse_connection,
 )
+from eventsourcing_eventstoredb.mapping import Layout
 from eventsourcing_eventstoredb.topics import AllowlistMapper, TopicAllowlist
 
 if TYPE_CHECKING:
     from eventsourcing.utils import Environment, EnvType
 
-    from eventsourcing_eventstoredb.mapping import Layout
     from eventsourcing_eventstoredb.protocol.clients import Client
 
 
@@ -160,9 +160,6 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
             raise InfrastructureFactoryError(msg) from None
 
     def _layout(self) -> Layout:
-        # Its module loads the client, and with it gRPC.
-        from eventsourcing_eventstoredb.mapping import Layout
-
         return Layout(self._stream_prefix, self._first_version)
 
     def _read_stream_prefix(self) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from esdbclient import EventStoreDBClient
-from esdbclient.exceptions import UnknownError
 from eventsourcing.persistence import (
     ApplicationRecorder,
     Notification,
@@ -19,6 +17,8 @@ from eventsourcing_eventstoredb.all_stream import AllStream
 from eventsourcing_eventstoredb.event_filter import EventFilter
 from eventsourcing_eventstoredb.mapping import Layout
 from eventsourcing_eventstoredb.protocol import retrying
+from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient
+from eventsourcing_eventstoredb.protocol.errors import Reason, reason_of
 from eventsourcing_eventstoredb.subscriptions import (
     WATCHDOG_INTERVAL,
     EventStoreDBSubscription,
@@ -131,7 +131,7 @@ class EventStoreDBApplicationRecorder(
             # The server refuses a position that is no event's if there are later
             # events. None of them may be a notification, as at the end of a log
             # that others write to: then there is nothing to return.
-            if not isinstance(error.__cause__, UnknownError) or start is None:
+            if reason_of(error) is not Reason.UNKNOWN or start is None:
                 raise
             last = self.max_notification_id()
             if last is not None and last >= start:

@@ -1,97 +1,92 @@
 """
-The one place where clients of EventStoreDB are made.
+Clients of the client library, and the connections that are used in their place.
 
-A process has one client for each set of connection settings, shared by all who
-ask for it and closed when the last of them is gone. A gRPC channel must not be
-open while the process forks: it is closed before, and on both sides clients
-connect anew when they are next used.
+The one that this package makes shares its connection with its user's own calls. For any
+other client another connection is opened to the same servers, with the same settings.
+
+A process has one client for each set of connection settings, shared by all who ask for
+it and closed when the last of them is gone.
 """
 
 from __future__ import annotations
 
-import atexit
 import os
 import threading
+import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import grpc
-import grpc.experimental
 from esdbclient import EventStoreDBClient
-from esdbclient.common import BasicAuthCallCredentials
+from esdbclient.client import BaseEventStoreDBClient
 from esdbclient.connection import ESDBConnection
+from esdbclient.gossip import GossipService
+from esdbclient.persistent import PersistentSubscriptionsService
+from esdbclient.projections import ProjectionsService
+from esdbclient.streams import StreamsService
 
 from eventsourcing_eventstoredb.connection_settings import ConnectionSettings
-from eventsourcing_eventstoredb.protocol.forking import before_fork, gate
-
-_CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
-    # One thread fewer between the socket and the reader of a stream: it reads
-    # several times as fast, and stopping and deadlines work as before.
-    (grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1),
-    # gRPC pauses for up to two minutes between attempts to connect, in which
-    # every call fails at once, though the server may be back.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2000),
-    # Otherwise a pause begun by some other channel to the address would hold.
-    ("grpc.use_local_subchannel_pool", 1),
+from eventsourcing_eventstoredb.protocol.connections import (
+    Access,
+    BasicAuthentication,
+    Connection,
+    Connector,
 )
+from eventsourcing_eventstoredb.protocol.discovery import find_node
+
+__all__ = [
+    "Client",
+    "EventStoreDBClient",
+    "acquire_client",
+    "connector_of",
+    "release_client",
+]
 
 
 class Client(EventStoreDBClient):
-    """An esdbclient client for *settings*, with credentials of any characters."""
+    """
+    An esdbclient client for *settings*, with credentials of any characters.
+
+    It connects when it is first used.
+
+    Attributes:
+        connector: Has its connection.
+    """
 
     def __init__(self, settings: ConnectionSettings) -> None:
         self._settings = settings
-        self._process_id = os.getpid()
-        self._is_disconnected = False
-        super().__init__(
-            settings.client_uri, root_certificates=settings.root_certificates
+        # Not EventStoreDBClient's, which opens a channel that is not shared.
+        BaseEventStoreDBClient.__init__(
+            self, settings.client_uri, root_certificates=settings.root_certificates
         )
+        self._services: weakref.WeakKeyDictionary[Connection, ESDBConnection] = (
+            weakref.WeakKeyDictionary()
+        )
+        self.connector = Connector(_access(self), find_node)
 
     @property
-    def _connection(self) -> ESDBConnection:
-        """The connection, which after a fork is a new one."""
-        if self._needs_connection() and not self._is_closed:
-            # In this order, since who holds the lock may have to pass the gate.
-            with gate.inside(), _connect_lock:
-                if self._needs_connection():
-                    self._begin_anew()
-        return self._own_connection
+    def is_closed(self) -> bool:
+        return self.connector.is_closed
 
-    @_connection.setter
-    def _connection(self, connection: ESDBConnection) -> None:
-        self._own_connection = connection
+    @property
+    def connection_target(self) -> str:
+        return self.connector.connection().target
 
-    def _needs_connection(self) -> bool:
-        return self._is_disconnected or self._process_id != os.getpid()
+    @property
+    def streams(self) -> StreamsService:
+        return self._connected().streams
 
-    def _begin_anew(self) -> None:
-        if not self._is_disconnected:
-            _abandoned.append(self._own_connection)
-        if self._process_id != os.getpid():
-            # Whoever held it is a thread of the parent.
-            self._reconnection_lock = threading.Lock()
-            self._is_reconnection_required = threading.Event()
-        self._own_connection = self._connect()
-        self._process_id = os.getpid()
-        self._is_disconnected = False
+    @property
+    def persistent_subscriptions(self) -> PersistentSubscriptionsService:
+        return self._connected().persistent_subscriptions
 
-    def disconnect(self) -> None:
-        """Close the connection, and have the next use open another one."""
-        if not self._is_closed and not self._needs_connection():
-            self._is_disconnected = True
-            self._own_connection.close()
+    @property
+    def gossip(self) -> GossipService:
+        return self._connected().gossip
 
-    def close(self) -> None:
-        """Close the connection, unless it is that of the process this was forked by."""
-        if self._is_closed:
-            # Also when the interpreter has all but ended, and modules are gone.
-            return
-        if not self._needs_connection():
-            super().close()
-            return
-        if not self._is_disconnected:
-            _abandoned.append(self._own_connection)
-        self._is_closed = True
+    @property
+    def projections(self) -> ProjectionsService:
+        return self._connected().projections
 
     def construct_call_credentials(
         self, username: str | None, password: str | None
@@ -99,22 +94,107 @@ class Client(EventStoreDBClient):
         if not self._settings.tls:
             return None
         return grpc.metadata_call_credentials(
-            BasicAuthCallCredentials(self._settings.username, self._settings.password)
+            BasicAuthentication(self._settings.username, self._settings.password)
         )
 
-    def _construct_grpc_channel(
-        self, grpc_target: str, grpc_options: tuple[tuple[str, str | int], ...] = ()
-    ) -> grpc.Channel:
-        options = dict(self._settings.options)
+    def reconnect(self, grpc_target: str | None = None) -> None:
+        connector = self.connector
+        failed = None if connector.is_closed else connector.connection()
+        connector.reopen()
+        connector.replace(failed, grpc_target)
+
+    def close(self) -> None:
+        # It may have failed to be made.
+        connector = self.__dict__.get("connector")
+        if connector is not None:
+            connector.close()
+
+    def _connected(self) -> ESDBConnection:
+        connection = self.connector.connection()
+        services = self._services.get(connection)
+        if services is None:
+            services = self._services[connection] = ESDBConnection(
+                connection.channel, connection.target, self.connection_spec
+            )
+            connection.companions.append(services.close)
+        return services
+
+
+def connector_of(client: EventStoreDBClient) -> Connector:
+    """
+    Return what has the connection to use in place of the client's own.
+
+    It is closed with the client, whether that is closed or collected.
+
+    Args:
+        client: Any esdbclient client.
+    """
+    if isinstance(client, Client):
+        return client.connector
+    connector = _others.get(client)
+    if connector is None:
+        with _lock:
+            connector = _others.get(client)
+            if connector is None:
+                connector = _others[client] = Connector(_access(client), find_node)
+                _close_along(client, connector)
+    return connector
+
+
+def _close_along(client: EventStoreDBClient, connector: Connector) -> None:
+    """Have the connector closed whenever the client is."""
+    if client.is_closed:
+        connector.close()
+    # Neither may keep the client from being collected.
+    client.close = _closing(weakref.ref(client), connector)  # type: ignore[method-assign]
+    weakref.finalize(client, connector.close).atexit = False
+
+
+def _closing(
+    client: weakref.ref[EventStoreDBClient], connector: Connector
+) -> Callable[[], None]:
+    def close() -> None:
+        connector.close()
+        closed = client()
+        if closed is not None:
+            type(closed).close(closed)
+
+    return close
+
+
+def _access(client: EventStoreDBClient) -> Access:
+    spec = client.connection_spec
+    options = spec.options
+    keep_alive: tuple[tuple[str, int | None], ...] = (
         # esdbclient sends the interval under a name that gRPC does not know.
-        keep_alive = (
-            (("grpc.keepalive_time_ms", int(options["KeepAliveInterval"])),)
-            if "KeepAliveInterval" in options
-            else ()
-        )
-        return super()._construct_grpc_channel(
-            grpc_target, grpc_options + keep_alive + _CHANNEL_OPTIONS
-        )
+        ("grpc.keepalive_time_ms", options.KeepAliveInterval),
+        ("grpc.keepalive_timeout_ms", options.KeepAliveTimeout),
+    )
+    return Access(
+        targets=tuple(spec.targets),
+        resolves_names=spec.scheme != "esdb",
+        node_preference=options.NodePreference,
+        max_discover_attempts=options.MaxDiscoverAttempts,
+        discovery_interval=options.DiscoveryInterval / 1000,
+        gossip_timeout=options.GossipTimeout,
+        connection_name=options.ConnectionName,
+        default_deadline=options.DefaultDeadline,
+        channel_options=tuple(
+            (name, value) for name, value in keep_alive if value is not None
+        ),
+        channel_credentials=(
+            grpc.ssl_channel_credentials(
+                root_certificates=client.root_certificates,
+                private_key=client.private_key,
+                certificate_chain=client.certificate_chain,
+            )
+            if options.Tls
+            else None
+        ),
+        call_credentials=client.construct_call_credentials(
+            spec.username, spec.password
+        ),
+    )
 
 
 @dataclass
@@ -123,9 +203,11 @@ class _Shared:
     users: int = 0
 
 
-_lock = threading.Lock()
-_connect_lock = threading.Lock()
+_lock = threading.RLock()
 _shared: dict[ConnectionSettings, _Shared] = {}
+_others: weakref.WeakKeyDictionary[EventStoreDBClient, Connector] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def acquire_client(settings: ConnectionSettings) -> Client:
@@ -133,18 +215,23 @@ def acquire_client(settings: ConnectionSettings) -> Client:
     Return this process's client for *settings*, making it if need be.
 
     Each call must be answered by one of :func:`release_client`. With several
-    hosts, making the client asks them for the cluster's members and so blocks;
-    with one host nothing is sent.
+    hosts this asks them for the cluster's members and so blocks; with one host
+    nothing is sent.
 
     Raises:
-        esdbclient.exceptions.DiscoveryFailed: No host answered.
+        CallError: No node of the cluster can be used.
     """
     with _lock:
         shared = _shared.get(settings)
         if shared is None:
             shared = _shared[settings] = _Shared(Client(settings))
         shared.users += 1
-        return shared.client
+    try:
+        shared.client.connector.connection()
+    except BaseException:
+        release_client(settings)
+        raise
+    return shared.client
 
 
 def release_client(settings: ConnectionSettings) -> None:
@@ -160,32 +247,9 @@ def release_client(settings: ConnectionSettings) -> None:
     shared.client.close()
 
 
-@atexit.register
-def _close_at_exit() -> None:
-    # Applications need not be closed; a client that is collected when modules
-    # are gone by then would print a traceback for each channel.
-    with _lock:
-        clients = [shared.client for shared in _shared.values()]
-        _shared.clear()
-    for client in clients:
-        client.close()
-
-
-def _disconnect_all() -> None:
-    # Not under the lock, which another thread may hold while it looks for a
-    # cluster's members.
-    for shared in tuple(_shared.values()):
-        shared.client.disconnect()
-
-
 def _unlock_after_fork() -> None:
-    global _lock, _connect_lock
-    _lock = threading.Lock()
-    _connect_lock = threading.Lock()
+    global _lock
+    _lock = threading.RLock()
 
 
-# What was still in use when the process was forked. Closing it in the child, or
-# letting it be collected there, would reach into the parent's channels.
-_abandoned: list[ESDBConnection] = []
-before_fork(_disconnect_all)
 os.register_at_fork(after_in_child=_unlock_after_fork)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from esdbclient import EventStoreDBClient
-from esdbclient.exceptions import EventStoreDBClientException, NodeIsNotLeader
+import grpc
 from eventsourcing.persistence import OperationalError
 
-from eventsourcing_eventstoredb.backoff import Backoff
-from eventsourcing_eventstoredb.protocol.errors import client_errors
+from eventsourcing_eventstoredb.backoff import Backoff, keep_trying
+from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient, connector_of
+from eventsourcing_eventstoredb.protocol.connections import Connection
+from eventsourcing_eventstoredb.protocol.errors import (
+    CallError,
+    Reason,
+    client_errors,
+    reason_of,
+)
 from eventsourcing_eventstoredb.protocol.forking import gate
+from eventsourcing_eventstoredb.protocol.generated import shared
 
 T = TypeVar("T")
 
@@ -25,6 +33,12 @@ PATIENCE = 3.0
 READ_DEADLINE = 60.0
 
 _TURN_SECONDS = 0.05
+
+_NO_ANSWER = (
+    grpc.StatusCode.CANCELLED,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.UNAVAILABLE,
+)
 
 
 def with_retries(
@@ -50,38 +64,75 @@ def with_retries(
         OperationalError: The last attempt's, when the time is over or the
             client was closed.
     """
-    last = end = time.monotonic() + seconds
-    backoff = Backoff(longest=1.0)
-    while True:
-        connection = None
-        try:
-            with gate.inside():
-                connection = connected(client)
-                return attempt(max(end - time.monotonic(), 0.001))
-        except OperationalError as error:
-            # What gRPC raises for a channel that is closed.
-            if reopens and isinstance(error.__cause__, ValueError):
-                reopens = False
-                with gate.inside(), client_errors("Connecting again"):
-                    client.reconnect()
-                continue
-            pause = backoff.next_pause()
-            last = min(last, time.monotonic() + PATIENCE)
-            if client.is_closed or time.monotonic() + pause >= last:
-                raise
-            wait_for_connection(client, pause)
-            renew_connection(client, connection, error.__cause__)
+    attempts = _Attempts(client, attempt, seconds, reopens)
+    # Waiting never ends it.
+    return cast("T", keep_trying(attempts.begin, attempts.pause_after, attempts.wait))
 
 
-def connected(client: EventStoreDBClient) -> Any:
+class _Attempts:
+    """What is done again and again until it succeeds."""
+
+    def __init__(
+        self,
+        client: EventStoreDBClient,
+        attempt: Callable[[float], Any],
+        seconds: float,
+        reopens: bool,
+    ) -> None:
+        self._client = client
+        self._connector = connector_of(client)
+        self._attempt = attempt
+        self._last = self._end = time.monotonic() + seconds
+        self._reopens = reopens
+        self._backoff = Backoff(longest=1.0)
+        self._connection: Connection | None = None
+        self._cause: BaseException | None = None
+
+    def begin(self) -> Any:
+        self._connection = None
+        with gate.inside():
+            self._connection = connected(self._client)
+            return self._attempt(max(self._end - time.monotonic(), 0.001))
+
+    def pause_after(self, error: Exception) -> float | None:
+        if not isinstance(error, OperationalError):
+            return None
+        if self._reopens and reason_of(error) is Reason.CLOSED:
+            self._reopens = False
+            self._connector.reopen()
+            return 0.0
+        self._cause = error.__cause__
+        pause = self._backoff.next_pause()
+        self._last = min(self._last, time.monotonic() + PATIENCE)
+        if self._connector.is_closed or time.monotonic() + pause >= self._last:
+            return None
+        return pause
+
+    def wait(self, pause: float) -> bool:
+        wait_for_connection(self._client, pause)
+        renew_connection(self._client, self._connection, self._cause)
+        return True
+
+
+def connected(client: EventStoreDBClient) -> Connection:
     """
-    Return the client's connection, which after a fork is made first.
+    Return the connection to use for the client, which is opened first if need be.
 
     Raises:
-        OperationalError: No member of the cluster answered.
+        OperationalError: The client was closed, or no node of the cluster can be used.
     """
     with client_errors("Connecting"):
-        return client._connection
+        return connector_of(client).connection()
+
+
+def is_closed(client: EventStoreDBClient) -> bool:
+    """Tell whether the client was closed, and not connected again since."""
+    return connector_of(client).is_closed
+
+
+def is_cluster(client: EventStoreDBClient) -> bool:
+    """Tell whether the client looks for one of several nodes."""
+    return connector_of(client).access.is_cluster
 
 
 def wait_for_connection(
@@ -92,36 +143,69 @@ def wait_for_connection(
     """
     Wait so long, and let a broken connection be made again meanwhile.
 
-    gRPC works on a connection while somebody waits for it. A call over a broken one
-    fails at once instead; and with nobody waiting gRPC looks after it every five
-    seconds, so that a server that is back would not be found for up to ten.
+    gRPC works on a connection while a call waits for it. One that does not wait
+    fails at once over a broken one instead; and with nobody waiting gRPC looks
+    after it every five seconds, so that a server that is back would not be found
+    for up to ten.
 
     Returns at once if the client is closed, and soon if *is_needless* says so.
     """
     end = time.monotonic() + seconds
+    is_connected = False
     while (remaining := end - time.monotonic()) > 0:
-        if client.is_closed or is_needless():
+        if is_closed(client) or is_needless():
             return
-        turn = min(remaining, _TURN_SECONDS)
+        if not is_connected:
+            is_connected = _answers(client, remaining, is_needless)
+        remaining = min(end - time.monotonic(), _TURN_SECONDS)
+        if remaining > 0:
+            time.sleep(remaining)
+
+
+def _answers(
+    client: EventStoreDBClient, seconds: float, is_needless: Callable[[], bool]
+) -> bool:
+    """Wait so long for a server that answers, whatever it says."""
+    question = _Question()
+    with gate.inside(question):
         try:
-            # In turns: a fork waits for who is inside, and nothing wakes this.
-            with gate.inside():
-                channel = connected(client)._grpc_channel._channel
-                state = channel.check_connectivity_state(True)
-                channel.watch_connectivity_state(state, time.time() + turn)
+            return question.is_answered(connected(client), seconds, is_needless)
         except (OperationalError, ValueError):
             # There is no member of the cluster, or the channel is closed.
-            time.sleep(turn)
+            return False
 
 
-def is_cluster(client: EventStoreDBClient) -> bool:
-    """Tell whether the client looks for one of several nodes."""
-    spec = client.connection_spec
-    return spec.scheme != "esdb" or len(spec.targets) > 1
+class _Question:
+    """A call that waits for a connection, and that a fork may break off."""
+
+    def __init__(self) -> None:
+        self._call: Any = None
+        self._is_over = threading.Event()
+
+    def is_answered(
+        self, connection: Connection, seconds: float, is_needless: Callable[[], bool]
+    ) -> bool:
+        # Nothing costs a server less to say.
+        self._call = connection.gossip.Read.future(
+            shared.Empty(), wait_for_ready=True, **connection.arguments(seconds)
+        )
+        self._call.add_done_callback(lambda call: self._is_over.set())
+        while not self._is_over.wait(_TURN_SECONDS):
+            if is_needless():
+                self._call.cancel()
+                return False
+        return self._call.code() not in _NO_ANSWER
+
+    def leave_grpc(self) -> None:
+        if self._call is not None:
+            self._call.cancel()
+
+    def is_outside_grpc(self) -> bool:
+        return False
 
 
 def renew_connection(
-    client: EventStoreDBClient, failed: object, cause: BaseException | None
+    client: EventStoreDBClient, failed: Connection | None, cause: BaseException | None
 ) -> None:
     """
     Look for another node of the cluster, where there is a cluster.
@@ -133,15 +217,14 @@ def renew_connection(
         client: The client to renew the connection of.
         failed: The connection that failed. If the client has another one by
             now, that one is left alone.
-        cause: What the client raised.
+        cause: Why it failed.
     """
-    if not is_cluster(client) or client.is_closed:
+    connector = connector_of(client)
+    if failed is None or not connector.access.is_cluster or connector.is_closed:
         return
-    target = cause.leader_grpc_target if isinstance(cause, NodeIsNotLeader) else None
+    leader = cause.leader if isinstance(cause, CallError) else None
     try:
-        with gate.inside():
-            if client._connection is failed:
-                client.reconnect(target)
-    except EventStoreDBClientException:
+        connector.replace(failed, leader)
+    except CallError:
         # The next attempt goes over the old connection and says what is wrong.
         return

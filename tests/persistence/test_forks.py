@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from eventsourcing_eventstoredb.protocol.forking import GRPC_THREADS, Gate
+from eventsourcing_eventstoredb.protocol.forking import Gate
+from eventsourcing_eventstoredb.protocol.private import GRPC_THREADS
 from tests.event_stores import server_process
 from tests.persistence.certificates import make_certificate
 from tests.projects import clean_environment

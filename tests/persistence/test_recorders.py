@@ -17,7 +17,7 @@ from eventsourcing.persistence import (
 )
 
 from eventsourcing_eventstoredb.connection_settings import parse_connection
-from eventsourcing_eventstoredb.protocol import calls, retrying
+from eventsourcing_eventstoredb.protocol import calls, messages, retrying
 from eventsourcing_eventstoredb.protocol.clients import Client
 from eventsourcing_eventstoredb.protocol.errors import client_errors
 from eventsourcing_eventstoredb.recorders import (
@@ -299,17 +299,17 @@ def test_a_read_that_is_cut_short_is_an_error(
     originator_id = uuid4()
     recorder = EventStoreDBApplicationRecorder(client)
     recorder.insert_events(events(originator_id, 40))
-    request = calls.stream_request(
+    request = messages.stream_request(
         str(originator_id), None, backwards=False, limit=10**9
     )
-    messages = calls.read_messages(client, request)
-    received = list(itertools.islice(messages, read))
+    found = calls.read_messages(client, request)
+    received = list(itertools.islice(found, read))
     assert len(received) == read
 
     client.close()
 
     with pytest.raises(OperationalError), client_errors("Reading"):
-        received.extend(messages)
+        received.extend(found)
     assert len(received) < 40
 
 
@@ -321,7 +321,7 @@ def test_a_read_is_whole_or_fails_when_another_thread_closes_the_client(
     client = client_class(server.uri)
     originator_id = uuid4()
     EventStoreDBApplicationRecorder(client).insert_events(events(originator_id, 300))
-    request = calls.stream_request(
+    request = messages.stream_request(
         str(originator_id), None, backwards=False, limit=10**9
     )
     closing = threading.Thread(target=client.close)

@@ -46,3 +46,21 @@ def test_a_server_that_is_back_is_found_within_the_patience(
 
         found = school.recorder.select_notifications(start=None, limit=9)
         assert len(found) == number + 1
+
+
+def test_the_first_call_after_an_orderly_stop_does_not_hang(
+    store: EventStore, school: TrainingSchool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With gRPC's own retries it did, more often than not, whatever its deadline."""
+    monkeypatch.setattr(retrying, "PATIENCE", 0.2)
+    school.register("dog")
+    for number in range(ROUNDS):
+        store.stop()
+
+        with pytest.raises(OperationalError):
+            school.add_trick("dog", f"trick {number}")
+
+        store.start()
+        with monkeypatch.context() as patient:
+            patient.setattr(retrying, "PATIENCE", 10.0)
+            school.add_trick("dog", f"trick {number}")

@@ -1,0 +1,34 @@
+"""This package's errors; the ``eventsourcing`` library's are their bases."""
+
+from __future__ import annotations
+
+from eventsourcing.persistence import DataError, ProgrammingError
+
+
+class TopicNotAllowedError(DataError):
+    """A stored topic is none of those that may be resolved."""
+
+
+class UnknownPositionError(ProgrammingError):
+    """
+    The store does not have a position that was to be read from.
+
+    Attributes:
+        position: The position.
+        head: The position of the store's last event, None if it has none.
+    """
+
+    def __init__(self, position: int, head: int | None) -> None:
+        self.position = position
+        self.head = head
+        where = (
+            "the store is empty"
+            if head is None
+            else f"the store's last event is at position {head}"
+        )
+        super().__init__(
+            f"Subscribing to all streams: there is no event at position {position}; "
+            f"{where}. The store was probably emptied or restored from a backup after "
+            "this position was saved. Rebuild what was made from its events, so that "
+            "it begins at the first one, or connect to the store that has them"
+        )
