@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
-from eventsourcing.persistence import OperationalError
+from eventsourcing.persistence import OperationalError, StoredEvent
 
 from eventsourcing_eventstoredb.protocol import retrying
 from example_project.training_school.application import TrainingSchool
@@ -53,14 +54,16 @@ def test_the_first_call_after_an_orderly_stop_does_not_hang(
 ) -> None:
     """With gRPC's own retries it did, more often than not, whatever its deadline."""
     monkeypatch.setattr(retrying, "PATIENCE", 0.2)
-    school.register("dog")
-    for number in range(ROUNDS):
+    recorder = school.recorder
+    for _ in range(ROUNDS):
+        dog = uuid4()
+        recorder.insert_events([StoredEvent(dog, 0, "topic", b"{}")])
         store.stop()
 
         with pytest.raises(OperationalError):
-            school.add_trick("dog", f"trick {number}")
+            recorder.insert_events([StoredEvent(dog, 1, "topic", b"{}")])
 
         store.start()
         with monkeypatch.context() as patient:
             patient.setattr(retrying, "PATIENCE", 10.0)
-            school.add_trick("dog", f"trick {number}")
+            recorder.insert_events([StoredEvent(dog, 1, "topic", b"{}")])
