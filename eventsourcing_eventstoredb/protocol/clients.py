@@ -26,12 +26,8 @@ from esdbclient.projections import ProjectionsService
 from esdbclient.streams import StreamsService
 
 from eventsourcing_eventstoredb.connection_settings import ConnectionSettings
-from eventsourcing_eventstoredb.protocol.connections import (
-    Access,
-    BasicAuthentication,
-    Connection,
-    Connector,
-)
+from eventsourcing_eventstoredb.protocol.access import Access, BasicAuthentication
+from eventsourcing_eventstoredb.protocol.connections import Connection, Connector
 from eventsourcing_eventstoredb.protocol.discovery import find_node
 
 __all__ = [

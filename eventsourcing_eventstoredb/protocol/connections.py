@@ -11,20 +11,17 @@ import atexit
 import os
 import threading
 import weakref
-from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
 import grpc.experimental
 
+from eventsourcing_eventstoredb.protocol.access import Access, ChannelOptions
 from eventsourcing_eventstoredb.protocol.errors import CallError, Reason
 from eventsourcing_eventstoredb.protocol.forking import before_fork, gate
 from eventsourcing_eventstoredb.protocol.generated import GossipStub, StreamsStub
-
-ChannelOptions = tuple[tuple[str, str | int], ...]
 
 _CHANNEL_OPTIONS: ChannelOptions = (
     # The largest event and what belongs to it.
@@ -42,58 +39,6 @@ _CHANNEL_OPTIONS: ChannelOptions = (
     # hang, beyond its deadline and for good.
     ("grpc.enable_retries", 0),
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Access:
-    """
-    Which servers there are, and how to speak to them.
-
-    Attributes:
-        targets: ``host:port`` for each server named.
-        resolves_names: Whether the one target's name stands for several nodes.
-        node_preference: ``leader``, ``follower``, ``random`` or ``readonlyreplica``.
-        max_discover_attempts: How often to look for a node of a cluster.
-        discovery_interval: Seconds between these.
-        gossip_timeout: Seconds in which a node has to say who the others are.
-        connection_name: What the connection is called in the server.
-        default_deadline: Seconds that a save may take; None for this package's own.
-        channel_options: Options of the channel, beyond this package's own.
-        channel_credentials: How TLS is spoken; None for no TLS.
-        call_credentials: Who calls; None for nobody.
-    """
-
-    targets: tuple[str, ...]
-    resolves_names: bool
-    node_preference: str
-    max_discover_attempts: int
-    discovery_interval: float
-    gossip_timeout: float
-    connection_name: str
-    default_deadline: float | None
-    channel_options: ChannelOptions
-    channel_credentials: grpc.ChannelCredentials | None
-    call_credentials: grpc.CallCredentials | None
-
-    @property
-    def is_cluster(self) -> bool:
-        """Whether one of several nodes is looked for."""
-        return self.resolves_names or len(self.targets) > 1
-
-
-class BasicAuthentication(grpc.AuthMetadataPlugin):  # type: ignore[misc]
-    """A user name and a password of any characters, sent with each call."""
-
-    def __init__(self, username: str, password: str) -> None:
-        encoded = b64encode(f"{username}:{password}".encode())
-        self._metadata = (("authorization", b"Basic " + encoded),)
-
-    def __call__(
-        self,
-        context: grpc.AuthMetadataContext,
-        callback: grpc.AuthMetadataPluginCallback,
-    ) -> None:
-        callback(self._metadata, None)
 
 
 class Connection:
@@ -169,7 +114,7 @@ class Connector:
         # Reentrant, since a client may be collected, and closed, at any moment.
         self._lock = threading.RLock()
         self._opening: Future[Connection] | None = None
-        _connectors.add(self)
+        _connectors.add(weakref.ref(self, _connectors.discard))
 
     @property
     def is_closed(self) -> bool:
@@ -271,20 +216,28 @@ class Connector:
         return opened
 
 
-_connectors: weakref.WeakSet[Connector] = weakref.WeakSet()
+# No WeakSet: that may fail to be looked through while another thread adds to it.
+_connectors: set[weakref.ref[Connector]] = set()
 
 # What was still in use when the process was forked. Closing it in the child, or
 # letting it be collected there, would reach into the parent's channels.
 _abandoned: list[Connection] = []
 
 
+def _living() -> Iterator[Connector]:
+    for reference in tuple(_connectors):
+        connector = reference()
+        if connector is not None:
+            yield connector
+
+
 def _disconnect_all() -> None:
-    for connector in tuple(_connectors):
+    for connector in _living():
         connector.disconnect()
 
 
 def _abandon_all() -> None:
-    for connector in tuple(_connectors):
+    for connector in _living():
         connector.abandon()
 
 
@@ -292,7 +245,7 @@ def _abandon_all() -> None:
 def _close_at_exit() -> None:
     # Applications need not be closed; a channel that is collected when modules
     # are gone by then would print a traceback.
-    for connector in tuple(_connectors):
+    for connector in _living():
         connector.close()
 
 

@@ -8,7 +8,8 @@ import time
 import grpc
 
 from eventsourcing_eventstoredb.protocol import messages
-from eventsourcing_eventstoredb.protocol.connections import Access, Connection
+from eventsourcing_eventstoredb.protocol.access import Access
+from eventsourcing_eventstoredb.protocol.connections import Connection
 from eventsourcing_eventstoredb.protocol.errors import CallError, Reason, call_error
 from eventsourcing_eventstoredb.protocol.generated import shared
 
