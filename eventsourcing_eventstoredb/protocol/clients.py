@@ -13,13 +13,15 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import grpc
 from esdbclient import EventStoreDBClient
 from esdbclient.client import BaseEventStoreDBClient
 from esdbclient.connection import ESDBConnection
+from esdbclient.exceptions import DiscoveryFailed
 from esdbclient.gossip import GossipService
 from esdbclient.persistent import PersistentSubscriptionsService
 from esdbclient.projections import ProjectionsService
@@ -29,6 +31,7 @@ from eventsourcing_eventstoredb.connection_settings import ConnectionSettings
 from eventsourcing_eventstoredb.protocol.access import Access, BasicAuthentication
 from eventsourcing_eventstoredb.protocol.connections import Connection, Connector
 from eventsourcing_eventstoredb.protocol.discovery import find_node
+from eventsourcing_eventstoredb.protocol.errors import CallError, Reason
 
 __all__ = [
     "Client",
@@ -66,7 +69,7 @@ class Client(EventStoreDBClient):
 
     @property
     def connection_target(self) -> str:
-        return self.connector.connection().target
+        return self._connection_in_use().target
 
     @property
     def streams(self) -> StreamsService:
@@ -95,9 +98,10 @@ class Client(EventStoreDBClient):
 
     def reconnect(self, grpc_target: str | None = None) -> None:
         connector = self.connector
-        failed = None if connector.is_closed else connector.connection()
-        connector.reopen()
-        connector.replace(failed, grpc_target)
+        with _in_the_clients_words():
+            failed = None if connector.is_closed else connector.connection()
+            connector.reopen()
+            connector.replace(failed, grpc_target)
 
     def close(self) -> None:
         # It may have failed to be made.
@@ -105,8 +109,12 @@ class Client(EventStoreDBClient):
         if connector is not None:
             connector.close()
 
+    def _connection_in_use(self) -> Connection:
+        with _in_the_clients_words():
+            return self.connector.connection()
+
     def _connected(self) -> ESDBConnection:
-        connection = self.connector.connection()
+        connection = self._connection_in_use()
         services = self._services.get(connection)
         if services is None:
             services = self._services[connection] = ESDBConnection(
@@ -114,6 +122,19 @@ class Client(EventStoreDBClient):
             )
             connection.companions.append(services.close)
         return services
+
+
+@contextmanager
+def _in_the_clients_words() -> Iterator[None]:
+    """Raise for the user's own calls what esdbclient raises."""
+    try:
+        yield
+    except CallError as error:
+        if error.reason is Reason.CLOSED:
+            # By this text it knows that it is to connect again, as it does for appends.
+            msg = "Channel closed!"
+            raise ValueError(msg) from error
+        raise DiscoveryFailed(error.details) from error
 
 
 def connector_of(client: EventStoreDBClient) -> Connector:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 from esdbclient import EventStoreDBClient, NewEvent, StreamState
+from esdbclient.exceptions import DiscoveryFailed
 from eventsourcing.persistence import OperationalError, StoredEvent
 
 from eventsourcing_eventstoredb import EventStoreDBFactory
@@ -161,6 +162,27 @@ def test_the_factorys_client_is_one_that_users_can_call(server: EmbeddedServer) 
     assert connected(client) is not connection
     assert [each.id for each in client.get_stream("dog-1")] == [event.id]
     factory.close()
+
+
+def test_users_calls_fail_as_those_of_any_client(server: EmbeddedServer) -> None:
+    client = Client(parse_connection(server.uri))
+    event = NewEvent("topic", b"{}")
+    client.close()
+    with pytest.raises(ValueError, match="Channel closed"):
+        client.read_all()
+
+    # Other calls connect it again.
+    client.append_events("dog-1", current_version=StreamState.ANY, events=[event])
+    assert not client.is_closed
+    assert len(client.get_stream("dog-1")) == 1
+    client.close()
+
+    address = f"{server.host}:{server.port}"
+    uri = f"esdb://{address},{address}?Tls=false&MaxDiscoverAttempts=1"
+    client = Client(parse_connection(uri))
+    server.stop()
+    with pytest.raises(DiscoveryFailed, match=f"none of {address}, {address} answered"):
+        client.get_commit_position()
 
 
 def test_users_reads_end_with_the_client(server: EmbeddedServer) -> None:
