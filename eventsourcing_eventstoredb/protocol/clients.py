@@ -18,20 +18,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import grpc
-from esdbclient import EventStoreDBClient
-from esdbclient.client import BaseEventStoreDBClient
-from esdbclient.connection import ESDBConnection
-from esdbclient.exceptions import DiscoveryFailed
-from esdbclient.gossip import GossipService
-from esdbclient.persistent import PersistentSubscriptionsService
-from esdbclient.projections import ProjectionsService
-from esdbclient.streams import StreamsService
 
 from eventsourcing_eventstoredb.connection_settings import ConnectionSettings
 from eventsourcing_eventstoredb.protocol.access import Access, BasicAuthentication
 from eventsourcing_eventstoredb.protocol.connections import Connection, Connector
 from eventsourcing_eventstoredb.protocol.discovery import find_node
 from eventsourcing_eventstoredb.protocol.errors import CallError, Reason
+from eventsourcing_eventstoredb.protocol.generated import (
+    BaseEventStoreDBClient,
+    DiscoveryFailed,
+    ESDBConnection,
+    EventStoreDBClient,
+    GossipService,
+    PersistentSubscriptionsService,
+    ProjectionsService,
+    StreamsService,
+)
 
 __all__ = [
     "Client",
