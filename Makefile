@@ -56,7 +56,7 @@ test: $(STAMP) ## Run all tests on every database that can be reached
 
 .PHONY: stress
 stress: $(STAMP) ## Kill everything at random moments, see that nothing is lost or done twice
-	@$(BIN)/python -m tests.stress
+	@$(BIN)/python -m tests.support.stress
 
 .PHONY: bench
 bench: $(STAMP) ## Run the benchmarks

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measuring import measure
-from tests.databases import SERVERS, SQLITE_URL, find
+from tests.support.databases import SERVERS, SQLITE_URL, find
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -35,7 +35,7 @@ from eventsourcing_eventstoredb.read_ahead import ReadAhead
 from eventsourcing_eventstoredb.receiving import Receiver
 from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
 from eventsourcing_eventstoredb.subscription_state import StateCell
-from tests.event_stores import server_process
+from tests.support.event_stores import server_process
 
 EVENTS = 50_000
 ROUNDS = 3
@@ -155,7 +155,7 @@ def measure_own_cost(uri: str, count: int, rounds: int) -> None:
             for data in recorded:
                 parse(data).HasField("event")
             without_it.append(time.process_time() - used)
-            ahead = ReadAhead(len(recorded) + 1, 1 << 40)
+            ahead: ReadAhead[Any] = ReadAhead(len(recorded) + 1, 1 << 40)
             receiver = Receiver(log, None, ahead, StateCell(), 10.0)
             used = time.process_time()
             for first in range(0, len(recorded), 2000):

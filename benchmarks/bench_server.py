@@ -28,7 +28,7 @@ import grpc.experimental
 from esdbclient import EventStoreDBClient, NewEvent, StreamState
 from esdbclient.protos.Grpc import shared_pb2, streams_pb2
 
-from tests.event_stores import listening
+from tests.support.event_stores import listening
 
 READ_EVENTS = 20_000
 APPENDS = 400

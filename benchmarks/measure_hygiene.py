@@ -20,10 +20,10 @@ from benchmarks.measure_projection import (
     store_process,
     stored_events,
 )
-from tests.connections import kill_connections, open_connections
-from tests.footprint import Footprint
-from tests.persistence.proxy import Proxy
-from tests.projects import Project, example
+from tests.support.connections import kill_connections, open_connections
+from tests.support.footprint import Footprint
+from tests.support.projects import Project, example
+from tests.support.proxy import Proxy
 
 STEPS = 10
 EVENTS_OF_A_DOG = 50

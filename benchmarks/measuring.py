@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.databases import new_database
-from tests.projects import clean_environment
+from tests.support.databases import new_database
+from tests.support.projects import clean_environment
 
 
 def measure(module: str, server_url: str, **what: Any) -> dict[str, Any]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from eventsourcing.persistence import OperationalError, PersistenceError
+from eventsourcing.persistence import (
+    Notification,
+    OperationalError,
+    PersistenceError,
+)
 
 from eventsourcing_eventstoredb.all_stream import AllStream
 from eventsourcing_eventstoredb.backoff import Backoff, keep_trying
@@ -45,7 +49,7 @@ class Receiver:
         self,
         log: AllStream,
         after: int | None,
-        ahead: ReadAhead,
+        ahead: ReadAhead[Any],
         state: StateCell,
         answer_within: float,
     ) -> None:
@@ -56,6 +60,8 @@ class Receiver:
         self._state = state
         self._answer_within = answer_within
         self._backoff = Backoff()
+        self._decode: Callable[[Notification], Any] | None = None
+        self._decoding_ended: Callable[[], None] = _nothing
         self._stopped = threading.Event()
         self._call_lock = threading.Lock()
         self._call: Any = None
@@ -77,6 +83,13 @@ class Receiver:
     def pass_over(self, position: int) -> None:
         """Note that nothing is left to receive up to the event at *position*."""
         self._passed_over = position
+
+    def decode_with(
+        self, decode: Callable[[Notification], Any], ended: Callable[[], None]
+    ) -> None:
+        """Put what *decode* returns for a notification; *ended* is called last."""
+        self._decoding_ended = ended
+        self._decode = decode
 
     def connect(self) -> None:
         """
@@ -118,6 +131,12 @@ class Receiver:
 
     def run(self) -> None:
         """Receive until stopped or until what cannot be cured by resuming."""
+        try:
+            self._run()
+        finally:
+            self._decoding_ended()
+
+    def _run(self) -> None:
         try:
             keep_trying(self._resume, self._pause_after, self._wait)
         except BaseException as error:
@@ -164,7 +183,11 @@ class Receiver:
                 recorded = message.event.event
                 notification = convert(recorded)
                 if notification is not None:
-                    put(notification)
+                    decode = self._decode
+                    put(
+                        notification if decode is None else decode(notification),
+                        len(notification.state),
+                    )
                 self._after = recorded.commit_position
             elif message.HasField("caught_up"):
                 self.caught_up()
@@ -225,3 +248,7 @@ class Receiver:
             failure = error
         self._state.enter(Phase.FAILED, str(failure))
         self._ahead.fail(failure)
+
+
+def _nothing() -> None:
+    pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 from eventsourcing.persistence import PersistenceError
 
@@ -37,7 +38,7 @@ class Watchdog:
         self,
         log: AllStream,
         receiver: Receiver,
-        ahead: ReadAhead,
+        ahead: ReadAhead[Any],
         state: StateCell,
         interval: float,
     ) -> None:

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 
-from tests.databases import SERVERS, SQLITE_URL, find
+from tests.support.databases import SERVERS, SQLITE_URL, find
 
 
 def main() -> int:

@@ -9,8 +9,11 @@ import pytest
 from esdbclient import EventStoreDBClient
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
-from tests.databases import SQLITE_URL, new_database
-from tests.projects import Project, example
+from tests.support.databases import SQLITE_URL, new_database
+from tests.support.projects import Project, example
+from tests.support.school import registration, school, school_projection
+
+__all__ = ["registration", "school", "school_projection"]
 
 DATABASE_URL = os.environ.get("DATABASE_URL", SQLITE_URL)
 

@@ -24,8 +24,8 @@ from django_esdb.failures.parking import ParkedAggregates, aggregate_key
 from django_esdb.leases.lease import Lease
 from django_esdb.policies import FailurePolicy, OnFailure
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
-from django_esdb.runner.reader import ReceivedEvent
 from django_esdb.subscriptions.positions import event_identity
+from django_esdb.subscriptions.received import ReceivedEvent
 from eventsourcing_eventstoredb.text import describe, named_line, one_line
 
 logger = logging.getLogger("django_esdb.runner")

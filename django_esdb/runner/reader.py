@@ -1,31 +1,26 @@
-"""
-Reading and decoding events in a thread of their own, while the database works.
-
-What is read ahead is bounded: when the processing thread is behind, the reader
-waits, and so does the event store.
-"""
+"""Batches of events, put together before their transaction begins."""
 
 from __future__ import annotations
 
-import threading
-from collections import Counter, deque
-from collections.abc import Iterator
+from collections import Counter
 from enum import StrEnum
 from time import monotonic
 from typing import Any
 
-from django.db import connections
-from eventsourcing.persistence import Notification, Tracking
 from eventsourcing.projection import ApplicationSubscription
 
-# Batches that may be read ahead of the one that is being processed.
-_BATCHES_AHEAD = 2
+from django_esdb.subscriptions.buffering import BufferedSubscription
+from django_esdb.subscriptions.received import ReceivedEvent
+
+# What a batch has in memory, beside what it makes of it, is bounded, too.
+_MAX_BATCH_BYTES = 16 * 1024 * 1024
 
 
 class BatchReason(StrEnum):
     """Why a batch is processed with the events that it has."""
 
     SIZE = "size"
+    BYTES = "bytes"
     AGE = "age"
     CAUGHT_UP = "caught up"
     UNDECODABLE = "undecodable event"
@@ -33,42 +28,19 @@ class BatchReason(StrEnum):
     IDLE = "idle"
 
 
-class ReceivedEvent:
-    """
-    An event as it was read, in the order of the application's notifications.
-
-    Attributes:
-        tracking: Its position.
-        notification: As it is stored.
-        domain_event: What the projection is given; None if that failed.
-        error: Why it could not be decoded, else None.
-    """
-
-    __slots__ = ("domain_event", "error", "notification", "tracking")
-
-    def __init__(
-        self,
-        tracking: Tracking,
-        notification: Notification,
-        domain_event: Any,
-        error: Exception | None,
-    ) -> None:
-        self.tracking = tracking
-        self.notification = notification
-        self.domain_event = domain_event
-        self.error = error
-
-
 class EventReader:
     """
-    Reads a subscription ahead.
+    Takes batches of a subscription's events.
 
-    One thread starts it and takes; stopping the subscription ends the reading.
+    Used by one thread. The events are received and decoded in another one.
 
     Args:
         subscription: The library's, on any persistence module.
         batch_size: Most events in a batch.
         batch_seconds: How long a batch's first event waits for others.
+
+    Attributes:
+        batch_reasons: How many batches there were, by the reason for their end.
     """
 
     def __init__(
@@ -78,21 +50,13 @@ class EventReader:
         batch_size: int,
         batch_seconds: float,
     ) -> None:
-        self._subscription = subscription
         self._batch_size = batch_size
         self._batch_seconds = batch_seconds
-        self._events: deque[ReceivedEvent] = deque()
-        # Guards all below. Both sides wait on it: for events, and for room.
-        self._changed = threading.Condition()
-        self._is_waiting_for_store = False
-        self._has_ended = False
-        self._is_closed = False
-        self._error: BaseException | None = None
+        self._subscription = BufferedSubscription(subscription, batch_size)
+        self._buffer = self._subscription.buffer
+        # Taken already, behind or at an event that could not be decoded.
+        self._held: list[ReceivedEvent] = []
         self.batch_reasons: Counter[BatchReason] = Counter()
-        self._thread = threading.Thread(
-            target=self._read, name=f"{threading.current_thread().name}-reader"
-        )
-        self._thread.start()
 
     def take(self, idle_seconds: float) -> tuple[list[ReceivedEvent], BatchReason]:
         """
@@ -110,123 +74,73 @@ class EventReader:
         Raises:
             Exception: What ended the subscription, after its last event.
         """
-        with self._changed:
-            self._changed.wait_for(
-                lambda: self._events or self._has_ended, idle_seconds
+        batch, self._held = self._held, []
+        if not batch:
+            batch = self._taken(
+                self._batch_size, idle_seconds, max_bytes=_MAX_BATCH_BYTES
             )
-            if not self._events:
-                if self._error is not None:
-                    raise self._error
-                return [], BatchReason.ENDED if self._has_ended else BatchReason.IDLE
-            reason = self._wait_for_more()
-            batch = self._pop()
-            if batch[-1].error is not None or (
-                self._events and self._events[0].error is not None
-            ):
-                reason = BatchReason.UNDECODABLE
-            self.batch_reasons[reason] += 1
-            self._changed.notify_all()
-            return batch, reason
+        if not batch:
+            has_ended = self._buffer.has_ended
+            return [], BatchReason.ENDED if has_ended else BatchReason.IDLE
+        reason = self._fill(batch)
+        if self._cut(batch):
+            reason = BatchReason.UNDECODABLE
+        self.batch_reasons[reason] += 1
+        return batch, reason
 
     def close(self) -> None:
-        """Let the thread end, if the subscription does, and wait for that."""
-        with self._changed:
-            self._is_closed = True
-            self._changed.notify_all()
-        self._thread.join()
+        """Wait for the receiving thread, if the subscription has none of its own."""
+        self._subscription.close()
 
-    def _wait_for_more(self) -> BatchReason:
+    def _fill(self, batch: list[ReceivedEvent]) -> BatchReason:
+        """Add what comes until the batch has a reason to be processed."""
         deadline = monotonic() + self._batch_seconds
-        while len(self._events) < self._batch_size:
-            if self._has_ended:
+        size = _bytes(batch)
+        while len(batch) < self._batch_size:
+            if size >= _MAX_BATCH_BYTES:
+                return BatchReason.BYTES
+            if batch[-1].error is not None:
+                return BatchReason.UNDECODABLE
+            if self._buffer.has_ended:
                 return BatchReason.ENDED
-            if self._is_waiting_for_store and not self._is_catching_up():
+            remaining = max(deadline - monotonic(), 0)
+            try:
+                more = self._taken(
+                    self._batch_size - len(batch),
+                    remaining,
+                    max_bytes=_MAX_BATCH_BYTES - size,
+                    unless_live=True,
+                )
+            except Exception:
+                # It has failed just now; it says so again when these are done.
+                return BatchReason.ENDED
+            batch += more
+            size += _bytes(more)
+            if not more and self._buffer.is_live:
                 return BatchReason.CAUGHT_UP
-            remaining = deadline - monotonic()
-            if remaining <= 0:
+            if not more and not remaining:
                 return BatchReason.AGE
-            self._changed.wait(remaining)
         return BatchReason.SIZE
 
-    def _is_catching_up(self) -> bool:
-        # Of the library's subscriptions only ours knows; any other that has
-        # nothing at hand is taken for live.
-        state = getattr(self._subscription.subscription, "state", None)
-        return state is not None and state.phase == "catching up"
+    def _taken(
+        self, max_events: int, seconds: float, **limits: Any
+    ) -> list[ReceivedEvent]:
+        decoded = self._subscription.decoded
+        return [
+            item if type(item) is ReceivedEvent else decoded(item)
+            for item in self._buffer.take(max_events, seconds, **limits)
+        ]
 
-    def _pop(self) -> list[ReceivedEvent]:
-        if self._events[0].error is not None:
-            return [self._events.popleft()]
-        batch: list[ReceivedEvent] = []
-        while self._events and len(batch) < self._batch_size:
-            if self._events[0].error is not None:
-                break
-            batch.append(self._events.popleft())
-        return batch
+    def _cut(self, batch: list[ReceivedEvent]) -> bool:
+        """Hold back what has to come later; return whether that is for an event."""
+        for index, event in enumerate(batch):
+            if event.error is not None:
+                end = index or 1
+                self._held = batch[end:]
+                del batch[end:]
+                return True
+        return False
 
-    def _read(self) -> None:
-        try:
-            for notifications in self._chunks():
-                self._put([self._decode(each) for each in notifications])
-                if self._is_closed:
-                    return
-        except BaseException as error:
-            # Whoever takes the last event gets it.
-            self._error = error
-        finally:
-            # A transcoding or a recorder on Django's databases may have used some.
-            connections.close_all()
-            with self._changed:
-                self._has_ended = True
-                self._changed.notify_all()
 
-    def _chunks(self) -> Iterator[list[Notification]]:
-        subscription: Any = self._subscription.subscription
-        if not hasattr(subscription, "next_batch"):
-            for notification in self._noting_waits(iter(subscription)):
-                yield [notification]
-            return
-        while True:
-            self._wait_for_store()
-            notifications = subscription.next_batch(self._batch_size)
-            if not notifications:
-                return
-            yield notifications
-
-    def _noting_waits(self, source: Iterator[Notification]) -> Iterator[Notification]:
-        while True:
-            self._wait_for_store()
-            try:
-                notification = next(source)
-            except StopIteration:
-                return
-            yield notification
-
-    def _wait_for_store(self) -> None:
-        with self._changed:
-            self._is_waiting_for_store = True
-            self._changed.notify_all()
-
-    def _decode(self, notification: Notification) -> ReceivedEvent:
-        tracking = Tracking(self._subscription.name, notification.id)
-        try:
-            domain_event = self._subscription.mapper.to_domain_event(notification)
-        except Exception as error:
-            return ReceivedEvent(tracking, notification, None, error)
-        return ReceivedEvent(tracking, notification, domain_event, None)
-
-    def _put(self, events: list[ReceivedEvent]) -> None:
-        with self._changed:
-            self._is_waiting_for_store = False
-            self._changed.wait_for(
-                lambda: (
-                    len(self._events) < _BATCHES_AHEAD * self._batch_size
-                    or self._is_closed
-                )
-            )
-            self._events.extend(events)
-            if (
-                len(self._events) == len(events)
-                or len(self._events) >= self._batch_size
-            ):
-                self._changed.notify_all()
+def _bytes(events: list[ReceivedEvent]) -> int:
+    return sum([len(event.notification.state) for event in events])

@@ -1,0 +1,144 @@
+"""
+The buffer of decoded events between a subscription and who processes them.
+
+There is one, in whichever way the events come. It is bounded in events and in bytes:
+when processing is behind, the receiving thread waits, and so does the event store.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from django.db import connections
+from eventsourcing.persistence import Notification
+from eventsourcing.projection import ApplicationSubscription
+
+from django_esdb.subscriptions.received import Decoder, ReceivedEvent
+from eventsourcing_eventstoredb.read_ahead import ReadAhead
+
+# Batches that may be read ahead of the one that is being processed.
+_BATCHES_AHEAD = 2
+_MAX_BYTES = 16 * 1024 * 1024
+
+
+class EventBuffer(Protocol):
+    """What was received and decoded, and not yet taken."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether who has taken all has caught up."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing is there, and nothing more will be."""
+
+    def take(
+        self,
+        max_events: int,
+        timeout: float | None,
+        *,
+        max_bytes: int = ...,
+        unless_live: bool = ...,
+    ) -> list[Any]:
+        """Return what is there; see :meth:`ReadAhead.take`."""
+
+
+class BufferedSubscription:
+    """
+    A subscription whose events are received and decoded in a thread of their own.
+
+    EventStoreDB's subscriptions receive in a thread anyway, which then decodes, too.
+    For others a thread is started here. Either ends when the subscription is stopped.
+
+    Args:
+        subscription: The library's, on any persistence module.
+        batch_size: Most events in a batch; twice as many are read ahead, except
+            by EventStoreDB's subscriptions, which have limits of their own.
+
+    Attributes:
+        buffer: What was received and decoded.
+    """
+
+    def __init__(
+        self, subscription: ApplicationSubscription[Any], batch_size: int
+    ) -> None:
+        # It stops when it is collected.
+        self._subscription = subscription
+        self._decode = Decoder(subscription.name, subscription.mapper)
+        self._thread: threading.Thread | None = None
+        self._own_buffer: ReadAhead[Any] | None = None
+        inner: Any = subscription.subscription
+        if hasattr(inner, "decode_with"):
+            inner.decode_with(self._decode, connections.close_all)
+            self.buffer: EventBuffer = inner.read_ahead
+            return
+        self.buffer = self._own_buffer = ReadAhead(
+            _BATCHES_AHEAD * batch_size, _MAX_BYTES
+        )
+        self._thread = threading.Thread(
+            target=_receive,
+            args=(inner, self._decode, self._own_buffer, batch_size),
+            name=f"{threading.current_thread().name}-receiver",
+        )
+        self._thread.start()
+
+    def decoded(self, item: ReceivedEvent | Notification) -> ReceivedEvent:
+        """Return an item of the buffer; some were received before this was made."""
+        return item if isinstance(item, ReceivedEvent) else self._decode(item)
+
+    def close(self) -> None:
+        """Wait for the thread that was started here; the subscription is stopped."""
+        if self._own_buffer is not None:
+            self._own_buffer.close()
+        if self._thread is not None:
+            self._thread.join()
+
+
+def _receive(
+    subscription: Any,
+    decode: Callable[[Notification], ReceivedEvent],
+    buffer: ReadAhead[ReceivedEvent],
+    batch_size: int,
+) -> None:
+    try:
+        for notification in _notifications(subscription, buffer, batch_size):
+            buffer.put(decode(notification), len(notification.state))
+            if buffer.is_closed:
+                return
+        buffer.finish()
+    except BaseException as error:
+        # Who takes the last event gets it.
+        buffer.fail(error)
+    finally:
+        # A transcoding or a recorder on Django's databases may have used some.
+        connections.close_all()
+
+
+def _notifications(
+    subscription: Any, buffer: ReadAhead[ReceivedEvent], batch_size: int
+) -> Iterator[Notification]:
+    """Yield notifications, and note when the buffer has all that there are."""
+    if hasattr(subscription, "next_batch"):
+        while True:
+            buffer.set_live(not _is_catching_up(subscription))
+            notifications = subscription.next_batch(batch_size)
+            buffer.set_live(False)
+            if not notifications:
+                return
+            yield from notifications
+    while True:
+        # Who has nothing at hand is taken for live: these do not say.
+        buffer.set_live(True)
+        try:
+            notification = next(subscription)
+        except StopIteration:
+            return
+        buffer.set_live(False)
+        yield notification
+
+
+def _is_catching_up(subscription: Any) -> bool:
+    state = getattr(subscription, "state", None)
+    return state is not None and state.phase == "catching up"

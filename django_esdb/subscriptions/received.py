@@ -1,0 +1,58 @@
+"""Events as they were received, decoded or not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eventsourcing.persistence import Mapper, Notification, Tracking
+
+
+class ReceivedEvent:
+    """
+    An event as it was read, in the order of the application's notifications.
+
+    Attributes:
+        tracking: Its position.
+        notification: As it is stored.
+        domain_event: What the projection is given; None if that failed.
+        error: Why it could not be decoded, else None.
+    """
+
+    __slots__ = ("domain_event", "error", "notification", "tracking")
+
+    def __init__(
+        self,
+        tracking: Tracking,
+        notification: Notification,
+        domain_event: Any,
+        error: Exception | None,
+    ) -> None:
+        self.tracking = tracking
+        self.notification = notification
+        self.domain_event = domain_event
+        self.error = error
+
+
+class Decoder:
+    """
+    Makes received events of notifications.
+
+    Called by the thread that receives; what the mapper raises becomes the event's.
+
+    Args:
+        application_name: The application that has recorded them.
+        mapper: The application's.
+    """
+
+    def __init__(self, application_name: str, mapper: Mapper[Any]) -> None:
+        self._application_name = application_name
+        self._to_domain_event = mapper.to_domain_event
+
+    def __call__(self, notification: Notification) -> ReceivedEvent:
+        """Decode a notification."""
+        tracking = Tracking(self._application_name, notification.id)
+        try:
+            domain_event = self._to_domain_event(notification)
+        except Exception as error:
+            return ReceivedEvent(tracking, notification, None, error)
+        return ReceivedEvent(tracking, notification, domain_event, None)

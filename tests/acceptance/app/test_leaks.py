@@ -1,0 +1,92 @@
+"""Nothing grows while projections run for long; benchmarks do it for longer."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+
+import pytest
+
+from django_esdb.registry import Registration
+from eventsourcing_eventstoredb.server import EmbeddedServer
+from example_project.training_school.application import TrainingSchool
+from example_project.training_school.domain import Dog
+from tests.support.connections import kill_connections
+from tests.support.footprint import Footprint
+from tests.support.projects import Project
+from tests.support.proxy import Proxy
+from tests.support.stores import school_at
+from tests.support.supervising import running, tracking, wait_until
+from tests.support.workers import is_sqlite, worker
+
+RECONNECTIONS = 30
+# Of what comes and goes at any time; a leak would be one for each reconnection.
+FEW = 8
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux's /proc")
+def test_reconnections_leave_no_threads_and_descriptors_behind(
+    project: Project, server: EmbeddedServer
+) -> None:
+    url = project.env["DATABASE_URL"]
+    with (
+        Proxy("127.0.0.1", server.port) as proxy,
+        school_at(server) as school,
+        worker(project_at(project, proxy)) as this,
+    ):
+
+        def process_one() -> None:
+            last = school.register(f"dog {next(numbers)}")
+            wait_until(lambda: (project.position() or 0) >= last, "it is not processed")
+
+        numbers = iter(range(10 * RECONNECTIONS))
+        for number in range(RECONNECTIONS + 5):
+            if number == 5:
+                # Pools of threads have been filled by now.
+                before = Footprint.of(this.process.pid)
+            proxy.cut()
+            if number % 3 == 0 and not is_sqlite(project):
+                kill_connections(url)
+            process_one()
+
+        def has_grown() -> bool:
+            now = Footprint.of(this.process.pid)
+            return (
+                now.threads > before.threads + FEW
+                or now.descriptors > before.descriptors + FEW
+            )
+
+        wait_until(lambda: not has_grown(), f"more than {before}")
+        assert this.terminate() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_events_leave_no_objects_behind(
+    school: TrainingSchool, school_projection: Registration
+) -> None:
+    def process(count: int) -> int:
+        """Process so many events; return how many objects there are then."""
+        for _ in range(count // 10):
+            dog = Dog(f"dog {next(numbers)}")
+            for trick in range(9):
+                dog.add_trick(f"trick {trick}")
+            last = school.save(dog)[-1].notification.id
+        del dog
+        wait_until(lambda: (tracking().position or 0) >= last)
+        gc.collect()
+        return len(gc.get_objects())
+
+    numbers = iter(range(1_000_000))
+    with running(school_projection, batch_size=50) as this:
+        process(1000)
+        before = process(1000)
+        for _ in range(4):
+            after = process(1000)
+        assert this.error is None
+
+    # Not one for ten events.
+    assert after - before < 400
+
+
+def project_at(project: Project, proxy: Proxy) -> Project:
+    return Project({**project.env, "EVENTSTOREDB_URI": proxy.uri})

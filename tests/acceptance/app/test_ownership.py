@@ -1,0 +1,380 @@
+"""Several ``runprojections`` processes, of which one at a time is the owner."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eventsourcing_eventstoredb.server import EmbeddedServer
+from example_project.training_school.application import TrainingSchool
+from tests.support.processes import SECONDS, Watched
+from tests.support.projects import Project
+from tests.support.stores import school_at
+from tests.support.workers import (
+    is_sqlite,
+    suspend_outside_of_transaction,
+    worker,
+)
+
+STATE = """
+import json
+from django_esdb.models import FailedEvent, ProjectionTracking
+from example_project.training_school.models import Dog, SchoolCounts
+row = ProjectionTracking.objects.first()
+print(json.dumps({
+    "tricks": {dog.name: dog.tricks for dog in Dog.objects.all()},
+    "counts": list(SchoolCounts.objects.values_list("dogs", "tricks")),
+    "failed": list(FailedEvent.objects.values_list("error", flat=True)),
+    "position": row.position, "state": row.state, "error": row.error,
+    "owner": row.owner, "token": row.token,
+}))
+"""
+
+
+@pytest.fixture
+def hooked(project: Project, tmp_path: Path) -> Project:
+    """The project with handlers that do as the test says."""
+    project.env["DJANGO_SETTINGS_MODULE"] = "tests.support.fault_injection.settings"
+    project.env["HOOKS_DIRECTORY"] = str(tmp_path)
+    project.env["ESDB_LEASE_SECONDS"] = "60"
+    return project
+
+
+@pytest.fixture
+def writing(server: EmbeddedServer) -> Iterator[TrainingSchool]:
+    """The school as another process writes to it."""
+    with school_at(server) as school:
+        yield school
+
+
+def state(project: Project) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(project.python(STATE))
+    return found
+
+
+def wait_until(
+    project: Project, condition: Callable[[dict[str, Any]], Any]
+) -> dict[str, Any]:
+    end = time.monotonic() + SECONDS
+    while not condition(found := state(project)):
+        assert time.monotonic() < end, found
+    return found
+
+
+def wait_for_handler(directory: Path, this: Watched) -> None:
+    """Wait until a process is in the middle of a transaction."""
+    end = time.monotonic() + SECONDS
+    while not (directory / f"waiting-{this.process.pid}").exists():
+        assert time.monotonic() < end, this.lines
+        time.sleep(0.02)
+
+
+def test_another_process_stands_by_and_takes_over_at_once_after_a_good_stop(
+    hooked: Project, writing: TrainingSchool
+) -> None:
+    writing.register("Fido")
+    with worker(hooked) as first:
+        first.wait_for("Running TrainingSchoolProjection")
+        with worker(hooked) as second:
+            second.wait_for("Standing by for TrainingSchoolProjection, which")
+            assert f":{first.process.pid}:" in second.lines[0]
+            assert first.terminate() == 0
+            # Its lease would have lasted a minute more.
+            second.wait_for("Running TrainingSchoolProjection")
+            last = writing.add_trick("Fido", "sit")
+            wait_until(hooked, lambda found: found["position"] == last)
+            assert second.terminate() == 0
+
+    assert state(hooked)["counts"] == [[1, 1]]
+    assert (state(hooked)["state"], state(hooked)["owner"]) == ("stopped", "")
+
+
+def test_a_killed_process_of_this_machine_is_replaced_at_once(
+    hooked: Project, writing: TrainingSchool
+) -> None:
+    with worker(hooked) as first, worker(hooked) as second:
+        running, standing = wait_for_roles(first, second)
+        running.process.kill()
+        standing.wait_for("Running TrainingSchoolProjection")
+        last = writing.register("Fido")
+        wait_until(hooked, lambda found: found["position"] == last)
+
+
+def test_a_suspended_owner_is_replaced_and_stands_by_when_it_comes_back(
+    hooked: Project, writing: TrainingSchool
+) -> None:
+    hooked.env["ESDB_LEASE_SECONDS"] = "2"
+    writing.register("Fido")
+    with worker(hooked) as first, worker(hooked) as second:
+        running, standing = wait_for_roles(first, second)
+        suspend_outside_of_transaction(hooked, running)
+        standing.wait_for("Running TrainingSchoolProjection")
+        last = writing.add_trick("Fido", "sit")
+        wait_until(hooked, lambda found: found["position"] == last)
+        running.resume()
+        running.wait_for("Standing by")
+        last = writing.add_trick("Fido", "roll")
+        wait_until(hooked, lambda found: found["position"] == last)
+        assert running.terminate() == 0
+        assert standing.terminate() == 0
+
+    assert state(hooked)["counts"] == [[1, 2]]
+
+
+def test_an_owner_that_is_suspended_in_a_transaction_commits_nothing_afterwards(
+    hooked: Project, writing: TrainingSchool, tmp_path: Path
+) -> None:
+    if is_sqlite(hooked):
+        pytest.skip("SQLite's locks cannot be taken away from a suspended process")
+    hooked.env["ESDB_LEASE_SECONDS"] = "2"
+    writing.register("Fido")
+    writing.add_trick("Fido", "wait")
+    with worker(hooked) as first:
+        wait_for_handler(tmp_path, first)
+        first.suspend()
+        (tmp_path / "go").touch()
+        with worker(hooked) as second:
+            second.wait_for("Running TrainingSchoolProjection")
+            last = writing.add_trick("Fido", "sit")
+            wait_until(hooked, lambda found: found["position"] == last)
+            first.resume()
+            first.wait_for("Standing by")
+            assert first.terminate() == 0
+            assert second.terminate() == 0
+
+    found = state(hooked)
+    assert found["counts"] == [[1, 2]]
+    assert found["tricks"] == {"Fido": ["wait", "sit"]}
+
+
+def test_on_sqlite_nobody_takes_over_from_a_transaction(
+    hooked: Project, writing: TrainingSchool, tmp_path: Path
+) -> None:
+    if not is_sqlite(hooked):
+        pytest.skip("other databases end the transaction")
+    hooked.env["ESDB_LEASE_SECONDS"] = "1"
+    writing.register("Fido")
+    writing.add_trick("Fido", "wait")
+    with worker(hooked) as first:
+        wait_for_handler(tmp_path, first)
+        first.suspend()
+        (tmp_path / "go").touch()
+        with worker(hooked) as second:
+            # Longer than the lease.
+            time.sleep(3)
+            assert not any("Running" in line for line in second.lines)
+            first.resume()
+            last = writing.add_trick("Fido", "sit")
+            wait_until(hooked, lambda found: found["position"] == last)
+
+    assert state(hooked)["tricks"] == {"Fido": ["wait", "sit"]}
+
+
+def test_exclusive_fails_where_another_process_runs_it(hooked: Project) -> None:
+    with worker(hooked) as first:
+        first.wait_for("Running")
+        result = hooked.manage("runprojections", "--exclusive", check=False)
+
+    assert result.returncode == 3
+    assert result.stderr.count("\n") == 1
+    assert "'TrainingSchoolProjection' is run by" in result.stderr
+    assert f":{first.process.pid}:" in result.stderr
+
+
+def test_exclusive_ends_when_it_was_taken_over(hooked: Project) -> None:
+    hooked.env["ESDB_LEASE_SECONDS"] = "1"
+    with worker(hooked, "--exclusive") as first:
+        first.wait_for("Running")
+        suspend_outside_of_transaction(hooked, first)
+        with worker(hooked) as second:
+            second.wait_for("Running")
+            first.resume()
+            assert first.status() == 3
+
+    assert "was taken over by" in first.lines[-1]
+
+
+def test_until_caught_up_ends_when_the_owner_has_caught_up(
+    hooked: Project, writing: TrainingSchool
+) -> None:
+    writing.register("Fido")
+    with worker(hooked) as first:
+        first.wait_for("Running")
+        result = hooked.manage("runprojections", "--until-caught-up")
+
+    assert result.stdout.splitlines()[-1] == "All caught up"
+
+
+def test_an_event_that_ends_the_process_is_recognised(
+    hooked: Project, writing: TrainingSchool, tmp_path: Path
+) -> None:
+    before = writing.register("Fido")
+    hooked.manage("runprojections", "--until-caught-up")
+    writing.add_trick("Fido", "crash")
+    statuses = [
+        hooked.manage("runprojections", "--fail-fast", check=False).returncode
+        for _ in range(4)
+    ]
+    assert statuses == [-signal.SIGKILL] * 4
+
+    result = hooked.manage("runprojections", "--fail-fast", check=False)
+
+    assert result.returncode == 1
+    assert "at which its process has ended 3 times" in result.stderr
+    found = state(hooked)
+    assert (found["state"], found["position"]) == ("paused", before)
+    # Something that starts it again and again does no harm.
+    again = hooked.manage("runprojections", "--fail-fast", check=False)
+    assert again.returncode == 1
+    assert "its process has ended 3 times" in again.stderr
+
+    (tmp_path / "go").touch()
+    hooked.manage("retryfailedevents", "TrainingSchoolProjection")
+    hooked.manage("runprojections", "--until-caught-up")
+    assert state(hooked)["tricks"] == {"Fido": ["crash"]}
+
+
+def test_an_event_that_ends_the_process_is_parked_where_that_is_wanted(
+    hooked: Project, writing: TrainingSchool
+) -> None:
+    hooked.env["HOOKS_ON_FAILURE"] = "park"
+    writing.register("Fido")
+    hooked.manage("runprojections", "--until-caught-up")
+    writing.add_trick("Fido", "crash")
+    last = writing.register("Rex")
+    for _ in range(4):
+        hooked.manage("runprojections", "--until-caught-up", check=False)
+
+    hooked.manage("runprojections", "--until-caught-up")
+
+    found = state(hooked)
+    assert found["position"] == last
+    assert found["tricks"] == {"Fido": [], "Rex": []}
+    (error,) = found["failed"]
+    assert "its process has ended 3 times" in error
+
+
+def test_a_process_that_is_killed_while_it_is_idle_has_not_failed(
+    hooked: Project, writing: TrainingSchool
+) -> None:
+    first = writing.register("Fido")
+    hooked.manage("runprojections", "--until-caught-up")
+    for _ in range(5):
+        with worker(hooked) as this:
+            this.wait_for("Running")
+            this.process.kill()
+            this.status()
+    last = writing.register("Rex")
+
+    hooked.manage("runprojections", "--until-caught-up")
+
+    assert (first, state(hooked)["position"]) == (first, last)
+    assert state(hooked)["error"] == ""
+
+
+def test_stopping_takes_no_longer_than_it_may(
+    hooked: Project, writing: TrainingSchool, tmp_path: Path
+) -> None:
+    writing.register("Fido")
+    writing.add_trick("Fido", "wait")
+    with worker(hooked, "--shutdown-timeout", "1") as this:
+        wait_for_handler(tmp_path, this)
+        assert this.terminate() == 4
+
+    assert "Not stopped within 1" in this.lines[-1]
+    (tmp_path / "go").touch()
+    hooked.manage("runprojections", "--until-caught-up")
+    assert state(hooked)["counts"] == [[1, 1]]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_the_process_at_once(
+    hooked: Project,
+    writing: TrainingSchool,
+    tmp_path: Path,
+    number: signal.Signals,
+) -> None:
+    writing.register("Fido")
+    writing.add_trick("Fido", "wait")
+    with worker(hooked, "--shutdown-timeout", "600") as this:
+        wait_for_handler(tmp_path, this)
+        end = time.monotonic() + SECONDS
+        while this.process.poll() is None:
+            assert time.monotonic() < end
+            # A signal that comes before the first is handled is lost in it.
+            this.process.send_signal(number)
+            time.sleep(0.3)
+        assert this.status() == 128 + number
+
+    (tmp_path / "go").touch()
+    hooked.manage("runprojections", "--until-caught-up")
+    assert state(hooked)["counts"] == [[1, 1]]
+
+
+def test_a_paused_projection_waits_in_a_process_that_goes_on(
+    hooked: Project, writing: TrainingSchool, tmp_path: Path
+) -> None:
+    writing.register("Fido")
+    writing.add_trick("Fido", "fail")
+    with worker(hooked) as this:
+        this.wait_for("It is paused: mend the cause")
+        found = wait_until(hooked, lambda found: found["state"] == "paused")
+        assert "as the test says" in found["error"]
+        (tmp_path / "go").touch()
+        result = hooked.manage("retryfailedevents", "TrainingSchoolProjection")
+        assert "it was paused and goes on" in result.stdout
+        wait_until(hooked, lambda found: found["tricks"] == {"Fido": ["fail"]})
+        assert this.terminate() == 0
+
+
+def test_fail_fast_ends_the_process(hooked: Project, writing: TrainingSchool) -> None:
+    writing.register("Fido")
+    writing.add_trick("Fido", "fail")
+
+    result = hooked.manage("runprojections", "--fail-fast", check=False)
+
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1
+    assert "RuntimeError: as the test says" in result.stderr
+
+
+def test_reload_begins_anew_when_code_changes_and_waits_for_no_lease(
+    hooked: Project, writing: TrainingSchool, tmp_path: Path
+) -> None:
+    module = tmp_path / "changing_module.py"
+    module.write_text("VERSION = 1\n")
+    hooked.env["PYTHONPATH"] = str(tmp_path)
+    hooked.env["HOOKS_IMPORT"] = "changing_module"
+    with worker(hooked, "--reload") as this:
+        try:
+            this.wait_for("Running TrainingSchoolProjection")
+            # The reloader has to have looked at the file once.
+            time.sleep(2.5)
+            module.write_text("VERSION = 2\n")
+            this.wait_for("Running TrainingSchoolProjection", count=2)
+            last = writing.register("Fido")
+            wait_until(hooked, lambda found: found["position"] == last)
+        finally:
+            # Unlike being killed, that ends the process that it has started, too.
+            status = this.terminate()
+
+    assert status == 0
+
+
+def wait_for_roles(first: Watched, second: Watched) -> tuple[Watched, Watched]:
+    """Return which of two runs and which stands by."""
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        for one, other in ((first, second), (second, first)):
+            if any("Running" in line for line in one.lines) and any(
+                "Standing by" in line for line in other.lines
+            ):
+                return one, other
+        time.sleep(0.05)
+    raise AssertionError(first.lines + second.lines)

@@ -1,0 +1,237 @@
+"""What ``manage.py runprojections`` does, as a process."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import OperationalError
+
+from django_esdb.management.commands import _projections
+from eventsourcing_eventstoredb.server import EmbeddedServer
+from tests.support.projects import Project
+
+SECRET = "s3cret-w0rd"
+
+REGISTER = """
+from django_esdb import get_application
+from example_project.training_school.application import TrainingSchool
+school = get_application(TrainingSchool)
+"""
+COUNT = """
+from django_esdb.models import ProjectionTracking
+from example_project.training_school.models import Dog, SchoolCounts
+print(Dog.objects.count(), list(SchoolCounts.objects.values_list("dogs", "tricks")),
+      list(ProjectionTracking.objects.values_list("position", flat=True)))
+"""
+
+
+def refused(
+    project: Project, *arguments: str, says: str, status: int = 2
+) -> subprocess.CompletedProcess[str]:
+    """Run the command and see that it says in a line why it does not run."""
+    result = project.manage("runprojections", *arguments, check=False)
+    error = result.stderr.strip()
+    assert result.returncode == status, result.stdout + result.stderr
+    assert says in error
+    assert error.count("\n") == 0, error
+    assert "Traceback" not in error
+    assert SECRET not in result.stdout + result.stderr
+    return result
+
+
+def test_runs_from_an_event_to_a_row(project: Project) -> None:
+    project.python(REGISTER + "school.register('Fido'); school.add_trick('Fido', 'x')")
+
+    result = project.manage("runprojections", "--until-caught-up")
+
+    assert result.stdout.splitlines() == [
+        "Running TrainingSchoolProjection on TrainingSchool from the beginning",
+        "All caught up",
+    ]
+    assert project.python(COUNT).startswith("1 [(1, 1)]")
+    before = project.python(COUNT)
+    project.manage("runprojections", "TrainingSchoolProjection", "--until-caught-up")
+    assert project.python(COUNT) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stops_in_good_order_on_a_signal(
+    project: Project, number: signal.Signals
+) -> None:
+    with project.running("runprojections") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("Running")
+        process.send_signal(number)
+        out, err = process.communicate(timeout=20)
+
+    assert (process.returncode, out, err) == (0, "Stopped\n", "")
+
+
+def test_shows_projections(project: Project) -> None:
+    project.python(REGISTER + "school.register('Fido')")
+    project.manage("runprojections", "--until-caught-up")
+
+    [shown] = json.loads(project.manage("showprojections", "--json").stdout)
+    table = project.manage("showprojections").stdout.splitlines()
+
+    assert shown["projection"] == "TrainingSchoolProjection"
+    assert shown["application"] == "TrainingSchool"
+    assert shown["database"] == "default"
+    assert shown["position"] > 0
+    assert "example_project.training_school.domain:Dog.Registered" in shown["topics"]
+    assert len(table) == 2
+    assert str(shown["position"]) in table[1]
+
+
+@pytest.mark.parametrize(
+    ("uri", "says", "status"),
+    [
+        ("", "ESDB_URI", 2),
+        ("localhost:2113", "no scheme", 2),
+        (f"http://admin:{SECRET}@localhost:2113", "scheme 'http'", 2),
+        (f"esdb://admin:{SECRET}@", "names no host", 2),
+        (f"esdb://admin:{SECRET}@localhost:x", "no number where a port", 2),
+        (f"esdb://admin:{SECRET}", "no number where a port", 2),
+        (f"esdb://admin:?{SECRET}@localhost", "percent-encode", 2),
+        (f"esdb://admin:#{SECRET}/localhost", "percent-encode", 2),
+        (f"esdb://admin:{SECRET}@localhost?Tsl=false", "unknown field 'Tsl'", 2),
+        ("esdb://localhost:2113", "needs a user name and a password", 2),
+        (f"esdb://admin:{SECRET}@127.0.0.1:9?Tls=false", "127.0.0.1:9", 1),
+        (f"esdb://admin:{SECRET}@127.0.0.1:9,127.0.0.1:10?Tls=false", "10", 1),
+    ],
+    ids=[
+        "missing",
+        "no scheme",
+        "wrong scheme",
+        "no host",
+        "no port",
+        "no host but credentials",
+        "question mark in password",
+        "hash in password",
+        "unknown field",
+        "no credentials",
+        "unreachable",
+        "cluster unreachable",
+    ],
+)
+def test_bad_address_is_refused(
+    project: Project, uri: str, says: str, status: int
+) -> None:
+    project.env["DJANGO_SETTINGS_MODULE"] = "tests.support.apps.settings"
+    project.env["EVENTSTOREDB_URI"] = uri
+
+    refused(project, "--until-caught-up", says=says, status=status)
+    refused(project, says=says, status=status)
+
+    assert project.python(COUNT) in ("0 [] []\n", "0 [] [None]\n")
+
+
+def test_missing_certificate_is_refused(project: Project, tmp_path: Path) -> None:
+    project.env["EVENTSTOREDB_URI"] = f"esdb://admin:{SECRET}@localhost:2113"
+    project.env["EVENTSTOREDB_ROOT_CERTIFICATES"] = str(tmp_path / "ca.pem")
+
+    refused(project, says="ca.pem': No such file or directory")
+
+
+def test_certificate_is_not_looked_at_without_tls(project: Project) -> None:
+    project.env["EVENTSTOREDB_ROOT_CERTIFICATES"] = "<certificates>"
+
+    project.manage("runprojections", "--until-caught-up")
+
+
+def test_unknown_name_is_refused_and_known_ones_listed(project: Project) -> None:
+    refused(project, "Nobody", says="'Nobody' is registered; registered: Training")
+
+
+def test_no_registered_projection_is_refused(project: Project) -> None:
+    project.env["DJANGO_SETTINGS_MODULE"] = "tests.support.apps.settings"
+    project.env["TEST_PLAIN"] = "yes"
+
+    refused(project, says="No projection is registered: write a projections.py")
+
+
+def test_unapplied_migrations_are_refused(project: Project) -> None:
+    project.manage("migrate", "django_esdb", "zero", "--verbosity", "0")
+
+    result = refused(project, says="django_esdb.0001_initial")
+    assert "manage.py migrate" in result.stderr
+
+
+def test_name_registered_twice_is_refused(project: Project) -> None:
+    project.env["DJANGO_SETTINGS_MODULE"] = "tests.support.apps.settings"
+    project.env["TEST_APPS"] = "twice"
+
+    refused(project, says="'TrainingSchoolProjection' of tests.support.apps.twice")
+    check = project.manage("check", check=False)
+    assert check.returncode == 1
+    assert "(django_esdb.E005)" in check.stderr
+
+
+@pytest.fixture
+def two_databases(project: Project, tmp_path: Path) -> Project:
+    project.env["DJANGO_SETTINGS_MODULE"] = "tests.support.apps.settings"
+    project.env["TEST_REPORTS_DATABASE_URL"] = f"sqlite:///{tmp_path / 'reports'}"
+    project.manage("migrate", "--verbosity", "0", "--database", "reports")
+    project.python(REGISTER + "school.register('Fido')")
+    return project
+
+
+def test_position_is_kept_where_the_read_models_are(two_databases: Project) -> None:
+    two_databases.manage("runprojections", "--until-caught-up")
+
+    [shown] = json.loads(two_databases.manage("showprojections", "--json").stdout)
+    assert shown["database"] == "reports"
+    assert shown["position"] > 0
+    assert two_databases.python(COUNT).startswith("1 ")
+
+
+def test_view_in_another_database_than_its_models_is_refused(
+    two_databases: Project,
+) -> None:
+    two_databases.env["TEST_APPS"] = "misplaced"
+
+    refused(
+        two_databases,
+        "MisplacedProjection",
+        says="set using = 'reports' on MisplacedView",
+    )
+    assert two_databases.python(COUNT) == "0 [] []\n"
+
+
+def test_view_that_writes_elsewhere_is_stopped_before_it_does(
+    two_databases: Project,
+) -> None:
+    two_databases.env["TEST_APPS"] = "undeclared"
+
+    refused(
+        two_databases,
+        "UndeclaredProjection",
+        "--until-caught-up",
+        says="set using = 'reports' on UndeclaredView",
+        status=1,
+    )
+    assert two_databases.python(COUNT) == "0 [] [None]\n"
+
+
+@pytest.mark.django_db
+def test_a_database_that_is_lost_at_the_start_is_reported(
+    settings: Any, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.ESDB_URI = server.uri
+
+    def lost() -> list[Any]:
+        raise OperationalError("server closed the connection\nunexpectedly")
+
+    monkeypatch.setattr(_projections, "unregistered_rows", lost)
+
+    with pytest.raises(CommandError, match="Cannot use a database: ") as raised:
+        call_command("runprojections")
+
+    assert raised.value.returncode == 1
+    assert "\n" not in str(raised.value)

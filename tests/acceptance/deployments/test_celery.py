@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.deployments.sites import python_module, serving
+from tests.support.projects import Project
+from tests.support.supervising import wait_until
+
+COMMAND = (
+    *python_module("celery"),
+    *("--app", "tests.support.deployments.tasks", "worker"),
+    *("--pool", "prefork", "--concurrency", "2", "--loglevel", "INFO"),
+    *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+)
+
+DOGS = [f"dog {number}" for number in range(5)]
+
+SEND = f"""
+from tests.support.deployments.tasks import register
+for name in {DOGS!r}:
+    register.delay(name)
+"""
+
+
+def notes(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in folder.glob("*.json")]
+
+
+@pytest.mark.parametrize("tasks", [1, 100], ids="{}-tasks-per-child".format)
+def test_each_child_saves_and_reads_also_those_that_take_anothers_place(
+    projected: Project, tmp_path: Path, tasks: int
+) -> None:
+    (tmp_path / "queue").mkdir()
+    projected.env["CELERY_FOLDER"] = str(tmp_path)
+    with serving(projected, *COMMAND, "--max-tasks-per-child", str(tasks)) as worker:
+        worker.wait_for("ready.")
+        projected.python(SEND)
+        wait_until(lambda: len(notes(tmp_path)) == len(DOGS), str(worker.lines))
+        status = worker.end()
+
+    found = notes(tmp_path)
+    assert {note["name"] for note in found} == set(DOGS)
+    assert {note["loaded_in"] for note in found} == {worker.process.pid}
+    children = {note["process"] for note in found}
+    assert worker.process.pid not in children
+    assert len(children) == len(DOGS) if tasks == 1 else len(children) <= 2
+    assert status == 0

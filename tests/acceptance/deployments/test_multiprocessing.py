@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from eventsourcing_eventstoredb.server import EmbeddedServer
+from tests.support.projects import ROOT, clean_environment
+
+
+def test_forked_children_save_while_the_parent_goes_on_to_receive(
+    server: EmbeddedServer,
+) -> None:
+    finished = subprocess.run(
+        # Newer Pythons warn of any fork with threads.
+        [sys.executable, "-W", "ignore", "-m", "tests.support.deployments.pool"],
+        env={
+            **clean_environment(),
+            "DJANGO_SETTINGS_MODULE": "example_project.settings",
+            "EVENTSTOREDB_URI": server.uri,
+        },
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout == "exact: True 14\n"

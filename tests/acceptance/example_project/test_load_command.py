@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from esdbclient import EventStoreDBClient, NewEvent, StreamState
+
+from eventsourcing_eventstoredb.server import EmbeddedServer
+from tests.support.projects import ROOT, Project
+
+SCHOOL = ROOT / "tests" / "data" / "training_school.jsonl"
+EXPECTED = ROOT / "tests" / "data" / "training_school_expected.json"
+
+
+def recorded(server: EmbeddedServer) -> list[tuple[Any, ...]]:
+    with EventStoreDBClient(server.uri) as client:
+        return [
+            (
+                event.stream_name,
+                event.stream_position,
+                str(event.id),
+                event.type,
+                event.content_type,
+                event.data,
+                event.metadata,
+            )
+            for event in client.read_all()
+        ]
+
+
+def write(file: Path, *lines: dict[str, Any] | str) -> None:
+    file.write_text(
+        "".join(
+            (line if isinstance(line, str) else json.dumps(line)) + "\n"
+            for line in lines
+        )
+    )
+
+
+def an_event(number: int, **fields: Any) -> dict[str, Any]:
+    return {
+        "stream": "s",
+        "revision": number,
+        "id": f"00000000-0000-4000-8000-{number:012}",
+        "type": "T",
+        "content_type": "application/json",
+        "data": "e30=",
+        "metadata": "",
+        **fields,
+    }
+
+
+def test_a_file_is_loaded_as_it_was_recorded(project: Project, server: EmbeddedServer):
+    result = project.manage("load_events", str(SCHOOL))
+
+    assert result.stdout.startswith("Loaded 333 events of 30 streams;")
+    lines = [json.loads(line) for line in SCHOOL.read_text().splitlines()]
+    events = recorded(server)
+    assert [event[2] for event in events] == [line["id"] for line in lines]
+    assert [event[:2] for event in events] == [
+        (line["stream"], line["revision"]) for line in lines
+    ]
+
+
+def test_what_was_loaded_can_be_projected_and_read(project: Project):
+    project.manage("load_events", str(SCHOOL))
+    project.manage("runprojections", "--until-caught-up")
+
+    output = project.python(
+        "import json\n"
+        "from example_project.training_school.models import Dog\n"
+        "print(json.dumps({dog.name: dog.tricks for dog in Dog.objects.all()}))"
+    )
+
+    expected = json.loads(EXPECTED.read_text())
+    assert json.loads(output) == {
+        name: details["tricks"] for name, details in expected.items()
+    }
+
+
+def test_loading_again_changes_nothing(project: Project, server: EmbeddedServer):
+    project.manage("load_events", str(SCHOOL))
+    events = recorded(server)
+
+    project.manage("load_events", str(SCHOOL))
+
+    assert recorded(server) == events
+
+
+def test_a_file_that_has_grown_is_loaded_on(
+    project: Project, server: EmbeddedServer, tmp_path: Path
+):
+    file = tmp_path / "events.jsonl"
+    write(file, an_event(0), an_event(1))
+    project.manage("load_events", str(file))
+    write(file, an_event(0), an_event(1), an_event(2), "", an_event(3))
+
+    project.manage("load_events", str(file))
+
+    assert [event[1] for event in recorded(server)] == [0, 1, 2, 3]
+
+
+def test_events_too_large_for_one_append_are_loaded_in_several(
+    project: Project, server: EmbeddedServer, tmp_path: Path
+):
+    file = tmp_path / "events.jsonl"
+    write(file, *(an_event(n, data="QUJD" * 100_000) for n in range(7)))
+
+    project.manage("load_events", str(file))
+
+    assert [event[1] for event in recorded(server)] == list(range(7))
+
+
+def test_a_conflict_is_one_line_that_names_the_line(
+    project: Project, server: EmbeddedServer, tmp_path: Path
+):
+    file = tmp_path / "events.jsonl"
+    write(file, an_event(0), an_event(1))
+    with EventStoreDBClient(server.uri) as client:
+        client.append_events(
+            "s",
+            current_version=StreamState.NO_STREAM,
+            events=[NewEvent("Other", b"{}")],
+        )
+
+    result = project.manage("load_events", str(file), check=False)
+
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert f"{file}, line 1: the event store has no place for revision 0" in line
+    assert len(recorded(server)) == 1
+
+
+def test_revisions_that_begin_too_late_are_a_conflict(
+    project: Project, server: EmbeddedServer, tmp_path: Path
+):
+    file = tmp_path / "events.jsonl"
+    write(file, an_event(5))
+
+    result = project.manage("load_events", str(file), check=False)
+
+    assert result.returncode == 1
+    assert f"{file}, line 1: the event store has no place" in result.stderr
+    assert recorded(server) == []
+
+
+def missing(name: str) -> dict[str, Any]:
+    event = an_event(1)
+    del event[name]
+    return event
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("{", "this is not JSON"),
+        ("[" * 100_000, "this is not JSON"),
+        ("[]", "a JSON object is needed, not list"),
+        *(
+            (missing(name), f"the field {name!r} is missing")
+            for name in (
+                "stream",
+                "revision",
+                "id",
+                "type",
+                "content_type",
+                "data",
+                "metadata",
+            )
+        ),
+        (an_event(1, data="e30"), "data must be base64, but is 'e30'"),
+        (an_event(1, data="é"), "data must be base64, but is '\\xe9'"),
+        (an_event(1, metadata=None), "metadata must be base64, but is None"),
+        (an_event(1, id="x"), "id must be a UUID, but is 'x'"),
+        (an_event(1, id=7), "id must be a text that is not empty, but is 7"),
+        (an_event(1, id=an_event(0)["id"]), "is that of line 1 too"),
+        (an_event(1, type=""), "type must be a text that is not empty, but is ''"),
+        (an_event(1, type="\ud800"), "type has half of a surrogate pair in it"),
+        (an_event(1, content_type="text"), "content_type is 'text', but must be"),
+        (an_event(-1), "revision must be a whole number from 0 on, but is -1"),
+        (an_event(1, revision=True), "revision must be a whole number"),
+        (an_event(2), "the last one of stream 's' was 0, so it must be 1"),
+        (an_event(1, revision=0), "the last one of stream 's' was 0, so it must be 1"),
+    ],
+)
+def test_a_wrong_line_is_named_before_anything_is_written(
+    store: EmbeddedServer, tmp_path: Path, line: dict[str, Any] | str, problem: str
+):
+    from django.core.management import CommandError, call_command
+
+    file = tmp_path / "events.jsonl"
+    write(file, an_event(0), line)
+
+    with pytest.raises(CommandError) as error:
+        call_command("load_events", str(file))
+
+    assert error.value.returncode == 1
+    assert str(error.value).startswith(f"{file}, line 2: ")
+    assert problem in str(error.value)
+    assert "\n" not in str(error.value)
+    assert recorded(store) == []
+
+
+def test_a_wrong_line_is_one_line_of_output(project: Project, tmp_path: Path):
+    file = tmp_path / "events.jsonl"
+    shutil.copy(SCHOOL, file)
+    with file.open("ab") as stream:
+        stream.write(b"\xff\n")
+
+    result = project.manage("load_events", str(file), check=False)
+
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert result.stderr == f"CommandError: {file}, line 334: this is not JSON\n"
+
+
+def test_a_file_that_is_not_there_is_one_line(project: Project, tmp_path: Path):
+    file = tmp_path / "nowhere.jsonl"
+
+    result = project.manage("load_events", str(file), check=False)
+
+    assert result.returncode == 1
+    assert result.stderr == (
+        f"CommandError: Cannot read {file}: No such file or directory\n"
+    )
+
+
+def test_an_event_store_out_of_reach_is_one_line(
+    project: Project, server: EmbeddedServer
+):
+    server.stop()
+
+    result = project.manage("load_events", str(SCHOOL), check=False)
+
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("CommandError: Appending 1 event(s) to new stream")

@@ -1,0 +1,132 @@
+"""What is distributed, and what importing it costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+import zipfile
+from email.parser import Parser
+
+import pytest
+from eventsourcing.persistence import InfrastructureFactory
+
+import eventsourcing_eventstoredb
+from tests.support.projects import ROOT, clean_environment
+
+PACKAGES = ("django_esdb", "eventsourcing_eventstoredb")
+
+# What gRPC and its messages are made of.
+_GRPC = ("grpc", "esdbclient", "google.protobuf")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """The wheel, as pip builds it from this checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    result = subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", str(folder), ROOT],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    if result.returncode and "poetry-core" in result.stdout + result.stderr:
+        pytest.skip("poetry-core, which builds the wheel, cannot be installed here")
+    assert result.returncode == 0, result.stdout + result.stderr
+    (path,) = folder.glob("*.whl")
+    return zipfile.ZipFile(path)
+
+
+def loaded_modules(code: str) -> set[str]:
+    """Return the modules that a new process has loaded after running *code*."""
+    result = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys\nprint(*sys.modules)"],
+        cwd=ROOT,
+        env={
+            **clean_environment(),
+            "DJANGO_SETTINGS_MODULE": "example_project.settings",
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 0, result.stderr
+    return set(result.stdout.splitlines()[-1].split())
+
+
+def test_the_wheel_has_both_packages_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+    top = {name.partition("/")[0] for name in wheel.namelist()}
+
+    assert {name for name in top if not name.endswith(".dist-info")} == set(PACKAGES)
+
+
+def test_the_wheel_has_every_file_of_the_packages(wheel: zipfile.ZipFile) -> None:
+    files = {
+        path.relative_to(ROOT).as_posix()
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+    assert files <= set(wheel.namelist())
+    assert "django_esdb/migrations/0001_initial.py" in files
+    assert {f"{package}/py.typed" for package in PACKAGES} <= files
+
+
+def test_the_wheel_says_what_pyproject_says(wheel: zipfile.ZipFile) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (name,) = (n for n in wheel.namelist() if n.endswith(".dist-info/METADATA"))
+    metadata = Parser().parsestr(wheel.read(name).decode())
+
+    assert metadata["Name"] == project["name"]
+    assert metadata["Version"] == project["version"]
+    assert metadata["License-Expression"] == project["license"]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert str(metadata.get_payload()).strip() == readme.strip()
+    required = [r for r in metadata.get_all("Requires-Dist", []) if "extra" not in r]
+    assert len(required) == len(project["dependencies"])
+    assert any(n.endswith("LICENSE") for n in wheel.namelist())
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import django_esdb",
+        "import eventsourcing_eventstoredb",
+        "import django; django.setup()",
+        "from django.core.management import execute_from_command_line as run\n"
+        "import os; os.environ['EVENTSTOREDB_URI'] = 'esdb://localhost?Tls=false'\n"
+        "run(['manage.py', 'check'])",
+    ],
+    ids=["django_esdb", "eventsourcing_eventstoredb", "setup", "check"],
+)
+def test_grpc_is_not_loaded_before_it_is_needed(code: str) -> None:
+    loaded = loaded_modules(code)
+
+    assert not [m for m in loaded if m.startswith(_GRPC)]
+
+
+def test_the_persistence_module_loads_no_django() -> None:
+    loaded = loaded_modules(
+        "import eventsourcing_eventstoredb\n"
+        "import eventsourcing_eventstoredb.recorders\n"
+        "import eventsourcing_eventstoredb.protocol.clients\n"
+        "import eventsourcing_eventstoredb.server.cli"
+    )
+
+    assert not [m for m in loaded if m.partition(".")[0] in ("django", "django_esdb")]
+
+
+def test_the_persistence_module_exposes_one_factory() -> None:
+    factories = [
+        value
+        for value in vars(eventsourcing_eventstoredb).values()
+        if isinstance(value, type) and issubclass(value, InfrastructureFactory)
+    ]
+
+    assert factories == [eventsourcing_eventstoredb.EventStoreDBFactory]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_what_a_package_says_it_exports_is_there(package: str) -> None:
+    loaded_modules(f"from {package} import *")

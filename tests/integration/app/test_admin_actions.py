@@ -1,0 +1,605 @@
+"""Failed events and paused projections in the admin."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.contrib.admin.models import CHANGE, DELETION, LogEntry
+from django.contrib.auth.models import Permission, User
+from django.db import OperationalError, connections
+from django.test import Client
+from django.utils import timezone
+from eventsourcing.persistence import Tracking
+
+from django_esdb.admin import pages
+from django_esdb.exceptions import EventProcessingError
+from django_esdb.failures import retrying
+from django_esdb.failures.retrying import _Retrying
+from django_esdb.leases.lease import TrackedProjection
+from django_esdb.models import FailedEvent, ProjectionState, ProjectionTracking
+from django_esdb.policies import OnFailure
+from django_esdb.registry import Registration, registry
+from eventsourcing_eventstoredb.server import EmbeddedServer
+from example_project.training_school.application import TrainingSchool
+from example_project.training_school.models import Dog
+from example_project.training_school.projections import TrainingSchoolProjection
+from tests.support.projects import Project
+from tests.support.supervising import catch_up, tracking
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+TRACKING = "/admin/django_esdb/projectiontracking/"
+FAILED = "/admin/django_esdb/failedevent/"
+HOSTILE = "</script><script>alert(1)</script>\"'&\u202e\x1b[2J{{ dog }}\n"
+SECRET = "s3cret-w0rd"
+
+MakeRegistration = Callable[..., Registration]
+
+
+class PickyProjection(TrainingSchoolProjection):
+    """Fails for some tricks."""
+
+    name = "Picky"
+    bad: set[str] = set()
+
+    def process_event(self, domain_event: Any, tracking: Tracking) -> None:
+        super().process_event(domain_event, tracking)
+        trick = getattr(domain_event, "trick", "")
+        if trick in self.bad:
+            msg = f"cannot {trick} <b>at all</b>"
+            raise RuntimeError(msg)
+
+
+@pytest.fixture
+def register(
+    registration: MakeRegistration, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[OnFailure], Registration]]:
+    """Register the projection; after the test it is not any more."""
+    monkeypatch.setattr(PickyProjection, "bad", {"burn"})
+
+    def register(on_failure: OnFailure) -> Registration:
+        picky = registration(projection_class=PickyProjection, on_failure=on_failure)
+        registry._registry["Picky"] = picky
+        return picky
+
+    yield register
+    registry._registry.pop("Picky", None)
+
+
+@pytest.fixture
+def parked(
+    school: TrainingSchool, register: Callable[[OnFailure], Registration]
+) -> list[FailedEvent]:
+    """Two failed events of Fido, the second behind the first, and one of Rex."""
+    for name in ("Fido", "Rex"):
+        school.register(name)
+    school.add_trick("Fido", "burn")
+    school.add_trick("Fido", "sit")
+    school.add_trick("Rex", "burn")
+    catch_up(register(OnFailure.PARK))
+    events = list(FailedEvent.objects.in_order())
+    assert [bool(event.error) for event in events] == [True, False, True]
+    return events
+
+
+@pytest.fixture
+def user(client: Client) -> Callable[..., User]:
+    """Log in with some permissions, and those to view."""
+
+    def user(*codenames: str) -> User:
+        user = User.objects.create_user("operator", is_staff=True)
+        views = ("view_projectiontracking", "view_failedevent")
+        chosen = Permission.objects.filter(codename__in=(*views, *codenames))
+        assert len(chosen) == 2 + len(codenames)
+        user.user_permissions.add(*chosen)
+        client.force_login(user)
+        return user
+
+    return user
+
+
+def act(client: Client, path: str, action: str, *rows: Any, **data: str) -> Any:
+    """Choose an action for rows, and return the page that is shown then."""
+    return client.post(
+        path,
+        {"action": action, "_selected_action": [row.pk for row in rows], **data},
+        follow=True,
+    )
+
+
+def said(page: Any) -> list[tuple[str, str]]:
+    return [(m.level_tag, m.message) for m in page.context["messages"]]
+
+
+def text(page: Any) -> str:
+    assert page.status_code == 200
+    return page.content.decode()
+
+
+def tricks(name: str) -> list[str]:
+    return list(Dog.objects.get(name=name).tricks)
+
+
+# Looking
+
+
+def test_a_projection_is_shown_with_its_state_and_its_failed_events(
+    admin_client: Client, parked: list[FailedEvent]
+) -> None:
+    listed = text(admin_client.get(TRACKING))
+
+    link = f"{FAILED}?projection=Picky&amp;application=TrainingSchool"
+    assert f'<a href="{link}">3</a>' in listed
+    assert '<td class="field-current_state">stopped</td>' in listed
+    assert "3 failed events are put aside: mend the cause" in listed
+    shown = text(admin_client.get(html.unescape(link)))
+    assert shown.count('<tr><td class="action-checkbox">') == 3
+
+
+def test_a_row_says_why_a_projection_is_paused(admin_client: Client) -> None:
+    row = ProjectionTracking.objects.create(
+        projection="TrainingSchoolProjection",
+        application="TrainingSchool",
+        state=ProjectionState.PAUSED,
+        error="KeyError: '<i>'",
+        owner="host:1:scope:random",
+    )
+
+    listed = text(admin_client.get(TRACKING))
+    shown = text(admin_client.get(f"{TRACKING}{row.pk}/change/"))
+
+    for page in (listed, shown):
+        assert "KeyError: &#x27;&lt;i&gt;&#x27;" in page
+        assert "run manage.py retryfailedevents TrainingSchoolProjection" in page
+    assert ">host:1<" in listed
+    assert "host:1:scope:random" in shown
+
+
+def test_failed_events_are_shown_and_offer_no_change(
+    admin_client: Client, parked: list[FailedEvent]
+) -> None:
+    page = f"{FAILED}{parked[0].pk}/change/"
+    listed, shown = text(admin_client.get(FAILED)), text(admin_client.get(page))
+
+    for each in (listed, shown):
+        assert "RuntimeError: cannot burn &lt;b&gt;at all" in each
+        assert parked[0].originator_id in each
+        assert "TrickAdded" in each
+        assert 'name="_save"' not in each
+        assert "deletelink" not in each
+    assert listed.count("not tried: an earlier event of its aggregate") == 1
+    for path in (f"{FAILED}add/", f"{FAILED}{parked[0].pk}/delete/"):
+        assert admin_client.get(path).status_code == 403
+    assert admin_client.post(page, {}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("waits=yes", [1]),
+        ("waits=no", [0, 2]),
+        ("projection=Picky", [0, 1, 2]),
+        ("projection=Other", []),
+    ],
+)
+def test_failed_events_are_filtered(
+    admin_client: Client, parked: list[FailedEvent], query: str, expected: list[int]
+) -> None:
+    page = admin_client.get(f"{FAILED}?{query}")
+
+    assert list(page.context["cl"].queryset) == [parked[index] for index in expected]
+
+
+def test_hostile_failed_events_do_not_break_a_page(admin_client: Client) -> None:
+    event = FailedEvent.objects.create(
+        projection="Picky",
+        application="TrainingSchool",
+        position=1,
+        originator_id=HOSTILE,
+        originator_version=1,
+        topic=HOSTILE,
+        error=f"{HOSTILE} esdb://admin:{SECRET}@localhost",
+        parked_at=timezone.now(),
+    )
+
+    for page in (
+        admin_client.get(FAILED),
+        admin_client.get(f"{FAILED}{event.pk}/change/"),
+        admin_client.get(f"{FAILED}{event.pk}/history/"),
+        act(admin_client, FAILED, "retry", event),
+        act(admin_client, FAILED, "discard", event),
+        act(admin_client, FAILED, "discard", event, confirmed="yes"),
+        # Recent actions are there.
+        admin_client.get("/admin/"),
+    ):
+        shown = text(page)
+        assert "<script>alert(1)" not in shown
+        assert ("&lt;script&gt;" in shown) == (
+            said(page) != [("success", "1 discarded")]
+        )
+        assert SECRET not in shown
+        assert "\x1b" not in shown
+        assert "\u202e" not in shown
+
+
+# Retrying
+
+
+def test_a_whole_projection_is_retried(
+    admin_client: Client, parked: list[FailedEvent]
+) -> None:
+    PickyProjection.bad.clear()
+
+    page = act(admin_client, TRACKING, "retry", tracking())
+
+    assert said(page) == [("success", "Picky: 3 processed")]
+    assert (tricks("Fido"), tricks("Rex")) == (["burn", "sit"], ["burn"])
+    entry = LogEntry.objects.get()
+    assert entry.get_change_message() == "Retried. Picky: 3 processed"
+    assert (entry.action_flag, entry.user.username) == (CHANGE, "admin")
+    assert entry.get_edited_object() == tracking()
+    assert said(act(admin_client, TRACKING, "retry", tracking())) == [
+        ("info", "Picky: 0 processed")
+    ]
+
+
+def test_what_fails_again_is_counted_and_the_first_error_shown(
+    admin_client: Client, parked: list[FailedEvent]
+) -> None:
+    page = act(admin_client, TRACKING, "retry", tracking())
+
+    first = parked[0]
+    [(level, message)] = said(page)
+    assert level == "warning"
+    assert message == (
+        "Picky: 0 processed, 2 failed again, 1 wait for an earlier one. The first: "
+        f"{first.pk} at {first.position}: RuntimeError: cannot burn <b>at all</b>"
+    )
+    assert "<b>at all" not in text(page)
+
+
+def test_a_paused_projection_is_resumed(
+    admin_client: Client,
+    school: TrainingSchool,
+    register: Callable[[OnFailure], Registration],
+) -> None:
+    school.register("Fido")
+    school.add_trick("Fido", "burn")
+    with pytest.raises(EventProcessingError):
+        catch_up(register(OnFailure.STOP))
+    assert tracking().state == ProjectionState.PAUSED
+
+    page = act(admin_client, TRACKING, "retry", tracking())
+
+    assert said(page) == [("success", "Picky: 0 processed; it was paused and goes on")]
+    assert (tracking().state, tracking().error) == (ProjectionState.STOPPED, "")
+
+
+def test_selected_events_are_retried_in_order(
+    admin_client: Client, parked: list[FailedEvent]
+) -> None:
+    PickyProjection.bad.clear()
+    first, second, third = parked
+
+    page = act(admin_client, f"{FAILED}?o=-1", "retry", second, first)
+
+    assert said(page) == [("success", "Picky: 2 processed")]
+    assert tricks("Fido") == ["burn", "sit"]
+    assert list(FailedEvent.objects.all()) == [third]
+    entries = LogEntry.objects.order_by("pk")
+    assert [int(entry.object_id) for entry in entries] == [first.pk, second.pk]
+    assert {entry.get_change_message() for entry in entries} == {"Retried: processed"}
+
+
+def test_an_event_behind_one_that_is_not_selected_says_so(
+    admin_client: Client, parked: list[FailedEvent]
+) -> None:
+    PickyProjection.bad.clear()
+    first, second, third = parked
+
+    page = act(admin_client, FAILED, "retry", second, third)
+
+    [(level, message)] = said(page)
+    assert level == "warning"
+    assert message.startswith(
+        "Picky: 1 processed, 1 wait for an earlier one. The first"
+    )
+    assert f"Failed event {second.pk} waits for {first.pk}" in message
+    assert list(FailedEvent.objects.in_order()) == [first, second]
+    assert tricks("Rex") == ["burn"]
+
+
+def test_a_store_that_is_away_is_a_message(
+    admin_client: Client, parked: list[FailedEvent], server: EmbeddedServer
+) -> None:
+    server.stop()
+
+    for path, row in ((TRACKING, tracking()), (FAILED, parked[0])):
+        [(level, message)] = said(act(admin_client, path, "retry", row))
+        assert level == "error"
+        assert message.startswith("Picky: ")
+        assert server.uri.partition("//")[2].partition("?")[0] in message
+    assert FailedEvent.objects.count() == 3
+    assert LogEntry.objects.get().get_change_message().startswith("Retried. Picky: ")
+
+
+def test_an_application_that_cannot_be_made_is_a_message(
+    admin_client: Client, parked: list[FailedEvent], settings: Any
+) -> None:
+    settings.ESDB_URI = f"esdb://admin:{SECRET}@localhost:x"
+
+    page = act(admin_client, FAILED, "retry", parked[0])
+
+    [(level, message)] = said(page)
+    assert level == "error"
+    assert "no number where a port" in message
+    assert SECRET not in text(page)
+
+
+def test_what_was_done_before_the_store_went_away_is_told(
+    admin_client: Client, parked: list[FailedEvent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    PickyProjection.bad.clear()
+    retry = _Retrying.retry
+
+    # It has to go away between two events.
+    def retry_one(self: Any, event: FailedEvent) -> str | None:
+        if event.pk == parked[2].pk:
+            msg = "gone"
+            raise OperationalError(msg)
+        return retry(self, event)
+
+    monkeypatch.setattr(_Retrying, "retry", retry_one)
+
+    page = act(admin_client, TRACKING, "retry", tracking())
+
+    assert said(page) == [("error", "Picky: 2 processed, then: OperationalError: gone")]
+    assert list(FailedEvent.objects.all()) == [parked[2]]
+
+
+def test_what_is_not_registered_cannot_be_retried(
+    admin_client: Client, parked: list[FailedEvent]
+) -> None:
+    del registry._registry["Picky"]
+
+    for path, row in ((TRACKING, tracking()), (FAILED, parked[0])):
+        assert said(act(admin_client, path, "retry", row)) == [
+            (
+                "error",
+                "Picky: it is not registered for TrainingSchool and this database, so "
+                "nothing can process its events",
+            )
+        ]
+    assert "not registered: it was renamed" in text(admin_client.get(TRACKING))
+
+
+def test_each_event_has_its_own_transaction_whatever_requests_have(
+    admin_client: Client,
+    parked: list[FailedEvent],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    PickyProjection.bad.clear()
+    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
+    in_transaction: list[bool] = []
+    retry = pages.retry_events
+
+    def look(events: Any) -> Any:
+        in_transaction.append(connections["default"].in_atomic_block)
+        return retry(events)
+
+    monkeypatch.setattr(pages, "retry_events", look)
+
+    page = act(admin_client, FAILED, "retry", *parked)
+
+    assert said(page) == [("success", "Picky: 3 processed")]
+    assert in_transaction == [False]
+
+
+# Discarding
+
+
+def test_discarding_asks_and_then_leaves_out_for_good(
+    admin_client: Client, parked: list[FailedEvent]
+) -> None:
+    first, second, third = parked
+
+    page = act(admin_client, FAILED, "discard", first, third)
+
+    question = text(page)
+    assert "The read models will never see these events" in question
+    assert "<h2>2 failed events</h2>" in question
+    assert str(first) in question
+    assert 'method="post"' in question
+    assert "csrfmiddlewaretoken" in question
+    assert "<script>" not in question.partition('id="content"')[2]
+    assert FailedEvent.objects.count() == 3
+
+    page = act(admin_client, FAILED, "discard", first, third, confirmed="yes")
+
+    assert said(page) == [("success", "2 discarded")]
+    assert list(FailedEvent.objects.all()) == [second]
+    entries = LogEntry.objects.filter(action_flag=DELETION)
+    assert {int(entry.object_id) for entry in entries} == {first.pk, third.pk}
+    # What waited is the first now.
+    assert said(act(admin_client, FAILED, "retry", second)) == [
+        ("success", "Picky: 1 processed")
+    ]
+    assert tricks("Fido") == ["sit"]
+
+
+def test_what_is_not_registered_can_be_discarded(
+    admin_client: Client, parked: list[FailedEvent]
+) -> None:
+    del registry._registry["Picky"]
+
+    page = act(admin_client, FAILED, "discard", *parked, confirmed="yes")
+
+    assert said(page) == [("success", "3 discarded")]
+    assert not FailedEvent.objects.exists()
+
+
+def test_discarding_what_is_gone_says_so(
+    admin_client: Client, parked: list[FailedEvent]
+) -> None:
+    FailedEvent.objects.filter(pk=parked[0].pk).delete()
+
+    page = act(admin_client, FAILED, "discard", *parked[:2], confirmed="yes")
+
+    assert said(page) == [("success", "1 discarded")]
+
+
+def test_a_database_that_fails_is_a_message(
+    admin_client: Client, parked: list[FailedEvent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = FailedEvent.objects.create(
+        projection="Aaa",
+        application="App",
+        position=1,
+        originator_version=1,
+        parked_at=timezone.now(),
+    )
+    discard = retrying.discard_selected
+
+    # It has to fail between two projections.
+    def discard_one(tracked: TrackedProjection, pks: list[int]) -> list[FailedEvent]:
+        if tracked.projection == "Picky":
+            msg = "locked"
+            raise OperationalError(msg)
+        return discard(tracked, pks)
+
+    monkeypatch.setattr(retrying, "discard_selected", discard_one)
+
+    page = act(admin_client, FAILED, "discard", *parked, other, confirmed="yes")
+
+    assert said(page) == [("error", "1 discarded, then: OperationalError: locked")]
+    assert FailedEvent.objects.count() == 3
+    assert LogEntry.objects.get().object_id == str(other.pk)
+
+
+def test_no_more_are_discarded_at_once_than_a_form_can_have(
+    admin_client: Client, parked: list[FailedEvent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "_MOST_DISCARDED", 2)
+
+    page = act(admin_client, FAILED, "discard", *parked, confirmed="yes")
+
+    [(level, message)] = said(page)
+    assert level == "error"
+    assert message.startswith("At most 2 events can be discarded at once")
+    assert FailedEvent.objects.count() == 3
+
+
+def test_discarding_is_protected_against_other_sites(
+    parked: list[FailedEvent], admin_user: User
+) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(admin_user)
+    data = {
+        "action": "discard",
+        "_selected_action": parked[0].pk,
+        "confirmed": "yes",
+    }
+
+    assert client.post(FAILED, data).status_code == 403
+    assert FailedEvent.objects.count() == 3
+
+
+# Permissions
+
+
+@pytest.mark.parametrize("action", ["retry", "discard"])
+def test_an_action_takes_its_own_permission(
+    client: Client,
+    parked: list[FailedEvent],
+    user: Callable[..., User],
+    action: str,
+) -> None:
+    PickyProjection.bad.clear()
+    other = {"retry": "discard", "discard": "retry"}[action]
+    operator = user(f"{other}_failedevent")
+    offer = f'<option value="{action}">'
+
+    assert offer not in text(client.get(FAILED))
+    page = act(client, FAILED, action, *parked, confirmed="yes")
+    assert said(page) == [("warning", "No action selected.")]
+    assert FailedEvent.objects.count() == 3
+
+    permission = Permission.objects.get(codename=f"{action}_failedevent")
+    operator.user_permissions.add(permission)
+    assert offer in text(client.get(FAILED))
+    act(client, FAILED, action, *parked, confirmed="yes")
+    assert not FailedEvent.objects.exists()
+
+
+def test_retrying_a_projection_takes_the_permission(
+    client: Client, parked: list[FailedEvent], user: Callable[..., User]
+) -> None:
+    PickyProjection.bad.clear()
+    user("discard_failedevent")
+
+    assert 'name="action"' not in text(client.get(TRACKING))
+    act(client, TRACKING, "retry", tracking())
+
+    assert FailedEvent.objects.count() == 3
+
+
+def test_the_permission_to_act_is_none_to_look(
+    client: Client, parked: list[FailedEvent]
+) -> None:
+    user = User.objects.create_user("other", is_staff=True)
+    for codename in ("retry_failedevent", "discard_failedevent"):
+        user.user_permissions.add(Permission.objects.get(codename=codename))
+    client.force_login(user)
+
+    for path, row in ((TRACKING, tracking()), (FAILED, parked[0])):
+        assert client.get(path).status_code == 403
+        assert client.get(f"{path}{row.pk}/change/").status_code == 403
+        data = {"action": "retry", "_selected_action": row.pk}
+        assert client.post(path, data).status_code == 403
+    assert FailedEvent.objects.count() == 3
+
+
+def test_an_aggregate_is_found(admin_client: Client, parked: list[FailedEvent]) -> None:
+    page = admin_client.get(f"{FAILED}?q={parked[2].originator_id}")
+
+    assert list(page.context["cl"].queryset) == [parked[2]]
+    page = admin_client.get(f"{FAILED}?q={uuid4()}")
+    assert list(page.context["cl"].queryset) == []
+
+
+def test_actions_are_about_the_database_that_is_shown(
+    project: Project, tmp_path: Path
+) -> None:
+    # Left over from when the read models were there.
+    project.python(
+        "from django_esdb.models import ProjectionTracking as T\n"
+        "T.objects.create(projection='TrainingSchoolProjection', position=5,\n"
+        "                 application='TrainingSchool', state='paused')\n"
+    )
+    project.env["DJANGO_SETTINGS_MODULE"] = "tests.support.apps.settings"
+    project.env["TEST_REPORTS_DATABASE_URL"] = f"sqlite:///{tmp_path / 'reports'}"
+    project.manage("migrate", "--verbosity", "0", "--database", "reports")
+
+    printed = project.python(
+        "from django.contrib.auth.models import User\n"
+        "from django.test import Client\n"
+        "from django_esdb.models import ProjectionTracking as T\n"
+        "T.objects.using('reports').create(projection='TrainingSchoolProjection',\n"
+        "    position=7, application='TrainingSchool', state='paused')\n"
+        "client = Client(headers={'host': 'localhost'})\n"
+        "client.force_login(User.objects.create_superuser('admin'))\n"
+        f"path = {TRACKING!r}\n"
+        "page = client.get(path).content.decode()\n"
+        "print('>5<' in page, '>7<' in page)\n"
+        "page = client.post(path, {'action': 'retry', '_selected_action':\n"
+        "    [T.objects.get().pk]}, follow=True).content.decode()\n"
+        "print('it is not registered for TrainingSchool and this database' in page)\n"
+        "print(T.objects.using('reports').get().state)\n"
+    )
+
+    assert printed.splitlines() == ["True False", "True", "paused"]

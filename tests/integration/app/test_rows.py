@@ -1,0 +1,620 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.core.exceptions import FieldDoesNotExist
+from django.db import (
+    DatabaseError,
+    IntegrityError,
+    NotSupportedError,
+    connection,
+    transaction,
+)
+from django.db.models import F
+from django.test.utils import CaptureQueriesContext
+from eventsourcing.persistence import Tracking
+
+from django_esdb.recorders import DjangoTrackingRecorder
+from tests.support.rows_app.models import (
+    Animal,
+    BigOwner,
+    Cage,
+    Counter,
+    Lion,
+    Owner,
+    Visit,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+APP = "App"
+
+
+class Runner:
+    """Gives a view events as a runner's batch does."""
+
+    def __init__(self) -> None:
+        self.view = DjangoTrackingRecorder("projection")
+        self.view.ensure_row(APP)
+        self.position: int | None = None
+
+    @contextmanager
+    def batch(self, size: int, keys: list[Any] | None = None) -> Iterator[Any]:
+        """Yield a context manager for each event of a batch of this size."""
+        start = self.position or 0
+        with self.view.batch(
+            APP, self.position, start + size, lambda model: keys or []
+        ) as batch:
+            numbers = iter(range(start + 1, start + size + 1))
+
+            def event() -> Any:
+                tracking = Tracking(APP, next(numbers))
+                batch.begin(tracking)
+                return self.view.atomic(tracking)
+
+            yield event
+        self.position = start + size
+
+
+@pytest.fixture
+def runner() -> Runner:
+    return Runner()
+
+
+@pytest.fixture
+def rows(runner: Runner) -> Callable[..., Any]:
+    return runner.view.rows
+
+
+@pytest.fixture
+def animal() -> Animal:
+    return Animal.objects.create(name="Fido", tricks=["sit"], weight=Decimal("1.50"))
+
+
+def changes(statements: CaptureQueriesContext) -> list[str]:
+    """Return the statements that are about rows, without transactions' own."""
+    return [
+        q["sql"]
+        for q in statements.captured_queries
+        if not q["sql"].startswith(("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE"))
+        and "projectiontracking" not in q["sql"]
+    ]
+
+
+# What is written
+
+
+def test_changed_attributes_are_written(
+    runner: Runner, rows: Any, animal: Animal
+) -> None:
+    with runner.batch(2) as event:
+        with event():
+            rows(Animal).get(animal.pk).tricks.append("roll")
+        with event():
+            rows(Animal).get(str(animal.pk)).weight += Decimal("0.25")
+
+    animal.refresh_from_db()
+    assert animal.tricks == ["sit", "roll"]
+    assert animal.weight == Decimal("1.75")
+
+
+def test_only_changed_fields_are_written(
+    runner: Runner, rows: Any, animal: Animal
+) -> None:
+    with runner.batch(1) as event, event():
+        rows(Animal).get(animal.pk).tricks.append("roll")
+        # Somebody writes in a way that is not noticed.
+        with runner.view._current.unit.own_statements():
+            Animal.objects.update(mood="wild")
+
+    assert Animal.objects.get().mood == "wild"
+
+
+def test_nothing_is_written_when_nothing_has_changed(
+    runner: Runner, rows: Any, animal: Animal
+) -> None:
+    with (
+        CaptureQueriesContext(connection) as statements,
+        runner.batch(1) as event,
+        event(),
+    ):
+        assert rows(Animal).get(animal.pk).tricks == ["sit"]
+
+    assert len(changes(statements)) == 1
+
+
+def test_times_of_creation_and_change_are_kept_as_django_does(
+    runner: Runner, rows: Any, animal: Animal
+) -> None:
+    created_at, changed_at = animal.created_at, animal.changed_at
+
+    with runner.batch(1) as event, event():
+        row = rows(Animal).get(animal.pk)
+        row.name = "Rex"
+        connection.cursor().execute("SELECT 1")
+        assert row.created_at == created_at
+
+    animal.refresh_from_db()
+    assert animal.created_at == created_at
+    assert animal.changed_at > changed_at
+
+
+def test_new_rows_have_all_defaults(runner: Runner, rows: Any) -> None:
+    with runner.batch(2) as event:
+        with event():
+            rows(Owner).add(Owner(name="Ann"))
+            new = rows(Animal).add(Animal(name="Fido", owner_id="Ann"))
+        with event():
+            assert rows(Animal).get(new.pk) is new
+            new.tricks.append("sit")
+
+    animal = Animal.objects.get()
+    assert (animal.owner_id, animal.mood, animal.tricks) == ("Ann", "calm", ["sit"])
+    assert animal.born is not None
+    assert animal.weight == 0
+
+
+def test_database_defaults_are_seen_in_the_same_batch(
+    runner: Runner, rows: Any
+) -> None:
+    with runner.batch(2) as event:
+        with event():
+            new = rows(Animal).add(Animal(name="Fido"))
+        with event():
+            assert Animal.objects.count() == 1
+            assert rows(Animal).get(new.pk).mood == "calm"
+
+
+def test_rows_whose_key_the_database_chooses(
+    runner: Runner, rows: Any, animal: Animal
+) -> None:
+    with runner.batch(2) as event:
+        with event():
+            visit = rows(Visit).add(Visit(animal=animal, number=1))
+            rows(Visit).add(Visit(animal=animal, number=2))
+        with event():
+            assert Visit.objects.count() == 2
+            assert rows(Visit).get(visit.pk) is visit
+            visit.number = 3
+
+    assert sorted(Visit.objects.values_list("number", flat=True)) == [2, 3]
+
+
+def test_expressions_can_be_assigned(runner: Runner, rows: Any) -> None:
+    Counter.objects.create(name="a", count=1)
+    with runner.batch(2) as event:
+        with event():
+            rows(Counter).get("a").count = F("count") + 5
+        with event():
+            assert Counter.objects.filter(count=6).exists()
+            assert rows(Counter).get("a").count == 6
+
+    assert Counter.objects.get().count == 6
+
+
+def test_generated_and_binary_values_are_right_in_later_events(
+    runner: Runner, rows: Any
+) -> None:
+    with runner.batch(3) as event:
+        with event():
+            rows(Cage).add(Cage(code="a", width=2, length=3, plan=b"x"))
+        with event():
+            cage = rows(Cage).get("a")
+            assert cage.area == 6
+            cage.width = 5
+            cage.plan = b"y"
+        with event():
+            assert rows(Cage).get("a").area == 15
+            assert bytes(rows(Cage).get("a").plan) == b"y"
+    with (
+        CaptureQueriesContext(connection) as statements,
+        runner.batch(1) as event,
+        event(),
+    ):
+        assert rows(Cage).get("a").area == 15
+
+    assert len(changes(statements)) == 1
+
+
+# Finding rows
+
+
+def test_a_row_has_one_instance(runner: Runner, rows: Any, animal: Animal) -> None:
+    with runner.batch(2) as event:
+        with event():
+            first = rows(Animal).get(animal.pk)
+        with event():
+            assert rows(Animal, key="name").get("Fido") is first
+            assert rows(Animal).get_or_none(animal.pk) is first
+            assert rows(Animal).filter(pk__in=[animal.pk]) == [first]
+            assert rows(Animal).get_or_create(animal.pk) == (first, False)
+
+
+def test_missing_rows(runner: Runner, rows: Any) -> None:
+    with runner.batch(1) as event, event():
+        key = uuid4()
+        with pytest.raises(Animal.DoesNotExist, match=str(key)):
+            rows(Animal).get(key)
+        assert rows(Animal).get_or_none(key) is None
+        assert rows(Animal, key="name").get_or_none("Nobody") is None
+        assert rows(Animal).filter(pk__in=[key]) == []
+        assert not rows(Animal).delete(key)
+
+
+def test_get_or_create_makes_a_row_once(runner: Runner, rows: Any) -> None:
+    with runner.batch(3) as event:
+        for expected in (True, False, False):
+            with event():
+                counter, created = rows(Counter).get_or_create("a", {"total": 5})
+                assert created is expected
+                counter.count += 1
+
+    assert list(Counter.objects.values_list("name", "count", "total")) == [("a", 3, 5)]
+
+
+def test_get_or_create_by_another_key(runner: Runner, rows: Any) -> None:
+    with runner.batch(2) as event:
+        for expected in (True, False):
+            with event():
+                _, created = rows(Animal, key="name").get_or_create("Fido")
+                assert created is expected
+
+    assert Animal.objects.get().name == "Fido"
+
+
+def test_a_changed_key_finds_the_row_by_its_new_value_only(
+    runner: Runner, rows: Any, animal: Animal
+) -> None:
+    by_name = "name"
+    with runner.batch(3) as event:
+        with event():
+            assert rows(Animal, key=by_name).get_or_none("Rex") is None
+            row = rows(Animal, key=by_name).get("Fido")
+            row.name = "Rex"
+            assert rows(Animal, key=by_name).get_or_none("Fido") is None
+            assert rows(Animal, key=by_name).get("Rex") is row
+        with event():
+            assert rows(Animal, key=by_name).get("Rex") is row
+            assert rows(Animal, key=by_name).get_or_none("Fido") is None
+
+    assert Animal.objects.get().name == "Rex"
+
+
+def test_deleted_rows_are_gone_and_can_be_made_again(runner: Runner, rows: Any) -> None:
+    Counter.objects.create(name="a", count=7)
+    with runner.batch(3) as event:
+        with event():
+            assert rows(Counter).delete("a")
+            assert rows(Counter).get_or_none("a") is None
+            assert not rows(Counter).delete("a")
+        with event():
+            rows(Counter).add(Counter(name="a", count=1))
+        with event():
+            new = rows(Counter).add(Counter(name="b"))
+            assert rows(Counter).delete(new)
+
+    assert list(Counter.objects.values_list("name", "count")) == [("a", 1)]
+
+
+def test_deletion_takes_along_what_depends_on_the_row_as_it_is_by_then(
+    runner: Runner, rows: Any
+) -> None:
+    for name in ("Ann", "Bob"):
+        Owner.objects.create(name=name)
+    moved = Animal.objects.create(name="moved", owner_id="Ann")
+    gone = Animal.objects.create(name="gone", owner_id="Ann")
+    with runner.batch(3) as event:
+        with event():
+            rows(Animal).get(gone.pk).tricks.append("x")
+            rows(Animal).get(moved.pk).owner_id = "Bob"
+        with event():
+            rows(Owner).delete("Ann")
+        with event():
+            assert rows(Animal).get_or_none(gone.pk) is None
+            rows(Animal).get(moved.pk).tricks.append("sit")
+
+    assert Animal.objects.get().tricks == ["sit"]
+
+
+# Counters
+
+
+def test_increments_fold_into_one_write(runner: Runner, rows: Any) -> None:
+    Counter.objects.create(name="a", count=10)
+    with CaptureQueriesContext(connection) as statements, runner.batch(50) as event:
+        for number in range(50):
+            with event():
+                rows(Counter).increment("a", count=1, total=number)
+                rows(Counter).increment("b", count=2)
+
+    assert sorted(Counter.objects.values_list("name", "count", "total")) == [
+        ("a", 60, sum(range(50))),
+        ("b", 100, 0),
+    ]
+    assert len(changes(statements)) == 3
+
+
+def test_increment_is_seen_by_who_gets_the_row(runner: Runner, rows: Any) -> None:
+    Counter.objects.create(name="a", count=10)
+    with runner.batch(3) as event:
+        with event():
+            rows(Counter).increment("a", count=1)
+            assert rows(Counter).get("a").count == 11
+            rows(Counter).increment("a", count=1)
+            assert rows(Counter).get("a").count == 12
+        with event():
+            rows(Counter).increment("b", count=3)
+            assert Counter.objects.get(name="b").count == 3
+        with event():
+            rows(Counter).increment("b", count=3)
+            assert rows(Counter).get("b").count == 6
+
+
+def test_increment_of_an_unknown_field_is_an_error(runner: Runner, rows: Any) -> None:
+    with (
+        pytest.raises(FieldDoesNotExist),
+        runner.batch(1) as event,
+        event(),
+    ):
+        rows(Counter).increment("a", cuont=1)
+
+
+# Beside other statements
+
+
+def test_queries_see_pending_changes(runner: Runner, rows: Any, animal: Animal) -> None:
+    with runner.batch(2) as event:
+        with event():
+            row = rows(Animal).get(animal.pk)
+            row.name = "Rex"
+            assert Animal.objects.filter(name="Rex").exists()
+            row.name = "Bella"
+            assert Animal.objects.filter(name="Bella").exists()
+        with event():
+            assert Animal.objects.get().name == "Bella"
+            rows(Counter).increment("a", count=2)
+            assert Counter.objects.get().count == 2
+
+
+def test_foreign_writes_are_seen_and_not_overwritten(
+    runner: Runner, rows: Any, animal: Animal
+) -> None:
+    with runner.batch(3) as event:
+        with event():
+            row = rows(Animal).get(animal.pk)
+            row.tricks.append("roll")
+        with event():
+            Animal.objects.update(mood="wild", weight=F("weight") + 1)
+            assert rows(Animal).get(animal.pk) is row
+            assert row.weight == Decimal("2.50")
+            assert row.tricks == ["sit", "roll"]
+            row.weight += 1
+        with event():
+            Animal.objects.filter(pk=animal.pk).update(name="Rex")
+            row.tricks.append("beg")
+
+    animal.refresh_from_db()
+    assert (animal.name, animal.mood) == ("Rex", "wild")
+    assert animal.weight == Decimal("3.50")
+    assert animal.tricks == ["sit", "roll", "beg"]
+
+
+def test_rows_that_others_delete_or_make_are_noticed(
+    runner: Runner, rows: Any, animal: Animal
+) -> None:
+    other = uuid4()
+    with runner.batch(2) as event:
+        with event():
+            rows(Animal).get(animal.pk)
+            assert rows(Animal).get_or_none(other) is None
+            Animal.objects.all().delete()
+            Animal.objects.create(pk=other, name="Other")
+        with event():
+            assert rows(Animal).get_or_none(animal.pk) is None
+            assert rows(Animal).get(other).name == "Other"
+
+
+def test_an_instance_may_be_saved_and_deleted_by_itself(
+    runner: Runner, rows: Any, animal: Animal
+) -> None:
+    with runner.batch(3) as event:
+        with event():
+            row = rows(Animal).get(animal.pk)
+            row.tricks.append("roll")
+            row.save()
+        with event():
+            rows(Animal).get(animal.pk).tricks.append("beg")
+            assert Animal.objects.get().tricks == ["sit", "roll", "beg"]
+        with event():
+            rows(Animal).get(animal.pk).delete()
+            assert rows(Animal).get_or_none(animal.pk) is None
+
+    assert not Animal.objects.exists()
+
+
+def test_changing_a_row_that_another_has_deleted_is_an_error(
+    runner: Runner, rows: Any, animal: Animal
+) -> None:
+    with (
+        pytest.raises(DatabaseError, match="deleted by another statement"),
+        runner.batch(1) as event,
+        event(),
+    ):
+        row = rows(Animal).get(animal.pk)
+        Animal.objects.all().delete()
+        row.tricks.append("roll")
+
+    assert Animal.objects.get().tricks == ["sit"]
+
+
+def test_a_savepoint_that_is_rolled_back_undoes_rows_too(
+    runner: Runner, rows: Any, animal: Animal
+) -> None:
+    with runner.batch(2) as event:
+        with event():
+            row = rows(Animal).get(animal.pk)
+            row.tricks.append("before")
+            with pytest.raises(ZeroDivisionError), transaction.atomic():
+                row.tricks.append("inside")
+                rows(Counter).increment("a", count=1)
+                rows(Animal).add(Animal(name="Rex"))
+                assert Animal.objects.count() == 2
+                1 / 0  # noqa: B018
+            assert row.tricks == ["sit", "before"]
+            row.tricks.append("after")
+        with event():
+            rows(Animal).get(animal.pk).tricks.append("later")
+
+    assert Animal.objects.get().tricks == ["sit", "before", "after", "later"]
+    assert not Counter.objects.exists()
+
+
+# Batches
+
+
+def test_statements_do_not_grow_with_events(runner: Runner, rows: Any) -> None:
+    def count(events: int) -> int:
+        keys = [uuid4() for _ in range(events // 2)]
+        existing = [uuid4() for _ in range(events // 2)]
+        Animal.objects.bulk_create(Animal(pk=k, name=k.hex[:20]) for k in existing)
+        with (
+            CaptureQueriesContext(connection) as statements,
+            runner.batch(2 * events, [*keys, *existing]) as event,
+        ):
+            for key in keys:
+                with event():
+                    assert rows(Animal).get_or_none(key) is None
+                    rows(Animal).add(Animal(pk=key, name=key.hex[:20]))
+            for key in (*existing, *keys, *keys):
+                with event():
+                    rows(Animal).get(key).tricks.append("sit")
+                    rows(Counter).increment("tricks", count=1)
+        return len(changes(statements))
+
+    assert count(10) == count(1000)
+    assert Animal.objects.count() == 10 + 1000
+
+
+def test_rows_do_not_leak_from_a_failed_batch(
+    runner: Runner, rows: Any, animal: Animal
+) -> None:
+    with (
+        pytest.raises(ZeroDivisionError),
+        runner.batch(1) as event,
+        event(),
+    ):
+        rows(Animal).get(animal.pk).tricks.append("lost")
+        1 / 0  # noqa: B018
+    with runner.batch(1) as event, event():
+        assert rows(Animal).get(animal.pk).tricks == ["sit"]
+
+    assert Animal.objects.get().tricks == ["sit"]
+
+
+def test_rows_do_not_leak_to_another_view(
+    runner: Runner, rows: Any, animal: Animal
+) -> None:
+    other = Runner()
+    other.view.name = "other"
+    other.view.ensure_row(APP)
+    with runner.batch(1) as event, event():
+        rows(Animal).get(animal.pk).tricks.append("roll")
+    Animal.objects.update(tricks=[])
+    with other.batch(1) as event, event():
+        assert other.view.rows(Animal).get(animal.pk).tricks == []
+
+
+def test_outside_a_runner_atomic_writes_rows(animal: Animal) -> None:
+    view = DjangoTrackingRecorder("projection")
+
+    with view.atomic(Tracking(APP, 1)):
+        view.rows(Animal).get(animal.pk).tricks.append("roll")
+
+    assert Animal.objects.get().tricks == ["sit", "roll"]
+
+
+# Bad input
+
+
+def test_rows_take_a_transaction() -> None:
+    with pytest.raises(transaction.TransactionManagementError, match=r"self\.atomic"):
+        DjangoTrackingRecorder("projection").rows(Animal)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "says"),
+    [
+        (lambda rows: rows(Lion), NotSupportedError, "a table of its own"),
+        (lambda rows: rows(BigOwner), NotSupportedError, r"use rows\(Owner\)"),
+        (lambda rows: rows(Animal, key="mood"), ValueError, "mood is not unique"),
+        (lambda rows: rows(Animal, key="x"), FieldDoesNotExist, "x"),
+        (lambda rows: rows(Animal).add(Owner(name="x")), TypeError, "no Animal"),
+    ],
+)
+def test_wrong_use_is_refused(
+    runner: Runner, rows: Any, call: Any, error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says), runner.batch(1) as event, event():
+        call(rows)
+
+
+def test_a_changed_primary_key_is_refused(runner: Runner, rows: Any) -> None:
+    Counter.objects.create(name="a")
+    with (
+        pytest.raises(NotSupportedError, match="primary key of Counter 'a'"),
+        runner.batch(1) as event,
+        event(),
+    ):
+        rows(Counter).get("a").name = "b"
+
+    assert Counter.objects.get().name == "a"
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (lambda rows: rows(Animal).add(Animal(name="Fido")), IntegrityError),
+        (
+            lambda rows: rows(Animal).add(
+                Animal(pk=UUID(int=1), name="x", owner_id="nobody")
+            ),
+            IntegrityError,
+        ),
+        (
+            lambda rows: (
+                rows(Animal, key="name").get("Fido").__dict__.update(name=None)
+            ),
+            IntegrityError,
+        ),
+    ],
+    ids=["not unique", "no such reference", "null"],
+)
+def test_what_the_database_refuses_leaves_nothing(
+    runner: Runner, rows: Any, animal: Animal, change: Any, error: type[Exception]
+) -> None:
+    with pytest.raises(error), runner.batch(2) as event:
+        with event():
+            rows(Counter).increment("a", count=1)
+        with event():
+            change(rows)
+
+    assert not Counter.objects.exists()
+    assert Animal.objects.count() == 1
+    assert runner.view.max_tracking_id(APP) is None
+
+
+def test_the_known_primary_key_is_refused_at_once(
+    runner: Runner, rows: Any, animal: Animal
+) -> None:
+    with (
+        pytest.raises(IntegrityError, match="exists already"),
+        runner.batch(1) as event,
+        event(),
+    ):
+        rows(Animal).get(animal.pk)
+        rows(Animal).add(Animal(pk=animal.pk, name="Rex"))

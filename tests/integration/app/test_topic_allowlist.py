@@ -1,0 +1,288 @@
+"""ESDB_TOPIC_ALLOWLIST: which stored topics become objects."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from eventsourcing.application import Application
+from eventsourcing.persistence import Mapper, StoredEvent
+
+from django_esdb import get_application
+from django_esdb.applications import close_applications
+from django_esdb.checks.configuration import check_all
+from django_esdb.exceptions import ConfigurationError, UndecodableEventError
+from django_esdb.models import ProjectionTracking
+from django_esdb.registry import Registration
+from django_esdb.runner import ProjectionRunner, Supervisor
+from eventsourcing_eventstoredb.server import EmbeddedServer
+from eventsourcing_eventstoredb.topics import TopicNotAllowedError
+from example_project.training_school import domain
+from example_project.training_school.application import TrainingSchool
+from example_project.training_school.domain import Dog
+from example_project.training_school.projections import (
+    TrainingSchoolProjection,
+    TrainingSchoolView,
+)
+from tests.support.projects import Project
+
+DOMAIN = domain.__name__
+
+
+@pytest.fixture
+def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The topic of a class whose module leaves a mark when it is imported."""
+    module = f"hostile_{uuid4().hex}"
+    mark = tmp_path / "mark"
+    (tmp_path / f"{module}.py").write_text(
+        f"open({str(mark)!r}, 'w').close()\nclass Event:\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    yield f"{module}:Event"
+    assert not mark.exists()
+    assert module not in sys.modules
+
+
+def insert(school: Application[UUID], topic: str) -> StoredEvent:
+    stored = StoredEvent(uuid4(), 0, topic, b"{}")
+    school.recorder.insert_events([stored])
+    return stored
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_school_works_with_its_own_domain_allowed(
+    school: TrainingSchool, settings: Any, school_projection: Registration
+) -> None:
+    settings.ESDB_TOPIC_ALLOWLIST = [DOMAIN, domain.FORMER_MODULE]
+    settings.ESDB_ENV = {"IS_SNAPSHOTTING_ENABLED": "y"}
+    school = get_application(TrainingSchool)
+    insert(school, f"{domain.FORMER_MODULE}:Dog.Unknown")
+    school.register("Fido")
+    school.take_snapshot(Dog.create_id("Fido"))
+    school.add_trick("Fido", "sit")
+
+    Supervisor(school_projection, until_caught_up=True).run()
+
+    assert school.get_dog_details("Fido")["tricks"] == ("sit",)
+    assert ProjectionTracking.objects.get().position is not None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_projection_stops_at_an_event_that_is_not_allowed(
+    school: TrainingSchool,
+    settings: Any,
+    registration: Callable[..., Registration],
+    hostile: str,
+) -> None:
+    class Everything(TrainingSchoolProjection):
+        topics = ()
+
+    settings.ESDB_TOPIC_ALLOWLIST = (DOMAIN,)
+    school = get_application(TrainingSchool)
+    before = school.register("Fido")
+    stored = insert(school, hostile)
+    school.register("Rex")
+
+    with pytest.raises(UndecodableEventError) as raised:
+        Supervisor(
+            registration(projection_class=Everything), until_caught_up=True
+        ).run()
+
+    text = str(raised.value)
+    assert text.isprintable()
+    for part in (
+        f"topic {hostile!r}, stream '{stored.originator_id}', version 0, position ",
+        "is not allowed",
+        "ESDB_TOPIC_ALLOWLIST",
+    ):
+        assert part in text
+    assert ProjectionTracking.objects.get().position == before
+
+
+@pytest.mark.parametrize("id_type", [{}, {"ORIGINATOR_ID_TYPE": "uuid"}])
+def test_an_application_does_not_read_what_is_not_allowed(
+    school: TrainingSchool, settings: Any, hostile: str, id_type: dict[str, str]
+) -> None:
+    stored = insert(school, hostile)
+    settings.ESDB_TOPIC_ALLOWLIST = [DOMAIN]
+    settings.ESDB_ENV = id_type
+    school = get_application(TrainingSchool)
+
+    with pytest.raises(TopicNotAllowedError, match="ESDB_TOPIC_ALLOWLIST"):
+        school.repository.get(stored.originator_id)
+    [notification] = school.recorder.select_notifications(None, 10)
+    with pytest.raises(TopicNotAllowedError, match=f"position {notification.id};"):
+        school.mapper.to_domain_event(notification)
+
+
+def test_the_setting_is_read_live(school: TrainingSchool, settings: Any) -> None:
+    school.register("Fido")
+
+    def is_readable() -> bool:
+        try:
+            get_application(TrainingSchool).get_dog_details("Fido")
+        except TopicNotAllowedError:
+            return False
+        return True
+
+    assert is_readable()
+    settings.ESDB_TOPIC_ALLOWLIST = ["elsewhere"]
+    assert not is_readable()
+    settings.ESDB_TOPIC_ALLOWLIST = [f"{DOMAIN}:Dog"]
+    assert is_readable()
+
+
+class OwnMapper(Mapper[Any]):
+    pass
+
+
+class OwnMapperSchool(TrainingSchool):
+    env = {"PERSISTENCE_MODULE": "eventsourcing.popo", "IS_SNAPSHOTTING_ENABLED": "y"}
+
+    def construct_mapper(self) -> Mapper[Any]:
+        return OwnMapper(transcoder=self.construct_transcoder())
+
+
+@pytest.fixture
+def own_mapper_school(settings: Any) -> Iterator[OwnMapperSchool]:
+    """A school on another persistence module, which makes its mapper itself."""
+    settings.ESDB_TOPIC_ALLOWLIST = [f"{DOMAIN}:Dog"]
+    yield get_application(OwnMapperSchool)
+    close_applications()
+
+
+def test_the_list_holds_for_any_persistence_module_and_mapper(
+    own_mapper_school: OwnMapperSchool, hostile: str
+) -> None:
+    school = own_mapper_school
+    school.register("Fido")
+    assert school.get_dog_details("Fido")["name"] == "Fido"
+    stored = insert(school, hostile)
+
+    with pytest.raises(TopicNotAllowedError):
+        school.repository.get(stored.originator_id)
+    assert school.snapshots is not None
+    school.snapshots.recorder.insert_events([stored])
+    with pytest.raises(TopicNotAllowedError):
+        list(school.snapshots.get(stored.originator_id))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_runner_made_by_hand_obeys_the_setting(
+    school: TrainingSchool, settings: Any, hostile: str
+) -> None:
+    class Everything(TrainingSchoolProjection):
+        topics = ()
+
+    insert(school, hostile)
+    school.register("Fido")
+    settings.ESDB_TOPIC_ALLOWLIST = ["elsewhere"]
+
+    with (
+        pytest.raises(UndecodableEventError, match="ESDB_TOPIC_ALLOWLIST"),
+        ProjectionRunner(
+            application_class=TrainingSchool,
+            projection_class=Everything,
+            view_class=TrainingSchoolView,
+            env={
+                "TRAININGSCHOOL_PERSISTENCE_MODULE": "eventsourcing_eventstoredb",
+                "PERSISTENCE_MODULE": "django_esdb.persistence",
+                "EVENTSTOREDB_URI": settings.ESDB_URI,
+            },
+        ) as runner,
+    ):
+        with pytest.raises(TopicNotAllowedError):
+            runner.app.get_dog_details("Fido")
+        runner.run_forever(timeout=30)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [DOMAIN, [], [1], {DOMAIN: 1}, ["a b"], [f"{DOMAIN}:"], ["school.*"], 7, True],
+    ids=repr,
+)
+def test_a_malformed_list_is_an_error_and_allows_nothing(
+    settings: Any, value: object
+) -> None:
+    settings.ESDB_URI = "esdb://localhost?Tls=false"
+    settings.ESDB_TOPIC_ALLOWLIST = value
+
+    [message] = check_all()
+
+    assert message.id == "django_esdb.E010"
+    assert message.msg.startswith("ESDB_TOPIC_ALLOWLIST ")
+    with pytest.raises(ImproperlyConfigured, match=r"^ESDB_TOPIC_ALLOWLIST"):
+        get_application(TrainingSchool)
+
+
+@pytest.mark.parametrize("value", [None, [DOMAIN], (f"{DOMAIN}:Dog", "other")])
+def test_a_list_or_none_is_no_error(settings: Any, value: object) -> None:
+    settings.ESDB_URI = "esdb://localhost?Tls=false"
+    settings.ESDB_TOPIC_ALLOWLIST = value
+
+    assert check_all() == []
+
+
+def test_a_malformed_list_in_the_environment_allows_nothing(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVENTSTOREDB_TOPIC_ALLOWLIST", ",")
+    settings.ESDB_URI = "esdb://localhost?Tls=false"
+
+    [message] = check_all()
+    assert message.id == "django_esdb.E010"
+    assert message.msg.startswith("EVENTSTOREDB_TOPIC_ALLOWLIST ")
+    with pytest.raises(ConfigurationError, match=r"^EVENTSTOREDB_TOPIC_ALLOWLIST"):
+        get_application(OwnMapperSchool)
+
+
+def test_runprojections_refuses_a_malformed_list(
+    project: Project, server: EmbeddedServer
+) -> None:
+    project.env["DJANGO_SETTINGS_MODULE"] = "tests.support.apps.settings"
+    project.env["TEST_TOPIC_ALLOWLIST"] = "a b"
+
+    result = project.manage("runprojections", check=False)
+
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert "(django_esdb.E010)" in result.stderr
+
+
+def test_a_process_does_not_import_what_is_not_allowed(
+    project: Project, tmp_path: Path
+) -> None:
+    mark = tmp_path / "mark"
+    (tmp_path / "hostile.py").write_text(f"open({str(mark)!r}, 'w').close()\n")
+    project.env.update(
+        DJANGO_SETTINGS_MODULE="tests.support.apps.settings",
+        TEST_APPS="everything",
+        PYTHONPATH=str(tmp_path),
+    )
+    project.python(
+        "from uuid import uuid4\n"
+        "from eventsourcing.persistence import StoredEvent\n"
+        "from django_esdb import get_application\n"
+        "from example_project.training_school.application import TrainingSchool\n"
+        "recorder = get_application(TrainingSchool).recorder\n"
+        "recorder.insert_events([StoredEvent(uuid4(), 0, 'hostile:Event', b'{}')])\n"
+    )
+
+    def run() -> str:
+        result = project.manage(
+            "runprojections", "EverythingProjection", "--until-caught-up", check=False
+        )
+        assert result.returncode == 1
+        return result.stderr
+
+    project.env["TEST_TOPIC_ALLOWLIST"] = DOMAIN
+    assert "ESDB_TOPIC_ALLOWLIST" in run()
+    assert not mark.exists()
+    del project.env["TEST_TOPIC_ALLOWLIST"]
+    run()
+    assert mark.exists()

@@ -1,0 +1,126 @@
+"""Event stores that are processes of their own, are killed and come back."""
+
+from __future__ import annotations
+
+import random
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from tests.support.projects import ROOT
+
+# Below those that the system gives to clients: one that tries to connect while the
+# store is away must not get the store's port for its own end.
+_PORTS = range(20_000, 32_000)
+_ATTEMPTS = 20
+
+
+@contextmanager
+def listening(module: str, *arguments: str) -> Iterator[str]:
+    """Run a server's module in a process until the block ends; yield its URI."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    try:
+        yield process.stdout.readline().removeprefix("listening on ").strip()
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def server_process(*options: str) -> AbstractContextManager[str]:
+    """Run an embedded server as a process on a free port; yields its URI."""
+    return listening("eventsourcing_eventstoredb.server", "--port", "0", *options)
+
+
+class EventStoreError(Exception):
+    """An event store does not start; the text says what it has said."""
+
+
+class EventStore:
+    """
+    An embedded server as a process, with a data file that outlives it.
+
+    Args:
+        folder: Where its data file and what it says lie.
+
+    Attributes:
+        uri: Where it listens, from its first start on; always the same.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.uri = ""
+        self._port = 0
+        self._data = folder / "events.sqlite3"
+        self._said = folder / "event-store.log"
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and not killed since."""
+        return self._process is not None
+
+    def start(self) -> None:
+        """
+        Start it; returns once it listens.
+
+        Raises:
+            EventStoreError: It does not start.
+        """
+        ports = [self._port] if self._port else _free_ports()
+        for port in ports:
+            if self._start_at(port):
+                self._port = port
+                return
+        raise EventStoreError(
+            f"the event store does not start: {self._said.read_text()}"
+        )
+
+    def stop(self) -> None:
+        """Have it end in order; returns when it is gone."""
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait()
+        self.kill()
+
+    def kill(self) -> None:
+        """End it as a failing machine would; returns when it is gone."""
+        if self._process is not None:
+            with self._process:
+                self._process.kill()
+            self._process = None
+
+    def _start_at(self, port: int) -> bool:
+        with self._said.open("a") as said:
+            process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "eventsourcing_eventstoredb.server"),
+                    *("--port", str(port), "--data", str(self._data)),
+                ],
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                text=True,
+            )
+        self._process = process
+        assert process.stdout is not None
+        _, listening, uri = process.stdout.readline().strip().partition("listening on ")
+        if not listening:
+            self.kill()
+            return False
+        self.uri = uri
+        return True
+
+
+def _free_ports() -> list[int]:
+    # Runs at the same time must not get in each other's way.
+    return [port for port in random.sample(_PORTS, _ATTEMPTS) if _is_free(port)]
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0

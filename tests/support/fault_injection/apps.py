@@ -1,0 +1,55 @@
+"""
+Lets tests say what happens within a handler of another process.
+
+The trick's name says what: ``wait`` until the file ``go`` is there, ``crash`` the
+process, ``fail``. Files are in the directory ``HOOKS_DIRECTORY``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from django.apps import AppConfig
+
+
+class HooksConfig(AppConfig):
+    name = "tests.support.fault_injection"
+
+    def ready(self) -> None:
+        from django_esdb.policies import OnFailure
+        from django_esdb.registry import registry
+        from example_project.training_school import projections
+
+        add_trick = projections.TrainingSchoolView.add_trick
+
+        def hooked(self: Any, dog_id: Any, trick: str, tracking: Any) -> None:
+            add_trick(self, dog_id, trick, tracking)
+            _act(trick.partition(" ")[0])
+
+        projections.TrainingSchoolView.add_trick = hooked  # type: ignore[method-assign]
+        if policy := os.environ.get("HOOKS_ON_FAILURE"):
+            name = projections.TrainingSchoolProjection.name
+            registry._registry[name] = dataclasses.replace(
+                registry.get(name), on_failure=OnFailure(policy)
+            )
+        if module := os.environ.get("HOOKS_IMPORT"):
+            importlib.import_module(module)
+
+
+def _act(trick: str) -> None:
+    directory = Path(os.environ["HOOKS_DIRECTORY"])
+    if trick == "wait":
+        (directory / f"waiting-{os.getpid()}").touch()
+        while not (directory / "go").exists():
+            time.sleep(0.01)
+    elif trick == "crash" and not (directory / "go").exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif trick == "fail" and not (directory / "go").exists():
+        msg = "as the test says"
+        raise RuntimeError(msg)

@@ -1,0 +1,115 @@
+"""The example project as separate processes, as users run it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.support.databases import query
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class Project:
+    """
+    A project with a database of its own.
+
+    Attributes:
+        env: Environment of its processes; tests may change it.
+        manage_py: The script that runs its commands.
+    """
+
+    env: dict[str, str]
+    manage_py: Path = field(default=ROOT / "manage.py")
+
+    def manage(
+        self, *arguments: str, check: bool = True, timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a management command to its end."""
+        result = subprocess.run(
+            [sys.executable, str(self.manage_py), *arguments],
+            env=self.env,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        if check:
+            assert result.returncode == 0, result.stdout + result.stderr
+        return result
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a management command; the caller ends it."""
+        return subprocess.Popen(
+            [sys.executable, str(self.manage_py), *arguments],
+            env=self.env,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    @contextmanager
+    def running(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """Run a management command until the block ends, which kills it."""
+        with self.start(*arguments) as process:
+            try:
+                yield process
+            finally:
+                # Leaving the outer block waits for the process to end.
+                process.kill()
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Return what a query finds in the project's database."""
+        return query(self.env["DATABASE_URL"], sql)
+
+    def position(self) -> int | None:
+        """Return the position of the one projection, if there is one."""
+        rows = self.query("SELECT position FROM django_esdb_projectiontracking")
+        return rows[0][0] if rows else None
+
+    def python(self, code: str) -> str:
+        """Run code with Django set up; return what it printed."""
+        setup = "import django; django.setup()\n"
+        result = subprocess.run(
+            [sys.executable, "-c", setup + code],
+            env=self.env,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+
+def clean_environment() -> dict[str, str]:
+    """Return this process's environment without what would configure a project."""
+    return {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("DJANGO_", "EVENTSTOREDB_", "DATABASE_", "ESDB_"))
+    }
+
+
+def example(database_url: str, event_store_uri: str) -> Project:
+    """Return the example project with a database, which is migrated, and a store."""
+    project = Project(
+        {
+            **clean_environment(),
+            "DJANGO_SETTINGS_MODULE": "example_project.settings",
+            "DATABASE_URL": database_url,
+            "EVENTSTOREDB_URI": event_store_uri,
+            # What fails is to fail at once.
+            "ESDB_RETRIES": "0",
+        }
+    )
+    project.manage("migrate", "--verbosity", "0")
+    return project

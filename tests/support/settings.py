@@ -1,0 +1,36 @@
+"""
+Settings of the test process: the example's apps on the database under test.
+
+``DATABASE_URL`` says which one; SQLite if it is not set.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import tempfile
+from pathlib import Path
+
+import environ
+
+from example_project.settings import *  # noqa: F403
+from example_project.settings import INSTALLED_APPS
+
+env = environ.Env()
+
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.support.rows_app"]
+if importlib.util.find_spec("eventsourcing_django"):
+    INSTALLED_APPS += ["eventsourcing_django"]
+
+DATABASES = {"default": env.db_url("DATABASE_URL", default="sqlite:///unused")}
+# Named by process, so that several test runs do not share one.
+_test_name = f"test_django_esdb_{os.getpid()}"
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    # A file, since threads cannot wait for each other on one in memory.
+    _test_name = str(Path(tempfile.gettempdir()) / f"{_test_name}.sqlite3")
+    DATABASES["default"]["OPTIONS"] = {"transaction_mode": "IMMEDIATE", "timeout": 20}
+DATABASES["default"]["TEST"] = {"NAME": _test_name}
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+# Tests say themselves where their event store is.
+ESDB_URI = None

@@ -1,0 +1,57 @@
+"""``runprojections`` in processes of its own, watched, suspended and killed."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+from tests.support.processes import SECONDS, Watched
+from tests.support.projects import Project
+
+
+@contextmanager
+def worker(project: Project, *options: str) -> Iterator[Watched]:
+    """Run the projections in a process until the block ends, which kills it."""
+    with project.running("runprojections", *options) as process:
+        this = Watched(process)
+        try:
+            yield this
+        finally:
+            if process.poll() is None:
+                this.resume()
+                process.kill()
+                this.status()
+
+
+def is_sqlite(project: Project) -> bool:
+    return project.env["DATABASE_URL"].startswith("sqlite")
+
+
+def suspend_outside_of_transaction(project: Project, this: Watched) -> None:
+    """Suspend a process, on SQLite at a moment when it does not have the lock."""
+    end = time.monotonic() + SECONDS
+    while True:
+        this.suspend()
+        if not is_sqlite(project) or can_be_written(project):
+            return
+        this.resume()
+        # Time to get on, in which it may also catch up with what it has missed.
+        time.sleep(random.uniform(0, 0.5))
+        assert time.monotonic() < end, "the database is always locked"
+
+
+def can_be_written(project: Project) -> bool:
+    """Tell whether nobody holds SQLite's lock for longer than a moment."""
+    path = project.env["DATABASE_URL"].removeprefix("sqlite:///")
+    with closing(
+        sqlite3.connect(path, timeout=0.5, isolation_level=None)
+    ) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        connection.execute("ROLLBACK")
+        return True

@@ -1,0 +1,122 @@
+"""What the code has to say is in docs/, and docs/ says nothing that is not so."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+from django.core.management import get_commands
+
+from django_esdb.conf import KNOWN_SETTINGS
+from eventsourcing_eventstoredb import EventStoreDBFactory
+from tests.support.projects import ROOT
+
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+PACKAGES = ("django_esdb", "eventsourcing_eventstoredb")
+
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def modules() -> Iterator[Path]:
+    for package in PACKAGES:
+        yield from (ROOT / package).rglob("*.py")
+
+
+def page(name: str) -> str:
+    return (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+
+
+@cache
+def messages() -> set[str]:
+    """Return the texts in the code, with «…» for what is filled in."""
+    texts = set()
+    for module in modules():
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.add(node.value)
+            elif isinstance(node, ast.JoinedStr):
+                texts.add(
+                    "".join(
+                        part.value if isinstance(part, ast.Constant) else "…"
+                        for part in node.values
+                    )
+                )
+    return texts
+
+
+def anchors(text: str) -> set[str]:
+    """Return what links can point to, as GitHub makes it of headings."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
+
+
+@pytest.mark.parametrize("name", sorted(KNOWN_SETTINGS))
+def test_each_setting_is_described(name: str) -> None:
+    assert f"| `{name}` |" in page("settings")
+
+
+@pytest.mark.parametrize(
+    "key",
+    sorted(
+        value
+        for name, value in vars(EventStoreDBFactory).items()
+        if name.isupper() and isinstance(value, str)
+    ),
+)
+def test_each_environment_variable_is_described(key: str) -> None:
+    assert f"`{key}`" in page("settings")
+
+
+@pytest.mark.parametrize(
+    "command",
+    sorted(name for name, app in get_commands().items() if app == "django_esdb"),
+)
+def test_each_command_is_described(command: str) -> None:
+    assert any(
+        re.search(rf"\b{command}\b", text.read_text(encoding="utf-8"))
+        for text in [*PAGES, ROOT / "README.md"]
+    )
+
+
+def test_each_check_is_described_and_no_other() -> None:
+    identifiers = {
+        identifier
+        for text in messages()
+        for identifier in re.findall(r"^django_esdb\.[EW]\d{3}$", text)
+    }
+    described = re.findall(
+        r"^\| `(django_esdb\.\w+)` \|", page("troubleshooting"), re.M
+    )
+
+    assert identifiers == set(described)
+    assert len(described) == len(set(described))
+
+
+@pytest.mark.parametrize(
+    # What is in «» is somebody else's message.
+    "heading",
+    re.findall(r"^### ([^«].*)$", page("troubleshooting"), re.MULTILINE),
+)
+def test_each_error_in_troubleshooting_can_happen(heading: str) -> None:
+    assert any(heading in text for text in messages())
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for link in _LINK.findall(path.read_text(encoding="utf-8")):
+        if "://" in link:
+            continue
+        target, _, anchor = link.partition("#")
+        file = path if not target else path.parent / target
+        assert file.exists(), link
+        assert not anchor or anchor in anchors(file.read_text(encoding="utf-8")), link
+
+
+def test_the_index_leads_to_each_page() -> None:
+    named = set(_LINK.findall(page("index")))
+
+    assert {path.name for path in PAGES} - {"index.md"} <= named
