@@ -23,14 +23,14 @@ from uuid import uuid4
 import grpc
 import grpc.experimental
 from esdbclient import EventStoreDBClient, NewEvent, StreamState
-from esdbclient.protos.Grpc import streams_pb2
+from esdbclient.protos.Grpc import streams_pb2, streams_pb2_grpc
 
-from eventsourcing_eventstoredb import reading
 from eventsourcing_eventstoredb.all_stream import AllStream
-from eventsourcing_eventstoredb.client import Client
-from eventsourcing_eventstoredb.connection import parse_connection
+from eventsourcing_eventstoredb.connection_settings import parse_connection
 from eventsourcing_eventstoredb.event_filter import EventFilter
 from eventsourcing_eventstoredb.mapping import Layout
+from eventsourcing_eventstoredb.protocol import calls, messages
+from eventsourcing_eventstoredb.protocol.clients import Client
 from eventsourcing_eventstoredb.read_ahead import ReadAhead
 from eventsourcing_eventstoredb.receiving import Receiver
 from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
@@ -53,16 +53,17 @@ def fill(client: EventStoreDBClient, count: int) -> None:
         )
 
 
-def read_stub(client: EventStoreDBClient, count: int) -> int:
+def read_stub(channel: grpc.Channel, count: int) -> int:
     """Read by the generated stub: nothing can cost less."""
     server_filter = EventFilter(Layout()).server_filter
-    call = reading.start_read(client, reading.subscription_request(None, server_filter))
+    request = messages.subscription_request(None, server_filter)
+    call = streams_pb2_grpc.StreamsStub(channel).Read(request)
     received = 0
     for message in call:
         received += message.HasField("event")
         if received == count:
             break
-    call.cancel()
+    calls.end_call(call)
     return received
 
 
@@ -98,15 +99,17 @@ def readers(uri: str) -> Iterator[tuple[str, Callable[[int], int]]]:
     plain = EventStoreDBClient(uri)
     fast = FastClient(uri)
     recorder = EventStoreDBApplicationRecorder(ours)
-    yield "stub, channel as the client makes it", partial(read_stub, plain)
-    yield "stub, SingleThreadedUnaryStream", partial(read_stub, ours)
+    bare = grpc.insecure_channel(ours.connection_target)
+    yield "stub, channel as gRPC makes it", partial(read_stub, bare)
+    single = ours.connector.connection().channel
+    yield "stub, SingleThreadedUnaryStream", partial(read_stub, single)
     yield "esdbclient, channel as it makes it", partial(read_esdbclient, plain)
     yield "esdbclient, SingleThreadedUnaryStream", partial(read_esdbclient, fast)
     yield "next_batch(2000)", partial(read_batches, recorder)
     yield "iteration", partial(read_iteration, recorder)
     yield "select_notifications", partial(read_selection, recorder)
-    for client in (ours, plain, fast):
-        client.close()
+    for closing in (bare, ours, plain, fast):
+        closing.close()
 
 
 class FastClient(EventStoreDBClient):
@@ -134,7 +137,7 @@ def measure(name: str, reader: Callable[[int], int], events: int, rounds: int) -
 def measure_own_cost(uri: str, count: int, rounds: int) -> None:
     """Print what this package adds to messages beyond their parsing."""
     with EventStoreDBClient(uri) as client:
-        request = reading.all_request(
+        request = messages.all_request(
             None,
             backwards=False,
             limit=count,
@@ -142,7 +145,7 @@ def measure_own_cost(uri: str, count: int, rounds: int) -> None:
         )
         recorded = [
             message.SerializeToString()
-            for message in reading.read_messages(client, request)
+            for message in calls.read_messages(client, request)
         ]
         log = AllStream(client, EventFilter(Layout()))
         parse = streams_pb2.ReadResp.FromString

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from esdbclient import EventStoreDBClient, StreamState
-from esdbclient.exceptions import StreamIsDeleted
 from eventsourcing.persistence import AggregateRecorder, StoredEvent
 
-from eventsourcing_eventstoredb import appending, mapping, reading, retries
-from eventsourcing_eventstoredb.exceptions import client_errors
+from eventsourcing_eventstoredb import appending, mapping
 from eventsourcing_eventstoredb.mapping import Layout
+from eventsourcing_eventstoredb.protocol import calls, messages, retrying
+from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient
+from eventsourcing_eventstoredb.protocol.errors import CallError, Reason, client_errors
+from eventsourcing_eventstoredb.protocol.proposals import StreamState
 
 
 class EventStoreDBAggregateRecorder(AggregateRecorder):
@@ -155,22 +156,24 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
         self, name: str, position: int | None, *, desc: bool, limit: int
     ) -> list[Any]:
         """Return recorded events in the protocol's form; all that were asked for."""
-        request = reading.stream_request(name, position, backwards=desc, limit=limit)
+        request = messages.stream_request(name, position, backwards=desc, limit=limit)
 
         def attempt(seconds: float) -> list[Any]:
             with client_errors(f"Reading stream {name!r}"):
                 try:
                     return [
                         message.event.event
-                        for message in reading.read_messages(
+                        for message in calls.read_messages(
                             self.client, request, seconds
                         )
                         if message.HasField("event")
                     ]
-                except StreamIsDeleted:
-                    return []
+                except CallError as error:
+                    if error.reason is Reason.STREAM_DELETED:
+                        return []
+                    raise
 
-        return retries.with_retries(self.client, attempt, retries.READ_DEADLINE)
+        return retrying.with_retries(self.client, attempt, retrying.READ_DEADLINE)
 
     def _append(self, stored_events: Sequence[StoredEvent]) -> int | None:
         """Append and return the commit position, None if there was nothing to."""
@@ -191,7 +194,7 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
         # Made once: they may be sent several times, and the server recognises
         # them by their IDs.
         events = [
-            mapping.new_event(event, layout.metadata(event.originator_version))
+            mapping.proposed_event(event, layout.metadata(event.originator_version))
             for event in stored_events
         ]
         return appending.append(self.client, name, current_version, events)
@@ -205,7 +208,7 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
             return None
         name = self.layout.snapshots_stream_name(originator_id)
         events = [
-            mapping.new_event(
+            mapping.proposed_event(
                 snapshot, mapping.version_metadata(snapshot.originator_version)
             )
             for snapshot in snapshots

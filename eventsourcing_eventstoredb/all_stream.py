@@ -5,41 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from esdbclient import EventStoreDBClient
-from eventsourcing.persistence import Notification, ProgrammingError
+from eventsourcing.persistence import Notification
 
-from eventsourcing_eventstoredb import reading
 from eventsourcing_eventstoredb.event_filter import EventFilter
-from eventsourcing_eventstoredb.exceptions import client_errors
+from eventsourcing_eventstoredb.protocol import calls, messages
+from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient
+from eventsourcing_eventstoredb.protocol.errors import client_errors
 
 # The first page is what was asked for. Later ones grow, since then most of what
 # lies there is not the application's.
 _MAX_PAGE_SIZE = 5000
-
-
-class UnknownPositionError(ProgrammingError):
-    """
-    The store does not have a position that was to be read from.
-
-    Attributes:
-        position: The position.
-        head: The position of the store's last event, None if it has none.
-    """
-
-    def __init__(self, position: int, head: int | None) -> None:
-        self.position = position
-        self.head = head
-        where = (
-            "the store is empty"
-            if head is None
-            else f"the store's last event is at position {head}"
-        )
-        super().__init__(
-            f"Subscribing to all streams: there is no event at position {position}; "
-            f"{where}. The store was probably emptied or restored from a backup after "
-            "this position was saved. Rebuild what was made from its events, so that "
-            "it begins at the first one, or connect to the store that has them"
-        )
 
 
 class AllStream:
@@ -64,7 +39,7 @@ class AllStream:
             OperationalError: The server did not answer in *timeout* seconds.
         """
         with client_errors("Reading all streams backwards"):
-            return reading.read_head(self.client, timeout)
+            return calls.read_head(self.client, timeout)
 
     def notifications(
         self,
@@ -95,14 +70,14 @@ class AllStream:
         previous = None
         while True:
             received = 0
-            request = reading.all_request(
+            request = messages.all_request(
                 start,
                 backwards=backwards,
                 limit=page,
                 server_filter=self._server_filter,
             )
             with client_errors("Reading all streams"):
-                for message in reading.read_messages(self.client, request, timeout):
+                for message in calls.read_messages(self.client, request, timeout):
                     if not message.HasField("event"):
                         continue
                     received += 1
@@ -150,5 +125,5 @@ class AllStream:
 
     def subscribe(self, after: int | None) -> Any:
         """Start a subscription's call; its first message confirms it."""
-        request = reading.subscription_request(after, self._server_filter)
-        return reading.start_read(self.client, request)
+        request = messages.subscription_request(after, self._server_filter)
+        return calls.start_read(self.client, request)

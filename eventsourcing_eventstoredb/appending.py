@@ -6,14 +6,6 @@ import json
 from collections.abc import Sequence
 from uuid import UUID
 
-import grpc
-from esdbclient import EventStoreDBClient, NewEvent, StreamState
-from esdbclient.exceptions import (
-    AccessDeniedError,
-    GrpcError,
-    MaximumAppendSizeExceededError,
-    WrongCurrentVersion,
-)
 from eventsourcing.persistence import (
     DataError,
     IntegrityError,
@@ -21,18 +13,26 @@ from eventsourcing.persistence import (
     StoredEvent,
 )
 
-from eventsourcing_eventstoredb import reading
-from eventsourcing_eventstoredb.exceptions import (
+from eventsourcing_eventstoredb.protocol import calls, messages
+from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient, connector_of
+from eventsourcing_eventstoredb.protocol.errors import (
+    CallError,
+    Reason,
     client_errors,
-    error_details,
-    status_code,
+    reason_of,
 )
-from eventsourcing_eventstoredb.retries import with_retries
+from eventsourcing_eventstoredb.protocol.proposals import ProposedEvent, StreamState
+from eventsourcing_eventstoredb.protocol.retrying import with_retries
 
 # Seconds for one save with all its retries, where the connection string has no
 # DefaultDeadline: the election of a leader fits in, and a request of a web site
 # does not hang for ever.
 DEFAULT_DEADLINE = 10.0
+
+_FIRST_VERSION_HINT = (
+    ". EventStoreDB numbers from 0: set INITIAL_VERSION = 0 on the aggregate class, "
+    "or EVENTSTOREDB_FIRST_VERSION=1"
+)
 
 # What EventStoreDB's $tb is set to when a stream is deleted.
 _DELETED_TRUNCATE_BEFORE = 2**63 - 1
@@ -42,7 +42,7 @@ def append(
     client: EventStoreDBClient,
     name: str,
     current_version: int | StreamState,
-    events: Sequence[NewEvent],
+    events: Sequence[ProposedEvent],
 ) -> int:
     """
     Append events to a stream in one transaction, and return the last one's position.
@@ -73,43 +73,31 @@ def append(
     def attempt(seconds: float) -> int:
         with client_errors(subject):
             try:
-                return client.streams.batch_append(
-                    stream_name=name,
-                    current_version=current_version,
-                    events=events,
-                    timeout=seconds,
-                    metadata=client._call_metadata,
-                    credentials=client._call_credentials,
-                )
-            except WrongCurrentVersion as error:
-                hint = ""
-                if current_version == 0 and "does not exist" in str(error):
-                    hint = (
-                        ". EventStoreDB numbers from 0: set INITIAL_VERSION = 0 on the "
-                        "aggregate class, or EVENTSTOREDB_FIRST_VERSION=1"
+                return calls.append(client, name, current_version, events, seconds)
+            except CallError as error:
+                if error.reason is Reason.WRONG_VERSION:
+                    hint = ""
+                    if current_version == 0 and "does not exist" in error.details:
+                        hint = _FIRST_VERSION_HINT
+                    msg = f"{subject}: {error.details}{hint}"
+                    raise IntegrityError(msg) from error
+                if error.reason is Reason.TOO_LARGE:
+                    size = sum(len(event.data) for event in events)
+                    msg = (
+                        f"{subject}: {size} bytes are more than the server takes at "
+                        f"once ({error.details}); save less at once, or raise the "
+                        "server's MaxAppendSize"
                     )
-                msg = f"{subject}: {error}{hint}"
-                raise IntegrityError(msg) from error
-            except (MaximumAppendSizeExceededError, GrpcError) as error:
-                # Beyond the limit of a message, the server does not even see it.
-                if not _is_too_large(error):
-                    raise
-                size = sum(len(event.data) for event in events)
-                details = error_details(error)
-                msg = (
-                    f"{subject}: {size} bytes are more than the server takes at once "
-                    f"({details}); save less at once, or raise the server's "
-                    "MaxAppendSize"
-                )
-                raise DataError(msg) from error
+                    raise DataError(msg) from error
+                raise
 
     return with_retries(client, attempt, deadline(client), reopens=True)
 
 
 def deadline(client: EventStoreDBClient) -> float:
     """Return the seconds that one save may take with all its retries."""
-    configured = client._default_deadline
-    return DEFAULT_DEADLINE if configured is None else float(configured)
+    configured = connector_of(client).access.default_deadline
+    return DEFAULT_DEADLINE if configured is None else configured
 
 
 def check_not_deleted(client: EventStoreDBClient, name: str) -> None:
@@ -123,12 +111,12 @@ def check_not_deleted(client: EventStoreDBClient, name: str) -> None:
         IntegrityError: The stream was deleted.
         OperationalError: The server could not be asked.
     """
-    request = reading.stream_request(f"$${name}", None, backwards=True, limit=1)
+    request = messages.stream_request(f"$${name}", None, backwards=True, limit=1)
 
     def attempt(seconds: float) -> bytes:
         with client_errors(f"Reading metadata of stream {name!r}"):
             metadata = b""
-            for message in reading.read_messages(client, request, seconds):
+            for message in calls.read_messages(client, request, seconds):
                 if message.HasField("event"):
                     metadata = message.event.event.data
             return metadata
@@ -137,7 +125,7 @@ def check_not_deleted(client: EventStoreDBClient, name: str) -> None:
         metadata = with_retries(client, attempt, deadline(client), reopens=True)
     except ProgrammingError as error:
         # A user who may not read metadata can still append.
-        if _is_access_denied(error.__cause__):
+        if reason_of(error) is Reason.ACCESS_DENIED:
             return
         raise
     except IntegrityError:
@@ -201,17 +189,3 @@ def _truncate_before(metadata: bytes) -> int:
     except (ValueError, AttributeError):
         return 0
     return value if isinstance(value, int) else 0
-
-
-def _is_too_large(error: Exception) -> bool:
-    return (
-        isinstance(error, MaximumAppendSizeExceededError)
-        or status_code(error) is grpc.StatusCode.RESOURCE_EXHAUSTED
-    )
-
-
-def _is_access_denied(error: BaseException | None) -> bool:
-    return (
-        isinstance(error, AccessDeniedError)
-        or status_code(error) is grpc.StatusCode.PERMISSION_DENIED
-    )

@@ -16,8 +16,8 @@ from uuid import UUID, SafeUUID
 from eventsourcing.persistence import DataError, Notification, find_id_convertor
 from eventsourcing.utils import resolve_topic
 
-from eventsourcing_eventstoredb import reading
 from eventsourcing_eventstoredb.mapping import SNAPSHOT_STREAM_PREFIX, Layout
+from eventsourcing_eventstoredb.protocol import messages
 from eventsourcing_eventstoredb.topics import TopicAllowlist
 
 # As this package writes them. Another spelling of an ID is another stream's
@@ -58,14 +58,14 @@ class EventFilter:
         self._allowlist = allowlist
 
     @property
-    def server_filter(self) -> reading.Options.FilterOptions:
+    def server_filter(self) -> messages.Filter:
         """The filter by which the server picks candidates."""
         if self._layout.name_prefix:
-            return reading.filter_by_stream(prefix=self._layout.name_prefix)
+            return messages.filter_by_stream(prefix=self._layout.name_prefix)
         if self.topics:
             pattern = "|".join(re.escape(topic) for topic in sorted(self.topics))
-            return reading.filter_by_type(f"^(?:{pattern})$")
-        return reading.filter_by_stream(
+            return messages.filter_by_type(f"^(?:{pattern})$")
+        return messages.filter_by_stream(
             pattern=rf"^(?!\$|{re.escape(SNAPSHOT_STREAM_PREFIX)})"
         )
 

@@ -19,18 +19,18 @@ from eventsourcing.persistence import (
     Transcoder,
 )
 
-from eventsourcing_eventstoredb.connection import (
+from eventsourcing_eventstoredb.connection_settings import (
     ConnectionSettings,
     ConnectionSettingsError,
     parse_connection,
 )
+from eventsourcing_eventstoredb.mapping import Layout
 from eventsourcing_eventstoredb.topics import AllowlistMapper, TopicAllowlist
 
 if TYPE_CHECKING:
     from eventsourcing.utils import Environment, EnvType
 
-    from eventsourcing_eventstoredb.client import Client
-    from eventsourcing_eventstoredb.mapping import Layout
+    from eventsourcing_eventstoredb.protocol.clients import Client
 
 
 class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
@@ -73,8 +73,8 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
     @property
     def client(self) -> Client:
         # Loads gRPC, which takes a tenth of a second and forbids forking.
-        from eventsourcing_eventstoredb.client import acquire_client
-        from eventsourcing_eventstoredb.exceptions import client_errors
+        from eventsourcing_eventstoredb.protocol.clients import acquire_client
+        from eventsourcing_eventstoredb.protocol.errors import client_errors
 
         with self._lock:
             if self._client is None:
@@ -132,7 +132,7 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
         if client is None:
             return
         try:
-            from eventsourcing_eventstoredb.client import release_client
+            from eventsourcing_eventstoredb.protocol.clients import release_client
         except ImportError:
             # Collected when the interpreter has all but ended: nothing can be
             # imported any more, and clients were closed at exit.
@@ -160,9 +160,6 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
             raise InfrastructureFactoryError(msg) from None
 
     def _layout(self) -> Layout:
-        # Its module loads the client, and with it gRPC.
-        from eventsourcing_eventstoredb.mapping import Layout
-
         return Layout(self._stream_prefix, self._first_version)
 
     def _read_stream_prefix(self) -> str:

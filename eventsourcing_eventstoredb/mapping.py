@@ -11,15 +11,15 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
-from esdbclient import NewEvent
 from eventsourcing.persistence import DataError, StoredEvent
+
+from eventsourcing_eventstoredb.protocol.proposals import ProposedEvent
 
 SNAPSHOT_STREAM_PREFIX = "snapshot-$"
 
-_CONTENT_TYPE: Final = "application/octet-stream"
 _PREFIX = re.compile("[A-Za-z0-9_]*")
 
 
@@ -96,18 +96,15 @@ class Layout:
         return version
 
 
-def new_event(stored_event: StoredEvent, metadata: bytes = b"") -> NewEvent:
+def proposed_event(stored_event: StoredEvent, metadata: bytes = b"") -> ProposedEvent:
     """
     Return the event to append for *stored_event*, with a random ID of its own.
 
     The server recognises a repeated append by its events' IDs, so make each
     event once and keep it through every retry.
     """
-    return NewEvent(
-        type=stored_event.topic,
-        data=stored_event.state,
-        metadata=metadata,
-        content_type=_CONTENT_TYPE,
+    return ProposedEvent(
+        type=stored_event.topic, data=stored_event.state, metadata=metadata
     )
 
 

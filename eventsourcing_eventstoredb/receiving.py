@@ -6,35 +6,31 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import grpc
-from esdbclient import exceptions as esdb
 from eventsourcing.persistence import (
     Notification,
     OperationalError,
     PersistenceError,
 )
 
-from eventsourcing_eventstoredb.all_stream import AllStream, UnknownPositionError
-from eventsourcing_eventstoredb.backoff import Backoff
-from eventsourcing_eventstoredb.exceptions import client_errors
-from eventsourcing_eventstoredb.forking import gate
-from eventsourcing_eventstoredb.read_ahead import ReadAhead
-from eventsourcing_eventstoredb.reading import client_exception, end_call
-from eventsourcing_eventstoredb.retries import (
+from eventsourcing_eventstoredb.all_stream import AllStream
+from eventsourcing_eventstoredb.backoff import Backoff, keep_trying
+from eventsourcing_eventstoredb.exceptions import UnknownPositionError
+from eventsourcing_eventstoredb.protocol.calls import end_call
+from eventsourcing_eventstoredb.protocol.errors import Reason, client_errors, reason_of
+from eventsourcing_eventstoredb.protocol.forking import gate
+from eventsourcing_eventstoredb.protocol.retrying import (
     connected,
+    is_closed,
     is_cluster,
     renew_connection,
     wait_for_connection,
 )
+from eventsourcing_eventstoredb.read_ahead import ReadAhead
 from eventsourcing_eventstoredb.subscription_state import Phase, StateCell
 
 # What the server says when something in it went wrong. Before a subscription is
 # confirmed that is an answer to its position; later, resuming may help.
-_SERVER_FAILURES = (
-    esdb.ExceptionThrownByHandler,
-    esdb.UnknownError,
-    esdb.InternalError,
-)
+_SERVER_FAILURES = (Reason.HANDLER_FAILED, Reason.UNKNOWN, Reason.INTERNAL)
 
 
 class Receiver:
@@ -71,6 +67,9 @@ class Receiver:
         self._call: Any = None
         # The same, until this thread has ended it, though another one dropped it.
         self._unended: Any = None
+        # What the last attempt went over, and why it failed.
+        self._connection: Any = None
+        self._cause: BaseException | None = None
         self.message_count = 0
 
     @property
@@ -113,8 +112,6 @@ class Receiver:
                     call.cancel()
             try:
                 next(call)
-            except grpc.RpcError as error:
-                raise client_exception(error) from error
             except StopIteration:
                 msg = "Subscribing to all streams: the server ended the call"
                 raise OperationalError(msg) from None
@@ -140,21 +137,12 @@ class Receiver:
             self._decoding_ended()
 
     def _run(self) -> None:
-        while not self._stopped.is_set():
-            connection = None
-            try:
-                with gate.inside(self):
-                    connection = connected(self._log.client)
-                    try:
-                        if self._call is None:
-                            self.connect()
-                        self._receive()
-                    finally:
-                        self.end_call()
-            except BaseException as error:
-                if not self._may_resume(error):
-                    return
-                renew_connection(self._log.client, connection, error.__cause__)
+        try:
+            keep_trying(self._resume, self._pause_after, self._wait)
+        except BaseException as error:
+            # Also what is no Exception: else the consumer would wait for ever.
+            if not self._stopped.is_set():
+                self._fail(error)
         with gate.inside(self):
             self.end_call()
 
@@ -209,10 +197,7 @@ class Receiver:
         if call is None:
             return
         with client_errors("Subscription to all streams"):
-            try:
-                self.receive_from(call)
-            except grpc.RpcError as error:
-                raise client_exception(error) from error
+            self.receive_from(call)
         msg = "Subscription to all streams: the server ended the call"
         raise OperationalError(msg)
 
@@ -222,26 +207,39 @@ class Receiver:
         self._state.enter(Phase.LIVE)
         self._ahead.set_live(True)
 
-    def _may_resume(self, error: BaseException) -> bool:
-        """Wait before the next attempt; False if there is to be none."""
-        if self._stopped.is_set():
-            return False
-        is_closed = self._log.client.is_closed
-        is_transient = isinstance(error, OperationalError) or isinstance(
-            error.__cause__, _SERVER_FAILURES
-        )
-        if is_closed or not is_transient:
-            self._fail(error, is_closed)
-            return False
+    def _resume(self) -> None:
+        """Receive until stopped or until something fails."""
+        self._connection = None
+        while not self._stopped.is_set():
+            with gate.inside(self):
+                self._connection = connected(self._log.client)
+                try:
+                    if self._call is None:
+                        self.connect()
+                    self._receive()
+                finally:
+                    self.end_call()
+
+    def _pause_after(self, error: Exception) -> float | None:
+        """Return the seconds before the next attempt; None if there is to be none."""
+        may_pass = isinstance(error, OperationalError)
+        if not may_pass and reason_of(error) not in _SERVER_FAILURES:
+            return None
+        if self._stopped.is_set() or is_closed(self._log.client):
+            return None
+        self._cause = error.__cause__
         self._ahead.set_live(False)
         self._state.enter(Phase.DISCONNECTED, str(error))
-        wait_for_connection(
-            self._log.client, self._backoff.next_pause(), self._stopped.is_set
-        )
+        return self._backoff.next_pause()
+
+    def _wait(self, pause: float) -> bool:
+        wait_for_connection(self._log.client, pause, self._stopped.is_set)
+        if not self._stopped.is_set():
+            renew_connection(self._log.client, self._connection, self._cause)
         return not self._stopped.is_set()
 
-    def _fail(self, error: BaseException, is_closed: bool) -> None:
-        if is_closed and isinstance(error, PersistenceError):
+    def _fail(self, error: BaseException) -> None:
+        if is_closed(self._log.client) and isinstance(error, PersistenceError):
             failure: BaseException = OperationalError(
                 "Subscription to all streams: the client was closed"
             )

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from esdbclient import EventStoreDBClient
-from esdbclient.exceptions import UnknownError
 from eventsourcing.persistence import (
     ApplicationRecorder,
     Notification,
@@ -14,11 +12,13 @@ from eventsourcing.persistence import (
     StoredEvent,
 )
 
-from eventsourcing_eventstoredb import retries
 from eventsourcing_eventstoredb.aggregates import EventStoreDBAggregateRecorder
 from eventsourcing_eventstoredb.all_stream import AllStream
 from eventsourcing_eventstoredb.event_filter import EventFilter
 from eventsourcing_eventstoredb.mapping import Layout
+from eventsourcing_eventstoredb.protocol import retrying
+from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient
+from eventsourcing_eventstoredb.protocol.errors import Reason, reason_of
 from eventsourcing_eventstoredb.subscriptions import (
     WATCHDOG_INTERVAL,
     EventStoreDBSubscription,
@@ -126,12 +126,12 @@ class EventStoreDBApplicationRecorder(
             return selected
 
         try:
-            return retries.with_retries(self.client, attempt, retries.READ_DEADLINE)
+            return retrying.with_retries(self.client, attempt, retrying.READ_DEADLINE)
         except ProgrammingError as error:
             # The server refuses a position that is no event's if there are later
             # events. None of them may be a notification, as at the end of a log
             # that others write to: then there is nothing to return.
-            if not isinstance(error.__cause__, UnknownError) or start is None:
+            if reason_of(error) is not Reason.UNKNOWN or start is None:
                 raise
             last = self.max_notification_id()
             if last is not None and last >= start:
@@ -147,7 +147,7 @@ class EventStoreDBApplicationRecorder(
             )
             return next((notification.id for notification in found), None)
 
-        return retries.with_retries(self.client, attempt, retries.READ_DEADLINE)
+        return retrying.with_retries(self.client, attempt, retrying.READ_DEADLINE)
 
     def subscribe(
         self, gt: int | None = None, topics: Sequence[str] = ()
@@ -191,12 +191,12 @@ class EventStoreDBApplicationRecorder(
             ProgrammingError: *after* is not the position of an event.
             OperationalError: A read was cut short.
         """
-        return retries.with_retries(
+        return retrying.with_retries(
             self.client,
             lambda seconds: self.all_stream(topics).passed_over_position(
                 after, seconds
             ),
-            retries.READ_DEADLINE,
+            retrying.READ_DEADLINE,
         )
 
     def all_stream(self, topics: Sequence[str] = ()) -> AllStream:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from eventsourcing.persistence import Notification, OperationalError, Subscription
 
-from eventsourcing_eventstoredb.forking import gate
+from eventsourcing_eventstoredb.protocol.forking import gate
 from eventsourcing_eventstoredb.read_ahead import ReadAhead
 from eventsourcing_eventstoredb.receiving import Receiver
 from eventsourcing_eventstoredb.subscription_state import (

@@ -21,13 +21,13 @@ from eventsourcing.domain import (
     DomainEventProtocol,
 )
 from eventsourcing.persistence import (
-    DataError,
     Mapper,
     Notification,
     StoredEvent,
 )
 from eventsourcing.utils import resolve_topic
 
+from eventsourcing_eventstoredb.exceptions import TopicNotAllowedError
 from eventsourcing_eventstoredb.text import quoted
 
 # A plain class, which every application with snapshots has loaded anyway. The
@@ -37,10 +37,6 @@ _SNAPSHOT = "eventsourcing.domain:Snapshot"
 # Explicit topics may be other than names in Python, but none that a list in one
 # line cannot have, or that somebody may take for a pattern.
 _ENTRY = re.compile(r"[^\s,:.*]+(?:[.:][^\s,:.*]+)*")
-
-
-class TopicNotAllowedError(DataError):
-    """A stored topic is none of those that may be resolved."""
 
 
 class TopicAllowlist:

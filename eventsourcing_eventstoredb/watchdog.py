@@ -8,7 +8,7 @@ from typing import Any
 from eventsourcing.persistence import PersistenceError
 
 from eventsourcing_eventstoredb.all_stream import AllStream
-from eventsourcing_eventstoredb.forking import gate
+from eventsourcing_eventstoredb.protocol.forking import gate
 from eventsourcing_eventstoredb.read_ahead import ReadAhead
 from eventsourcing_eventstoredb.receiving import Receiver
 from eventsourcing_eventstoredb.subscription_state import Phase, StateCell

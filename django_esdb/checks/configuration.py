@@ -27,7 +27,7 @@ from django_esdb.exceptions import ConfigurationError, ViewDatabaseError
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import registry
 from django_esdb.topics import allowlist_of
-from eventsourcing_eventstoredb.connection import (
+from eventsourcing_eventstoredb.connection_settings import (
     CertificateError,
     ConnectionSettings,
     ConnectionSettingsError,

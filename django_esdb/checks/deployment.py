@@ -25,7 +25,7 @@ from django_esdb.conf import PERSISTENCE_MODULE, settings
 from django_esdb.debug import SafeExceptionReporterFilter
 from django_esdb.exceptions import ConfigurationError
 from django_esdb.masking import has_password
-from eventsourcing_eventstoredb.connection import (
+from eventsourcing_eventstoredb.connection_settings import (
     ConnectionSettings,
     ConnectionSettingsError,
 )

@@ -12,13 +12,14 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any
 from uuid import UUID
 
-from esdbclient import EventStoreDBClient, NewEvent, StreamState
+from esdbclient import EventStoreDBClient
 from eventsourcing.persistence import IntegrityError
 
-from eventsourcing_eventstoredb.exceptions import client_errors
+from eventsourcing_eventstoredb.appending import append
+from eventsourcing_eventstoredb.protocol.proposals import ProposedEvent, StreamState
 
 _CONTENT_TYPES = ("application/json", "application/octet-stream")
 _MAX_REVISION = 2**63 - 2
@@ -39,7 +40,7 @@ class FileEvent:
     line: int
     stream: str
     revision: int
-    event: NewEvent
+    event: ProposedEvent
 
     @property
     def size(self) -> int:
@@ -105,12 +106,10 @@ def _parse(number: int, line: bytes) -> FileEvent:
         line=number,
         stream=_text(fields, "stream"),
         revision=_revision(fields),
-        event=NewEvent(
+        event=ProposedEvent(
             id=_id(fields),
             type=_text(fields, "type"),
-            content_type=cast(
-                'Literal["application/json", "application/octet-stream"]', content_type
-            ),
+            content_type=content_type,
             data=_bytes(fields, "data"),
             metadata=_bytes(fields, "metadata"),
         ),
@@ -204,14 +203,12 @@ def append_events(
 
 def _append(client: EventStoreDBClient, batch: Sequence[FileEvent]) -> None:
     first = batch[0]
-    with client_errors(f"Appending to stream {first.stream!r}"):
-        client.append_events(
-            first.stream,
-            current_version=(
-                first.revision - 1 if first.revision else StreamState.NO_STREAM
-            ),
-            events=[item.event for item in batch],
-        )
+    append(
+        client,
+        first.stream,
+        first.revision - 1 if first.revision else StreamState.NO_STREAM,
+        [item.event for item in batch],
+    )
 
 
 def _append_one(client: EventStoreDBClient, path: Path, event: FileEvent) -> None:

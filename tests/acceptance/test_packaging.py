@@ -112,7 +112,7 @@ def test_the_persistence_module_loads_no_django() -> None:
     loaded = loaded_modules(
         "import eventsourcing_eventstoredb\n"
         "import eventsourcing_eventstoredb.recorders\n"
-        "import eventsourcing_eventstoredb.client\n"
+        "import eventsourcing_eventstoredb.protocol.clients\n"
         "import eventsourcing_eventstoredb.server.cli"
     )
 

@@ -80,6 +80,13 @@ class EventStore:
             f"the event store does not start: {self._said.read_text()}"
         )
 
+    def stop(self) -> None:
+        """Have it end in order; returns when it is gone."""
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait()
+        self.kill()
+
     def kill(self) -> None:
         """End it as a failing machine would; returns when it is gone."""
         if self._process is not None:

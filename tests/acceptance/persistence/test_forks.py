@@ -5,11 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from eventsourcing_eventstoredb.forking import GRPC_THREADS, Gate
+from eventsourcing_eventstoredb.connection_settings import parse_connection
+from eventsourcing_eventstoredb.protocol.clients import Client
+from eventsourcing_eventstoredb.protocol.forking import Gate, gate
+from eventsourcing_eventstoredb.protocol.private import GRPC_THREADS
+from eventsourcing_eventstoredb.protocol.retrying import connected, wait_for_connection
+from eventsourcing_eventstoredb.server import EmbeddedServer
 from tests.support.certificates import make_certificate
 from tests.support.event_stores import server_process
 from tests.support.projects import clean_environment
@@ -92,3 +98,26 @@ def test_nothing_enters_grpc_before_the_last_of_several_forks_is_over() -> None:
     gate.open()
     assert entered.wait(60)
     thread.join(60)
+
+
+def test_who_waits_for_a_server_that_is_away_does_not_hold_up_a_fork(
+    server: EmbeddedServer,
+) -> None:
+    client = Client(parse_connection(server.uri))
+    connected(client)
+    server.stop()
+    done = threading.Event()
+    waiting = threading.Thread(
+        target=wait_for_connection, args=[client, 600, done.is_set]
+    )
+    waiting.start()
+    for _ in range(5):
+        # In the midst of it.
+        time.sleep(0.1)
+        begun = time.monotonic()
+        assert gate.shut()
+        assert time.monotonic() - begun < 1
+        gate.open()
+    done.set()
+    waiting.join(60)
+    client.close()

@@ -7,9 +7,9 @@ from uuid import uuid4
 import pytest
 from eventsourcing.persistence import ProgrammingError, StoredEvent
 
-from eventsourcing_eventstoredb.all_stream import UnknownPositionError
-from eventsourcing_eventstoredb.client import Client
-from eventsourcing_eventstoredb.connection import parse_connection
+from eventsourcing_eventstoredb.connection_settings import parse_connection
+from eventsourcing_eventstoredb.exceptions import UnknownPositionError
+from eventsourcing_eventstoredb.protocol.clients import Client
 from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from eventsourcing_eventstoredb.subscription_state import Phase

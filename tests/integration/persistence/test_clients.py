@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from collections.abc import Callable
@@ -7,14 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
-from eventsourcing.persistence import StoredEvent
+from esdbclient import EventStoreDBClient, NewEvent, StreamState
+from esdbclient.exceptions import DiscoveryFailed
+from eventsourcing.persistence import OperationalError, StoredEvent
 
 from eventsourcing_eventstoredb import EventStoreDBFactory
-from eventsourcing_eventstoredb.client import Client
-from eventsourcing_eventstoredb.connection import parse_connection
+from eventsourcing_eventstoredb.connection_settings import parse_connection
+from eventsourcing_eventstoredb.protocol import messages
+from eventsourcing_eventstoredb.protocol.clients import Client
+from eventsourcing_eventstoredb.protocol.retrying import connected
 from eventsourcing_eventstoredb.server import EmbeddedServer
 
 URI = "esdb://localhost:2113?Tls=false"
+REQUEST = messages.all_request(None, backwards=True, limit=1)
 
 
 @pytest.mark.parametrize("keeper", ["builtins", "module"])
@@ -89,9 +95,14 @@ def channel_options(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     return recorded
 
 
+def use(client: Client) -> None:
+    client.connector.connection()
+    client.close()
+
+
 def test_keep_alive_reaches_the_channel(channel_options: dict[str, object]) -> None:
     uri = f"{URI}&keepAliveInterval=7000&KEEPALIVETIMEOUT=3000"
-    Client(parse_connection(uri)).close()
+    use(Client(parse_connection(uri)))
 
     assert channel_options["grpc.keepalive_time_ms"] == 7000
     assert channel_options["grpc.keepalive_timeout_ms"] == 3000
@@ -100,10 +111,12 @@ def test_keep_alive_reaches_the_channel(channel_options: dict[str, object]) -> N
 def test_channel_connects_again_without_long_pauses(
     channel_options: dict[str, object],
 ) -> None:
-    Client(parse_connection(URI)).close()
+    use(Client(parse_connection(URI)))
 
     assert channel_options["SingleThreadedUnaryStream"] == 1
     assert channel_options["grpc.max_reconnect_backoff_ms"] == 2000
+    # With them the first call after an orderly stop of the server may hang for good.
+    assert channel_options["grpc.enable_retries"] == 0
 
 
 @pytest.mark.parametrize("scheme", ["esdb", "kurrentdb", "kdb"])
@@ -129,3 +142,107 @@ def test_several_hosts_connect_to_one_that_answers(server: EmbeddedServer) -> No
     recorder.insert_events([StoredEvent("dog-1", 0, "topic", b"{}")])
     assert len(recorder.select_events("dog-1")) == 1
     factory.close()
+
+
+def test_the_factorys_client_is_one_that_users_can_call(server: EmbeddedServer) -> None:
+    factory = EventStoreDBFactory({"EVENTSTOREDB_URI": server.uri})
+    client = factory.client
+    assert isinstance(client, EventStoreDBClient)
+
+    event = NewEvent("topic", b"{}")
+    client.append_to_stream(
+        "dog-1", current_version=StreamState.NO_STREAM, events=[event]
+    )
+    with client.subscribe_to_all() as subscription:
+        assert next(subscription).id == event.id
+    assert len(factory.application_recorder().select_events("dog-1")) == 1
+    assert client.connection_target == f"{server.host}:{server.port}"
+    connection = connected(client)
+    client.reconnect()
+    assert connected(client) is not connection
+    assert [each.id for each in client.get_stream("dog-1")] == [event.id]
+    factory.close()
+
+
+def test_users_calls_fail_as_those_of_any_client(server: EmbeddedServer) -> None:
+    client = Client(parse_connection(server.uri))
+    event = NewEvent("topic", b"{}")
+    client.close()
+    with pytest.raises(ValueError, match="Channel closed"):
+        client.read_all()
+
+    # Other calls connect it again.
+    client.append_events("dog-1", current_version=StreamState.ANY, events=[event])
+    assert not client.is_closed
+    assert len(client.get_stream("dog-1")) == 1
+    client.close()
+
+    address = f"{server.host}:{server.port}"
+    uri = f"esdb://{address},{address}?Tls=false&MaxDiscoverAttempts=1"
+    client = Client(parse_connection(uri))
+    server.stop()
+    with pytest.raises(DiscoveryFailed, match=f"none of {address}, {address} answered"):
+        client.get_commit_position()
+
+
+def test_users_reads_end_with_the_client(server: EmbeddedServer) -> None:
+    client = Client(parse_connection(server.uri))
+    subscription = client.subscribe_to_all()
+
+    client.close()
+
+    assert list(subscription) == []
+
+
+def test_a_foreign_client_has_one_connection_which_is_closed_with_it(
+    server: EmbeddedServer,
+) -> None:
+    client, another = EventStoreDBClient(server.uri), EventStoreDBClient(server.uri)
+    connection = connected(client)
+    assert connected(client) is connection
+    assert connected(another) is not connection
+
+    client.close()
+    assert client.is_closed
+    with pytest.raises(OperationalError, match="client was closed"):
+        connected(client)
+    with pytest.raises(ValueError, match="closed channel"):
+        connection.streams.Read(REQUEST)
+    client.close()
+    another.close()
+
+
+def test_a_foreign_clients_connection_is_closed_when_it_is_collected(
+    server: EmbeddedServer,
+) -> None:
+    client = EventStoreDBClient(server.uri)
+    connection = connected(client)
+
+    del client
+    gc.collect()
+
+    with pytest.raises(ValueError, match="closed channel"):
+        connection.streams.Read(REQUEST)
+
+
+def test_a_foreign_client_that_was_closed_before_stays_closed(
+    server: EmbeddedServer,
+) -> None:
+    client = EventStoreDBClient(server.uri)
+    client.close()
+
+    with pytest.raises(OperationalError, match="client was closed"):
+        connected(client)
+
+
+def test_a_connection_that_failed_is_replaced_once(server: EmbeddedServer) -> None:
+    client = Client(parse_connection(server.uri))
+    failed = connected(client)
+    with ThreadPoolExecutor(8) as threads:
+        replaced = set(
+            threads.map(lambda _: client.connector.replace(failed), range(50))
+        )
+
+    assert len(replaced) == 1
+    assert failed not in replaced
+    client.close()

@@ -18,7 +18,8 @@ from eventsourcing.persistence import (
     StoredEvent,
 )
 
-from eventsourcing_eventstoredb import EventStoreDBFactory, retries
+from eventsourcing_eventstoredb import EventStoreDBFactory
+from eventsourcing_eventstoredb.protocol import retrying
 from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from tests.support.certificates import Certificate, make_certificate
@@ -64,7 +65,7 @@ def secure_server(certificate: Certificate) -> Iterator[EmbeddedServer]:
 
 @pytest.fixture(autouse=True)
 def _impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retries, "PATIENCE", 0.1)
+    monkeypatch.setattr(retrying, "PATIENCE", 0.1)
 
 
 @pytest.fixture
@@ -234,7 +235,7 @@ def test_cluster_that_cannot_be_discovered(connect: Connect) -> None:
 def test_frozen_server_ends_in_a_deadline(
     server: EmbeddedServer, connect: Connect, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(retries, "READ_DEADLINE", 0.2)
+    monkeypatch.setattr(retrying, "READ_DEADLINE", 0.2)
     monkeypatch.setattr("eventsourcing_eventstoredb.appending.DEFAULT_DEADLINE", 0.2)
     recorder = connect(server.uri)
     server.freeze()

@@ -16,10 +16,10 @@ from eventsourcing.persistence import (
     StoredEvent,
 )
 
-from eventsourcing_eventstoredb import reading, retries
-from eventsourcing_eventstoredb.client import Client
-from eventsourcing_eventstoredb.connection import parse_connection
-from eventsourcing_eventstoredb.exceptions import client_errors
+from eventsourcing_eventstoredb.connection_settings import parse_connection
+from eventsourcing_eventstoredb.protocol import calls, messages, retrying
+from eventsourcing_eventstoredb.protocol.clients import Client
+from eventsourcing_eventstoredb.protocol.errors import client_errors
 from eventsourcing_eventstoredb.recorders import (
     EventStoreDBAggregateRecorder,
     EventStoreDBApplicationRecorder,
@@ -299,17 +299,17 @@ def test_a_read_that_is_cut_short_is_an_error(
     originator_id = uuid4()
     recorder = EventStoreDBApplicationRecorder(client)
     recorder.insert_events(events(originator_id, 40))
-    request = reading.stream_request(
+    request = messages.stream_request(
         str(originator_id), None, backwards=False, limit=10**9
     )
-    messages = reading.read_messages(client, request)
-    received = list(itertools.islice(messages, read))
+    found = calls.read_messages(client, request)
+    received = list(itertools.islice(found, read))
     assert len(received) == read
 
     client.close()
 
     with pytest.raises(OperationalError), client_errors("Reading"):
-        received.extend(messages)
+        received.extend(found)
     assert len(received) < 40
 
 
@@ -321,14 +321,14 @@ def test_a_read_is_whole_or_fails_when_another_thread_closes_the_client(
     client = client_class(server.uri)
     originator_id = uuid4()
     EventStoreDBApplicationRecorder(client).insert_events(events(originator_id, 300))
-    request = reading.stream_request(
+    request = messages.stream_request(
         str(originator_id), None, backwards=False, limit=10**9
     )
     closing = threading.Thread(target=client.close)
     received = 0
     try:
         with client_errors("Reading"):
-            for _ in reading.read_messages(client, request):
+            for _ in calls.read_messages(client, request):
                 if received == read:
                     closing.start()
                 received += 1
@@ -381,7 +381,7 @@ def test_a_stopped_server_is_an_operational_error(
     server: EmbeddedServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(retries, "PATIENCE", 0.2)
+    monkeypatch.setattr(retrying, "PATIENCE", 0.2)
     server.stop()
 
     for call in (

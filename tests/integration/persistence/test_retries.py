@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
-from eventsourcing.persistence import OperationalError
+from eventsourcing.persistence import OperationalError, StoredEvent
 
-from eventsourcing_eventstoredb import retries
+from eventsourcing_eventstoredb.protocol import retrying
 from example_project.training_school.application import TrainingSchool
 from tests.support.event_stores import EventStore
 from tests.support.stores import school_at
@@ -39,10 +40,30 @@ def test_a_server_that_is_back_is_found_within_the_patience(
         school.register(f"dog {number}")
         store.kill()
         with monkeypatch.context() as impatient:
-            impatient.setattr(retries, "PATIENCE", 0.5)
+            impatient.setattr(retrying, "PATIENCE", 0.5)
             with pytest.raises(OperationalError):
                 school.recorder.max_notification_id()
         store.start()
 
         found = school.recorder.select_notifications(start=None, limit=9)
         assert len(found) == number + 1
+
+
+def test_the_first_call_after_an_orderly_stop_does_not_hang(
+    store: EventStore, school: TrainingSchool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With gRPC's own retries it did, more often than not, whatever its deadline."""
+    monkeypatch.setattr(retrying, "PATIENCE", 0.2)
+    recorder = school.recorder
+    for _ in range(ROUNDS):
+        dog = uuid4()
+        recorder.insert_events([StoredEvent(dog, 0, "topic", b"{}")])
+        store.stop()
+
+        with pytest.raises(OperationalError):
+            recorder.insert_events([StoredEvent(dog, 1, "topic", b"{}")])
+
+        store.start()
+        with monkeypatch.context() as patient:
+            patient.setattr(retrying, "PATIENCE", 10.0)
+            recorder.insert_events([StoredEvent(dog, 1, "topic", b"{}")])

@@ -8,6 +8,7 @@ import pytest
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate, event
 
+from eventsourcing_eventstoredb.protocol.retrying import connected
 from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
 from eventsourcing_eventstoredb.server import EmbeddedServer
 
@@ -37,7 +38,7 @@ def application(server: EmbeddedServer) -> Iterator[Application]:
 def calls(application: Application, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The calls that reach the server's stub, by name."""
     made: list[str] = []
-    stub = application.recorder.client.streams._stub  # type: ignore[attr-defined]
+    stub = connected(application.recorder.client).streams  # type: ignore[attr-defined]
 
     def counted(name: str) -> object:
         original = getattr(stub, name)

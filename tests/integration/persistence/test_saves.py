@@ -8,8 +8,9 @@ from uuid import UUID, uuid4
 import pytest
 from eventsourcing.persistence import IntegrityError, OperationalError, StoredEvent
 
-from eventsourcing_eventstoredb.client import Client
-from eventsourcing_eventstoredb.connection import parse_connection
+from eventsourcing_eventstoredb.connection_settings import parse_connection
+from eventsourcing_eventstoredb.protocol.clients import Client
+from eventsourcing_eventstoredb.protocol.retrying import connected
 from eventsourcing_eventstoredb.recorders import (
     EventStoreDBAggregateRecorder,
     EventStoreDBApplicationRecorder,
@@ -73,15 +74,16 @@ def test_a_save_whose_answer_was_lost_is_repeated_and_written_once(
         saving_name = str(originator_id)
         recorder.select_events(uuid4())
         hold = threading.Event()
-        original = recorder.client.streams.batch_append
+        stub = connected(recorder.client).streams
+        original = stub.BatchAppend
 
-        def batch_append(**arguments: object) -> int:
+        def batch_append(*arguments: object, **named: object) -> object:
             if not hold.is_set():
                 hold.set()
                 proxy.hold_answers()
-            return int(original(**arguments))
+            return original(*arguments, **named)
 
-        recorder.client.streams.batch_append = batch_append  # type: ignore[method-assign]
+        stub.BatchAppend = batch_append
         saving = Saving(recorder, stored(originator_id, first, 3))
         while len(witness.select_events(originator_id)) < first + 3:
             pass

@@ -11,9 +11,9 @@ from uuid import uuid4
 import pytest
 from eventsourcing.persistence import OperationalError, StoredEvent
 
-from eventsourcing_eventstoredb.all_stream import UnknownPositionError
-from eventsourcing_eventstoredb.client import Client
-from eventsourcing_eventstoredb.connection import parse_connection
+from eventsourcing_eventstoredb.connection_settings import parse_connection
+from eventsourcing_eventstoredb.exceptions import UnknownPositionError
+from eventsourcing_eventstoredb.protocol.clients import Client
 from eventsourcing_eventstoredb.read_ahead import ReadAhead
 from eventsourcing_eventstoredb.receiving import Receiver
 from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder

@@ -23,7 +23,7 @@ from django_esdb.masking import Masked, has_password, masked
 from django_esdb.registry import Registration, registry
 from django_esdb.runner import ProjectionRunner
 from eventsourcing_eventstoredb import EventStoreDBFactory
-from eventsourcing_eventstoredb.connection import (
+from eventsourcing_eventstoredb.connection_settings import (
     ConnectionSettingsError,
     parse_connection,
 )

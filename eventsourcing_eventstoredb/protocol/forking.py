@@ -23,22 +23,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from eventsourcing_eventstoredb.protocol.private import GRPC_THREADS
+
 # Seconds for which calls that are under way hold up a fork at most.
 _LONGEST_WAIT = 2.0
 
 # Seconds for which gRPC's threads hold up a fork at most. They take a few
 # milliseconds, unless something else in the process uses gRPC as well.
 _LONGEST_SHUTDOWN = 0.5
-
-# As Linux has their names, cut off at 15 characters.
-GRPC_THREADS = {
-    "default-executo",
-    "event_engine",
-    "grpc_global_tim",
-    "grpc_shutdown",
-    "lifeguard",
-    "resolver-execut",
-}
 
 
 class Work(Protocol):

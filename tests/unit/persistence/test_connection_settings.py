@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from eventsourcing_eventstoredb.connection import (
+from eventsourcing_eventstoredb.connection_settings import (
     CertificateError,
     ConnectionSettingsError,
     parse_connection,

@@ -1,0 +1,62 @@
+"""Which servers there are, and how to speak to them."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import dataclass
+
+import grpc
+
+ChannelOptions = tuple[tuple[str, str | int], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """
+    Which servers there are, and how to speak to them.
+
+    Attributes:
+        targets: ``host:port`` for each server named.
+        resolves_names: Whether the one target's name stands for several nodes.
+        node_preference: ``leader``, ``follower``, ``random`` or ``readonlyreplica``.
+        max_discover_attempts: How often to look for a node of a cluster.
+        discovery_interval: Seconds between these.
+        gossip_timeout: Seconds in which a node has to say who the others are.
+        connection_name: What the connection is called in the server.
+        default_deadline: Seconds that a save may take; None for this package's own.
+        channel_options: Options of the channel, beyond this package's own.
+        channel_credentials: How TLS is spoken; None for no TLS.
+        call_credentials: Who calls; None for nobody.
+    """
+
+    targets: tuple[str, ...]
+    resolves_names: bool
+    node_preference: str
+    max_discover_attempts: int
+    discovery_interval: float
+    gossip_timeout: float
+    connection_name: str
+    default_deadline: float | None
+    channel_options: ChannelOptions
+    channel_credentials: grpc.ChannelCredentials | None
+    call_credentials: grpc.CallCredentials | None
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether one of several nodes is looked for."""
+        return self.resolves_names or len(self.targets) > 1
+
+
+class BasicAuthentication(grpc.AuthMetadataPlugin):  # type: ignore[misc]
+    """A user name and a password of any characters, sent with each call."""
+
+    def __init__(self, username: str, password: str) -> None:
+        encoded = b64encode(f"{username}:{password}".encode())
+        self._metadata = (("authorization", b"Basic " + encoded),)
+
+    def __call__(
+        self,
+        context: grpc.AuthMetadataContext,
+        callback: grpc.AuthMetadataPluginCallback,
+    ) -> None:
+        callback(self._metadata, None)

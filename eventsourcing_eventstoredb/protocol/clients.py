@@ -1,0 +1,274 @@
+"""
+Clients of the client library, and the connections that are used in their place.
+
+The one that this package makes shares its connection with its user's own calls. For any
+other client another connection is opened to the same servers, with the same settings.
+
+A process has one client for each set of connection settings, shared by all who ask for
+it and closed when the last of them is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import grpc
+
+from eventsourcing_eventstoredb.connection_settings import ConnectionSettings
+from eventsourcing_eventstoredb.protocol.access import Access, BasicAuthentication
+from eventsourcing_eventstoredb.protocol.connections import Connection, Connector
+from eventsourcing_eventstoredb.protocol.discovery import find_node
+from eventsourcing_eventstoredb.protocol.errors import CallError, Reason
+from eventsourcing_eventstoredb.protocol.generated import (
+    BaseEventStoreDBClient,
+    DiscoveryFailed,
+    ESDBConnection,
+    EventStoreDBClient,
+    GossipService,
+    PersistentSubscriptionsService,
+    ProjectionsService,
+    StreamsService,
+)
+
+__all__ = [
+    "Client",
+    "EventStoreDBClient",
+    "acquire_client",
+    "connector_of",
+    "release_client",
+]
+
+
+class Client(EventStoreDBClient):
+    """
+    An esdbclient client for *settings*, with credentials of any characters.
+
+    It connects when it is first used.
+
+    Attributes:
+        connector: Has its connection.
+    """
+
+    def __init__(self, settings: ConnectionSettings) -> None:
+        self._settings = settings
+        # Not EventStoreDBClient's, which opens a channel that is not shared.
+        BaseEventStoreDBClient.__init__(
+            self, settings.client_uri, root_certificates=settings.root_certificates
+        )
+        self._services: weakref.WeakKeyDictionary[Connection, ESDBConnection] = (
+            weakref.WeakKeyDictionary()
+        )
+        self.connector = Connector(_access(self), find_node)
+
+    @property
+    def is_closed(self) -> bool:
+        return self.connector.is_closed
+
+    @property
+    def connection_target(self) -> str:
+        return self._connection_in_use().target
+
+    @property
+    def streams(self) -> StreamsService:
+        return self._connected().streams
+
+    @property
+    def persistent_subscriptions(self) -> PersistentSubscriptionsService:
+        return self._connected().persistent_subscriptions
+
+    @property
+    def gossip(self) -> GossipService:
+        return self._connected().gossip
+
+    @property
+    def projections(self) -> ProjectionsService:
+        return self._connected().projections
+
+    def construct_call_credentials(
+        self, username: str | None, password: str | None
+    ) -> grpc.CallCredentials | None:
+        if not self._settings.tls:
+            return None
+        return grpc.metadata_call_credentials(
+            BasicAuthentication(self._settings.username, self._settings.password)
+        )
+
+    def reconnect(self, grpc_target: str | None = None) -> None:
+        connector = self.connector
+        with _in_the_clients_words():
+            failed = None if connector.is_closed else connector.connection()
+            connector.reopen()
+            connector.replace(failed, grpc_target)
+
+    def close(self) -> None:
+        # It may have failed to be made.
+        connector = self.__dict__.get("connector")
+        if connector is not None:
+            connector.close()
+
+    def _connection_in_use(self) -> Connection:
+        with _in_the_clients_words():
+            return self.connector.connection()
+
+    def _connected(self) -> ESDBConnection:
+        connection = self._connection_in_use()
+        services = self._services.get(connection)
+        if services is None:
+            services = self._services[connection] = ESDBConnection(
+                connection.channel, connection.target, self.connection_spec
+            )
+            connection.companions.append(services.close)
+        return services
+
+
+@contextmanager
+def _in_the_clients_words() -> Iterator[None]:
+    """Raise for the user's own calls what esdbclient raises."""
+    try:
+        yield
+    except CallError as error:
+        if error.reason is Reason.CLOSED:
+            # By this text it knows that it is to connect again, as it does for appends.
+            msg = "Channel closed!"
+            raise ValueError(msg) from error
+        raise DiscoveryFailed(error.details) from error
+
+
+def connector_of(client: EventStoreDBClient) -> Connector:
+    """
+    Return what has the connection to use in place of the client's own.
+
+    It is closed with the client, whether that is closed or collected.
+
+    Args:
+        client: Any esdbclient client.
+    """
+    if isinstance(client, Client):
+        return client.connector
+    connector = _others.get(client)
+    if connector is None:
+        with _lock:
+            connector = _others.get(client)
+            if connector is None:
+                connector = _others[client] = Connector(_access(client), find_node)
+                _close_along(client, connector)
+    return connector
+
+
+def _close_along(client: EventStoreDBClient, connector: Connector) -> None:
+    """Have the connector closed whenever the client is."""
+    if client.is_closed:
+        connector.close()
+    # Neither may keep the client from being collected.
+    client.close = _closing(weakref.ref(client), connector)  # type: ignore[method-assign]
+    weakref.finalize(client, connector.close).atexit = False
+
+
+def _closing(
+    client: weakref.ref[EventStoreDBClient], connector: Connector
+) -> Callable[[], None]:
+    def close() -> None:
+        connector.close()
+        closed = client()
+        if closed is not None:
+            type(closed).close(closed)
+
+    return close
+
+
+def _access(client: EventStoreDBClient) -> Access:
+    spec = client.connection_spec
+    options = spec.options
+    keep_alive: tuple[tuple[str, int | None], ...] = (
+        # esdbclient sends the interval under a name that gRPC does not know.
+        ("grpc.keepalive_time_ms", options.KeepAliveInterval),
+        ("grpc.keepalive_timeout_ms", options.KeepAliveTimeout),
+    )
+    return Access(
+        targets=tuple(spec.targets),
+        resolves_names=spec.scheme != "esdb",
+        node_preference=options.NodePreference,
+        max_discover_attempts=options.MaxDiscoverAttempts,
+        discovery_interval=options.DiscoveryInterval / 1000,
+        gossip_timeout=options.GossipTimeout,
+        connection_name=options.ConnectionName,
+        default_deadline=options.DefaultDeadline,
+        channel_options=tuple(
+            (name, value) for name, value in keep_alive if value is not None
+        ),
+        channel_credentials=(
+            grpc.ssl_channel_credentials(
+                root_certificates=client.root_certificates,
+                private_key=client.private_key,
+                certificate_chain=client.certificate_chain,
+            )
+            if options.Tls
+            else None
+        ),
+        call_credentials=client.construct_call_credentials(
+            spec.username, spec.password
+        ),
+    )
+
+
+@dataclass
+class _Shared:
+    client: Client
+    users: int = 0
+
+
+_lock = threading.RLock()
+_shared: dict[ConnectionSettings, _Shared] = {}
+_others: weakref.WeakKeyDictionary[EventStoreDBClient, Connector] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def acquire_client(settings: ConnectionSettings) -> Client:
+    """
+    Return this process's client for *settings*, making it if need be.
+
+    Each call must be answered by one of :func:`release_client`. With several
+    hosts this asks them for the cluster's members and so blocks; with one host
+    nothing is sent.
+
+    Raises:
+        CallError: No node of the cluster can be used.
+    """
+    with _lock:
+        shared = _shared.get(settings)
+        if shared is None:
+            shared = _shared[settings] = _Shared(Client(settings))
+        shared.users += 1
+    try:
+        shared.client.connector.connection()
+    except BaseException:
+        release_client(settings)
+        raise
+    return shared.client
+
+
+def release_client(settings: ConnectionSettings) -> None:
+    """Give up one use of the client for *settings*; the last one closes it."""
+    with _lock:
+        shared = _shared.get(settings)
+        if shared is None:
+            return
+        shared.users -= 1
+        if shared.users > 0:
+            return
+        del _shared[settings]
+    shared.client.close()
+
+
+def _unlock_after_fork() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_unlock_after_fork)

@@ -1,0 +1,253 @@
+"""
+Channels to EventStoreDB's servers: how they are opened, replaced and closed.
+
+A gRPC channel must not be open while the process forks: it is closed before, and on
+both sides another one is opened when it is next needed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import Any
+
+import grpc
+import grpc.experimental
+
+from eventsourcing_eventstoredb.protocol.access import Access, ChannelOptions
+from eventsourcing_eventstoredb.protocol.errors import CallError, Reason
+from eventsourcing_eventstoredb.protocol.forking import before_fork, gate
+from eventsourcing_eventstoredb.protocol.generated import GossipStub, StreamsStub
+
+_CHANNEL_OPTIONS: ChannelOptions = (
+    # The largest event and what belongs to it.
+    ("grpc.max_receive_message_length", 17 * 1024 * 1024),
+    # One thread fewer between the socket and the reader of a stream: it reads
+    # several times as fast, and stopping and deadlines work as before.
+    (grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1),
+    # gRPC pauses for up to two minutes between attempts to connect, in which
+    # every call fails at once, though the server may be back.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+    # Otherwise a pause begun by some other channel to the address would hold.
+    ("grpc.use_local_subchannel_pool", 1),
+    # With gRPC's own retries the first call after a server was stopped in order may
+    # hang, beyond its deadline and for good.
+    ("grpc.enable_retries", 0),
+)
+
+
+class Connection:
+    """
+    A channel to one server, and the calls over it.
+
+    Attributes:
+        target: The server's ``host:port``.
+        channel: The channel, which connects when it is used.
+        streams: The calls about streams.
+        gossip: The calls about the cluster.
+        companions: What to call before the channel is closed.
+    """
+
+    def __init__(
+        self, access: Access, target: str, options: ChannelOptions = ()
+    ) -> None:
+        self.target = target
+        self.channel = _open_channel(access, target, options)
+        self.streams = StreamsStub(self.channel)  # type: ignore[no-untyped-call]
+        self.gossip = GossipStub(self.channel)  # type: ignore[no-untyped-call]
+        self.companions: list[Callable[[], None]] = []
+        self._credentials = access.call_credentials
+        name = ("connection-name", access.connection_name)
+        prefers_leader = access.node_preference == "leader"
+        self._metadata = (name, ("requires-leader", str(prefers_leader).lower()))
+        self._leader_metadata = (name, ("requires-leader", "true"))
+
+    def arguments(
+        self, timeout: float | None, *, requires_leader: bool = False
+    ) -> dict[str, Any]:
+        """
+        Return what goes with each call.
+
+        Args:
+            timeout: Seconds that the call may take; None for no limit.
+            requires_leader: Whether only the leader can answer it.
+        """
+        return {
+            "timeout": timeout,
+            "metadata": self._leader_metadata if requires_leader else self._metadata,
+            "credentials": self._credentials,
+        }
+
+    def close(self) -> None:
+        """Close the channel, which breaks off the calls over it."""
+        for close in self.companions:
+            close()
+        self.channel.close()
+
+
+def _open_channel(access: Access, target: str, options: ChannelOptions) -> grpc.Channel:
+    options = (*_CHANNEL_OPTIONS, *access.channel_options, *options)
+    if access.channel_credentials is None:
+        return grpc.insecure_channel(target, options=options)
+    return grpc.secure_channel(target, access.channel_credentials, options=options)
+
+
+class Connector:
+    """
+    Has one connection open at a time, for all threads.
+
+    Args:
+        access: Which servers there are, and how to speak to them.
+        find: Opens a connection to a node of a cluster; blocks.
+    """
+
+    def __init__(self, access: Access, find: Callable[[Access], Connection]) -> None:
+        self.access = access
+        self._find = find
+        self._connection: Connection | None = None
+        self._is_closed = False
+        # Reentrant, since a client may be collected, and closed, at any moment.
+        self._lock = threading.RLock()
+        self._opening: Future[Connection] | None = None
+        _connectors.add(weakref.ref(self, _connectors.discard))
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether :meth:`close` was called, and :meth:`reopen` not since."""
+        return self._is_closed
+
+    def connection(self) -> Connection:
+        """
+        Return the connection, and open one first if there is none.
+
+        Only with a cluster this blocks, while it is asked for its members.
+
+        Raises:
+            CallError: This was closed, or no node of the cluster can be used.
+        """
+        return self._connection or self.replace(None)
+
+    def replace(
+        self, failed: Connection | None, target: str | None = None
+    ) -> Connection:
+        """
+        Open another connection in place of one that failed.
+
+        Done once for all threads that wait for it; they have its failure, too.
+
+        Args:
+            failed: The connection that failed. If there is another one by now, that
+                one is left alone.
+            target: Where to connect to; None to look for a node.
+
+        Raises:
+            CallError: This was closed, or no node of the cluster can be used.
+        """
+        # In this order, since who holds the lock may have to pass the gate.
+        with gate.inside():
+            with self._lock:
+                if self._is_closed:
+                    raise CallError(Reason.CLOSED, "it cannot be used any more")
+                if self._connection is not None and self._connection is not failed:
+                    return self._connection
+                others = self._opening
+                own: Future[Connection] = Future()
+                if others is None:
+                    self._opening = own
+            if others is not None:
+                return others.result()
+            try:
+                opened = self._opened(failed, target)
+            except BaseException as error:
+                own.set_exception(error)
+                raise
+            finally:
+                with self._lock:
+                    self._opening = None
+            own.set_result(opened)
+            return opened
+
+    def reopen(self) -> None:
+        """Allow connections again, after this was closed."""
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Close the connection, and open no other one; may be called repeatedly."""
+        if self._is_closed:
+            # Also when the interpreter has all but ended, and modules are gone.
+            return
+        with self._lock:
+            self._is_closed = True
+        self.disconnect()
+
+    def disconnect(self) -> None:
+        """Close the connection, and have the next use open another one."""
+        # Without the lock, which another thread may hold in a fork.
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def abandon(self) -> None:
+        """In a forked child: leave the connection to the parent."""
+        if self._connection is not None:
+            _abandoned.append(self._connection)
+            self._connection = None
+        # Whoever held it is a thread of the parent.
+        self._lock = threading.RLock()
+        self._opening = None
+
+    def _opened(self, failed: Connection | None, target: str | None) -> Connection:
+        access = self.access
+        if target is None and not access.is_cluster:
+            target = access.targets[0]
+        opened = Connection(access, target) if target else self._find(access)
+        with self._lock:
+            if self._is_closed:
+                opened.close()
+                raise CallError(Reason.CLOSED, "while it was connecting")
+            self._connection = opened
+        if failed is not None:
+            failed.close()
+        return opened
+
+
+# No WeakSet: that may fail to be looked through while another thread adds to it.
+_connectors: set[weakref.ref[Connector]] = set()
+
+# What was still in use when the process was forked. Closing it in the child, or
+# letting it be collected there, would reach into the parent's channels.
+_abandoned: list[Connection] = []
+
+
+def _living() -> Iterator[Connector]:
+    for reference in tuple(_connectors):
+        connector = reference()
+        if connector is not None:
+            yield connector
+
+
+def _disconnect_all() -> None:
+    for connector in _living():
+        connector.disconnect()
+
+
+def _abandon_all() -> None:
+    for connector in _living():
+        connector.abandon()
+
+
+@atexit.register
+def _close_at_exit() -> None:
+    # Applications need not be closed; a channel that is collected when modules
+    # are gone by then would print a traceback.
+    for connector in _living():
+        connector.close()
+
+
+before_fork(_disconnect_all)
+os.register_at_fork(after_in_child=_abandon_all)

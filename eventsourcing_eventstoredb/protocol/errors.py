@@ -1,0 +1,215 @@
+"""
+From what gRPC and the server say to the errors of the ``eventsourcing`` library.
+
+Whether trying again can help decides the class: OperationalError says yes,
+ProgrammingError, DataError and IntegrityError say no. Texts are made here and
+repeat the server's details, never a connection string, since that may hold a
+password.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum, unique
+from typing import Any
+
+import grpc
+from eventsourcing.persistence import (
+    DataError,
+    IntegrityError,
+    InternalError,
+    OperationalError,
+    PersistenceError,
+    ProgrammingError,
+)
+
+from eventsourcing_eventstoredb.text import one_line
+
+_TOMBSTONED = "the stream is tombstoned and its name cannot be used again"
+_CERTIFICATE = (
+    "the server's certificate was not accepted; check EVENTSTOREDB_ROOT_CERTIFICATES, "
+    "and that the server speaks TLS: {}"
+)
+_UNKNOWN_USER = (
+    "the server does not know this user name and password; check them in "
+    "EVENTSTOREDB_URI"
+)
+_MAY_NOT = (
+    "the user may not do this; give EVENTSTOREDB_URI a user with the permission "
+    "(reading all streams takes an administrator)"
+)
+
+
+@unique
+class Reason(Enum):
+    """
+    Why a call failed: the class of the error that is raised, and what it says.
+
+    What the server or gRPC said takes the place of ``{}``.
+    """
+
+    UNAVAILABLE = OperationalError, "{}"
+    NOT_READY = OperationalError, "the server is not ready"
+    NOT_LEADER = OperationalError, "the server that was asked is not the leader: {}"
+    NO_NODE = OperationalError, "no node of the cluster can be used: {}"
+    DEADLINE = OperationalError, "no answer in time: {}"
+    ABORTED = OperationalError, "the server broke it off: {}"
+    CANCELLED = (
+        OperationalError,
+        "cut short, since the client was closed or reconnected",
+    )
+    CLOSED = OperationalError, "the client was closed: {}"
+    WRONG_VERSION = IntegrityError, "{}"
+    STREAM_DELETED = IntegrityError, _TOMBSTONED
+    TOO_LARGE = DataError, "more than the server takes at once: {}"
+    CERTIFICATE = ProgrammingError, _CERTIFICATE
+    UNAUTHENTICATED = ProgrammingError, _UNKNOWN_USER
+    ACCESS_DENIED = ProgrammingError, _MAY_NOT
+    # Before a subscription is confirmed that is an answer to its position; later
+    # something in the server went wrong.
+    HANDLER_FAILED = ProgrammingError, "the server failed: {}"
+    UNKNOWN = ProgrammingError, "the server refused: {}"
+    INTERNAL = InternalError, "{}"
+    REFUSED = ProgrammingError, "{}"
+
+    def __init__(self, raised: type[PersistenceError], says: str) -> None:
+        self.raised = raised
+        self.says = says
+
+
+_Code = grpc.StatusCode
+
+# The first line that fits counts: a status code, the name that the server gives to the
+# exception, in a trailer or as the type of an answer to a batch, and what is in the
+# text. None and "" fit everything.
+_TABLE: tuple[tuple[grpc.StatusCode | None, str | None, str, Reason], ...] = (
+    (None, "wrong-expected-version", "", Reason.WRONG_VERSION),
+    (None, "stream-deleted", "", Reason.STREAM_DELETED),
+    (_Code.FAILED_PRECONDITION, None, "is deleted", Reason.STREAM_DELETED),
+    (None, "not-leader", "", Reason.NOT_LEADER),
+    (_Code.NOT_FOUND, None, "Leader info available", Reason.NOT_LEADER),
+    (_Code.UNKNOWN, None, "No leader info available", Reason.NOT_LEADER),
+    (None, "access-denied", "", Reason.ACCESS_DENIED),
+    (_Code.PERMISSION_DENIED, None, "", Reason.ACCESS_DENIED),
+    (_Code.UNAUTHENTICATED, None, "", Reason.UNAUTHENTICATED),
+    (None, "maximum-append-size-exceeded", "", Reason.TOO_LARGE),
+    (None, "maximum-append-event-size-exceeded", "", Reason.TOO_LARGE),
+    # Beyond the limit of a message, the server does not even see it.
+    (_Code.RESOURCE_EXHAUSTED, None, "", Reason.TOO_LARGE),
+    (None, "timeout", "", Reason.DEADLINE),
+    (_Code.DEADLINE_EXCEEDED, None, "", Reason.DEADLINE),
+    # What a batch is answered while the server starts, or has too much to do.
+    (None, "empty", "", Reason.NOT_READY),
+    # No repetition can cure these.
+    (_Code.UNAVAILABLE, None, "SSL_ERROR", Reason.CERTIFICATE),
+    (_Code.UNAVAILABLE, None, "empty address list", Reason.CERTIFICATE),
+    (_Code.UNAVAILABLE, None, "", Reason.UNAVAILABLE),
+    (_Code.ABORTED, None, "", Reason.ABORTED),
+    (_Code.CANCELLED, None, "", Reason.CANCELLED),
+    (_Code.UNKNOWN, None, "Exception was thrown by handler", Reason.HANDLER_FAILED),
+    (_Code.UNKNOWN, None, "", Reason.UNKNOWN),
+    (None, "unknown", "", Reason.UNKNOWN),
+    (_Code.INTERNAL, None, "", Reason.INTERNAL),
+    (None, None, "", Reason.REFUSED),
+)
+
+
+class CallError(Exception):
+    """
+    A call that failed.
+
+    Attributes:
+        reason: Why.
+        details: What the server or gRPC said, in one line.
+        leader: Where the leader is, as ``host:port``, if the server told.
+    """
+
+    def __init__(
+        self, reason: Reason, details: str = "", leader: str | None = None
+    ) -> None:
+        self.reason = reason
+        self.details = one_line(details) if details else ""
+        self.leader = leader
+        super().__init__(self.details or reason.name)
+
+
+@contextmanager
+def client_errors(subject: str) -> Iterator[None]:
+    """
+    Raise what a call raises inside as one of the library's errors.
+
+    Its cause is the :class:`CallError`.
+
+    Args:
+        subject: What was being done, to begin the message with, such as
+            ``Reading stream 'x'``.
+    """
+    try:
+        yield
+    except CallError as error:
+        raise persistence_error(error, subject) from error
+    except grpc.RpcError as error:
+        failure = call_error(error)
+        failure.__cause__ = error
+        raise persistence_error(failure, subject) from failure
+    except ValueError as error:
+        # What gRPC raises for a channel that is closed; else what cannot be used.
+        reason = Reason.CLOSED if "hannel" in str(error) else Reason.REFUSED
+        failure = CallError(reason, str(error))
+        failure.__cause__ = error
+        raise persistence_error(failure, subject) from failure
+
+
+def persistence_error(error: CallError, subject: str) -> PersistenceError:
+    """Return the library's error for a call that failed."""
+    reason = error.reason
+    said = error.details or reason.name.lower().replace("_", " ")
+    return reason.raised(f"{subject}: {reason.says.format(said)}")
+
+
+def call_error(error: grpc.RpcError) -> CallError:
+    """Return why the call failed."""
+    if not isinstance(error, grpc.Call):
+        return CallError(Reason.REFUSED, str(error))
+    details = str(error.details() or "")
+    trailers = dict(error.trailing_metadata() or ())
+    reason = _reason(error.code(), _text(trailers.get("exception", "")), details)
+    leader = None
+    if "leader-endpoint-host" in trailers:
+        host = _text(trailers["leader-endpoint-host"])
+        leader = f"{host}:{_text(trailers.get('leader-endpoint-port'))}"
+    return CallError(reason, details, leader)
+
+
+def answer_error(name: str, details: str) -> CallError:
+    """
+    Return why a batch was not appended.
+
+    Args:
+        name: Name of the message that the answer holds, such as ``AccessDenied``.
+        details: What it says.
+    """
+    spelt_as_trailer = re.sub("(?<=[a-z])(?=[A-Z])", "-", name).lower()
+    return CallError(_reason(None, spelt_as_trailer, details), details)
+
+
+def reason_of(error: BaseException | None) -> Reason | None:
+    """Return why the call failed that an error comes from; None if from none."""
+    cause = error if isinstance(error, CallError) else getattr(error, "__cause__", None)
+    return cause.reason if isinstance(cause, CallError) else None
+
+
+def _reason(code: grpc.StatusCode | None, name: str | None, details: str) -> Reason:
+    return next(
+        reason
+        for wanted_code, wanted_name, text, reason in _TABLE
+        if wanted_code in (None, code)
+        and wanted_name in (None, name)
+        and text in details
+    )
+
+
+def _text(value: Any) -> str:
+    return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,226 @@
+"""Requests to EventStoreDB's streams, and what its answers say; no I/O."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.empty_pb2 import Empty
+
+from eventsourcing_eventstoredb.protocol.errors import CallError, answer_error
+from eventsourcing_eventstoredb.protocol.generated import gossip, shared, streams
+from eventsourcing_eventstoredb.protocol.proposals import ProposedEvent, StreamState
+
+Options = streams.ReadReq.Options
+Filter = Options.FilterOptions
+
+# Events that the server looks at before it reports progress: with the client's
+# own 30, passing over what does not match takes three times as long.
+_WINDOW = 2000
+_CHECKPOINT_MULTIPLIER = 5
+
+_EMPTY = shared.Empty()
+
+# The names that NodePreference has for what a node is.
+_NODE_STATES = {
+    gossip.MemberInfo.VNodeState.Leader: "leader",
+    gossip.MemberInfo.VNodeState.Follower: "follower",
+    gossip.MemberInfo.VNodeState.ReadOnlyReplica: "readonlyreplica",
+}
+
+
+def stream_request(
+    name: str, position: int | None, *, backwards: bool, limit: int
+) -> streams.ReadReq:
+    """
+    Return the request to read a stream.
+
+    Args:
+        name: The stream's name.
+        position: Where to begin, inclusive; None for the end that the
+            direction begins at.
+        backwards: Whether to read towards the first event.
+        limit: Most events to read.
+    """
+    stream = Options.StreamOptions(
+        stream_identifier=shared.StreamIdentifier(stream_name=name.encode())
+    )
+    if position is not None:
+        stream.revision = position
+    elif backwards:
+        stream.end.CopyFrom(_EMPTY)
+    else:
+        stream.start.CopyFrom(_EMPTY)
+    return _request(backwards, None, stream=stream, count=limit)
+
+
+def all_request(
+    position: int | None,
+    *,
+    backwards: bool,
+    limit: int,
+    server_filter: Filter | None = None,
+) -> streams.ReadReq:
+    """
+    Return the request to read all streams.
+
+    Args:
+        position: Commit position to begin at, inclusive forwards and exclusive
+            backwards; None for the end that the direction begins at.
+        backwards: Whether to read towards the first event.
+        limit: Most events to read that match.
+        server_filter: What matches; None for everything.
+    """
+    everything = _all_options(position, at_end=backwards)
+    return _request(backwards, server_filter, all=everything, count=limit)
+
+
+def subscription_request(
+    after: int | None, server_filter: Filter | None
+) -> streams.ReadReq:
+    """Return the request for what lies after a position, and then for what is new."""
+    return _request(
+        False,
+        server_filter,
+        all=_all_options(after, at_end=False),
+        subscription=Options.SubscriptionOptions(),
+    )
+
+
+def filter_by_type(pattern: str) -> Filter:
+    """Return the filter for types that a regular expression finds."""
+    return _filter(event_type=Filter.Expression(regex=pattern))
+
+
+def filter_by_stream(*, pattern: str = "", prefix: str = "") -> Filter:
+    """Return the filter for streams' names, by pattern or by prefix."""
+    expression = Filter.Expression(regex=pattern, prefix=[prefix] if prefix else [])
+    return _filter(stream_identifier=expression)
+
+
+def append_request(
+    name: str,
+    current_version: int | StreamState,
+    events: Sequence[ProposedEvent],
+    seconds: float,
+) -> streams.BatchAppendReq:
+    """
+    Return the request to append to a stream, all events or none.
+
+    Args:
+        name: The stream's name.
+        current_version: Position of the last event that must be there, or a state.
+        events: At least one.
+        seconds: After which the server is to refuse it.
+    """
+    fraction, whole = math.modf(seconds)
+    options = streams.BatchAppendReq.Options(
+        stream_identifier=shared.StreamIdentifier(stream_name=name.encode()),
+        deadline=Duration(seconds=int(whole), nanos=int(fraction * 1_000_000_000)),
+    )
+    if isinstance(current_version, int):
+        options.stream_position = current_version
+    else:
+        getattr(options, current_version.value).CopyFrom(Empty())
+    return streams.BatchAppendReq(
+        correlation_id=shared.UUID(string=str(uuid4())),
+        options=options,
+        proposed_messages=[_proposed_message(event) for event in events],
+        is_final=True,
+    )
+
+
+def appended_position(answer: streams.BatchAppendResp) -> int:
+    """
+    Return the commit position of the last event that was appended.
+
+    Raises:
+        CallError: Nothing was appended.
+    """
+    if answer.WhichOneof("result") == "success":
+        return int(answer.success.position.commit_position)
+    raise _refusal(answer.error)
+
+
+def members(answer: gossip.ClusterInfo) -> list[tuple[str, str]]:
+    """Return of each node of a cluster that is alive what it is, and its address."""
+    return [
+        (
+            _NODE_STATES.get(member.state, "other"),
+            f"{member.http_end_point.address}:{member.http_end_point.port}",
+        )
+        for member in answer.members
+        if member.is_alive
+    ]
+
+
+def _proposed_message(event: ProposedEvent) -> Any:
+    return streams.BatchAppendReq.ProposedMessage(
+        id=shared.UUID(string=str(event.id)),
+        metadata={"type": event.type, "content-type": event.content_type},
+        custom_metadata=event.metadata,
+        data=event.data,
+    )
+
+
+def _refusal(error: Any) -> CallError:
+    """Return why a batch was refused: its details are a message of some type."""
+    details = str(error.message)
+    name = error.details.type_url.rpartition(".")[2]
+    if error.details.Is(shared.WrongExpectedVersion.DESCRIPTOR):
+        wrong = shared.WrongExpectedVersion()
+        error.details.Unpack(wrong)
+        details = (
+            f"the stream's last event is {wrong.current_stream_revision}"
+            if wrong.HasField("current_stream_revision")
+            else "the stream does not exist"
+        )
+    elif error.details.Is(shared.MaximumAppendSizeExceeded.DESCRIPTOR):
+        exceeded = shared.MaximumAppendSizeExceeded()
+        error.details.Unpack(exceeded)
+        details = f"at most {exceeded.maxAppendSize} bytes"
+    elif error.details.Is(shared.BadRequest.DESCRIPTOR):
+        bad = shared.BadRequest()
+        error.details.Unpack(bad)
+        details = str(bad.message)
+    return answer_error(name, details)
+
+
+def _all_options(position: int | None, *, at_end: bool) -> Options.AllOptions:
+    if position is not None:
+        return Options.AllOptions(
+            position=Options.Position(
+                commit_position=position, prepare_position=position
+            )
+        )
+    return (
+        Options.AllOptions(end=_EMPTY) if at_end else Options.AllOptions(start=_EMPTY)
+    )
+
+
+def _filter(**expression: Filter.Expression) -> Filter:
+    return Filter(
+        max=_WINDOW,
+        checkpointIntervalMultiplier=_CHECKPOINT_MULTIPLIER,
+        **expression,
+    )
+
+
+def _request(
+    backwards: bool, server_filter: Filter | None, **kind: Any
+) -> streams.ReadReq:
+    which: dict[str, Any] = (
+        {"no_filter": _EMPTY} if server_filter is None else {"filter": server_filter}
+    )
+    return streams.ReadReq(
+        options=Options(
+            read_direction=Options.Backwards if backwards else Options.Forwards,
+            resolve_links=False,
+            uuid_option=Options.UUIDOption(string=_EMPTY),
+            **which,
+            **kind,
+        )
+    )

@@ -1,0 +1,35 @@
+"""What is to be appended, and where; loads no gRPC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from uuid import UUID, uuid4
+
+
+class StreamState(Enum):
+    """What a stream has to be like, where no position of its last event is meant."""
+
+    ANY = "any"
+    NO_STREAM = "no_stream"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProposedEvent:
+    """
+    An event to append.
+
+    Attributes:
+        type: Its type; must not be empty.
+        data: What it says.
+        metadata: What is said about it.
+        content_type: ``application/json`` or ``application/octet-stream``.
+        id: By this the server recognises a repeated append, so make each event once
+            and keep it through every retry.
+    """
+
+    type: str
+    data: bytes
+    metadata: bytes = b""
+    content_type: str = "application/octet-stream"
+    id: UUID = field(default_factory=uuid4)

@@ -1,0 +1,87 @@
+"""
+What is used of grpcio though it is not documented: is it there, and still needed?
+
+A failure says which part of ``protocol/private.py`` to look at.
+"""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from eventsourcing_eventstoredb.connection_settings import parse_connection
+from eventsourcing_eventstoredb.protocol import calls, messages, private
+from eventsourcing_eventstoredb.protocol.clients import Client
+from eventsourcing_eventstoredb.server import EmbeddedServer
+
+ROUNDS = 20
+
+
+@pytest.fixture
+def start(server: EmbeddedServer) -> Iterator[Callable[[], Any]]:
+    """Starts a subscription's call and takes its confirmation."""
+    client = Client(parse_connection(server.uri))
+
+    def start() -> Any:
+        call = calls.start_read(client, messages.subscription_request(None, None))
+        next(call)
+        return call
+
+    yield start
+    client.close()
+
+
+def known_calls() -> int:
+    """Return how many calls gRPC knows of."""
+    gc.collect()
+    return sum(type(each).__name__ == "_CallState" for each in gc.get_objects())
+
+
+def test_a_call_has_a_last_word_to_take(start: Callable[[], Any]) -> None:
+    call = start()
+
+    assert call._state.due
+    assert callable(call._consume_next_event)
+    calls.end_call(call)
+    assert not call._state.due
+
+
+def test_a_call_whose_last_word_is_not_taken_is_kept(start: Callable[[], Any]) -> None:
+    """If it is not, ``take_the_last`` is not needed any more."""
+    start().cancel()
+    before = known_calls()
+    for _ in range(ROUNDS):
+        start().cancel()
+    kept = known_calls() - before
+    for _ in range(ROUNDS):
+        calls.end_call(start())
+
+    assert kept >= ROUNDS / 2
+    assert known_calls() - before - kept < ROUNDS / 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at threads in /proc")
+def test_grpc_has_threads_of_these_names(server: EmbeddedServer) -> None:
+    """If it has others, a fork is not held up any more until they have ended."""
+    code = (
+        "import sys, threading\n"
+        "from pathlib import Path\n"
+        "from esdbclient import EventStoreDBClient\n"
+        "with EventStoreDBClient(sys.argv[1]) as client:\n"
+        "    client.get_commit_position()\n"
+        "    own = {thread.native_id for thread in threading.enumerate()}\n"
+        "    for task in Path('/proc/self/task').iterdir():\n"
+        "        if int(task.name) not in own:\n"
+        "            print((task / 'comm').read_text().strip())\n"
+    )
+
+    names = subprocess.check_output([sys.executable, "-c", code, server.uri], text=True)
+
+    found = set(names.splitlines())
+    assert found
+    assert found <= private.GRPC_THREADS
