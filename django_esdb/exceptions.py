@@ -69,11 +69,22 @@ class EventCrashError(EventError):
 
 
 class LeaseHeldError(ProjectionError):
-    """Another process runs the projection, and waiting was not wanted."""
+    """
+    Another process runs the projection.
+
+    Attributes:
+        owner: Its name, as owners of leases have it; empty if it is not known.
+    """
+
+    owner: str = ""
 
 
 class LeaseLostError(ProjectionError):
     """Another process has taken over the projection."""
+
+
+class ProjectionPausedError(ProjectionError):
+    """The projection is paused; the text says why."""
 
 
 class OtherStoreError(ProjectionError):

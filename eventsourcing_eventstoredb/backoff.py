@@ -9,31 +9,48 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
+# Doubling as often exceeds any pause; further on numbers only become unwieldy.
+_MOST_DOUBLINGS = 60
+
+
 class Backoff:
     """
     Pauses between attempts, which grow and vary.
 
-    They vary by a quarter, so that many clients of a server that comes back do
-    not all knock at the same moment.
+    Unless said otherwise they vary by a quarter, so that many clients of a server
+    that comes back do not all knock at the same moment.
 
     Args:
         first: Seconds of the first pause.
         longest: Seconds that no pause exceeds.
+        spread: By which part a pause may be shorter; 0 for none.
     """
 
-    def __init__(self, first: float = 0.05, longest: float = 10.0) -> None:
+    def __init__(
+        self, first: float = 0.05, longest: float = 10.0, spread: float = 0.25
+    ) -> None:
         self._first = first
         self._longest = longest
-        self._next = first
+        self._spread = spread
+        self._taken = 0
 
     def next_pause(self) -> float:
         """Return the seconds to wait before the next attempt."""
-        pause, self._next = self._next, min(self._next * 2, self._longest)
-        return pause * random.uniform(0.75, 1.0)  # noqa: S311  (no secret)
+        self._taken += 1
+        return self.varied(self.nth_pause(self._taken))
+
+    def nth_pause(self, number: int) -> float:
+        """Return the seconds of the first, second, ... pause, before they vary."""
+        doublings = min(max(number - 1, 0), _MOST_DOUBLINGS)
+        return min(self._first * 2.0**doublings, self._longest)
+
+    def varied(self, seconds: float) -> float:
+        """Return a pause of at most so many seconds that is not everybody's."""
+        return seconds * random.uniform(1 - self._spread, 1.0)  # noqa: S311  (no secret)
 
     def reset(self) -> None:
         """Begin with short pauses again."""
-        self._next = self._first
+        self._taken = 0
 
 
 def keep_trying(

@@ -74,3 +74,19 @@ def sees_new_commits(connection: BaseDatabaseWrapper) -> bool:
     level = getattr(connection, "isolation_level", None)
     name = getattr(level, "name", level) or ""
     return str(name).replace("_", " ").lower() in ("read committed", "read uncommitted")
+
+
+def limit_lock_waits(connection: BaseDatabaseWrapper, seconds: float) -> None:
+    """
+    Have a connection's statements give up soon where a lock cannot be passed by.
+
+    That is so on SQLite, whose lock is the whole database's. Elsewhere locked rows can
+    be skipped, and nothing is done.
+
+    Args:
+        connection: Of a thread that does nothing else with it.
+        seconds: How long to wait for the lock.
+    """
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")

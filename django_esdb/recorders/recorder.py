@@ -40,6 +40,7 @@ from django_esdb.models import ProjectionTracking, ProjectionTrackingQuerySet
 from django_esdb.recorders.batch import Batch, Current
 from django_esdb.recorders.rows.rows import Rows
 from django_esdb.recorders.rows.unit_of_work import UnitOfWork
+from eventsourcing_eventstoredb.backoff import Backoff
 
 TModel = TypeVar("TModel", bound=models.Model)
 
@@ -269,7 +270,7 @@ class DjangoTrackingRecorder(TrackingRecorder):
                 does not see what others commit, so waiting could not succeed.
         """
         deadline = monotonic() + timeout
-        pause = _FIRST_WAIT_SECONDS
+        pauses = Backoff(_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS)
         while problem := self._not_processed(
             application_name, notification_id, timeout
         ):
@@ -283,11 +284,11 @@ class DjangoTrackingRecorder(TrackingRecorder):
             remaining = deadline - monotonic()
             if remaining <= 0:
                 raise problem
+            pause = min(pauses.next_pause(), remaining)
             if interrupt is None:
-                sleep(min(pause, remaining))
-            elif interrupt.wait(min(pause, remaining)):
+                sleep(pause)
+            elif interrupt.wait(pause):
                 raise WaitInterruptedError
-            pause = min(pause * 2, _LONGEST_WAIT_SECONDS)
 
     def _not_processed(
         self, application_name: str, notification_id: int | None, timeout: float

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
 from time import monotonic
 from typing import Any
 
 from django.db import models
+from django.dispatch import Signal
 from eventsourcing.persistence import Notification
 from eventsourcing.projection import Projection
 
+from django_esdb import signals
 from django_esdb.exceptions import (
     ConfigurationError,
     EventCrashError,
@@ -28,16 +29,14 @@ from django_esdb.subscriptions.positions import event_identity
 from django_esdb.subscriptions.received import ReceivedEvent
 from eventsourcing_eventstoredb.text import describe, named_line, one_line
 
-logger = logging.getLogger("django_esdb.runner")
-
 # Without a lease there is no hurry; with one a batch takes at most this part of it,
 # so that its locks are gone before somebody else may take over.
 _LEASE_PART = 1 / 4
 
 
 _GIVEN_UP = {
-    OnFailure.PARK: "Event parked: projection=%s %s error=%s",
-    OnFailure.SKIP: "Event skipped: projection=%s %s error=%s",
+    OnFailure.PARK: signals.event_parked,
+    OnFailure.SKIP: signals.event_skipped,
 }
 
 
@@ -72,17 +71,23 @@ class BatchProcessor:
         self._projection = projection
         self._view = view
         self._application_name = application_name
+        self._sender = signals.Sender(type(projection), application_name)
         self._lease = lease
         self._policy = policy or FailurePolicy(OnFailure.STOP, retries=0)
         self._row_keys = getattr(projection, "row_keys", None)
         tracked = view.tracked(application_name)
         tracked.ensure_row()
         self._parked = ParkedAggregates(tracked)
+        self._reason = ""
         self.position = view.max_tracking_id(application_name)
 
-    def process(self, events: Sequence[ReceivedEvent]) -> None:
+    def process(self, events: Sequence[ReceivedEvent], reason: str = "") -> None:
         """
         Process consecutive events and commit.
+
+        Args:
+            events: The events.
+            reason: Why they are a batch, for receivers of ``batch_committed``.
 
         Raises:
             EventError: An event could not be decoded or processed, and is to be
@@ -93,6 +98,7 @@ class BatchProcessor:
             Exception: Any other error that may be gone at another try, or that
                 is not about an event; nothing is committed.
         """
+        self._reason = reason
         done = 0
         while done < len(events):
             if self._lease is not None and self._lease.was_abandoned:
@@ -109,11 +115,13 @@ class BatchProcessor:
             LeaseLostError: Another process has taken over the projection.
             PositionMovedError: Another process is running the projection.
         """
+        began = monotonic()
         with self._view.batch(
             self._application_name, self.position, position, lease=self._lease
         ):
             pass
         self.position = position
+        self._committed(0, monotonic() - began, "idle")
 
     def _process_some(self, events: Sequence[ReceivedEvent]) -> int:
         """Process at least one event and return how many."""
@@ -159,9 +167,9 @@ class BatchProcessor:
         last = events[-1].notification
         process_event = self._projection.process_event
         lease = self._lease
-        end = None
-        if lease is not None:
-            end = monotonic() + lease.seconds * _LEASE_PART
+        began = monotonic()
+        end = None if lease is None else began + lease.seconds * _LEASE_PART
+        put_behind: list[Notification] = []
 
         def keys_of(model: type[models.Model]) -> Iterable[Any]:
             return self._keys_of(model, events)
@@ -180,6 +188,7 @@ class BatchProcessor:
                 batch.begin(event.tracking)
                 if parked and aggregate_key(event.notification) in parked:
                     self._parked.park(event.notification)
+                    put_behind.append(event.notification)
                 elif event.error is not None:
                     raise event.error
                 else:
@@ -190,6 +199,9 @@ class BatchProcessor:
                     batch.end_at(last.id, **self._changes(last))
                     break
         self._moved(last.id)
+        self._committed(done, monotonic() - began, self._reason)
+        for notification in put_behind:
+            self._send_event(signals.event_parked, notification, "")
         return done
 
     def _changes(self, last: Notification) -> dict[str, Any]:
@@ -204,11 +216,27 @@ class BatchProcessor:
     def _moved(self, position: int) -> None:
         self.position = position
         if self._lease is not None and self._lease.recovered():
-            logger.info(
-                "Projection goes on: projection=%s position=%s",
-                self._projection.name,
-                position,
+            self._sender.send(signals.projection_recovered, position=position)
+
+    def _committed(self, events: int, seconds: float, reason: str) -> None:
+        if self._sender.has_listeners(signals.batch_committed):
+            self._sender.send(
+                signals.batch_committed,
+                position=self.position,
+                events=events,
+                seconds=seconds,
+                reason=reason,
             )
+
+    def _send_event(
+        self, signal: Signal, notification: Notification, reason: str
+    ) -> None:
+        self._sender.send(
+            signal,
+            position=notification.id,
+            event=describe(notification),
+            reason=reason,
+        )
 
     def _keys_of(
         self, model: type[models.Model], events: Sequence[ReceivedEvent]
@@ -259,10 +287,14 @@ class BatchProcessor:
         ):
             if action is OnFailure.PARK:
                 self._parked.park(notification, reason)
-        logger.error(
-            _GIVEN_UP[action],
-            self._projection.name,
-            describe(notification),
-            reason,
+        self._sender.send(
+            signals.event_failed,
+            position=notification.id,
+            error=failure,
+            failures=self._policy.failures,
+            retries=self._policy.retries,
+            seconds=None,
+            is_first=self._lease is None or not self._lease.is_failing,
         )
+        self._send_event(_GIVEN_UP[action], notification, reason)
         self._moved(notification.id)

@@ -13,12 +13,14 @@ from eventsourcing import projection as library
 from eventsourcing.projection import ApplicationSubscription
 from eventsourcing.utils import EnvType
 
+from django_esdb import signals
 from django_esdb.conf import settings
 from django_esdb.db.connections import ConnectionKeeper
 from django_esdb.leases.lease import Lease
 from django_esdb.masking import forget_locals
 from django_esdb.policies import FailurePolicy
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
+from django_esdb.runner.catching_up import CatchingUp
 from django_esdb.runner.processor import BatchProcessor
 from django_esdb.runner.reader import BatchReason, EventReader
 from django_esdb.subscriptions.commit_order import CommitOrder, commit_order
@@ -66,6 +68,7 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
 
     Attributes:
         batch_reasons: How many batches there were, by the reason for their end.
+        catching_up: Tells when all that there is is processed.
     """
 
     def __init__(
@@ -88,6 +91,9 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
             settings.ESDB_BATCH_SECONDS if batch_seconds is None else batch_seconds
         )
         self.batch_reasons: Counter[BatchReason] = Counter()
+        self.catching_up = CatchingUp(
+            signals.Sender(projection_class, application_class.name)
+        )
         env = with_allowlist(env)
         self._allowlist = allowlist_for(application_class, env)
         try:
@@ -165,6 +171,7 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
         )
         this_runner.batch_reasons = reader.batch_reasons
         lease, policy = this_runner.lease, this_runner.policy
+        catching_up = this_runner.catching_up
         # A runner that nobody holds is to be collected, and so stopped.
         del this_runner
         try:
@@ -175,7 +182,9 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
             processor = BatchProcessor(
                 projection, view, subscription.name, lease=lease, policy=policy
             )
-            _process_batches(reader, processor, subscription, projection, is_stopping)
+            _process_batches(
+                reader, processor, subscription, projection, is_stopping, catching_up
+            )
         except BaseException as error:
             this_runner = runner()
             if this_runner is not None:
@@ -193,6 +202,7 @@ def _process_batches(
     subscription: ApplicationSubscription[Any],
     projection: library.Projection[Any],
     is_stopping: ThreadingEvent,
+    catching_up: CatchingUp,
 ) -> None:
     order = commit_order(subscription.recorder)
     connection_keeper = ConnectionKeeper()
@@ -203,13 +213,15 @@ def _process_batches(
             return
         if events:
             connection_keeper.begin_work()
-            processor.process(events)
+            processor.process(events, reason)
             idle_seconds = _FIRST_IDLE_SECONDS
         else:
             _save_checkpoint(
                 processor, subscription, projection, order, connection_keeper
             )
             idle_seconds = min(idle_seconds * 4, _LONGEST_IDLE_SECONDS)
+        state = getattr(subscription.subscription, "state", None)
+        catching_up.took(reason, getattr(state, "phase", None), processor.position)
         connection_keeper.end_work(idle_seconds)
 
 

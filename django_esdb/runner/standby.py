@@ -1,133 +1,53 @@
-"""Waiting for a projection that another process runs, or that is paused."""
+"""Getting the lease of a projection, and whether that is needed at all."""
 
 from __future__ import annotations
 
-import logging
-import threading
-from collections.abc import Callable
 from typing import Any
 
-from django.db import connections
 from eventsourcing.application import Application
 
 from django_esdb.applications import make_application
 from django_esdb.conf import settings
-from django_esdb.db.connections import ConnectionKeeper
-from django_esdb.exceptions import LeaseHeldError, ProjectionError, is_transient
+from django_esdb.exceptions import LeaseHeldError, ProjectionPausedError
 from django_esdb.leases.lease import Lease, acquire_lease
 from django_esdb.leases.process_identity import new_owner
 from django_esdb.models import ProjectionState, ProjectionTracking
 from django_esdb.registry import Registration
 from django_esdb.subscriptions.positions import is_caught_up
-from eventsourcing_eventstoredb.text import one_line
-
-logger = logging.getLogger("django_esdb.runner")
-
-# How soon an owner that stopped in good order is noticed.
-POLL_SECONDS = 0.5
-# While the database or the event store is away.
-LONGEST_POLL_SECONDS = 10.0
 
 
 class Standby:
     """
-    Gets the lease of a projection as soon as it can be had.
+    Asks for the lease of a projection.
 
     Args:
         registration: The projection.
-        stopping: Ends the waiting when it is set.
-        exclusive: Whether another owner is an error.
-        refuses_pause: Whether a pause is an error.
-        standing_by: Called with the owner's name when the waiting begins.
-
-    Attributes:
-        has_waited: Whether there ever was something to wait for.
     """
 
-    def __init__(
-        self,
-        registration: Registration,
-        stopping: threading.Event,
-        *,
-        exclusive: bool,
-        refuses_pause: bool,
-        standing_by: Callable[[str], None],
-    ) -> None:
-        self._registration = registration
+    def __init__(self, registration: Registration) -> None:
         self._tracked = registration.tracked()
-        self._stopping = stopping
-        self._exclusive = exclusive
-        self._refuses_pause = refuses_pause
-        self._standing_by = standing_by
         self._owner = new_owner()
-        self.has_waited = False
-        self._has_had_lease = False
         # Whoever starts a process wants what was paused to be tried again; what is
         # paused later, also by others, is to stay so.
         self._may_resume = True
-        self._announced: str | None = None
-        self._connections = ConnectionKeeper()
 
-    def wait(self, is_done: Callable[[], bool]) -> Lease | None:
+    def acquire(self) -> Lease:
         """
-        Wait for the lease; blocks until it is there.
-
-        Args:
-            is_done: Asked from time to time whether waiting has become needless.
-
-        Returns:
-            The lease; None if stopped or needless.
+        Return the lease, if it can be had now; does not wait for it.
 
         Raises:
-            LeaseHeldError: Another process has it, and that is an error.
-            ProjectionError: The projection is paused, and that is an error.
+            LeaseHeldError: Another process has it.
+            ProjectionPausedError: The projection is paused.
+            django.db.Error: The database cannot be used.
         """
-        pause = POLL_SECONDS
-        self._announced = None
-        while not self._stopping.is_set():
-            self._connections.begin_work()
-            try:
-                lease = self._try_once()
-                self._may_resume = False
-                if lease is not None:
-                    self._has_had_lease = True
-                    return lease
-                if is_done():
-                    return None
-                pause = POLL_SECONDS
-            except Exception as error:
-                is_settled = self.has_waited or self._has_had_lease
-                if not is_settled or not is_transient(error):
-                    raise
-                self._announce(
-                    "interrupted",
-                    "Standing by was interrupted: projection=%s error=%s",
-                    self._registration.name,
-                    one_line(error),
-                )
-                connections.close_all()
-                pause = min(pause * 2, LONGEST_POLL_SECONDS)
-            self.has_waited = True
-            self._connections.end_work(pause)
-            self._stopping.wait(pause)
-        return None
-
-    def _try_once(self) -> Lease | None:
         row = self._tracked.row()
         if self._is_paused(row):
-            if self._refuses_pause:
-                raise ProjectionError(row.error)
-            self._announce(
-                "paused",
-                "Projection is paused: projection=%s error=%s",
-                row.projection,
-                row.error,
-            )
-            return None
+            self._may_resume = False
+            raise ProjectionPausedError(row.error)
         lease = acquire_lease(self._tracked, self._owner, settings.ESDB_LEASE_SECONDS)
+        self._may_resume = False
         if lease is None:
-            row = self._tracked.row()
-            self._say_owned(row)
+            raise self._held()
         return lease
 
     def _is_paused(self, row: ProjectionTracking) -> bool:
@@ -137,28 +57,13 @@ class Standby:
         # under something that starts it again.
         return not self._may_resume or row.attempted_position is not None
 
-    def _say_owned(self, row: ProjectionTracking) -> None:
-        if self._exclusive:
-            raise LeaseHeldError(
-                f"Projection {row.projection!r} is run by {row.owner or 'another'}"
-            )
-        if self._announce(
-            "owned",
-            "Standing by: projection=%s owner=%s",
-            row.projection,
-            row.owner,
-        ):
-            self._standing_by(row.owner)
-
-    def _announce(self, what: str, message: str, *arguments: object) -> bool:
-        """Log a line if it says something else than the one before."""
-        if self._announced == what:
-            return False
-        self._announced = what
-        logger.log(
-            logging.INFO if what == "owned" else logging.WARNING, message, *arguments
+    def _held(self) -> LeaseHeldError:
+        row = self._tracked.row()
+        error = LeaseHeldError(
+            f"Projection {row.projection!r} is run by {row.owner or 'another'}"
         )
-        return True
+        error.owner = row.owner
+        return error
 
 
 class ElsewhereCheck:

@@ -6,23 +6,20 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from signal import SIGINT, SIGTERM, signal
 from time import monotonic
 from types import FrameType
 from typing import Any
 
 from django_esdb.db.connections import close_connections
-from django_esdb.exceptions import EventError, ProjectionError, is_transient
+from django_esdb.exceptions import ProjectionError
 from django_esdb.registry import Registration
+from django_esdb.runner.scheduler import scheduler
 from django_esdb.runner.startup import Startup
-from django_esdb.runner.supervisor import (
-    FIRST_PAUSE_SECONDS,
-    LONGEST_PAUSE_SECONDS,
-    Supervisor,
-)
+from django_esdb.runner.supervisor import Supervisor
 
 logger = logging.getLogger("django_esdb.runner")
 
@@ -32,24 +29,6 @@ SIGNAL_STATUS = 128
 TIMEOUT_STATUS = 4
 
 _SIGNALS_SECONDS = 0.2
-
-
-@dataclass
-class Callbacks:
-    """
-    What to call when something happens to a projection; each in its thread.
-
-    Attributes:
-        started: With the position, whenever a projection begins to run here.
-        standing_by: With the owner's name, when another process runs it.
-        paused: With the reason, when it is paused.
-        failed: With the reason, when it ends because of an error.
-    """
-
-    started: Callable[[Registration, int | None], None] = lambda r, p: None
-    standing_by: Callable[[Registration, str], None] = lambda r, o: None
-    paused: Callable[[Registration, EventError], None] = lambda r, e: None
-    failed: Callable[[Registration, ProjectionError], None] = lambda r, e: None
 
 
 @dataclass
@@ -63,7 +42,6 @@ class Options:
         exclusive: Fail where another process runs a projection.
         fail_fast: End all projections when one fails or would be paused.
         shutdown_timeout: Seconds that stopping may take; None for no limit.
-        callbacks: What to call when something happens.
     """
 
     until_caught_up: bool = False
@@ -71,7 +49,6 @@ class Options:
     exclusive: bool = False
     fail_fast: bool = False
     shutdown_timeout: float | None = None
-    callbacks: Callbacks = field(default_factory=Callbacks)
 
 
 class Worker:
@@ -90,7 +67,6 @@ class Worker:
         self._options = options
         self._errors: list[ProjectionError] = []
         self._stop_by: float | None = None
-        self._stopping = threading.Event()
         self._startup = Startup(each.name for each in registrations)
         self._supervisors = [self._supervisor(each) for each in registrations]
         self._threads = [
@@ -115,7 +91,7 @@ class Worker:
         """
         # This thread only waits from now on.
         close_connections()
-        with self._stopped_by_signals():
+        with scheduler.in_use(), self._stopped_by_signals():
             for thread in self._threads:
                 thread.start()
             for thread in self._threads:
@@ -126,10 +102,10 @@ class Worker:
         """Let each projection's batch be its last; returns at once."""
         if self._options.shutdown_timeout is not None and self._stop_by is None:
             self._stop_by = monotonic() + self._options.shutdown_timeout
-        self._stopping.set()
-        self._startup.stop()
         for supervisor in self._supervisors:
             supervisor.stop()
+        # After these, since who waits for others looks whether it was stopped.
+        self._startup.stop()
 
     def join(self, timeout: float) -> bool:
         """Wait for the end, at most so many seconds; return whether it came."""
@@ -140,73 +116,24 @@ class Worker:
         return not any(thread.is_alive() for thread in self._threads)
 
     def _supervisor(self, registration: Registration) -> Supervisor:
-        options, callbacks = self._options, self._options.callbacks
-        name = registration.name
-
-        def started(position: int | None) -> None:
-            self._startup.begun(name)
-            callbacks.started(registration, position)
-
-        def standing_by(owner: str) -> None:
-            self._startup.begun(name)
-            callbacks.standing_by(registration, owner)
-
         return Supervisor(
             registration,
-            until_caught_up=options.until_caught_up,
-            batch_size=options.batch_size,
-            exclusive=options.exclusive,
-            fail_fast=options.fail_fast,
-            started=started,
-            standing_by=standing_by,
-            paused=lambda error: callbacks.paused(registration, error),
+            until_caught_up=self._options.until_caught_up,
+            batch_size=self._options.batch_size,
+            exclusive=self._options.exclusive,
+            fail_fast=self._options.fail_fast,
+            startup=self._startup,
         )
 
     def _run(self, supervisor: Supervisor) -> None:
         try:
-            self._run_until_begun(supervisor)
+            supervisor.run()
         except ProjectionError as error:
             self._errors.append(error)
-            self._options.callbacks.failed(supervisor.registration, error)
             if self._options.fail_fast:
                 self.stop()
         finally:
             self._startup.ended(supervisor.registration.name)
-            # The callback may have used some.
-            close_connections()
-
-    def _run_until_begun(self, supervisor: Supervisor) -> None:
-        name = supervisor.registration.name
-        pause = FIRST_PAUSE_SECONDS
-        while True:
-            try:
-                supervisor.run()
-                return
-            except ProjectionError as error:
-                if not self._may_be_over_soon(supervisor, error):
-                    raise
-                if not self._startup.may_try_again(name):
-                    if self._stopping.is_set():
-                        return
-                    raise
-                if pause == FIRST_PAUSE_SECONDS:
-                    logger.warning(
-                        "Projection could not begin, trying again: "
-                        "projection=%s error=%s",
-                        name,
-                        error,
-                    )
-            if self._stopping.wait(pause):
-                return
-            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
-
-    def _may_be_over_soon(self, supervisor: Supervisor, error: ProjectionError) -> bool:
-        return (
-            not (self._options.until_caught_up or self._options.fail_fast)
-            and not supervisor.has_begun
-            and error.__cause__ is not None
-            and is_transient(error.__cause__)
-        )
 
     def _join(self, thread: threading.Thread) -> None:
         # A signal that reaches another thread, such as one of gRPC's, does not wake

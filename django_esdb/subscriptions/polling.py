@@ -9,6 +9,7 @@ from eventsourcing.persistence import ApplicationRecorder, Notification, Subscri
 
 from django_esdb.db.connections import ConnectionKeeper
 from django_esdb.subscriptions.commit_order import commit_order
+from eventsourcing_eventstoredb.backoff import Backoff
 from eventsourcing_eventstoredb.subscription_state import (
     Phase,
     StateCell,
@@ -72,18 +73,19 @@ class PollingSubscription(Subscription[ApplicationRecorder]):
         Raises:
             PersistenceError: The recorder could not select them.
         """
-        pause = FIRST_PAUSE_SECONDS
+        # Nothing has failed that others would try again as well, so they do not vary.
+        pauses = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, spread=0)
         while not self._stopping.is_set():
             # The recorder may be on one of Django's databases.
             self._connections.begin_work()
             notifications = self._select(limit)
-            self._connections.end_work(0 if notifications else pause)
+            pause = 0.0 if notifications else pauses.next_pause()
+            self._connections.end_work(pause)
             is_behind = len(notifications) == limit
             self._state.enter(Phase.CATCHING_UP if is_behind else Phase.LIVE)
             if notifications:
                 return notifications
             self._stopping.wait(pause)
-            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
         self._state.enter(Phase.STOPPED)
         return []
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from django_esdb import signals
 from django_esdb.exceptions import EventError
 from django_esdb.models import ProjectionTracking
 from django_esdb.registry import Registration
@@ -41,17 +42,15 @@ class Running(Supervisor):
     """
 
     def __init__(self, registration: Registration, **options: Any) -> None:
-        super().__init__(
-            registration,
-            started=lambda position: self._note("started"),
-            standing_by=lambda owner: self._note("standing by"),
-            paused=self._note_pause,
-            **options,
-        )
+        super().__init__(registration, **options)
         self.events: list[str] = []
         self.pauses: list[EventError] = []
         self.error: BaseException | None = None
         self.thread = threading.Thread(target=self._run_and_keep_error)
+        sender = registration.projection_class
+        signals.projection_started.connect(self._note_start, sender)
+        signals.standing_by.connect(self._note_standby, sender)
+        signals.projection_paused.connect(self._note_pause, sender)
 
     def wait_for(self, event: str, count: int = 1) -> None:
         """Wait until it has said so often that something happened."""
@@ -68,12 +67,25 @@ class Running(Supervisor):
         self.thread.join(SECONDS)
         assert not self.thread.is_alive(), "it does not stop"
 
-    def _note(self, event: str) -> None:
-        self.events.append(event)
+    def _note_start(self, **kwargs: Any) -> None:
+        self._note("started")
 
-    def _note_pause(self, error: EventError) -> None:
-        self.pauses.append(error)
-        self.events.append("paused")
+    def _note_standby(self, *, owner: str, **kwargs: Any) -> None:
+        if owner:
+            self._note("standing by")
+
+    def _note_pause(self, *, error: EventError, **kwargs: Any) -> None:
+        if self._is_this_ones():
+            self.pauses.append(error)
+        self._note("paused")
+
+    def _note(self, event: str) -> None:
+        if self._is_this_ones():
+            self.events.append(event)
+
+    def _is_this_ones(self) -> bool:
+        """Tell whether a signal is not of another supervisor of the projection."""
+        return threading.current_thread() is self.thread
 
     def _run_and_keep_error(self) -> None:
         try:

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import threading
 from argparse import ArgumentParser
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.dispatch import Signal
 from django.utils import autoreload
 
+from django_esdb import signals
 from django_esdb.exceptions import (
     EventError,
     LeaseHeldError,
@@ -23,7 +27,7 @@ from django_esdb.management.commands._projections import (
     stale,
 )
 from django_esdb.registry import Registration
-from django_esdb.runner.worker import Callbacks, Options, Worker
+from django_esdb.runner.worker import Options, Worker
 
 # Under the ten seconds after which containers are killed.
 _SHUTDOWN_SECONDS = 8.0
@@ -127,39 +131,56 @@ class Command(BaseCommand):
                 exclusive=exclusive,
                 fail_fast=fail_fast,
                 shutdown_timeout=shutdown_timeout,
-                callbacks=Callbacks(
-                    started=self._started,
-                    standing_by=self._standing_by,
-                    paused=self._paused,
-                    failed=self._failed if len(registrations) > 1 else _ignore,
-                ),
             ),
         )
         created(worker)
-        errors = worker.run()
+        with self._told(registrations):
+            errors = worker.run()
         if errors:
             raise _command_error(errors, len(registrations))
         self._say("All caught up" if until_caught_up else "Stopped")
 
-    def _started(self, registration: Registration, position: int | None) -> None:
+    @contextmanager
+    def _told(self, registrations: Sequence[Registration]) -> Iterator[None]:
+        """Print what happens to these projections while the block runs."""
+        receivers: list[tuple[Signal, Callable[..., None]]] = [
+            (signals.projection_started, self._started),
+            (signals.standing_by, self._standing_by),
+            (signals.projection_paused, self._paused),
+        ]
+        if len(registrations) > 1:
+            # Of a single one it is the command's error.
+            receivers.append((signals.projection_failed, self._failed))
+        senders = [registration.projection_class for registration in registrations]
+        for signal, receiver in receivers:
+            for sender in senders:
+                signal.connect(receiver, sender=sender)
+        try:
+            yield
+        finally:
+            for signal, receiver in receivers:
+                for sender in senders:
+                    signal.disconnect(receiver, sender=sender)
+
+    def _started(
+        self, *, projection: str, application: str, position: int | None, **kwargs: Any
+    ) -> None:
         where = "the beginning" if position is None else f"position {position}"
-        self._say(
-            f"Running {registration.name} on {registration.application_name} "
-            f"from {where}"
-        )
+        self._say(f"Running {projection} on {application} from {where}")
 
-    def _standing_by(self, registration: Registration, owner: str) -> None:
-        self._say(f"Standing by for {registration.name}, which {owner} runs")
+    def _standing_by(self, *, projection: str, owner: str, **kwargs: Any) -> None:
+        if owner:
+            self._say(f"Standing by for {projection}, which {owner} runs")
 
-    def _paused(self, registration: Registration, error: EventError) -> None:
+    def _paused(self, *, projection: str, error: EventError, **kwargs: Any) -> None:
         self.stderr.write(
             self.style.ERROR(
                 f"{error}. It is paused: mend the cause, then start again or run "
-                f"manage.py retryfailedevents {registration.name}"
+                f"manage.py retryfailedevents {projection}"
             )
         )
 
-    def _failed(self, registration: Registration, error: ProjectionError) -> None:
+    def _failed(self, *, error: ProjectionError, **kwargs: Any) -> None:
         self.stderr.write(self.style.ERROR(str(error)))
 
     def _say(self, line: str) -> None:
@@ -221,7 +242,3 @@ def _seconds(text: str) -> float:
 # What argparse calls the values in its messages.
 _positive.__name__ = "number"
 _seconds.__name__ = "number of seconds"
-
-
-def _ignore(registration: Registration, error: ProjectionError) -> None:
-    pass

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from eventsourcing.persistence import OperationalError
 
+from django_esdb import signals
 from django_esdb.exceptions import ProjectionError
 from django_esdb.registry import Registration
-from django_esdb.runner import Callbacks, Options, Worker
+from django_esdb.runner import Options, Worker
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.models import SchoolCounts
 from example_project.training_school.projections import TrainingSchoolProjection
@@ -56,13 +57,12 @@ class Running(Worker):
     def __init__(self, *registrations: Registration, **options: Any) -> None:
         self.started: list[str] = []
         self.errors: list[ProjectionError] | None = None
-        callbacks = Callbacks(
-            started=lambda registration, position: self.started.append(
-                registration.name
-            )
-        )
-        super().__init__(registrations, Options(callbacks=callbacks, **options))
+        super().__init__(registrations, Options(**options))
+        signals.projection_started.connect(self._note_start)
         self.thread = threading.Thread(target=self._keep_errors)
+
+    def _note_start(self, *, projection: str, **kwargs: Any) -> None:
+        self.started.append(projection)
 
     def _keep_errors(self) -> None:
         self.errors = self.run()
@@ -121,9 +121,14 @@ def test_what_is_wrong_for_good_is_not_tried_again(
             raise ValueError("for good")
 
     failed = threading.Event()
+
+    def note(**kwargs: Any) -> None:
+        failed.set()
+
+    signals.projection_failed.connect(note)
     worker = Worker(
         [registration(projection_class=Wrong), registration(projection_class=Other)],
-        Options(callbacks=Callbacks(failed=lambda *_: failed.set())),
+        Options(),
     )
     ended: list[Any] = []
     thread = threading.Thread(target=lambda: ended.append(worker.run()))

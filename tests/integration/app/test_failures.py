@@ -15,8 +15,8 @@ from django_esdb.failures.retrying import discard_failed_events, retry_failed_ev
 from django_esdb.models import FailedEvent, ProjectionState
 from django_esdb.policies import FailurePolicy, OnFailure
 from django_esdb.registry import Registration, registry
-from django_esdb.runner import supervisor as supervising
-from django_esdb.runner.standby import POLL_SECONDS
+from django_esdb.runner import decisions
+from django_esdb.runner.decisions import STANDBY_SECONDS
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.domain import Dog as DogAggregate
@@ -54,7 +54,7 @@ class FailingProjection(TrainingSchoolProjection):
 
 @pytest.fixture(autouse=True)
 def _quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervising, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(decisions, "FIRST_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(FailingProjection, "bad", {"burn"})
     monkeypatch.setattr(FailingProjection, "tries", [])
 
@@ -140,7 +140,7 @@ def test_who_stands_by_does_not_take_over_what_was_paused(
         first.wait_for("paused")
         tries = len(FailingProjection.tries)
         # Long enough for it to look again, twice.
-        time.sleep(3 * POLL_SECONDS)
+        time.sleep(3 * STANDBY_SECONDS)
         assert len(FailingProjection.tries) == tries
         assert second.events == ["standing by"]
 
@@ -244,7 +244,7 @@ def test_a_store_that_is_away_is_no_failing_event(
         school.register("Fido")
         wait_until(lambda: Dog.objects.exists())
         first.stop()
-        wait_until(lambda: supervisor._runner is not None)
+        wait_until(lambda: supervisor._term is not None)
         with EmbeddedServer(port=first.port, data=tmp_path / "events"):
             last = school.register("Rex")
             wait_until(lambda: tracking().position == last)

@@ -16,7 +16,7 @@ from eventsourcing import projection as library
 from django_esdb import private
 from django_esdb.private import all_parameters
 from django_esdb.registry import registry
-from tests.projects import ROOT
+from tests.support.projects import ROOT
 
 # Private by their spelling alone.
 _DOCUMENTED = {"_base_manager", "_default_manager", "_exit", "_meta", "_state"}

@@ -8,6 +8,7 @@ from django.db import connection
 from eventsourcing.persistence import Tracking
 from eventsourcing.projection import ProjectionRunner as LibraryRunner
 
+from django_esdb import signals
 from django_esdb.exceptions import (
     EventProcessingError,
     ProjectionError,
@@ -15,7 +16,7 @@ from django_esdb.exceptions import (
 )
 from django_esdb.models import ProjectionTracking
 from django_esdb.registry import Registration
-from django_esdb.runner import Callbacks, Options, ProjectionRunner, Worker
+from django_esdb.runner import Options, ProjectionRunner, Worker
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.domain import Dog as DogAggregate
@@ -187,14 +188,13 @@ def test_a_failing_projection_does_not_stop_another(
     school.register("Fido")
     failed: list[str] = []
 
+    def note(*, projection: str, **kwargs: Any) -> None:
+        failed.append(projection)
+
+    signals.projection_failed.connect(note)
     errors = Worker(
         [registration(projection_class=Failing), school_projection],
-        Options(
-            until_caught_up=True,
-            callbacks=Callbacks(
-                failed=lambda registration, error: failed.append(registration.name)
-            ),
-        ),
+        Options(until_caught_up=True),
     ).run()
 
     assert [type(error) for error in errors] == [EventProcessingError]

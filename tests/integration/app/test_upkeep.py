@@ -16,10 +16,11 @@ from django.test.utils import CaptureQueriesContext
 from eventsourcing.persistence import Tracking
 from eventsourcing.popo import POPOTrackingRecorder
 
+from django_esdb import signals
 from django_esdb.db import connections as upkeep
 from django_esdb.db.connections import ConnectionKeeper
 from django_esdb.registry import Registration
-from django_esdb.runner import Callbacks, Options, Worker, standby, supervisor
+from django_esdb.runner import Options, Worker, decisions, renewals, term
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.models import Dog
 from example_project.training_school.projections import (
@@ -281,8 +282,8 @@ def test_logged_queries_do_not_pile_up_in_any_thread(
 ) -> None:
     settings.DEBUG = True
     settings.ESDB_LEASE_SECONDS = 1
-    monkeypatch.setattr(standby, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(supervisor, "_RENEWALS", 100)
+    monkeypatch.setattr(decisions, "STANDBY_SECONDS", 0.01)
+    monkeypatch.setattr(renewals, "RENEWALS", 100)
     with running(school_projection, batch_size=1), running(school_projection):
         for number in range(100):
             school.register(f"dog {number}")
@@ -304,7 +305,7 @@ def test_logged_queries_do_not_pile_up_until_it_has_caught_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings.DEBUG = True
-    monkeypatch.setattr(supervisor, "_CAUGHT_UP_POLL_SECONDS", 0.001)
+    monkeypatch.setattr(term, "_CAUGHT_UP_POLL_SECONDS", 0.001)
 
     class Slow(TrainingSchoolView):
         def register_dog(self, dog_id: Any, name: str, tracking: Tracking) -> None:
@@ -328,14 +329,13 @@ def test_threads_leave_no_connection_behind(
 
     school.register("Fido")
 
+    # What a user's own reporting may do.
+    signals.projection_failed.connect(assert_no_dogs)
+
     errors = Worker(
-        [registration(projection_class=Failing)],
-        Options(
-            until_caught_up=True,
-            # What a user's own reporting may do.
-            callbacks=Callbacks(failed=lambda r, e: assert_no_dogs()),
-        ),
+        [registration(projection_class=Failing)], Options(until_caught_up=True)
     ).run()
+    signals.projection_failed.disconnect(assert_no_dogs)
 
     assert len(errors) == 1
     assert opened.wrappers
@@ -382,7 +382,7 @@ def test_waiting_outlives_its_connection(
     assert Dog.objects.get().name == "Fido"
 
 
-def assert_no_dogs() -> None:
+def assert_no_dogs(**kwargs: Any) -> None:
     assert not Dog.objects.exists()
 
 

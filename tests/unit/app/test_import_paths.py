@@ -37,6 +37,8 @@ PATHS = (
     "django_esdb.runner.ProjectionRunner",
     "django_esdb.runner.Supervisor",
     "django_esdb.runner.Worker",
+    "django_esdb.signals.batch_committed",
+    "django_esdb.signals.projection_failed",
     "django_esdb.status.ProjectionStatus",
     "django_esdb.status.projection_statuses",
     "django_esdb.wait_for",

@@ -1,0 +1,62 @@
+"""From whatever ended a term to an error that says so of the projection."""
+
+from __future__ import annotations
+
+from django_esdb.exceptions import (
+    DjangoEsdbError,
+    EventProcessingError,
+    ProjectionError,
+    is_transient,
+)
+from django_esdb.policies import FailurePolicy
+from django_esdb.recorders.recorder import DjangoTrackingRecorder
+from django_esdb.registry import Registration
+from eventsourcing_eventstoredb.text import named_line, one_line
+
+
+def projection_error(
+    registration: Registration, error: Exception, *, has_begun: bool
+) -> ProjectionError:
+    """Return an error whose text is a line about the projection."""
+    if isinstance(error, ProjectionError):
+        return error
+    verb = "failed" if has_begun else "cannot run"
+    line = one_line(error) if isinstance(error, DjangoEsdbError) else named_line(error)
+    return ProjectionError(f"Projection {registration.name!r} {verb}: {line}")
+
+
+def blame_event(
+    registration: Registration,
+    policy: FailurePolicy,
+    error: Exception,
+    position: int | None,
+) -> None:
+    """
+    Raise another error, where an event must be at fault and is not named.
+
+    Views that are not on the ORM are run by the library, which does not say at which
+    event a handler failed.
+
+    Args:
+        registration: The projection, which has begun.
+        policy: Counts the failure.
+        error: What ended its term.
+        position: Of the last processed event; None if there is none.
+
+    Raises:
+        EventProcessingError: With *error* as its cause.
+    """
+    if (
+        issubclass(registration.view_class, DjangoTrackingRecorder)
+        or is_transient(error)
+        or isinstance(error, DjangoEsdbError)
+    ):
+        return
+    failure = EventProcessingError(
+        f"Projection {registration.name!r} stopped at an event that it failed to "
+        f"process: the first of its events after position {position}: "
+        f"{named_line(error)}"
+    )
+    failure.position = position or 0
+    policy.failed(failure.position)
+    raise failure from error

@@ -1,0 +1,92 @@
+"""The lines that running projections write to the log: receivers of their signals."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.dispatch import receiver
+
+from django_esdb import signals
+from eventsourcing_eventstoredb.text import one_line
+
+logger = logging.getLogger("django_esdb.runner")
+
+_INTERRUPTED = {
+    "beginning": "Projection could not begin, trying again: projection=%s error=%s",
+    "running": "Projection interrupted, trying again: projection=%s error=%s",
+    "standing by": "Standing by was interrupted: projection=%s error=%s",
+}
+
+
+@receiver(signals.standing_by)
+def _standing_by(*, projection: str, owner: str, reason: str, **kwargs: Any) -> None:
+    if reason:
+        logger.warning(
+            "Projection is paused: projection=%s error=%s", projection, reason
+        )
+    else:
+        logger.info("Standing by: projection=%s owner=%s", projection, owner)
+
+
+@receiver(signals.event_failed)
+def _event_failed(
+    *,
+    projection: str,
+    error: Exception,
+    retries: int,
+    seconds: float | None,
+    is_first: bool,
+    **kwargs: Any,
+) -> None:
+    if is_first and seconds is not None:
+        logger.warning(
+            "Event failed, trying again up to %s times: projection=%s error=%s",
+            retries,
+            projection,
+            one_line(error),
+        )
+
+
+@receiver(signals.event_parked)
+def _event_parked(*, projection: str, event: str, reason: str, **kwargs: Any) -> None:
+    # What waits behind an event that has failed is not worth a line each.
+    if reason:
+        logger.error(
+            "Event parked: projection=%s %s error=%s", projection, event, reason
+        )
+
+
+@receiver(signals.event_skipped)
+def _event_skipped(*, projection: str, event: str, reason: str, **kwargs: Any) -> None:
+    logger.error("Event skipped: projection=%s %s error=%s", projection, event, reason)
+
+
+@receiver(signals.projection_interrupted)
+def _interrupted(
+    *, projection: str, error: Exception, phase: str, is_first: bool, **kwargs: Any
+) -> None:
+    if is_first:
+        logger.warning(_INTERRUPTED[phase], projection, one_line(error))
+
+
+@receiver(signals.projection_recovered)
+def _recovered(*, projection: str, position: int | None, **kwargs: Any) -> None:
+    if position is None:
+        logger.info("Projection goes on: projection=%s", projection)
+    else:
+        logger.info(
+            "Projection goes on: projection=%s position=%s", projection, position
+        )
+
+
+@receiver(signals.projection_paused)
+def _paused(*, projection: str, error: Exception, **kwargs: Any) -> None:
+    logger.error(
+        "Projection paused: projection=%s error=%s", projection, one_line(error)
+    )
+
+
+@receiver(signals.lease_lost)
+def _lease_lost(*, error: Exception, **kwargs: Any) -> None:
+    logger.warning("%s", error)

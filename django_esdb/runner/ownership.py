@@ -1,0 +1,79 @@
+"""The time in which this process has a projection's lease."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from django.db import Error as DatabaseError
+
+from django_esdb.exceptions import LeaseLostError
+from django_esdb.leases.lease import Lease
+from django_esdb.models import ProjectionState
+from django_esdb.registry import Registration
+from django_esdb.runner.renewals import LeaseRenewal
+from django_esdb.status.fingerprints import fingerprint
+from eventsourcing_eventstoredb.text import one_line
+
+
+class Ownership:
+    """
+    A lease that is renewed in the scheduler's thread until it is given back.
+
+    Args:
+        lease: The lease, which has just been taken.
+        lost: Called in the scheduler's thread when another process has taken over.
+
+    Attributes:
+        lease: The lease.
+        has_started: Whether the projection has run since the lease was taken.
+    """
+
+    def __init__(self, lease: Lease, lost: Callable[[LeaseLostError], None]) -> None:
+        self.lease = lease
+        self.has_started = False
+        self._is_prepared = False
+        self._renewal = LeaseRenewal(lease, lost)
+
+    def prepare(self, registration: Registration) -> None:
+        """
+        Write into the row, once, that the projection runs, and by which code.
+
+        Raises:
+            django.db.Error: The database cannot be used.
+        """
+        if self._is_prepared:
+            return
+        if self.lease.tracked.row().position is None:
+            current = fingerprint(registration)
+            self.lease.tracked.queryset().update(fingerprint=current)
+        if not self.lease.is_failing:
+            self.lease.set_state(ProjectionState.RUNNING)
+        self._is_prepared = True
+
+    def note_retry(self, error: Exception, **changes: Any) -> None:
+        """Write down why the projection is tried again, if the database is there."""
+        with suppress(DatabaseError):
+            self.lease.set_state(ProjectionState.RETRYING, one_line(error), **changes)
+
+    def note_recovery(self) -> bool:
+        """Write down that all is well; return whether something was wrong."""
+        was_failing = self.lease.is_failing
+        if was_failing:
+            with suppress(DatabaseError):
+                self.lease.set_state(ProjectionState.RUNNING)
+        return was_failing
+
+    def give_back(self, state: ProjectionState, reason: str) -> None:
+        """
+        Let another process take over; does nothing if one has done so.
+
+        Args:
+            state: What the projection is at from now on.
+            reason: Why, in one line.
+        """
+        self._renewal.stop()
+        # Whoever comes next finds out, at the latest when the lease is over.
+        with suppress(DatabaseError):
+            self.lease.release(state, reason)

@@ -1,0 +1,60 @@
+"""Renewing leases while projections run, in the scheduler's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from django.db import Error as DatabaseError
+from django.db import connections
+
+from django_esdb.db.connections import close_if_lost
+from django_esdb.db.guards import limit_lock_waits
+from django_esdb.exceptions import LeaseLostError
+from django_esdb.leases.lease import Lease
+from django_esdb.runner.scheduler import Periodic, scheduler
+
+# How many times a lease is renewed before it would be over.
+RENEWALS = 3
+
+
+class LeaseRenewal:
+    """
+    Keeps a lease until it is released or lost.
+
+    A renewal does not wait for a batch that is under way. Where the database has no
+    way to do without, it waits for half of the time until the next one at most, so
+    that the other projections' leases are renewed in time.
+
+    Args:
+        lease: What to renew.
+        lost: Called in the scheduler's thread when another process has taken over.
+    """
+
+    def __init__(self, lease: Lease, lost: Callable[[LeaseLostError], None]) -> None:
+        self._lease = lease
+        self._lost = lost
+        self._seconds = lease.seconds / RENEWALS
+        self._periodic: Periodic = scheduler.every(self._seconds, self._renew)
+
+    def stop(self) -> None:
+        """Renew it no more; waits for a renewal that is under way."""
+        scheduler.cancel(self._periodic)
+
+    def _renew(self) -> None:
+        connection = connections[self._lease.tracked.using]
+        try:
+            try:
+                self._try_once()
+            except DatabaseError:
+                # The connection was lost, or the database is away; then no other
+                # process can take over either.
+                if close_if_lost(connection):
+                    with suppress(DatabaseError):
+                        self._try_once()
+        except LeaseLostError as error:
+            self._lost(error)
+
+    def _try_once(self) -> None:
+        limit_lock_waits(connections[self._lease.tracked.using], self._seconds / 2)
+        self._lease.renew()

@@ -1,0 +1,155 @@
+"""One term of a projection: from making a runner to its end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic
+from typing import Any
+
+from django.db import Error as DatabaseError
+from eventsourcing.application import Application
+
+from django_esdb.db.connections import ConnectionKeeper, close_connections
+from django_esdb.leases.lease import Lease
+from django_esdb.policies import FailurePolicy
+from django_esdb.registry import Registration
+from django_esdb.runner.projection_runner import ProjectionRunner
+
+# A term that lasts as long, after a failed one, is taken for a recovery.
+RECOVERED_SECONDS = 2.0
+
+_CAUGHT_UP_POLL_SECONDS = 0.05
+
+
+class Goal:
+    """
+    The application's last event when it is first asked for.
+
+    What comes later does not count for those who wait until all is processed.
+    """
+
+    def __init__(self) -> None:
+        self._is_known = False
+        self._head: int | None = None
+
+    def of(self, app: Application[Any]) -> int | None:
+        """Return its position; None if there was no event. Asks the store once."""
+        if not self._is_known:
+            self._head = app.recorder.max_notification_id()
+            self._is_known = True
+        return self._head
+
+
+class Term:
+    """
+    Runs a projection until it is stopped, fails or has caught up.
+
+    Args:
+        registration: The projection.
+        lease: The right to run it.
+        policy: What to do about an event that fails.
+        batch_size: Most events in a batch; None for the setting's.
+        goal: Up to where to run; None to run until stopped.
+        began: Called with the position when the projection runs.
+        recovered: Called when it has run for :data:`RECOVERED_SECONDS`; None if
+            nobody wants to know.
+        position: Of the event that was processed last, as far as it is known.
+
+    Attributes:
+        position: As the argument, and moved on when the projection has run.
+    """
+
+    def __init__(
+        self,
+        registration: Registration,
+        lease: Lease,
+        policy: FailurePolicy,
+        *,
+        batch_size: int | None,
+        goal: Goal | None,
+        began: Callable[[int | None], None],
+        recovered: Callable[[], None] | None,
+        position: int | None,
+    ) -> None:
+        self._registration = registration
+        self._lease = lease
+        self._policy = policy
+        self._batch_size = batch_size
+        self._goal = goal
+        self._began = began
+        self._recovered = recovered
+        self._lock = threading.Lock()
+        self._runner: ProjectionRunner | None = None
+        self._is_stopping = False
+        self._connections = ConnectionKeeper()
+        self._ends_outage_at = 0.0
+        self.position = position
+
+    def stop(self) -> None:
+        """Let the batch that is being processed be the last; returns at once."""
+        with self._lock:
+            self._is_stopping = True
+            if self._runner is not None:
+                self._runner.stop()
+
+    def run(self) -> None:
+        """
+        Run the projection; blocks until its end.
+
+        While it runs until stopped, the calling thread holds no database connection.
+
+        Raises:
+            Exception: What has ended it, or why it could not be begun.
+        """
+        with ProjectionRunner(
+            application_class=self._registration.application_class,
+            projection_class=self._registration.projection_class,
+            view_class=self._registration.view_class,
+            env=self._registration.env(),
+            batch_size=self._batch_size,
+            lease=self._lease,
+            policy=self._policy,
+        ) as runner:
+            with self._lock:
+                self._runner = runner
+                if self._is_stopping:
+                    runner.stop()
+            try:
+                self._follow(runner)
+            finally:
+                with suppress(DatabaseError):
+                    self.position = runner.view.max_tracking_id(runner.app.name)
+
+    def _follow(self, runner: ProjectionRunner) -> None:
+        """Stay with a runner until its end; leaving it raises its error."""
+        self.position = runner.view.max_tracking_id(runner.app.name)
+        head = None if self._goal is None else self._goal.of(runner.app)
+        self._began(self.position)
+        self._ends_outage_at = monotonic() + RECOVERED_SECONDS
+        while not runner.is_interrupted.is_set():
+            if self._goal is not None and self._is_caught_up(runner, head):
+                return
+            runner.run_forever(timeout=self._pause())
+            if self._recovered is not None and monotonic() > self._ends_outage_at:
+                self._recovered()
+                self._recovered = None
+
+    def _is_caught_up(self, runner: ProjectionRunner, head: int | None) -> bool:
+        self._connections.begin_work()
+        is_caught_up = runner.is_caught_up(head)
+        if is_caught_up:
+            position = runner.view.max_tracking_id(runner.app.name)
+            runner.catching_up.is_at_end(position)
+        self._connections.end_work(_CAUGHT_UP_POLL_SECONDS)
+        return is_caught_up
+
+    def _pause(self) -> float | None:
+        """Return the longest wait for the runner's end; None for no limit."""
+        if self._goal is not None:
+            return _CAUGHT_UP_POLL_SECONDS
+        close_connections()
+        if self._recovered is None:
+            return None
+        return max(0.0, self._ends_outage_at - monotonic())

@@ -1,0 +1,110 @@
+"""
+What happens to projections, for whoever wants to know.
+
+Each signal is sent when the thing has happened, in a thread of the projection that it
+happened to, so receivers have to be safe to be called by several threads at once, and
+hold up the projection for as long as they take. They are called outside of the
+projection's transactions. One that raises an error is logged, and stops nothing.
+
+The sender is the projection's class. Each signal has the arguments ``projection`` and
+``application``, which are names, and those that are listed here:
+
+===========================  =====================================================
+``projection_started``       It begins to run in this process. ``position``: of the
+                             last processed event, or None.
+``standing_by``              It waits, since another process runs it, or it is
+                             paused; sent once for each wait. ``owner``: who runs
+                             it; empty if it is paused. ``reason``: why it is
+                             paused; empty if it is not.
+``batch_committed``          Events are processed and committed. ``position``: of
+                             the last one. ``events``: how many; 0 if it was passed
+                             over what is not the projection's. ``seconds``: how
+                             long that took. ``reason``: why the batch was
+                             processed with what it had.
+``event_failed``             An event could not be processed. ``position``,
+                             ``error``, ``failures``: how often, so far.
+                             ``retries``: how often it is tried again at most.
+                             ``seconds``: after which it is tried again; None if it
+                             is given up. ``is_first``: nothing was wrong before.
+``event_parked``             An event is put aside. ``position``, ``event``: which,
+                             in words. ``reason``: why it failed; empty if an
+                             earlier one of its aggregate has failed.
+``event_skipped``            An event is left out for good. ``position``, ``event``,
+                             ``reason``.
+``projection_interrupted``   The event store or the database was away. ``error``,
+                             ``seconds``: after which it is tried again. ``phase``:
+                             ``"beginning"``, ``"running"`` or ``"standing by"``.
+                             ``is_first``: nothing was wrong before.
+``projection_recovered``     It works again. ``position``: of the last processed
+                             event; None if there was none since.
+``projection_caught_up``     It was behind, and has processed all that there is.
+                             ``position``. Once for each time that it catches up.
+``projection_paused``        It has stopped at an event until somebody has it tried
+                             again. ``position``: the event's. ``error``.
+``lease_lost``               Another process has taken over. ``error``.
+``projection_stopped``       It has ended as it was asked to, or has caught up and
+                             was to end then. ``position``.
+``projection_failed``        It has ended because of an ``error``, a
+                             ``ProjectionError``.
+===========================  =====================================================
+
+Views that are not on the ORM are run by the library, of whose batches nothing is known.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.dispatch import Signal
+
+logger = logging.getLogger("django_esdb.signals")
+
+# Caching makes asking whether anybody listens cheap enough for each batch.
+projection_started = Signal(use_caching=True)
+standing_by = Signal(use_caching=True)
+batch_committed = Signal(use_caching=True)
+event_failed = Signal(use_caching=True)
+event_parked = Signal(use_caching=True)
+event_skipped = Signal(use_caching=True)
+projection_interrupted = Signal(use_caching=True)
+projection_recovered = Signal(use_caching=True)
+projection_caught_up = Signal(use_caching=True)
+projection_paused = Signal(use_caching=True)
+lease_lost = Signal(use_caching=True)
+projection_stopped = Signal(use_caching=True)
+projection_failed = Signal(use_caching=True)
+
+
+class Sender:
+    """
+    Sends the signals of one projection.
+
+    Args:
+        projection_class: The projection's class.
+        application: Name of the application whose events it processes.
+    """
+
+    def __init__(self, projection_class: type[Any], application: str) -> None:
+        self._projection_class = projection_class
+        self._application = application
+
+    def has_listeners(self, signal: Signal) -> bool:
+        """Tell whether it is worth while to find out what to send."""
+        return signal.has_listeners(self._projection_class)
+
+    def send(self, signal: Signal, **arguments: Any) -> None:
+        """Call the receivers, one after the other; raises nothing of theirs."""
+        try:
+            signal.send_robust(
+                self._projection_class,
+                projection=self._projection_class.name,
+                application=self._application,
+                **arguments,
+            )
+        except Exception:
+            # Django cannot report the error of a receiver that has no name.
+            logger.exception(
+                "A signal's receiver failed: projection=%s",
+                self._projection_class.name,
+            )

@@ -1,0 +1,164 @@
+"""Renewing the leases of all projections of a process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.db.backends.signals import connection_created
+from django.db.models import F
+
+from django_esdb.db.functions import DatabaseTime
+from django_esdb.leases.lease import acquire_lease
+from django_esdb.models import ProjectionState, ProjectionTracking
+from django_esdb.registry import Registration
+from django_esdb.runner import Options, Worker
+from django_esdb.runner.renewals import LeaseRenewal
+from django_esdb.runner.scheduler import scheduler
+from example_project.training_school.application import TrainingSchool
+from example_project.training_school.projections import TrainingSchoolProjection
+from tests.support.supervising import SECONDS, running, wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+MakeRegistration = Callable[..., Registration]
+
+
+def scheduling_threads() -> list[threading.Thread]:
+    return [
+        thread
+        for thread in threading.enumerate()
+        if thread.name == "projections-scheduler"
+    ]
+
+
+class Statements:
+    """
+    Notes which thread renews leases, and which connections there are.
+
+    Attributes:
+        renewals: Of each renewal the thread and the statement's parameters.
+        opened: Django's connections, each with the name of its thread.
+    """
+
+    def __init__(self) -> None:
+        self.renewals: list[tuple[threading.Thread, Any]] = []
+        self.opened: list[tuple[str, Any]] = []
+
+    def note_connection(self, *, connection: Any, **kwargs: Any) -> None:
+        if self._note not in connection.execute_wrappers:
+            connection.execute_wrappers.append(self._note)
+            self.opened.append((threading.current_thread().name, connection))
+
+    def _note(
+        self, execute: Any, sql: str, params: Any, many: bool, context: Any
+    ) -> Any:
+        if 'SET "leased_until"' in sql.replace("`", '"'):
+            self.renewals.append((threading.current_thread(), params))
+        return execute(sql, params, many, context)
+
+
+@pytest.fixture
+def statements() -> Iterator[Statements]:
+    statements = Statements()
+    connection_created.connect(statements.note_connection)
+    yield statements
+    connection_created.disconnect(statements.note_connection)
+
+
+def test_the_leases_of_a_process_are_renewed_by_one_thread(
+    school: TrainingSchool,
+    registration: MakeRegistration,
+    statements: Statements,
+    settings: Any,
+) -> None:
+    settings.ESDB_LEASE_SECONDS = 1.5
+
+    class Second(TrainingSchoolProjection):
+        topics = ("second",)
+
+    class Third(TrainingSchoolProjection):
+        topics = ("third",)
+
+    classes = (TrainingSchoolProjection, Second, Third)
+    names = {each.name for each in classes}
+    worker = Worker(
+        [registration(projection_class=each) for each in classes], Options()
+    )
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    try:
+        wait_until(
+            lambda: all(
+                sum(name in params for _, params in statements.renewals) > 2
+                for name in names
+            ),
+            "leases are not renewed",
+        )
+        assert {each for each, _ in statements.renewals} == set(scheduling_threads())
+        assert len(scheduling_threads()) == 1
+        # Each had one, to get its lease.
+        supervisors = [
+            wrapper.connection
+            for name, wrapper in statements.opened
+            if name.startswith("projection-")
+        ]
+        assert supervisors == [None] * 3
+        rows = ProjectionTracking.objects.filter(state=ProjectionState.RUNNING)
+        assert {row.projection for row in rows} == names
+    finally:
+        worker.stop()
+        thread.join(SECONDS)
+
+    assert scheduling_threads() == []
+    tests_own = threading.current_thread().name
+    left = [name for name, wrapper in statements.opened if wrapper.connection]
+    assert set(left) <= {tests_own}
+
+
+def test_a_lease_that_is_found_to_be_lost_stops_the_runner_at_once(
+    school: TrainingSchool, school_projection: Registration, settings: Any
+) -> None:
+    settings.ESDB_LEASE_SECONDS = 3
+    with running(school_projection) as first:
+        first.wait_for("started")
+        # As when another process takes over after a suspension.
+        row = ProjectionTracking.objects
+        row.update(token=F("token") + 1, owner="other", leased_until=DatabaseTime(600))
+
+        first.wait_for("standing by")
+        # It does not wait for a batch that would find out.
+        assert first._term is None
+        row.update(owner="", leased_until=None)
+        first.wait_for("started", count=2)
+
+
+def test_a_database_that_is_held_up_delays_no_other_lease_for_long(
+    school: TrainingSchool,
+    school_projection: Registration,
+) -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("other databases skip what is locked")
+    lease = acquire_lease(school_projection.tracked(), "me", 1.5)
+    assert lease is not None
+    before = school_projection.tracked().row().leased_until
+    turns: list[float] = []
+    with scheduler.in_use():
+        renewal = LeaseRenewal(lease, lambda error: None)
+        # Its turn comes between two attempts at the lease.
+        scheduler.every(0.1, lambda: turns.append(time.monotonic()))
+        with transaction.atomic():
+            ProjectionTracking.objects.update(error="held")
+            end = time.monotonic() + 2
+            wait_until(lambda: time.monotonic() > end)
+        wait_until(lambda: school_projection.tracked().row().leased_until != before)
+        renewal.stop()
+
+    longest = max(later - earlier for earlier, later in pairwise(turns))
+    # Django's own limit is five seconds.
+    assert longest < 2

@@ -1,0 +1,409 @@
+"""Each signal, and what it is sent with."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection
+from django.db.models import F
+from django.dispatch import Signal
+from eventsourcing.persistence import Tracking
+
+from django_esdb import signals
+from django_esdb.db.functions import DatabaseTime
+from django_esdb.exceptions import (
+    EventProcessingError,
+    LeaseLostError,
+    ProjectionError,
+)
+from django_esdb.failures.retrying import retry_failed_events
+from django_esdb.models import ProjectionTracking
+from django_esdb.policies import OnFailure
+from django_esdb.registry import Registration
+from django_esdb.runner import decisions
+from example_project.training_school.application import TrainingSchool
+from example_project.training_school.models import Dog
+from example_project.training_school.projections import TrainingSchoolProjection
+from tests.support.supervising import catch_up, running, wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+MakeRegistration = Callable[..., Registration]
+
+ALL = {
+    name: value for name, value in vars(signals).items() if isinstance(value, Signal)
+}
+
+
+class Picky(TrainingSchoolProjection):
+    """Raises, for the tricks that it is told, what it is told."""
+
+    name = "Picky"
+    errors: dict[str, list[Exception]] = {}
+
+    def process_event(self, domain_event: Any, tracking: Tracking) -> None:
+        errors = self.errors.get(getattr(domain_event, "trick", ""))
+        if errors:
+            raise errors.pop(0)
+        super().process_event(domain_event, tracking)
+
+
+class Heard:
+    """
+    What was sent.
+
+    Attributes:
+        all: Each signal's name, with its arguments, in order.
+    """
+
+    def __init__(self) -> None:
+        self.all: list[tuple[str, dict[str, Any]]] = []
+        self._receivers = {name: partial(self._note, name) for name in ALL}
+
+    def connect(self) -> None:
+        for name, receiver in self._receivers.items():
+            ALL[name].connect(receiver)
+
+    def disconnect(self) -> None:
+        for name, receiver in self._receivers.items():
+            ALL[name].disconnect(receiver)
+
+    def names(self, but: tuple[str, ...] = ("batch_committed",)) -> list[str]:
+        return [name for name, _ in self.all if name not in but]
+
+    def of(self, name: str) -> list[dict[str, Any]]:
+        return [arguments for each, arguments in self.all if each == name]
+
+    def wait_for(self, name: str, count: int = 1) -> dict[str, Any]:
+        wait_until(lambda: len(self.of(name)) >= count, f"no {name}: {self.names()}")
+        return self.of(name)[count - 1]
+
+    def _note(self, name: str, signal: Signal, sender: Any, **arguments: Any) -> None:
+        assert sender.name == arguments.pop("projection")
+        assert arguments.pop("application") == "TrainingSchool"
+        self.all.append((name, arguments))
+
+
+@pytest.fixture
+def heard() -> Iterator[Heard]:
+    heard = Heard()
+    heard.connect()
+    yield heard
+    heard.disconnect()
+
+
+@pytest.fixture
+def picky(
+    registration: MakeRegistration, monkeypatch: pytest.MonkeyPatch
+) -> MakeRegistration:
+    """Make a registration of the projection that raises what it is told."""
+    monkeypatch.setattr(decisions, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(Picky, "errors", {})
+
+    def make(**options: Any) -> Registration:
+        return registration(projection_class=Picky, **options)
+
+    return make
+
+
+def take_over(owner: str = "other") -> None:
+    """Take the lease away, as another process does after a suspension."""
+    ProjectionTracking.objects.update(
+        token=F("token") + 1, owner=owner, leased_until=DatabaseTime(600)
+    )
+
+
+def test_a_run_from_its_start_to_its_stop(
+    school: TrainingSchool, school_projection: Registration, heard: Heard
+) -> None:
+    for number in range(5):
+        last = school.register(f"dog {number}")
+    with running(school_projection, batch_size=2):
+        heard.wait_for("projection_caught_up")
+
+    assert heard.names() == [
+        "projection_started",
+        "projection_caught_up",
+        "projection_stopped",
+    ]
+    assert heard.of("projection_started") == [{"position": None}]
+    assert heard.of("projection_caught_up") == [{"position": last}]
+    assert heard.of("projection_stopped") == [{"position": last}]
+    batches = heard.of("batch_committed")
+    assert [batch["events"] for batch in batches] == [2, 2, 1]
+    assert batches[-1]["position"] == last
+    assert {batch["reason"] for batch in batches[:2]} == {"size"}
+    assert all(0 < batch["seconds"] < 60 for batch in batches)
+
+
+def test_it_has_caught_up_once_for_each_time_that_it_was_behind(
+    school: TrainingSchool, school_projection: Registration, heard: Heard
+) -> None:
+    with running(school_projection):
+        heard.wait_for("projection_caught_up")
+        for number in range(3):
+            # One by one, so that it is never behind.
+            school.register(f"dog {number}")
+            wait_until(lambda count=number + 1: Dog.objects.count() == count)
+
+    assert heard.names().count("projection_caught_up") == 1
+
+
+def test_who_ends_when_it_has_caught_up_says_so_before(
+    school: TrainingSchool, school_projection: Registration, heard: Heard
+) -> None:
+    last = school.register("Fido")
+    catch_up(school_projection)
+
+    assert heard.names() == [
+        "projection_started",
+        "projection_caught_up",
+        "projection_stopped",
+    ]
+    assert heard.of("projection_caught_up") == [{"position": last}]
+
+
+def test_a_position_that_passes_over_others_events_is_a_batch_without_events(
+    school: TrainingSchool, registration: MakeRegistration, heard: Heard
+) -> None:
+    class Other(TrainingSchoolProjection):
+        topics = ("nothing",)
+
+    last = school.register("Fido")
+    with running(registration(projection_class=Other)):
+        batch = heard.wait_for("batch_committed")
+
+    assert batch["position"] >= last
+    assert (batch["events"], batch["reason"]) == (0, "idle")
+
+
+def test_an_event_that_fails_and_then_pauses_its_projection(
+    school: TrainingSchool, picky: MakeRegistration, heard: Heard
+) -> None:
+    school.register("Fido")
+    there = school.add_trick("Fido", "burn")
+    errors = [RuntimeError("cannot") for _ in range(4)]
+    Picky.errors["burn"] = errors
+    with running(picky(retries=2)):
+        paused = heard.wait_for("projection_paused")
+        assert retry_failed_events(picky()).resumed
+        wait_until(lambda: list(Dog.objects.get().tricks) == ["burn"])
+
+    assert heard.names(("batch_committed", "projection_caught_up")) == [
+        "projection_started",
+        "event_failed",
+        "event_failed",
+        "event_failed",
+        "projection_paused",
+        "standing_by",
+        "projection_started",
+        "projection_stopped",
+    ]
+    failed = heard.of("event_failed")
+    assert [each["failures"] for each in failed] == [1, 2, 3]
+    assert [each["is_first"] for each in failed] == [True, False, False]
+    assert [each["retries"] for each in failed] == [2, 2, 2]
+    assert {each["position"] for each in failed} == {there}
+    assert [each["seconds"] for each in failed] == [0.01, 0.02, None]
+    assert paused["position"] == there
+    assert isinstance(paused["error"], EventProcessingError)
+    (waiting,) = heard.of("standing_by")
+    assert waiting == {"owner": "", "reason": str(paused["error"])}
+
+
+def test_an_event_that_is_tried_again_with_success(
+    school: TrainingSchool, picky: MakeRegistration, heard: Heard
+) -> None:
+    school.register("Fido")
+    there = school.add_trick("Fido", "burn")
+    # In the batch and by itself.
+    Picky.errors["burn"] = [RuntimeError("cannot"), RuntimeError("cannot")]
+
+    with running(picky(retries=5)):
+        recovered = heard.wait_for("projection_recovered")
+
+    assert recovered == {"position": there}
+    assert heard.names().index("event_failed") < heard.names().index(
+        "projection_recovered"
+    )
+
+
+def test_events_that_are_parked(
+    school: TrainingSchool, picky: MakeRegistration, heard: Heard
+) -> None:
+    school.register("Fido")
+    there = school.add_trick("Fido", "burn")
+    behind = school.add_trick("Fido", "sit")
+    Picky.errors["burn"] = [RuntimeError("cannot")] * 2
+
+    catch_up(picky(on_failure=OnFailure.PARK))
+
+    first, second = heard.of("event_parked")
+    assert (first["position"], first["reason"]) == (there, "RuntimeError: cannot")
+    assert "TrickAdded" in first["event"]
+    assert (second["position"], second["reason"]) == (behind, "")
+    (failed,) = heard.of("event_failed")
+    assert (failed["failures"], failed["seconds"]) == (1, None)
+
+
+def test_an_event_that_is_skipped(
+    school: TrainingSchool, picky: MakeRegistration, heard: Heard
+) -> None:
+    school.register("Fido")
+    there = school.add_trick("Fido", "burn")
+    Picky.errors["burn"] = [RuntimeError("cannot")] * 2
+
+    catch_up(picky(on_failure=OnFailure.SKIP))
+
+    (skipped,) = heard.of("event_skipped")
+    assert (skipped["position"], skipped["reason"]) == (there, "RuntimeError: cannot")
+
+
+def test_an_outage_and_its_end(
+    school: TrainingSchool, picky: MakeRegistration, heard: Heard
+) -> None:
+    school.register("Fido")
+    last = school.add_trick("Fido", "wait")
+    Picky.errors["wait"] = [OperationalError("it is away")] * 2
+
+    with running(picky()):
+        recovered = heard.wait_for("projection_recovered")
+
+    outages = heard.of("projection_interrupted")
+    assert [each["is_first"] for each in outages] == [True, False]
+    assert [each["seconds"] for each in outages] == [0.01, 0.02]
+    assert {each["phase"] for each in outages} == {"running"}
+    assert str(outages[0]["error"]) == "it is away"
+    assert recovered == {"position": last}
+    assert "event_failed" not in heard.names()
+
+
+def test_standing_by_and_taking_over(
+    school: TrainingSchool, school_projection: Registration, heard: Heard
+) -> None:
+    with running(school_projection) as first:
+        owner = ProjectionTracking.objects.get().owner
+        with running(school_projection):
+            assert heard.wait_for("standing_by") == {"owner": owner, "reason": ""}
+            first.end()
+            heard.wait_for("projection_started", count=2)
+
+    assert heard.names().count("standing_by") == 1
+    assert heard.names().count("projection_stopped") == 2
+
+
+def test_a_lease_that_is_lost(
+    school: TrainingSchool,
+    school_projection: Registration,
+    heard: Heard,
+    settings: Any,
+) -> None:
+    settings.ESDB_LEASE_SECONDS = 1.5
+    with running(school_projection):
+        heard.wait_for("projection_started")
+        take_over()
+        lost = heard.wait_for("lease_lost")
+        heard.wait_for("standing_by")
+
+    assert isinstance(lost["error"], LeaseLostError)
+    assert heard.of("standing_by") == [{"owner": "other", "reason": ""}]
+
+
+def test_a_projection_that_fails(
+    school: TrainingSchool, picky: MakeRegistration, heard: Heard
+) -> None:
+    school.register("Fido")
+    school.add_trick("Fido", "burn")
+    Picky.errors["burn"] = [RuntimeError("cannot")] * 2
+
+    with pytest.raises(ProjectionError) as raised:
+        catch_up(picky())
+
+    assert heard.of("projection_failed") == [{"error": raised.value}]
+    assert "projection_stopped" not in heard.names()
+    assert "projection_paused" not in heard.names()
+
+
+def nameless() -> Any:
+    """Return a receiver of which Django cannot report an error."""
+
+    def failing(number: int, **kwargs: Any) -> None:
+        raise ZeroDivisionError
+
+    return partial(failing, 1)
+
+
+def named() -> Any:
+    def failing(**kwargs: Any) -> None:
+        raise ZeroDivisionError
+
+    return failing
+
+
+@pytest.mark.parametrize("make_receiver", [named, nameless])
+def test_a_receiver_that_fails_is_logged_and_stops_nothing(
+    school: TrainingSchool,
+    school_projection: Registration,
+    caplog: pytest.LogCaptureFixture,
+    make_receiver: Callable[[], Any],
+) -> None:
+    receiver = make_receiver()
+    for signal in ALL.values():
+        signal.connect(receiver)
+    school.register("Fido")
+    try:
+        with caplog.at_level(logging.ERROR):
+            catch_up(school_projection)
+    finally:
+        for signal in ALL.values():
+            signal.disconnect(receiver)
+
+    assert Dog.objects.count() == 1
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_receiver_may_use_the_database_that_the_batch_is_committed_to(
+    school: TrainingSchool, school_projection: Registration
+) -> None:
+    seen: list[tuple[int, bool]] = []
+
+    def look(**kwargs: Any) -> None:
+        seen.append((Dog.objects.count(), connection.in_atomic_block))
+
+    signals.batch_committed.connect(look)
+    school.register("Fido")
+    catch_up(school_projection)
+    signals.batch_committed.disconnect(look)
+
+    assert seen == [(1, False)]
+
+
+def test_signals_come_from_the_projections_threads(
+    school: TrainingSchool, school_projection: Registration
+) -> None:
+    threads: set[threading.Thread] = set()
+
+    def note(**kwargs: Any) -> None:
+        threads.add(threading.current_thread())
+
+    for signal in ALL.values():
+        signal.connect(note)
+    school.register("Fido")
+    with running(school_projection) as this:
+        wait_until(lambda: Dog.objects.exists())
+    for signal in ALL.values():
+        signal.disconnect(note)
+
+    assert this.thread in threads
+    assert threading.current_thread() not in threads
+
+
+def test_each_signal_is_documented() -> None:
+    assert signals.__doc__ is not None
+    for name in ALL:
+        assert f"``{name}``" in signals.__doc__
