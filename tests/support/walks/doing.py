@@ -8,6 +8,7 @@ saved before the next statement and when the event ends, in the order of the cha
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from django.db import IntegrityError, models, transaction
@@ -274,9 +275,12 @@ class Doing:
         try:
             with transaction.atomic():
                 self.do(steps)
-                self._plain()
                 if is_undone:
+                    # What is undone need not be what the database takes.
+                    with suppress(Exception):
+                        self._plain()
                     raise UndoneError
+                self._plain()
         except (UndoneError, IntegrityError):
             self._rolled_back()
             self._held.clear()
