@@ -1,7 +1,7 @@
 """
 Parts of others that are not documented, and why there is no way without them.
 
-What can be kept apart is here. What belongs where it is used is listed here:
+They belong where they are used, and are listed here:
 
 - ``runner/projection_runner.py`` overrides ``ProjectionRunner._process_events_loop`` of
   the eventsourcing library, and sets ``_thread_error``: the library processes events
@@ -9,43 +9,12 @@ What can be kept apart is here. What belongs where it is used is listed here:
 - ``registry.py`` names its dictionary ``_registry``, which is the protocol of Django's
   ``autodiscover_modules(register_to=...)``: a module that fails to be imported leaves
   nothing registered.
+- ``recorders/rows/writing.py`` inserts rows with Django's ``sql.InsertQuery``, raw: the
+  bulk methods would set times of creation and change anew, which rows have since their
+  event.
+- ``recorders/rows/instances.py`` makes instances with a ``ModelState`` of their own and
+  looks into its ``fields_cache``, to give an event nothing but a row's values, and to
+  resolve relations as ``save()`` does.
 
-``tests/django_esdb/test_private_parts.py`` fails when one of them is gone.
+``tests/integration/app/test_private_parts.py`` fails when one of them is gone.
 """
-
-from __future__ import annotations
-
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
-from django.db.backends.base.base import BaseDatabaseWrapper
-
-_MOST = "max_query_params"
-
-
-@contextmanager
-def all_parameters(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """
-    Let Django use as many parameters in a statement as SQLite takes.
-
-    It assumes 999, the default of an old SQLite, where it does not ask; a batch would
-    become many statements. A ``batch_size`` can only make them smaller, so the features
-    object of this connection is told meanwhile. Its class is left alone. Other
-    databases have no such limit.
-    """
-    getlimit = getattr(connection.connection, "getlimit", None)
-    if getlimit is None:
-        yield
-        return
-    features: Any = vars(connection.features)
-    before = features.get(_MOST)
-    features[_MOST] = getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
-    try:
-        yield
-    finally:
-        if before is None:
-            del features[_MOST]
-        else:
-            features[_MOST] = before

@@ -57,6 +57,19 @@ class Batch:
         self._at: Tracking | None = None
         self._has_joined = False
 
+    def event_ended(self) -> bool:
+        """
+        Note that an event is processed.
+
+        Returns:
+            Whether another one may be in the same transaction.
+
+        Raises:
+            DatabaseError: The database refuses what the event has left.
+        """
+        self._unit.event_ended()
+        return not self._unit.has_to_end
+
     def begin(self, tracking: Tracking) -> None:
         """Go on to the next event."""
         self._unit.event_ended()

@@ -194,7 +194,8 @@ class BatchProcessor:
                 else:
                     process_event(event.domain_event, event.tracking)
                 done += 1
-                if end is not None and monotonic() > end and done < len(events):
+                is_over = end is not None and monotonic() > end
+                if (not batch.event_ended() or is_over) and done < len(events):
                     last = event.notification
                     batch.end_at(last.id, **self._changes(last))
                     break

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
-from django.db import IntegrityError, models
+from django.db import IntegrityError, NotSupportedError, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_esdb.recorders.rows.entries import Entry, model_info
-from django_esdb.recorders.rows.normalising import Normalizer
+from django_esdb.db.vendors import ignores_case
+from django_esdb.recorders.rows.columns import Trust, are_same
+from django_esdb.recorders.rows.entry import Entry
+from django_esdb.recorders.rows.instances import Instances
+from django_esdb.recorders.rows.keys import Keys
+from django_esdb.recorders.rows.model_info import Reference, model_info
+from django_esdb.recorders.rows.unique_values import UniqueValues
+
+# What holds an instance that only this map has: the entry, and the question itself.
+_OWN_REFERENCES = 2
 
 
 class Work(Protocol):
@@ -19,6 +28,7 @@ class Work(Protocol):
 
     using: str
     connection: BaseDatabaseWrapper
+    generation: int
 
     def keys_of(self, model: type[models.Model], /) -> Iterable[Any]:
         """Return the keys that the batch's events will likely ask for."""
@@ -27,13 +37,19 @@ class Work(Protocol):
         """Tell statements of this unit from others'."""
 
     def flush(self) -> None:
+        """Take back what is in hand, and write everything that is pending."""
+
+    def write(self) -> None:
         """Write everything that is pending."""
 
-    def flush_touched(self) -> None:
-        """Write what can have changed since this was last done."""
+    def is_new_elsewhere(self, instance: models.Model) -> bool:
+        """Return whether an instance is a new row whose key is not known yet."""
 
-    def mark_stale(self) -> None:
-        """Have rows of all models read again when they are next asked for."""
+    def exists(self, reference: Reference, value: Any) -> bool:
+        """Return whether a reference leads to a row."""
+
+    def trusting_references(self) -> AbstractContextManager[None]:
+        """Take it that statements inside leave no reference without its row."""
 
 
 class IdentityMap:
@@ -41,155 +57,73 @@ class IdentityMap:
     What a unit of work knows of one model's rows.
 
     Rows are found by primary key, or by another field whose values are unique;
-    whichever way, a row has one instance.
+    whichever way, a row has one instance in an event.
     """
 
     def __init__(self, unit: Work, model: type[models.Model]) -> None:
         self.unit = unit
         self.model = model
-        self.info = model_info(model)
-        self.normalizer = Normalizer(self.info, unit.connection)
+        self.info = info = model_info(model)
+        self.instances = Instances(info, unit.using, unit.connection)
+        self.columns = self.instances.columns
+        index_of = {c.attname: i for i, c in enumerate(self.columns)}
+        self.index_of = index_of
+        self.uniques = UniqueValues(
+            [
+                tuple(index_of[n] for n in g if n in index_of)
+                for g in info.unique_groups
+            ],
+            ignores_case(unit.connection),
+        )
+        self.keys = Keys(self)
         self.entries: dict[Any, Entry] = {}
         # New rows whose primary key the database will choose.
         self.unkeyed: list[Entry] = []
-        self.deleted: set[Any] = set()
-        self._absent: set[Any] = set()
-        self._absent_values: set[tuple[str, Any]] = set()
-        self._by_field: dict[str, dict[Any, Entry]] = {}
-        self._prefetched: set[str] = set()
-        self._increments: dict[tuple[str, Any], dict[str, Any]] = {}
-        # Rows that were handed out for this event, and for earlier ones since
-        # they were last written: only these can have changed.
-        self._touched_now: dict[Entry, None] = {}
-        self._touched: dict[Entry, None] = {}
+        self.deleted: dict[Any, None] = {}
+        # What has to be written, in the order of the changes.
+        self.dirty: dict[Entry, None] = {}
+        # What this event has in hand, in that order.
+        self.in_hand: dict[Entry, None] = {}
+        # Instances that somebody else holds beyond their event, with their values.
+        self._kept: dict[Entry, tuple[models.Model, list[Any]]] = {}
+        # What the event has given references, by whose they are.
+        self._references: dict[tuple[Reference, Any], Entry] = {}
+        self._is_doubtful = info.doubtful is None or bool(info.doubtful)
+        self._is_read_back = info.has_generated or info.has_filtering_manager()
+        self._is_saved_by_itself = info.is_saved_by_itself()
 
     # Finding rows
 
-    def find(self, field_name: str, key: Any) -> Entry | None:
-        """Return the row with this value in the field, None if there is none."""
-        if field_name == "pk":
-            entry = self.entries.get(key)
-            if entry is None:
-                key = self.normalised("pk", key)
-                entry = self._find_by_pk(key)
+    def find(self, attname: str, key: Any) -> Entry | None:
+        """Return the row with this value, None if there is none; it is in hand then."""
+        if attname == "pk":
+            entry = self.keys.by_pk(key)
         else:
-            key = self.normalised(field_name, key)
-            entry = self._find_by_field(field_name, key)
-        if entry is not None and (entry.stale or entry.is_computed):
-            entry = self._refresh(entry)
+            self.take_back_all()
+            entry = self.keys.by_value(attname, key)
+        if entry in self.in_hand and self.take_back(entry) is Trust.DOUBTFUL:
+            self.unit.flush()
+        if entry is not None and self.is_outdated(entry):
+            entry = self.keys.refresh(entry)
         if entry is not None:
-            self._touched_now[entry] = None
-            if self._increments:
-                self._apply_increments(field_name, key, entry)
+            self._hand_out(entry)
         return entry
 
-    def _find_by_pk(self, key: Any) -> Entry | None:
-        entry = self.entries.get(key)
-        if entry is None and key not in self._absent and key not in self.deleted:
-            self._load("pk", key)
-            entry = self.entries.get(key)
-        return entry
-
-    def _find_by_field(self, field_name: str, key: Any) -> Entry | None:
-        index = self._by_field.setdefault(field_name, {})
-        entry = self._current(index.get(key), field_name, key)
-        if entry is not None:
-            return entry
-        # This event may have changed the value of a row since it was indexed.
-        for candidate in self._touched_now:
-            if self._current(candidate, field_name, key):
-                return candidate
-        if (field_name, key) in self._absent_values:
-            return None
-        # The database must not find a row by the value it had.
-        self.unit.flush_touched()
-        self._load(field_name, key)
-        return self._current(index.get(key), field_name, key)
-
-    def _current(self, entry: Entry | None, field_name: str, key: Any) -> Entry | None:
-        if entry is None or getattr(entry.instance, field_name) != key:
-            return None
-        known = entry.pk is None or self.entries.get(entry.pk) is entry
-        return entry if known else None
-
-    def _load(self, field_name: str, key: Any) -> None:
-        keys = {key}
-        if field_name not in self._prefetched:
-            self._prefetched.add(field_name)
-            wanted = set(self._wanted_keys(field_name))
-            # Otherwise this is no key that the batch's events tell.
-            if key in wanted:
-                keys = wanted
-        self.load_all(field_name, keys)
-
-    def _wanted_keys(self, field_name: str) -> Iterator[Any]:
-        for raw in self.unit.keys_of(self.model):
-            try:
-                yield self.normalised(field_name, raw)
-            except (ValidationError, TypeError, ValueError):
-                # An aggregate's ID need not be of the type of every key.
-                continue
-
-    def load_all(self, field_name: str, keys: Iterable[Any]) -> None:
-        """Load the rows with these values that are not known, in one query."""
-        missing = [key for key in keys if not self._is_known(field_name, key)]
-        if not missing:
-            return
-        rows = self.model._base_manager.using(self.unit.using)
-        with self.unit.own_statements():
-            found = list(rows.filter(**{f"{field_name}__in": missing}))
-        index = self._by_field.setdefault(field_name, {})
-        for instance in found:
-            entry = self.entries.get(instance.pk)
-            if entry is None and instance.pk not in self.deleted:
-                entry = self.entries[instance.pk] = Entry(instance)
-                entry.mark_clean(self.info)
-                if self.normalizer.loaded(entry):
-                    # A row in memory has a value that this one has.
-                    self.unit.flush_touched()
-            if entry is not None and field_name != "pk":
-                index[getattr(instance, field_name)] = entry
-        self._note_absent(field_name, missing)
-
-    def _note_absent(self, field_name: str, keys: list[Any]) -> None:
-        for key in keys:
-            if field_name == "pk":
-                if key not in self.entries:
-                    self._absent.add(key)
-            elif key not in self._by_field[field_name]:
-                self._absent_values.add((field_name, key))
-
-    def _is_known(self, field_name: str, key: Any) -> bool:
-        if field_name == "pk":
-            return key in self.entries or key in self._absent or key in self.deleted
-        return (field_name, key) in self._absent_values
-
-    def _refresh(self, entry: Entry) -> Entry | None:
-        """Read a row again into the same instance."""
-        self.unit.flush_touched()
-        if not entry.stale and not entry.is_computed:
-            # It was read again when it was written.
-            return entry
-        rows = self.model._base_manager.using(self.unit.using)
-        with self.unit.own_statements():
-            fresh = rows.filter(pk=entry.pk).first()
-        if fresh is None:
-            self.forget(entry)
-            self._absent.add(entry.pk)
-            return None
-        self._put_back(entry, fresh)
-        return entry
-
-    def normalised(self, field_name: str, key: Any) -> Any:
-        """Return the key as the field's values are."""
-        field: Any = (
-            self.info.pk
-            if field_name == "pk"
-            else self.model._meta.get_field(field_name)
+    def is_outdated(self, entry: Entry) -> bool:
+        """Return whether the database knows better what a row is."""
+        return entry.is_computed or (
+            entry.stored is not None and entry.read_at != self.unit.generation
         )
-        value = field.to_python(key)
-        # A foreign key's value is the key of what it points to.
-        return value.pk if isinstance(value, models.Model) else value
+
+    def _hand_out(self, entry: Entry) -> None:
+        if entry in self.in_hand:
+            return
+        instance = None
+        if self._kept:
+            self._check_unchanged(entry)
+            instance = self._kept.pop(entry, (None,))[0]
+        entry.instance = self.instances.renewed(entry, instance)
+        self.in_hand[entry] = None
 
     # Changing rows
 
@@ -200,122 +134,238 @@ class IdentityMap:
         Raises:
             IntegrityError: There is a row with its primary key.
         """
-        entry = Entry(instance)
-        pk = instance.pk
+        self.instances.resolve_relations(instance, self.unit)
+        pk = getattr(instance, self.info.pk.attname)
         if pk is None or hasattr(pk, "resolve_expression"):
+            entry = Entry(None, instance, self.instances.unset)
             self.unkeyed.append(entry)
-            self._touched_now[entry] = None
-            return entry
-        pk = self.normalised("pk", pk)
-        if pk in self.entries:
-            msg = f"{self.model.__name__} with primary key {pk!r} exists already"
-            raise IntegrityError(msg)
-        if pk in self.deleted:
-            # Deleting and adding again are two statements, in that order.
-            self.unit.flush()
-        entry.pk = pk
-        self.entries[pk] = entry
-        self._absent.discard(pk)
-        self._touched_now[entry] = None
+        else:
+            pk = self.keys.normalised("pk", pk)
+            setattr(instance, self.info.pk.attname, pk)
+            known = self.entries.get(pk)
+            if known is not None and self.is_outdated(known):
+                known = self.keys.refresh(known)
+            if known is not None:
+                # As the database does, which is not asked here.
+                transaction.set_rollback(True, using=self.unit.using)
+                msg = f"{self.model.__name__} with primary key {pk!r} exists already"
+                raise IntegrityError(msg)
+            if pk in self.deleted:
+                # Deleting and adding again are two statements, in that order.
+                self.unit.flush()
+            entry = Entry(pk, instance, self.instances.unset)
+            self.entries[pk] = entry
+            self.keys.added(pk)
+        self.in_hand[entry] = None
         return entry
 
     def delete(self, entry: Entry) -> None:
-        """Delete a row, and what its deletion takes along."""
-        if entry.loaded is None or self.info.has_dependents:
-            # The database has to see a new row, and what depends on this one
-            # has to be there as it is by now.
+        """Delete a row that is in hand, and what its deletion takes along."""
+        is_alone = not self.info.is_deleted_by_itself()
+        if entry.stored is None or self.uniques.is_unseen(entry) or not is_alone:
+            # The database has to see what the row was, and what depends on it has to
+            # be there as it is by now.
             self.unit.flush()
-        pk = entry.pk
+        instance, pk = entry.instance, entry.pk
         self.forget(entry)
-        self.normalizer.forget(entry)
-        if not self.info.has_dependents:
-            self.deleted.add(pk)
+        if is_alone:
+            self.deleted[pk] = None
             return
-        rows = self.model._base_manager.using(self.unit.using)
-        with self.unit.own_statements():
-            rows.filter(pk=pk).delete()
-        self._absent.add(pk)
-        self.unit.mark_stale()
+        assert instance is not None
+        if self.info.loose_dependents or self.info.has_own_delete():
+            instance.delete(using=self.unit.using)
+        else:
+            with self.unit.trusting_references():
+                instance.delete(using=self.unit.using)
 
-    def increment(self, field_name: str, key: Any, amounts: dict[str, Any]) -> None:
-        """Add to fields of a row, which is loaded or made no earlier than needed."""
-        key = self.normalised(field_name, key)
-        known = self.entries.get(key) if field_name == "pk" else None
-        if known is not None and not known.stale:
-            _add_to(known.instance, amounts)
-            self._touched_now[known] = None
-            return
-        if any(amount < 0 for amount in amounts.values()):
-            # What the row is in between may be what the database refuses.
-            entry = self.find(field_name, key)
-            if entry is None:
-                entry = self.add(self.model(**{field_name: key}))
-            _add_to(entry.instance, amounts)
-            return
-        pending = self._increments.setdefault((field_name, key), {})
-        for name, amount in amounts.items():
-            pending[name] = pending[name] + amount if name in pending else amount
+    def forget(self, entry: Entry) -> None:
+        """Know nothing of a row any more."""
+        self.entries.pop(entry.pk, None)
+        self.dirty.pop(entry, None)
+        self.in_hand.pop(entry, None)
+        self._kept.pop(entry, None)
+        self.uniques.forget(entry)
 
-    def _apply_increments(self, field_name: str, key: Any, entry: Entry) -> None:
-        pending = self._increments.pop((field_name, key), None)
-        if pending is not None:
-            _add_to(entry.instance, pending)
-            self._touched_now[entry] = None
+    # Taking back what was handed out
 
-    def resolve_increments(self) -> None:
-        """Give every increment its row; rows that are not there are made."""
-        for name in {field_name for field_name, _ in self._increments}:
-            keys = [key for field_name, key in self._increments if field_name == name]
-            self.load_all(name, keys)
-        for name, key in list(self._increments):
-            if (name, key) in self._increments:
-                entry = self.find(name, key)
-                if entry is None:
-                    entry = self.add(self.model(**{name: key}))
-                    self._apply_increments(name, key, entry)
+    def take_back_all(self) -> Trust:
+        """Take back everything that this event has in hand."""
+        worst = Trust.CERTAIN
+        for entry in list(self.in_hand):
+            worst = max(worst, self.take_back(entry))
+        return worst
+
+    def take_back(self, entry: Entry) -> Trust:
+        """
+        Note what the handler has made of an instance, as the database will have it.
+
+        Returns:
+            Whether the database has to be asked now.
+
+        Raises:
+            NotSupportedError: The row's primary key was changed.
+        """
+        instance = entry.instance
+        if instance is None or entry.is_being_saved:
+            return Trust.CERTAIN
+        if entry.pk is not None and instance.pk is None and self.is_outdated(entry):
+            # The handler has deleted it by itself.
+            del self.in_hand[entry]
+            return Trust.CERTAIN
+        is_new = entry.is_unsaved
+        self.instances.resolve_relations(instance, self.unit, is_saved=is_new)
+        self.instances.check_key(entry)
+        changes, trust = self.instances.changes(entry)
+        if not changes and not is_new:
+            return Trust.CERTAIN
+        self.instances.resolve_relations(instance, self.unit)
+        changed = [index for index, _ in changes]
+        if self.uniques.is_unseen(entry) and self.uniques.concern(changed):
+            # The database has to see what the row was in between.
+            self.unit.write()
+        if self._is_saved_by_itself:
+            self._save_by_itself(entry, is_new)
+            return Trust.CERTAIN
+        for index, value in changes:
+            entry.current[index] = value
+        trust = max(trust, self._changed(entry, changed, is_new))
+        entry.is_computed |= trust is not Trust.CERTAIN
+        return trust
+
+    def _changed(self, entry: Entry, changed: list[int], is_new: bool) -> Trust:
+        """Note a change; return whether the database has to be asked now."""
+        entry.is_unsaved = False
+        self.dirty[entry] = None
+        entry.writes_all |= entry.is_behind
+        self._note_references(entry, changed)
+        for index in changed:
+            self.keys.changed(entry, index)
+        trust = Trust.COMPUTED if self._is_read_back else Trust.CERTAIN
+        if (is_new or self.uniques.concern(changed)) and self.uniques.given(entry):
+            trust = Trust.DOUBTFUL
+        if self._is_doubtful and self._concern_rules(changed):
+            trust = Trust.DOUBTFUL
+        return trust
+
+    def _concern_rules(self, changed: list[int]) -> bool:
+        doubtful = self.info.doubtful
+        return doubtful is None or any(
+            self.columns[index].attname in doubtful for index in changed
+        )
+
+    def _note_references(self, entry: Entry, changed: list[int]) -> None:
+        for reference in self.info.references:
+            index = self.index_of.get(reference.attname)
+            if index is None:
+                self._references[reference, entry.pk] = entry
+            elif index in changed and entry.current[index] is not None:
+                self._references[reference, entry.current[index]] = entry
+
+    def _save_by_itself(self, entry: Entry, is_new: bool) -> None:
+        instance = entry.instance
+        assert instance is not None
+        entry.is_being_saved = True
+        try:
+            self.unit.write()
+            instance.save(force_insert=is_new, using=self.unit.using)
+        finally:
+            entry.is_being_saved = False
+        entry.is_unsaved = False
+        if entry.pk is None:
+            self.keyed(entry, instance.pk)
+        entry.current = self.instances.frozen(instance)
+        entry.stored = list(entry.current)
+        entry.read_at = -1
 
     # What the unit of work asks for
 
-    def event_ended(self) -> None:
+    def check_references(self) -> bool:
         """
-        Settle what the event has had in hand.
+        Look whether what the event refers to is there.
+
+        Returns:
+            Whether that is known; if not, the database has to be asked.
 
         Raises:
-            ReplayNeeded: See :class:`Normalizer`.
+            IntegrityError: It is not there.
         """
-        doubtful = False
-        for entry in self._touched_now:
-            doubtful |= self.normalizer.normalize(entry)
-            if self.info.is_computed(entry):
-                entry.is_computed = True
-        if doubtful:
-            self.unit.flush_touched()
-        for field_name, index in self._by_field.items():
-            for entry in self._touched_now:
-                value = getattr(entry.instance, field_name)
-                index[value] = entry
-                self._absent_values.discard((field_name, value))
-        self._touched.update(self._touched_now)
-        self._touched_now.clear()
+        references, self._references = self._references, {}
+        is_known = True
+        for (reference, value), entry in references.items():
+            if value is None or self.entries.get(entry.pk) is not entry:
+                continue
+            if self.is_outdated(entry):
+                # By now it may have another value, or not be there.
+                is_known = False
+            elif not self.unit.exists(reference, value):
+                msg = (
+                    f"{self.model.__name__}.{reference.attname} is {value!r}, but "
+                    f"there is no such {reference.target.__name__}"
+                )
+                raise IntegrityError(msg)
+        return is_known
 
-    def touched(self) -> list[Entry]:
-        return [*self._touched, *self._touched_now]
+    def event_ended(self) -> None:
+        """Let go of what the event had in hand; it was taken back."""
+        for entry in self.in_hand:
+            if entry.instance is not None:
+                if sys.getrefcount(entry.instance) > _OWN_REFERENCES:
+                    values = self.instances.frozen(entry.instance)
+                    self._kept[entry] = (entry.instance, values)
+                entry.instance = None
+            entry.is_behind = False
+        self.in_hand.clear()
 
-    def written(self) -> None:
-        """What was handed out earlier is written; this event's may change again."""
-        self._touched.clear()
+    def check_kept(self) -> None:
+        """
+        See to it that nothing was changed through an instance of an earlier event.
 
-    def forget(self, entry: Entry) -> None:
-        self.entries.pop(entry.pk, None)
-        self._touched.pop(entry, None)
-        self._touched_now.pop(entry, None)
+        Raises:
+            NotSupportedError: It was, and would not be written.
+        """
+        for entry in self._kept:
+            self._check_unchanged(entry)
 
-    def mark_stale(self) -> None:
-        """Somebody else has written: trust nothing that was loaded."""
-        self._absent.clear()
-        self._absent_values.clear()
-        for entry in self.entries.values():
-            entry.stale = True
+    def _check_unchanged(self, entry: Entry) -> None:
+        instance, values = self._kept.get(entry, (None, None))
+        if instance is None or values is None:
+            return
+        now = self.instances.frozen(instance)
+        # Somebody may have saved it by itself.
+        if not are_same(values, now) and not are_same(entry.current, now):
+            msg = (
+                f"{self.model.__name__} {entry.pk!r} was changed through an instance "
+                "of an earlier event, which is not written; get the row again"
+            )
+            raise NotSupportedError(msg)
+
+    def written(self, entry: Entry) -> None:
+        """Note that the database has a row as it is here."""
+        entry.stored = list(entry.current)
+        entry.writes_all = False
+        entry.read_at = max(entry.read_at, self.unit.generation)
+        self.dirty.pop(entry, None)
+        self.uniques.seen(entry)
+        instance = entry.instance or self._kept.get(entry, (None,))[0]
+        if instance is not None:
+            instance._state.adding = False
+            instance._state.db = self.unit.using
+
+    def keyed(self, entry: Entry, pk: Any) -> None:
+        """Note the key that the database has chosen."""
+        entry.pk = pk
+        self.entries[pk] = entry
+        instance = entry.instance or self._kept.get(entry, (None,))[0]
+        if instance is not None:
+            instance.pk = pk
+        if entry in self.unkeyed:
+            self.unkeyed.remove(entry)
+
+    def others_have_written(self) -> None:
+        """Trust nothing that was loaded."""
+        self.keys.clear_absent()
+        for entry in self.in_hand:
+            entry.is_behind = True
 
     def rolled_back(self) -> None:
         """
@@ -324,31 +374,16 @@ class IdentityMap:
         Rows that this event has had in hand are put back to what is there.
         """
         self.deleted.clear()
-        self._increments.clear()
         self.unkeyed.clear()
-        self.normalizer = Normalizer(self.info, self.unit.connection)
-        self.mark_stale()
-        in_hand = {e.pk: e for e in self.touched() if e.pk is not None}
-        rows = self.model._base_manager.using(self.unit.using)
-        found = rows.in_bulk(list(in_hand)) if in_hand else {}
-        for pk, entry in in_hand.items():
-            if pk in found:
-                self._put_back(entry, found[pk])
-            else:
+        self._references.clear()
+        for entry in {**self.dirty, **self.in_hand}:
+            if entry.stored is None:
                 self.forget(entry)
-
-    def _put_back(self, entry: Entry, fresh: models.Model) -> None:
-        entry.instance.__dict__.update(fresh.__dict__)
-        entry.mark_clean(self.info)
-        self.normalizer.loaded(entry)
-
-    def read_again(self, entries: list[Entry]) -> None:
-        """Get what only the database can tell, in one query."""
-        rows = self.model._base_manager.using(self.unit.using)
-        found = rows.in_bulk([entry.pk for entry in entries])
-        for entry in entries:
-            if entry.pk in found:
-                self._put_back(entry, found[entry.pk])
+            else:
+                entry.current = list(entry.stored)
+        self.dirty.clear()
+        self.keys.clear_absent()
+        self.keys.reread([entry for entry in self.in_hand if entry.pk is not None])
 
     def missing(self, key: Any) -> ObjectDoesNotExist:
         """Return what the model's manager would raise."""
@@ -356,7 +391,11 @@ class IdentityMap:
         error: ObjectDoesNotExist = self.model.DoesNotExist(msg)  # type: ignore[attr-defined]
         return error
 
-
-def _add_to(instance: models.Model, amounts: dict[str, Any]) -> None:
-    for name, amount in amounts.items():
-        setattr(instance, name, getattr(instance, name) + amount)
+    def wanted_keys(self, attname: str) -> Iterator[Any]:
+        """Yield the keys that the batch's events will likely ask for."""
+        for raw in self.unit.keys_of(self.model):
+            try:
+                yield self.keys.normalised(attname, raw)
+            except (ValidationError, TypeError, ValueError):
+                # An aggregate's ID need not be of the type of every key.
+                continue

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar, cast
 
 from django.db import models
 
+from django_esdb.recorders.rows.entry import Entry
 from django_esdb.recorders.rows.identity_map import IdentityMap
 
 M = TypeVar("M", bound=models.Model)
@@ -16,19 +17,22 @@ class Rows(Generic[M]):
     """
     A model's rows within a transaction, by primary key or another unique field.
 
-    An instance is the row's only one here: change its attributes, and what has
-    changed is written with the batch. ``save()`` is not called and sends no
-    signals, as with Django's bulk methods.
+    An instance is the row's only one in an event: change its attributes, and what has
+    changed is written as if it was saved before the next statement and when the event
+    ends. Get the row again in the next event.
     """
 
-    def __init__(self, table: IdentityMap, key: str = "pk") -> None:
-        self._table = table
-        self._key = "pk" if key in ("pk", table.info.pk.name) else key
-        if self._key != "pk":
-            field = table.model._meta.get_field(key)
-            if not getattr(field, "unique", False):
-                msg = f"{table.model.__name__}.{key} is not unique, so it is no key"
-                raise ValueError(msg)
+    def __init__(self, identity_map: IdentityMap, key: str = "pk") -> None:
+        self._map = identity_map
+        info = identity_map.info
+        if key in ("pk", info.pk.name, info.pk.attname):
+            self._key = "pk"
+            return
+        field = info.model._meta.get_field(key)
+        if not getattr(field, "unique", False):
+            msg = f"{info.model.__name__}.{key} is not unique, so it is no key"
+            raise ValueError(msg)
+        self._key = info.attname(key)
 
     def get(self, key: Any) -> M:
         """
@@ -37,32 +41,40 @@ class Rows(Generic[M]):
         Raises:
             Model.DoesNotExist: There is none.
         """
-        entry = self._table.find(self._key, key)
+        entry = self._map.find(self._key, key)
         if entry is None:
-            raise self._table.missing(key)
-        return cast("M", entry.instance)
+            raise self._map.missing(key)
+        return self._instance(entry)
 
     def get_or_none(self, key: Any) -> M | None:
         """Return the row with this key, None if there is none."""
-        entry = self._table.find(self._key, key)
-        return None if entry is None else cast("M", entry.instance)
+        entry = self._map.find(self._key, key)
+        return None if entry is None else self._instance(entry)
 
     def get_or_create(
-        self, key: Any, defaults: dict[str, Any] | None = None
+        self,
+        key: Any,
+        defaults: Mapping[str, Any | Callable[[], Any]] | None = None,
     ) -> tuple[M, bool]:
         """
         Return the row with this key, and whether it is a new one.
 
         Args:
             key: The key; a new row gets it.
-            defaults: Values of the other fields of a new row.
+            defaults: Values of the other fields of a new row, or functions that make
+                them.
         """
-        instance = self.get_or_none(key)
-        if instance is not None:
-            return instance, False
-        model = cast("type[M]", self._table.model)
-        key = self._table.normalised(self._key, key)
-        return self.add(model(**{self._key: key, **(defaults or {})})), True
+        entry = self._map.find(self._key, key)
+        if entry is not None:
+            return self._instance(entry), False
+        model = cast("type[M]", self._map.model)
+        attname = self._map.info.pk.attname if self._key == "pk" else self._key
+        values = {
+            name: value() if callable(value) else value
+            for name, value in (defaults or {}).items()
+        }
+        values = {attname: self._map.keys.normalised(self._key, key), **values}
+        return self.add(model(**values)), True
 
     def add(self, instance: M) -> M:
         """
@@ -71,12 +83,12 @@ class Rows(Generic[M]):
         Raises:
             TypeError: It is of another model.
             IntegrityError: A row with its primary key is known. One that is
-                not known here is found when the batch is written.
+                not known here is found when the row is written.
         """
-        if not isinstance(instance, self._table.model):
-            msg = f"{instance!r} is no {self._table.model.__name__}"
+        if type(instance) is not self._map.model:
+            msg = f"{instance!r} is no {self._map.model.__name__}"
             raise TypeError(msg)
-        self._table.add(instance)
+        self._map.add(instance)
         return instance
 
     def delete(self, key: Any) -> bool:
@@ -86,32 +98,41 @@ class Rows(Generic[M]):
         Returns:
             Whether there was one.
         """
-        field_name = self._key
-        if isinstance(key, self._table.model):
-            key, field_name = key.pk, "pk"
-        entry = self._table.find(field_name, key)
+        attname = self._key
+        if isinstance(key, self._map.model):
+            if key.pk is None:
+                # The database has to see it, to be asked to delete it.
+                self._map.unit.flush()
+            key, attname = key.pk, "pk"
+        entry = None if key is None else self._map.find(attname, key)
         if entry is None:
             return False
-        self._table.delete(entry)
+        self._map.delete(entry)
         return True
 
     def filter(self, *, pk__in: Iterable[Any]) -> list[M]:
         """Return the rows that there are of these primary keys, in their order."""
-        keys = [self._table.normalised("pk", key) for key in pk__in]
-        self._table.load_all("pk", keys)
-        entries = (self._table.find("pk", key) for key in dict.fromkeys(keys))
-        return [cast("M", entry.instance) for entry in entries if entry is not None]
+        keys = [self._map.keys.normalised("pk", key) for key in pk__in]
+        self._map.keys.load_all("pk", keys)
+        entries = (self._map.find("pk", key) for key in keys)
+        found = dict.fromkeys(entry for entry in entries if entry is not None)
+        return [self._instance(entry) for entry in found]
 
     def increment(self, key: Any, **amounts: Any) -> None:
         """
         Add to fields of the row with this key; it is made if it is not there.
 
-        However often it is called, a batch reads and writes the row once.
+        It is the same as to get the row and assign the sums.
 
         Args:
             key: The row's key.
             amounts: What to add, by name of the field.
         """
         for name in amounts:
-            self._table.model._meta.get_field(name)
-        self._table.increment(self._key, key, amounts)
+            self._map.info.attname(name)
+        instance, _ = self.get_or_create(key)
+        for name, amount in amounts.items():
+            setattr(instance, name, getattr(instance, name) + amount)
+
+    def _instance(self, entry: Entry) -> M:
+        return cast("M", entry.instance)

@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import connections, models
+from django.db import connections, models, router, transaction
 
+from django_esdb.db.vendors import check_references_now
+from django_esdb.exceptions import ViewDatabaseError
+from django_esdb.recorders.rows.columns import Trust
 from django_esdb.recorders.rows.identity_map import IdentityMap
+from django_esdb.recorders.rows.model_info import Reference, tables_with_references
+from django_esdb.recorders.rows.statements import Statement, kind_of, text_of
 from django_esdb.recorders.rows.writing import write
-
-_READS = ("SELECT", "EXPLAIN", "SHOW", "PRAGMA", "SAVEPOINT", "RELEASE")
 
 
 def _no_keys(model: type[models.Model]) -> Iterable[Any]:
@@ -22,15 +25,22 @@ class UnitOfWork:
     """
     Rows that are loaded once, changed in memory and written together.
 
+    What is left is what each event by itself would leave with the plain ORM. Where it
+    is not certain what the database makes of a row, it is asked when the event ends.
+
     Other statements on the same connection are safe beside it: before each of
     them what is pending is written, and after one that writes, rows are read
-    again when they are asked for. Get a row anew for each event; an instance
-    kept from an earlier one is looked at only at the end.
+    again when they are asked for. Get a row anew for each event.
 
     Args:
         using: Database alias; a transaction must be open on it.
         keys_of: Says which keys of a model will likely be asked for, so that
             the first one loads them all.
+
+    Attributes:
+        generation: How many statements of others may have changed rows.
+        has_to_end: Whether only the transaction's end tells if all is in order, so
+            that no other event may come before it.
     """
 
     def __init__(
@@ -41,15 +51,37 @@ class UnitOfWork:
         self.using = using
         self.keys_of = keys_of
         self.connection = connections[using]
-        self._tables: dict[type[models.Model], IdentityMap] = {}
+        self.generation = 0
+        self.has_to_end = False
+        self._maps: dict[type[models.Model], IdentityMap] = {}
         self._is_own = False
         self._is_writing = False
+        self._is_flushing = False
+        self._is_releasing = False
+        self._is_trusting = False
+        self._may_lead_nowhere = False
+        self._targets: set[tuple[Reference, Any]] = set()
 
-    def table(self, model: type[models.Model]) -> IdentityMap:
-        table = self._tables.get(model)
-        if table is None:
-            table = self._tables[model] = IdentityMap(self, model)
-        return table
+    def rows(self, model: type[models.Model]) -> IdentityMap:
+        """
+        Return what is known of a model's rows.
+
+        Raises:
+            NotSupportedError: They cannot be kept in this way.
+            ViewDatabaseError: They are written to another database.
+        """
+        found = self._maps.get(model)
+        if found is None:
+            alias = router.db_for_write(model)
+            if alias != self.using:
+                msg = (
+                    f"{model._meta.label} is written to database {alias!r}, and this "
+                    f"view keeps its position in {self.using!r}, so one transaction "
+                    "cannot hold both"
+                )
+                raise ViewDatabaseError(msg)
+            found = self._maps[model] = IdentityMap(self, model)
+        return found
 
     def finish(self) -> None:
         """
@@ -57,10 +89,12 @@ class UnitOfWork:
 
         Raises:
             DatabaseError: What the database says.
-            ReplayNeeded: The events have to be processed one by one.
+            NotSupportedError: A row was changed in a way that is not supported.
         """
         self.event_ended()
-        self._write(everything=True, read_again=False)
+        self.write()
+        for rows in self._maps.values():
+            rows.check_kept()
 
     def close(self) -> None:
         """
@@ -69,39 +103,86 @@ class UnitOfWork:
         Where a connection is lost, Django opens another one on its way out of
         the transaction; nothing may be written on that.
         """
-        self._tables.clear()
+        self._maps.clear()
+
+    def event_ended(self) -> None:
+        """
+        Note that the next rows are for another event.
+
+        Raises:
+            DatabaseError: The database refuses what the event has left.
+        """
+        if self._take_back() is Trust.DOUBTFUL:
+            self.write()
+        for rows in self._maps.values():
+            if not rows.check_references():
+                self._may_lead_nowhere = True
+        if self._may_lead_nowhere:
+            self._may_lead_nowhere = False
+            self.write()
+            with self._marking(), self.own_statements():
+                self.has_to_end = not check_references_now(self.connection)
+        for rows in self._maps.values():
+            rows.event_ended()
 
     def flush(self) -> None:
+        """Take back what is in hand, and write everything that is pending."""
+        if self._is_flushing:
+            return
+        self._is_flushing = True
+        try:
+            self._take_back()
+        finally:
+            self._is_flushing = False
+        self.write()
+
+    def write(self) -> None:
         """Write everything that is pending; raises what the database says."""
-        self._write(everything=True)
-
-    def flush_touched(self) -> None:
-        """Write what can have changed since this was last done."""
-        self._write(everything=False)
-
-    def _write(self, *, everything: bool, read_again: bool = True) -> None:
-        if not self._tables or self._is_writing:
+        if self._is_writing or not any(
+            rows.dirty or rows.deleted for rows in self._maps.values()
+        ):
             return
         self._is_writing = True
         try:
-            with self.own_statements():
-                tables = list(self._tables.values())
-                computed = write(self.connection, tables, everything=everything)
-                if read_again:
-                    for table, entries in computed:
-                        table.read_again(entries)
+            with self._marking(), self.own_statements():
+                write(self.connection, tuple(self._maps.values()))
         finally:
             self._is_writing = False
 
-    def event_ended(self) -> None:
-        """Note that the next rows are for another event."""
-        for table in self._tables.values():
-            table.event_ended()
+    def read_again(self) -> None:
+        """Write what is pending, and trust nothing that was loaded."""
+        self.flush()
+        self._others_have_written()
 
-    def mark_stale(self) -> None:
-        """Have rows read again when they are next asked for."""
-        for table in self._tables.values():
-            table.mark_stale()
+    def is_new_elsewhere(self, instance: models.Model) -> bool:
+        """Return whether an instance is a new row whose key is not known yet."""
+        rows = self._maps.get(type(instance))
+        if rows is None:
+            return False
+        entry = next((e for e in rows.unkeyed if e.instance is instance), None)
+        if entry is not None:
+            rows.take_back(entry)
+        return entry is not None
+
+    def exists(self, reference: Reference, value: Any) -> bool:
+        """Return whether a reference leads to a row; asks the database if need be."""
+        rows = self._maps.get(reference.target)
+        if rows is not None and reference.target_attname == rows.info.pk.attname:
+            entry = rows.entries.get(value)
+            if entry is not None and not rows.is_outdated(entry):
+                return True
+        if (reference, value) in self._targets:
+            return True
+        self.write()
+        with self.own_statements():
+            found = (
+                reference.target._base_manager.using(self.using)
+                .filter(**{reference.target_attname: value})
+                .exists()
+            )
+        if found:
+            self._targets.add((reference, value))
+        return found
 
     @contextmanager
     def own_statements(self) -> Iterator[None]:
@@ -112,25 +193,81 @@ class UnitOfWork:
         finally:
             self._is_own = before
 
+    @contextmanager
+    def trusting_references(self) -> Iterator[None]:
+        """Take it that statements inside leave no reference without its row."""
+        before, self._is_trusting = self._is_trusting, True
+        try:
+            yield
+        finally:
+            self._is_trusting = before
+
     def execute_wrapper(
         self,
         execute: Callable[..., Any],
-        sql: str,
+        sql: Any,
         params: Any,
         many: bool,
         context: Any,
     ) -> Any:
         """Take the hook that Django has for every statement."""
-        if self._is_own or not self._tables:
+        if self._is_own:
             return execute(sql, params, many, context)
-        if sql.startswith("ROLLBACK"):
+        text = text_of(sql, self.connection.connection)
+        kind = kind_of(text)
+        if kind is Statement.ROLLBACK:
             result = execute(sql, params, many, context)
-            with self.own_statements():
-                for table in self._tables.values():
-                    table.rolled_back()
+            self._rolled_back()
             return result
-        self.flush_touched()
+        if self._maps:
+            self._is_releasing = kind is Statement.RELEASE
+            try:
+                self.flush()
+            finally:
+                self._is_releasing = False
         result = execute(sql, params, many, context)
-        if not sql.lstrip()[:10].upper().startswith(_READS):
-            self.mark_stale()
+        if kind is Statement.WRITE:
+            self._others_have_written()
+            if not self._is_trusting and _is_about_references(text):
+                self._may_lead_nowhere = True
         return result
+
+    def _take_back(self) -> Trust:
+        worst = Trust.CERTAIN
+        for rows in tuple(self._maps.values()):
+            worst = max(worst, rows.take_back_all())
+        return worst
+
+    def _others_have_written(self) -> None:
+        self.generation += 1
+        self._targets.clear()
+        for rows in self._maps.values():
+            rows.others_have_written()
+
+    def _rolled_back(self) -> None:
+        self.generation += 1
+        self._targets.clear()
+        for rows in tuple(self._maps.values()):
+            rows.rolled_back()
+
+    @contextmanager
+    def _marking(self) -> Iterator[None]:
+        """Let nothing be committed after an error, except up to a savepoint."""
+        try:
+            yield
+        except Exception:
+            # Django itself goes back to a savepoint that could not be released.
+            if not self._is_releasing:
+                transaction.set_rollback(True, using=self.using)
+            raise
+
+
+def _is_about_references(text: str) -> bool:
+    tables = tables_with_references()
+    return any(name in tables for name in _names_in(text))
+
+
+def _names_in(text: str) -> Iterator[str]:
+    for part in text.replace("`", '"').split('"'):
+        if part.isidentifier():
+            yield part

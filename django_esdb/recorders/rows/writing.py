@@ -4,191 +4,256 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from django.db import DatabaseError, models
+from django.db import DatabaseError, IntegrityError, models
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import sql
 
-from django_esdb.db.vendors import (
-    can_upsert,
-    checks_references_at_once,
-    upsert_target,
-)
-from django_esdb.private import all_parameters
-from django_esdb.recorders.rows.entries import Entry, ModelInfo
+from django_esdb.db.updates import can_update_many, update_many
+from django_esdb.db.vendors import most_parameters, returns_new_rows
+from django_esdb.recorders.rows.columns import same
+from django_esdb.recorders.rows.entry import UNSET, Entry
 from django_esdb.recorders.rows.identity_map import IdentityMap
 
+if TYPE_CHECKING:
+    Field = models.Field[Any, Any]
+else:
+    Field = models.Field
 
-def write(
-    connection: BaseDatabaseWrapper, tables: Sequence[IdentityMap], *, everything: bool
-) -> list[tuple[IdentityMap, list[Entry]]]:
+
+@dataclass(eq=False)
+class _Change:
     """
-    Write deleted, changed and new rows of these tables.
+    A row that is to be written.
 
-    Args:
-        connection: Of the transaction.
-        tables: Their order does not matter.
-        everything: Whether to look at all rows; else at those handed out since
-            they were last looked at.
+    Attributes:
+        rows: The identity map that it is in.
+        entry: The row.
+        indexes: Of the columns to set; None for a new row.
+        follows: What has to be written before, since it gives up a unique value that
+            this one takes, or is what this one refers to.
+        level: How many are before it at the most; None as long as that is not known.
+    """
 
-    Returns:
-        Rows with values that only the database can tell, to be read again.
+    rows: IdentityMap
+    entry: Entry
+    indexes: tuple[int, ...] | None
+    follows: list[_Change]
+    level: int | None = None
+
+
+def write(connection: BaseDatabaseWrapper, maps: Sequence[IdentityMap]) -> None:
+    """
+    Write deleted, changed and new rows of these models.
+
+    Nothing is inserted that was changed, and nothing updated that is new. Rows that
+    give up a unique value are written before those that take it, and those that are
+    referred to before those that refer to them.
 
     Raises:
         DatabaseError: The database refuses something, or a changed row is not
             there any more.
+        IntegrityError: Rows exchange a unique value among themselves.
     """
-    ordered = _referenced_first(tables)
-    computed: list[tuple[IdentityMap, list[Entry]]] = []
-    for table in ordered:
-        table.resolve_increments()
-    with all_parameters(connection):
-        for table in reversed(ordered):
-            _write_deleted(table)
-        steps = [_write_changed, _write_new]
-        # Then what references point to comes first. Elsewhere that waits, and unique
-        # values may be handed on.
-        if checks_references_at_once(connection):
-            steps.reverse()
-        for step in steps:
-            for table in ordered:
-                entries = (
-                    [*table.entries.values(), *table.unkeyed]
-                    if everything
-                    else table.touched()
-                )
-                written = step(connection, table, entries)
-                again = [entry for entry in written if entry.is_computed]
-                if again:
-                    computed.append((table, again))
-                table.normalizer.seen(written)
-    for table in ordered:
-        table.written()
-    return computed
+    for rows in maps:
+        _delete(rows)
+    changes = [change for rows in maps for change in _changes(rows)]
+    _order(changes)
+    levels: dict[int, dict[Any, list[_Change]]] = defaultdict(lambda: defaultdict(list))
+    for change in changes:
+        assert change.level is not None
+        levels[change.level][change.rows, change.indexes].append(change)
+    for level in sorted(levels):
+        for (rows, indexes), group in levels[level].items():
+            entries = [change.entry for change in group]
+            if indexes is None:
+                _insert(connection, rows, entries)
+            else:
+                _update(connection, rows, indexes, entries)
+            for entry in entries:
+                rows.written(entry)
 
 
-def _referenced_first(tables: Sequence[IdentityMap]) -> list[IdentityMap]:
-    by_model = {table.model: table for table in tables}
-    ordered: dict[IdentityMap, None] = {}
-
-    def visit(table: IdentityMap, path: tuple[IdentityMap, ...]) -> None:
-        if table in ordered or table in path:
-            return
-        for model in table.info.referenced:
-            if model in by_model:
-                visit(by_model[model], (*path, table))
-        ordered[table] = None
-
-    for table in tables:
-        visit(table, ())
-    return list(ordered)
+def _delete(rows: IdentityMap) -> None:
+    if rows.deleted:
+        manager = rows.model._base_manager.using(rows.unit.using)
+        manager.filter(pk__in=list(rows.deleted)).delete()
+        rows.deleted.clear()
 
 
-def _write_deleted(table: IdentityMap) -> None:
-    if table.deleted:
-        rows = table.model._base_manager.using(table.unit.using)
-        rows.filter(pk__in=table.deleted).delete()
-        table.deleted.clear()
-
-
-def _write_new(
-    connection: BaseDatabaseWrapper, table: IdentityMap, entries: Iterable[Entry]
-) -> list[Entry]:
-    new = [entry for entry in entries if entry.loaded is None]
-    if not new:
-        return new
-    rows = table.model._base_manager.using(table.unit.using)
-    rows.bulk_create([entry.instance for entry in new])
-    for entry in new:
-        entry.mark_clean(table.info)
-        entry.is_computed = _is_computed(table.info, entry)
-    for entry in table.unkeyed:
-        table.entries[entry.pk] = entry
-    table.unkeyed.clear()
-    return new
-
-
-def _write_changed(
-    connection: BaseDatabaseWrapper, table: IdentityMap, entries: Iterable[Entry]
-) -> list[Entry]:
-    info = table.info
-    groups: dict[tuple[str, ...], list[Entry]] = defaultdict(list)
-    for entry in entries:
-        if entry.loaded is None or not info.changed_fields(
-            entry.instance, entry.loaded
-        ):
+def _changes(rows: IdentityMap) -> Iterator[_Change]:
+    for entry in list(rows.dirty):
+        if entry.stored is None:
+            yield _Change(rows, entry, None, [])
             continue
-        # Such as the time of the last change.
-        for field in info.fields:
-            field.pre_save(entry.instance, False)
-        changed = info.changed_fields(entry.instance, entry.loaded)
-        groups[tuple(field.name for field in changed)].append(entry)
-    for names, group in groups.items():
-        _check_still_there(table, group)
-        _update(connection, table, names, group)
-        for entry in group:
-            stale = entry.stale
-            entry.mark_clean(info)
-            entry.stale = stale
-            entry.is_computed = _is_computed(info, entry)
-    return [entry for group in groups.values() for entry in group]
+        indexes = tuple(
+            index
+            for index, (before, now) in enumerate(
+                zip(entry.stored, entry.current, strict=True)
+            )
+            if (entry.writes_all or not same(before, now))
+            and not rows.instances.is_read_only(index)
+        )
+        if indexes:
+            yield _Change(rows, entry, indexes, [])
+        else:
+            rows.written(entry)
 
 
-def _is_computed(info: ModelInfo, entry: Entry) -> bool:
-    return info.has_generated or info.has_expressions(entry.instance)
+def _order(changes: list[_Change]) -> None:
+    """Say of each change how many others have to be before it."""
+    given_up: dict[tuple[IdentityMap, int, Any], _Change] = {}
+    new: dict[tuple[type[models.Model], Any], _Change] = {}
+    for change in changes:
+        if change.indexes is None:
+            new[change.rows.model, change.entry.pk] = change
+        else:
+            for number, value in change.rows.uniques.given_up(change.entry):
+                given_up[change.rows, number, value] = change
+    for change in changes:
+        change.follows = [
+            before
+            for before in (
+                *(
+                    given_up.get((change.rows, number, value))
+                    for number, value in change.rows.uniques.taken(change.entry)
+                ),
+                *(new.get(parent) for parent in _parents(change)),
+            )
+            if before is not None and before is not change
+        ]
+    for change in changes:
+        _find_level(change, ())
+
+
+def _parents(change: _Change) -> Iterator[tuple[type[models.Model], Any]]:
+    rows = change.rows
+    for reference in rows.info.references:
+        index = rows.index_of.get(reference.attname)
+        value = change.entry.pk if index is None else change.entry.current[index]
+        if value is not None and value is not UNSET:
+            yield reference.target, value
+
+
+def _find_level(change: _Change, path: tuple[_Change, ...]) -> int:
+    if change.level is None:
+        if change in path:
+            names = {each.rows.model.__name__ for each in path}
+            msg = (
+                f"Rows of {', '.join(sorted(names))} exchange unique values or refer "
+                "to each other in a circle, so none can be written first; give one of "
+                "them another value in between"
+            )
+            raise IntegrityError(msg)
+        levels = [_find_level(each, (*path, change)) for each in change.follows]
+        change.level = 1 + max(levels, default=-1)
+    return change.level
+
+
+class _Values:
+    """What Django's insertion takes for an object: attributes with values."""
+
+
+def _insert(
+    connection: BaseDatabaseWrapper, rows: IdentityMap, entries: Sequence[Entry]
+) -> None:
+    has_keys = [entry for entry in entries if entry.pk is not None]
+    has_none = [entry for entry in entries if entry.pk is None]
+    pk = rows.info.pk
+    if has_keys:
+        fields = [pk, *rows.info.fields]
+        _insert_some(connection, rows, has_keys, fields)
+    if not has_none:
+        return
+    fields = rows.info.fields
+    if not isinstance(pk, models.AutoField):
+        # Its default is the database's own.
+        fields = [pk, *fields]
+    if returns_new_rows(connection):
+        _insert_some(connection, rows, has_none, fields, pk)
+        return
+    for entry in has_none:
+        _insert_some(connection, rows, [entry], fields, pk)
+
+
+def _insert_some(
+    connection: BaseDatabaseWrapper,
+    rows: IdentityMap,
+    entries: Sequence[Entry],
+    fields: list[Field],
+    returned: Field | None = None,
+) -> None:
+    at_once = max(1, most_parameters(connection) // max(1, len(fields)))
+    returning = None if returned is None else [returned]
+    for start in range(0, len(entries), at_once):
+        some = entries[start : start + at_once]
+        query = sql.InsertQuery(rows.model)
+        query.insert_values(fields, [_values(rows, entry) for entry in some], raw=True)
+        found = query.get_compiler(using=rows.unit.using).execute_sql(returning)
+        if returned is not None:
+            for entry, values in zip(some, found, strict=True):
+                rows.keyed(entry, values[0])
+
+
+def _values(rows: IdentityMap, entry: Entry) -> Any:
+    values: Any = _Values()
+    pk = rows.info.pk
+    key = entry.pk
+    if key is None and entry.instance is not None:
+        key = entry.instance.__dict__.get(pk.attname)
+    setattr(values, pk.attname, key)
+    for column, frozen in zip(rows.columns, entry.current, strict=True):
+        thaw = column.thaw
+        setattr(values, column.attname, frozen if thaw is None else thaw(frozen))
+    return values
 
 
 def _update(
     connection: BaseDatabaseWrapper,
-    table: IdentityMap,
-    names: tuple[str, ...],
-    group: Sequence[Entry],
+    rows: IdentityMap,
+    indexes: tuple[int, ...],
+    entries: Sequence[Entry],
 ) -> None:
-    rows = table.model._base_manager.using(table.unit.using)
-    instances = [entry.instance for entry in group]
-    is_computed = any(table.info.has_expressions(instance) for instance in instances)
-    if is_computed or not can_upsert(
-        connection, has_other_unique=table.info.has_other_unique
-    ):
-        rows.bulk_update(instances, names)
-        return
-    with _kept_creation_times(table.info, instances):
-        rows.bulk_create(
-            instances,
-            update_conflicts=True,
-            update_fields=names,
-            unique_fields=upsert_target(connection),
+    columns = [rows.columns[index] for index in indexes]
+    fields = [column.field for column in columns]
+    plain: list[tuple[Entry, list[Any]]] = []
+    others: list[tuple[Entry, list[Any]]] = []
+    can_be_plain = can_update_many(connection, fields)
+    for entry in entries:
+        values = [
+            frozen if column.thaw is None else column.thaw(frozen)
+            for column, frozen in (
+                (column, entry.current[index])
+                for column, index in zip(columns, indexes, strict=True)
+            )
+        ]
+        is_plain = can_be_plain and not any(
+            hasattr(value, "resolve_expression") for value in values
         )
-
-
-def _check_still_there(table: IdentityMap, group: Sequence[Entry]) -> None:
-    """An upsert would bring back a row that somebody else has deleted."""
-    stale = {entry.pk for entry in group if entry.stale}
-    if not stale:
-        return
-    rows = table.model._base_manager.using(table.unit.using)
-    gone = stale - set(rows.filter(pk__in=stale).values_list("pk", flat=True))
-    if gone:
-        msg = (
-            f"{table.model.__name__} {next(iter(gone))!r} was changed after it had "
-            "been deleted by another statement"
+        (plain if is_plain else others).append((entry, values))
+    if plain:
+        count = update_many(
+            connection, rows.model, fields, [(e.pk, *values) for e, values in plain]
         )
-        raise DatabaseError(msg)
+        if count < len(plain):
+            raise _gone(rows, [entry for entry, _ in plain])
+    for entry, values in others:
+        manager = rows.model._base_manager.using(rows.unit.using)
+        names = [field.name for field in fields]
+        if not manager.filter(pk=entry.pk).update(
+            **dict(zip(names, values, strict=True))
+        ):
+            raise _gone(rows, [entry])
 
 
-@contextmanager
-def _kept_creation_times(
-    info: ModelInfo, instances: Sequence[models.Model]
-) -> Iterator[None]:
-    """An upsert takes each row for a new one and would set the times anew."""
-    attnames = [f.attname for f in info.fields if getattr(f, "auto_now_add", False)]
-    kept: list[dict[str, Any]] = [
-        {name: instance.__dict__[name] for name in attnames} for instance in instances
-    ]
-    try:
-        yield
-    finally:
-        if attnames:
-            for instance, values in zip(instances, kept, strict=True):
-                instance.__dict__.update(values)
+def _gone(rows: IdentityMap, entries: Iterable[Entry]) -> DatabaseError:
+    manager = rows.model._base_manager.using(rows.unit.using)
+    keys = [entry.pk for entry in entries]
+    there = set(manager.filter(pk__in=keys).values_list("pk", flat=True))
+    gone = next((key for key in keys if key not in there), None)
+    return DatabaseError(
+        f"{rows.model.__name__} {gone!r} was changed after it had been deleted by "
+        "another statement"
+    )

@@ -7,16 +7,17 @@ import inspect
 import re
 from collections.abc import Iterator
 
-import django
 import pytest
-from django.db import connection
+from django.db.models import sql
+from django.db.models.base import ModelState
 from django.utils.module_loading import autodiscover_modules
 from eventsourcing import projection as library
 
 from django_esdb import private
-from django_esdb.private import all_parameters
 from django_esdb.registry import registry
+from example_project.training_school.models import Dog
 from tests.support.projects import ROOT
+from tests.support.rows_app.models import Animal, Owner
 
 # Private by their spelling alone.
 _DOCUMENTED = {"_base_manager", "_default_manager", "_exit", "_meta", "_state"}
@@ -96,17 +97,18 @@ def test_autodiscovery_still_asks_for_the_private_registry() -> None:
 
 
 @pytest.mark.django_db
-def test_django_still_asks_its_features_how_many_parameters_there_may_be() -> None:
-    if connection.vendor != "sqlite":
-        pytest.skip("only SQLite has a limit")
-    connection.ensure_connection()
-    objects, fields = list(range(5000)), ["a", "b"]
-    before = connection.ops.bulk_batch_size(fields, objects)
+def test_django_still_inserts_rows_as_they_are() -> None:
+    query = sql.InsertQuery(Dog)
+    fields = list(Dog._meta.concrete_fields)
+    query.insert_values(fields, [Dog(name="Fido", tricks=["sit"])], raw=True)
 
-    with all_parameters(connection):
-        within = connection.ops.bulk_batch_size(fields, objects)
+    query.get_compiler(using="default").execute_sql()
 
-    assert within > 1000
-    # Once no version that is supported assumes so few, it can go.
-    assert before < 1000 or django.VERSION >= (6, 0)
-    assert connection.ops.bulk_batch_size(fields, objects) == before
+    assert Dog.objects.get().tricks == ["sit"]
+
+
+def test_instances_still_remember_relations_in_their_state() -> None:
+    animal = Animal(owner=Owner(name="Ann"))
+
+    assert list(animal._state.fields_cache) == ["owner"]
+    assert not ModelState().__dict__

@@ -336,7 +336,8 @@ def test_increments_fold_into_one_write(runner: Runner, rows: Any) -> None:
         ("a", 60, sum(range(50))),
         ("b", 100, 0),
     ]
-    assert len(changes(statements)) == 3
+    # A text may be another one's key to MariaDB, so what is new is written first.
+    assert len(changes(statements)) == 4 + (connection.vendor == "mysql")
 
 
 def test_increment_is_seen_by_who_gets_the_row(runner: Runner, rows: Any) -> None:
@@ -396,7 +397,7 @@ def test_foreign_writes_are_seen_and_not_overwritten(
             row.weight += 1
         with event():
             Animal.objects.filter(pk=animal.pk).update(name="Rex")
-            row.tricks.append("beg")
+            rows(Animal).get(animal.pk).tricks.append("beg")
 
     animal.refresh_from_db()
     assert (animal.name, animal.mood) == ("Rex", "wild")
@@ -496,8 +497,8 @@ def test_statements_do_not_grow_with_events(runner: Runner, rows: Any) -> None:
                     rows(Counter).increment("tricks", count=1)
         return len(changes(statements))
 
-    assert count(10) == count(1000)
-    assert Animal.objects.count() == 10 + 1000
+    assert count(10) == count(200)
+    assert Animal.objects.count() == 10 + 200
 
 
 def test_rows_do_not_leak_from_a_failed_batch(

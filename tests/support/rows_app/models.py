@@ -83,3 +83,90 @@ class Lion(Owner):
 
     class Meta:
         app_label = "zoo"
+
+
+# For walks of random events, beside the plain ORM: each type of field, each kind of
+# key, and what depends on what.
+
+
+class Keeper(models.Model):
+    name = models.CharField(max_length=10, primary_key=True)
+    badge = models.CharField(max_length=10, unique=True, null=True)  # noqa: DJ001
+    zone = models.IntegerField(null=True)
+    desk = models.IntegerField(null=True)
+    rank = models.PositiveSmallIntegerField(default=0)
+    notes = models.TextField(default="", db_default="none")
+
+    class Meta:
+        app_label = "zoo"
+        unique_together = (("zone", "desk"),)
+        constraints = (
+            models.CheckConstraint(
+                condition=models.Q(rank__lte=5), name="zoo_keeper_rank"
+            ),
+        )
+
+
+class Specimen(models.Model):
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    text = models.CharField(max_length=8, default="")
+    long_text = models.TextField(null=True)  # noqa: DJ001
+    flag = models.BooleanField(default=False)
+    number = models.IntegerField(default=1)
+    small = models.SmallIntegerField(null=True, db_default=7)
+    big = models.BigIntegerField(default=0)
+    ratio = models.FloatField(default=0.5)
+    price = models.DecimalField(max_digits=6, decimal_places=2, default=0)
+    day = models.DateField(null=True)
+    moment = models.DateTimeField(null=True)
+    hour = models.TimeField(null=True)
+    length = models.DurationField(null=True)
+    data = models.JSONField(default=list)
+    blob = models.BinaryField(default=b"")
+    address = models.GenericIPAddressField(null=True)
+    keeper = models.ForeignKey(Keeper, models.SET_NULL, null=True)
+    created = models.DateTimeField(auto_now_add=True)
+    changed = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        app_label = "zoo"
+
+
+class Chip(models.Model):
+    """Has the key of what it is one to one with."""
+
+    specimen = models.OneToOneField(Specimen, models.CASCADE, primary_key=True)
+    code = models.IntegerField(unique=True)
+
+    class Meta:
+        app_label = "zoo"
+
+
+class Permit(models.Model):
+    """The database chooses its key."""
+
+    keeper = models.ForeignKey(Keeper, models.CASCADE)
+    number = models.IntegerField()
+    specimen = models.OneToOneField(Specimen, models.SET_NULL, null=True)
+
+    class Meta:
+        app_label = "zoo"
+        constraints = (
+            models.UniqueConstraint(
+                fields=("keeper", "number"), name="zoo_permit_number"
+            ),
+        )
+
+
+class Gauge(models.Model):
+    id = models.IntegerField(primary_key=True)
+    level = models.IntegerField(default=0)
+    width = models.IntegerField(default=1)
+    area = models.GeneratedField(
+        expression=F("level") * F("width"),
+        output_field=models.IntegerField(),
+        db_persist=True,
+    )
+
+    class Meta:
+        app_label = "zoo"

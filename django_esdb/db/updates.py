@@ -1,0 +1,170 @@
+"""Updates of many rows, each with values of its own, in few statements."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+if TYPE_CHECKING:
+    Field = models.Field[Any, Any]
+else:
+    Field = models.Field
+
+# Rows in a statement. More of them make a VALUES list no faster, and a CASE slower,
+# in which each row's key is looked for among all.
+_VALUES_ROWS = 1_000
+_CASE_ROWS = 200
+# Casting to a text of some length would cut off what is too long.
+_LENGTH = re.compile(r"(char|character varying)\s*\(\d+\)")
+
+
+def can_update_many(connection: BaseDatabaseWrapper, fields: Sequence[Field]) -> bool:
+    """Return whether :func:`update_many` knows how to write these fields."""
+    return all(
+        not hasattr(field, "get_placeholder") or isinstance(field, models.BinaryField)
+        for field in fields
+    )
+
+
+def update_many(
+    connection: BaseDatabaseWrapper,
+    model: type[models.Model],
+    fields: Sequence[Field],
+    rows: Sequence[tuple[Any, ...]],
+) -> int:
+    """
+    Update rows, each in place and none that is not there.
+
+    Args:
+        connection: In whose transaction.
+        model: Whose rows they are.
+        fields: Which ones to set, without the primary key.
+        rows: For each row its primary key, then its values, in the fields' order.
+
+    Returns:
+        How many rows there were.
+
+    Raises:
+        django.db.Error: What the database says.
+    """
+    prepared = [_prepared(connection, model, fields, row) for row in rows]
+    if connection.vendor == "postgresql" and len(rows) > 1:
+        return _update_from_values(connection, model, fields, prepared)
+    if connection.vendor == "mysql" and len(rows) > 1:
+        return _update_by_case(connection, model, fields, prepared)
+    return _update_one_by_one(connection, model, fields, prepared)
+
+
+def _prepared(
+    connection: BaseDatabaseWrapper,
+    model: type[models.Model],
+    fields: Sequence[Field],
+    row: tuple[Any, ...],
+) -> tuple[Any, ...]:
+    return tuple(
+        field.get_db_prep_save(value, connection)
+        for field, value in zip((model._meta.pk, *fields), row, strict=True)
+    )
+
+
+def _update_one_by_one(
+    connection: BaseDatabaseWrapper,
+    model: type[models.Model],
+    fields: Sequence[Field],
+    rows: list[tuple[Any, ...]],
+) -> int:
+    """Execute one statement again and again, as is fastest within the process."""
+    quote = connection.ops.quote_name
+    assignments = ", ".join(
+        f"{quote(_column(field))} = {_placeholder(connection, field)}"
+        for field in fields
+    )
+    sql = (
+        f"UPDATE {quote(model._meta.db_table)} SET {assignments} "  # noqa: S608  (names)
+        f"WHERE {quote(_column(model._meta.pk))} = %s"
+    )
+    parameters = [(*values, pk) for pk, *values in rows]
+    with connection.cursor() as cursor:
+        if len(parameters) == 1:
+            cursor.execute(sql, parameters[0])
+        else:
+            cursor.executemany(sql, parameters)
+        return int(cursor.rowcount)
+
+
+def _update_from_values(
+    connection: BaseDatabaseWrapper,
+    model: type[models.Model],
+    fields: Sequence[Field],
+    rows: list[tuple[Any, ...]],
+) -> int:
+    quote = connection.ops.quote_name
+    table, pk = quote(model._meta.db_table), model._meta.pk
+    names = [f"v{number}" for number in range(len(fields))]
+    assignments = ", ".join(
+        f"{quote(_column(field))} = new_values.{name}"
+        for field, name in zip(fields, names, strict=True)
+    )
+    casts = [f"%s::{_type(connection, field)}" for field in (pk, *fields)]
+    one_row = f"({', '.join(casts)})"
+    count = 0
+    with connection.cursor() as cursor:
+        for start in range(0, len(rows), _VALUES_ROWS):
+            some = rows[start : start + _VALUES_ROWS]
+            sql = (
+                f"UPDATE {table} SET {assignments} "  # noqa: S608  (names)
+                f"FROM (VALUES {', '.join([one_row] * len(some))}) "
+                f"AS new_values (pk, {', '.join(names)}) "
+                f"WHERE {table}.{quote(_column(pk))} = new_values.pk"
+            )
+            cursor.execute(sql, [value for row in some for value in row])
+            count += cursor.rowcount
+    return count
+
+
+def _type(connection: BaseDatabaseWrapper, field: Field) -> str:
+    return _LENGTH.sub(r"\1", field.cast_db_type(connection) or "text")
+
+
+def _update_by_case(
+    connection: BaseDatabaseWrapper,
+    model: type[models.Model],
+    fields: Sequence[Field],
+    rows: list[tuple[Any, ...]],
+) -> int:
+    quote = connection.ops.quote_name
+    key = quote(_column(model._meta.pk))
+    count = 0
+    with connection.cursor() as cursor:
+        for start in range(0, len(rows), _CASE_ROWS):
+            some = rows[start : start + _CASE_ROWS]
+            assignments, parameters = [], []
+            for index, field in enumerate(fields, start=1):
+                value = _placeholder(connection, field)
+                cases = f" WHEN %s THEN {value}" * len(some)
+                assignments.append(f"{quote(_column(field))} = CASE {key}{cases} END")
+                parameters += [item for row in some for item in (row[0], row[index])]
+            sql = (
+                f"UPDATE {quote(model._meta.db_table)} SET "  # noqa: S608  (names)
+                f"{', '.join(assignments)} "
+                f"WHERE {key} IN ({', '.join(['%s'] * len(some))})"
+            )
+            cursor.execute(sql, [*parameters, *(row[0] for row in some)])
+            count += cursor.rowcount
+    return count
+
+
+def _placeholder(connection: BaseDatabaseWrapper, field: Field) -> str:
+    if isinstance(field, models.BinaryField):
+        operations: Any = connection.ops
+        return str(operations.binary_placeholder_sql(None))
+    return "%s"
+
+
+def _column(field: Field) -> str:
+    assert field.column is not None
+    return field.column

@@ -1,0 +1,399 @@
+"""
+What a column does to values: which one the database would give back.
+
+Between events rows are only in memory, where nothing rounds a number, turns a value
+into the column's type or refuses it. Here is said what the database makes of a value,
+where that is certain; elsewhere the database is asked.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import pickle
+import re
+from collections.abc import Callable
+from decimal import ROUND_HALF_UP, Decimal
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.expressions import DatabaseDefault
+
+from django_esdb.db.vendors import (
+    limits_decimal_digits,
+    limits_texts,
+    may_lack_long_characters,
+    rounds_decimals,
+    sorts_json_keys,
+)
+
+if TYPE_CHECKING:
+    Field = models.Field[Any, Any]
+else:
+    Field = models.Field
+
+
+class Trust(IntEnum):
+    """
+    How much is known of what the database will give back.
+
+    Attributes:
+        CERTAIN: The value is known.
+        COMPUTED: It will be taken, and is known when the row is read again.
+        DOUBTFUL: The database may refuse or change it, so it is asked at once.
+    """
+
+    CERTAIN = 0
+    COMPUTED = 1
+    DOUBTFUL = 2
+
+
+Settled = tuple[Any, Trust]
+
+# As many as a double keeps.
+_EXACT_DIGITS = 15
+_EARLIEST_YEAR = 1000
+_LONGEST_DURATION = datetime.timedelta(days=365 * 1000)
+# What JSON text of plain values has in it where PostgreSQL may give back another
+# number, or where some database refuses it: exponents, negative zero, long numbers,
+# infinities, NUL and surrogates. It may also be found within a text, to no harm.
+_DOUBTFUL_JSON = re.compile(r"\de[-+]?\d|-0\.0|\d{15}|NaN|Infinity|\\u0000|\\ud[89a-f]")
+
+
+class Column:
+    """
+    One field of a model on one database.
+
+    A value is kept frozen, so that nobody can change it in place.
+
+    Args:
+        field: The field.
+        connection: Whose database the column is in.
+    """
+
+    __slots__ = ("_connection", "_settle", "attname", "field", "freeze", "thaw")
+
+    def __init__(self, field: Field, connection: BaseDatabaseWrapper) -> None:
+        self.field = field
+        self.attname = field.attname
+        self._connection = connection
+        target = _target(field)
+        # None where values are immutable and kept as they are.
+        self.freeze: Callable[[Any], Any] | None = None
+        self.thaw: Callable[[Any], Any] | None = None
+        kind = _kind(target)
+        if isinstance(target, models.FileField):
+            # Of a file only the name is in the column.
+            kind, self.freeze = _settle_text, _name
+        elif kind is _settle_json:
+            codec = _JSON(target, sorts_json_keys(connection))
+            self.freeze, self.thaw = codec.freeze, codec.thaw
+        elif kind is None:
+            self.freeze, self.thaw = _frozen, _thawed
+        self._settle = kind(target, connection) if kind is not None else None
+
+    def settle(self, value: Any) -> Settled:
+        """Return a changed value, frozen, as the database would give it back."""
+        if value is None:
+            return None, Trust.CERTAIN if self.field.null else Trust.DOUBTFUL
+        if hasattr(value, "resolve_expression"):
+            is_default = isinstance(value, DatabaseDefault)
+            return value, Trust.COMPUTED if is_default else Trust.DOUBTFUL
+        if self._settle is None:
+            return _frozen(value), Trust.DOUBTFUL
+        try:
+            return self._settle(value)
+        except (ValidationError, TypeError, ValueError, ArithmeticError):
+            # The database, or Django on the way to it, says what is wrong.
+            frozen = value if self.freeze is None else _frozen(value)
+            return frozen, Trust.DOUBTFUL
+
+
+def same(before: Any, now: Any) -> bool:
+    """Return whether two frozen values are alike; 1 and True are not."""
+    return before is now or (type(before) is type(now) and before == now)
+
+
+def are_same(before: list[Any], now: list[Any]) -> bool:
+    """Return whether two rows' frozen values are alike."""
+    return all(map(same, before, now))
+
+
+def _target(field: Any) -> Field:
+    while isinstance(field, models.ForeignKey):
+        field = field.target_field
+    plain: Field = field
+    return plain
+
+
+def _frozen(value: Any) -> Any:
+    if value is None or hasattr(value, "resolve_expression"):
+        return value
+    try:
+        return _Pickled(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
+    except (pickle.PicklingError, TypeError, AttributeError):
+        # Like nothing else, so that the value counts as changed.
+        return _Opaque(value)
+
+
+def _thawed(frozen: Any) -> Any:
+    return frozen.value() if isinstance(frozen, _Pickled | _Opaque) else frozen
+
+
+def _name(file: Any) -> Any:
+    return None if file is None else str(file)
+
+
+class _Pickled(bytes):
+    def value(self) -> Any:
+        return pickle.loads(self)  # noqa: S301  (made here, of what was in memory)
+
+
+class _Opaque:
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def value(self) -> Any:
+        return self._value
+
+
+class _JSON:
+    """Keeps a JSONField's values as their text."""
+
+    def __init__(self, field: Any, is_sorted: bool) -> None:
+        self._encoder = field.encoder
+        self._decoder = field.decoder
+        # PostgreSQL keeps objects' keys by length, then by their bytes.
+        self._pairs = _as_jsonb_keeps_them if is_sorted else None
+
+    def freeze(self, value: Any) -> Any:
+        if value is None or hasattr(value, "resolve_expression"):
+            return value
+        try:
+            return _Text(json.dumps(value, cls=self._encoder))
+        except (TypeError, ValueError):
+            return _Opaque(value)
+
+    def thaw(self, frozen: Any) -> Any:
+        if not isinstance(frozen, _Text):
+            return _thawed(frozen)
+        if self._pairs is not None and "{" in frozen:
+            return json.loads(frozen, cls=self._decoder, object_pairs_hook=self._pairs)
+        return json.loads(frozen, cls=self._decoder)
+
+
+class _Text(str):
+    __slots__ = ()
+
+
+def _as_jsonb_keeps_them(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    last = dict(pairs)
+    return {key: last[key] for key in sorted(last, key=_jsonb_order)}
+
+
+def _jsonb_order(key: str) -> tuple[int, bytes]:
+    encoded = key.encode(errors="surrogatepass")
+    return len(encoded), encoded
+
+
+def _settle_json(
+    field: Any, connection: BaseDatabaseWrapper
+) -> Callable[[Any], Settled]:
+    is_own = field.encoder is not None or field.decoder is not None
+    codec = _JSON(field, sorts_json_keys(connection))
+
+    def settle(value: Any) -> Settled:
+        text = codec.freeze(value)
+        if not isinstance(text, _Text) or is_own or _DOUBTFUL_JSON.search(text):
+            return text, Trust.DOUBTFUL
+        return text, Trust.CERTAIN
+
+    return settle
+
+
+def _settle_text(
+    field: Any, connection: BaseDatabaseWrapper
+) -> Callable[[Any], Settled]:
+    is_narrow = may_lack_long_characters(connection)
+    longest = field.max_length if limits_texts(connection) else None
+
+    def settle(value: Any) -> Settled:
+        if isinstance(field, models.FileField):
+            value = str(value)
+        elif not isinstance(value, str):
+            value = field.to_python(value)
+        # Members of an enumeration, and marked strings, come back as plain ones.
+        text = str.__str__(value)
+        if "\0" in text or (longest is not None and len(text) > longest):
+            return text, Trust.DOUBTFUL
+        if not text.isascii():
+            # Half a surrogate pair is no text, and MySQL's columns may have
+            # characters of three bytes only.
+            text.encode()
+            if is_narrow and max(text) > "\uffff":
+                return text, Trust.DOUBTFUL
+        return text, Trust.CERTAIN
+
+    return settle
+
+
+def _settle_integer(
+    field: Any, connection: BaseDatabaseWrapper
+) -> Callable[[Any], Settled]:
+    operations: Any = connection.ops  # a bound may be None
+    low, high = operations.integer_field_range(field.get_internal_type())
+
+    def settle(value: Any) -> Settled:
+        number = int(field.to_python(value))
+        is_outside = (low is not None and number < low) or (
+            high is not None and number > high
+        )
+        return number, Trust.DOUBTFUL if is_outside else Trust.CERTAIN
+
+    return settle
+
+
+def _settle_decimal(
+    field: Any, connection: BaseDatabaseWrapper
+) -> Callable[[Any], Settled]:
+    unit = Decimal(1).scaleb(-field.decimal_places)
+    limit = Decimal(10) ** (field.max_digits - field.decimal_places)
+    is_server_rounding = rounds_decimals(connection)
+    is_short = limits_decimal_digits(connection)
+
+    def settle(value: Any) -> Settled:
+        number: Decimal = field.to_python(value)
+        if not number.is_finite():
+            return number, Trust.DOUBTFUL
+        if is_server_rounding:
+            number = number.quantize(unit, ROUND_HALF_UP)
+        else:
+            number = Decimal(field.get_db_prep_save(number, connection)).quantize(unit)
+        digits = len(number.as_tuple().digits)
+        if abs(number) >= limit or (is_short and digits > _EXACT_DIGITS):
+            return number, Trust.DOUBTFUL
+        if number.is_zero() and number.is_signed():
+            number = abs(number)
+        return number, Trust.CERTAIN
+
+    return settle
+
+
+def _settle_float(
+    field: Any, connection: BaseDatabaseWrapper
+) -> Callable[[Any], Settled]:
+    def settle(value: Any) -> Settled:
+        number = float(field.to_python(value))
+        is_plain = math.isfinite(number) and (number or math.copysign(1, number) > 0)
+        return number, Trust.CERTAIN if is_plain else Trust.DOUBTFUL
+
+    return settle
+
+
+def _settle_datetime(
+    field: Any, connection: BaseDatabaseWrapper
+) -> Callable[[Any], Settled]:
+    def settle(value: Any) -> Settled:
+        if type(value) is not datetime.datetime or value.year < _EARLIEST_YEAR:
+            return value, Trust.DOUBTFUL
+        if (value.tzinfo is not None) is not settings.USE_TZ:
+            return value, Trust.DOUBTFUL
+        if value.tzinfo is not None:
+            value = value.astimezone(connection.timezone)
+        return value, Trust.CERTAIN
+
+    return settle
+
+
+def _settle_date(
+    field: Any, connection: BaseDatabaseWrapper
+) -> Callable[[Any], Settled]:
+    def settle(value: Any) -> Settled:
+        day = field.to_python(value)
+        is_plain = type(day) is datetime.date and day.year >= _EARLIEST_YEAR
+        return day, Trust.CERTAIN if is_plain else Trust.DOUBTFUL
+
+    return settle
+
+
+def _settle_time(
+    field: Any, connection: BaseDatabaseWrapper
+) -> Callable[[Any], Settled]:
+    def settle(value: Any) -> Settled:
+        time = field.to_python(value)
+        is_plain = type(time) is datetime.time and time.tzinfo is None and not time.fold
+        return time, Trust.CERTAIN if is_plain else Trust.DOUBTFUL
+
+    return settle
+
+
+def _settle_duration(
+    field: Any, connection: BaseDatabaseWrapper
+) -> Callable[[Any], Settled]:
+    def settle(value: Any) -> Settled:
+        duration = field.to_python(value)
+        is_plain = abs(duration) < _LONGEST_DURATION
+        return duration, Trust.CERTAIN if is_plain else Trust.DOUBTFUL
+
+    return settle
+
+
+def _settle_uuid(
+    field: Any, connection: BaseDatabaseWrapper
+) -> Callable[[Any], Settled]:
+    def settle(value: Any) -> Settled:
+        key = field.to_python(value)
+        return key, Trust.CERTAIN if type(key) is UUID else Trust.DOUBTFUL
+
+    return settle
+
+
+def _settle_boolean(
+    field: Any, connection: BaseDatabaseWrapper
+) -> Callable[[Any], Settled]:
+    def settle(value: Any) -> Settled:
+        flag = field.to_python(value)
+        return flag, Trust.CERTAIN if type(flag) is bool else Trust.DOUBTFUL
+
+    return settle
+
+
+Maker = Callable[[Any, BaseDatabaseWrapper], Callable[[Any], Settled]]
+
+# By the exact class or one of these that only validates more; what another subclass
+# does to values is not known here.
+_KINDS: dict[type[Field], Maker] = {
+    models.CharField: _settle_text,
+    models.TextField: _settle_text,
+    models.SlugField: _settle_text,
+    models.EmailField: _settle_text,
+    models.URLField: _settle_text,
+    models.IntegerField: _settle_integer,
+    models.SmallIntegerField: _settle_integer,
+    models.BigIntegerField: _settle_integer,
+    models.PositiveIntegerField: _settle_integer,
+    models.PositiveSmallIntegerField: _settle_integer,
+    models.PositiveBigIntegerField: _settle_integer,
+    models.AutoField: _settle_integer,
+    models.SmallAutoField: _settle_integer,
+    models.BigAutoField: _settle_integer,
+    models.DecimalField: _settle_decimal,
+    models.FloatField: _settle_float,
+    models.BooleanField: _settle_boolean,
+    models.UUIDField: _settle_uuid,
+    models.DateTimeField: _settle_datetime,
+    models.DateField: _settle_date,
+    models.TimeField: _settle_time,
+    models.DurationField: _settle_duration,
+    models.JSONField: _settle_json,
+}
+
+
+def _kind(field: Field) -> Maker | None:
+    return _KINDS.get(type(field))

@@ -1,0 +1,229 @@
+"""From a row's values to an instance for one event, and back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from django.db import NotSupportedError, models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.base import ModelState
+
+from django_esdb.recorders.rows.columns import Column, Trust, same
+from django_esdb.recorders.rows.entry import UNSET, Entry
+
+if TYPE_CHECKING:
+    from django_esdb.recorders.rows.model_info import ModelInfo
+
+_new = object.__new__
+
+
+class Writer(Protocol):
+    """What resolving relations takes."""
+
+    def is_new_elsewhere(self, instance: models.Model) -> bool:
+        """Return whether an instance is a new row whose key is not known yet."""
+
+    def write(self) -> None:
+        """Write everything that is pending."""
+
+
+class Instances:
+    """
+    Makes a model's instances of rows' values, and compares them.
+
+    Only the values of columns go from one event to the next: not loaded relations, nor
+    whatever else an instance remembers.
+
+    Args:
+        info: What is known of the model.
+        using: Alias of the database.
+        connection: To it.
+    """
+
+    def __init__(
+        self, info: ModelInfo, using: str, connection: BaseDatabaseWrapper
+    ) -> None:
+        self._info = info
+        self._using = using
+        pk = info.pk.attname
+        self._pk_attname = pk
+        # All but the key; what the database generates is among them.
+        self.columns = [
+            Column(field, connection)
+            for field in info.model._meta.concrete_fields
+            if field.attname != pk
+        ]
+        self.unset = [UNSET] * len(self.columns)
+        self._read_only = {
+            index
+            for index, column in enumerate(self.columns)
+            if getattr(column.field, "generated", False)
+        }
+        self._is_plain = not info.makes_instances_its_own_way()
+        self._index_of = {c.attname: i for i, c in enumerate(self.columns)}
+
+    def renewed(self, entry: Entry, instance: models.Model | None) -> models.Model:
+        """
+        Return an instance that has a row's values and nothing else.
+
+        Args:
+            entry: The row.
+            instance: One to make anew, which somebody holds; None for another.
+        """
+        values: dict[str, Any] = {self._pk_attname: entry.pk}
+        for column, frozen in zip(self.columns, entry.current, strict=True):
+            thaw = column.thaw
+            values[column.attname] = frozen if thaw is None else thaw(frozen)
+        if not self._is_plain:
+            return self._made_by_model(values, instance)
+        if instance is None:
+            instance = _new(self._info.model)
+        remembered = instance.__dict__
+        remembered.clear()
+        state = remembered["_state"] = ModelState()
+        state.adding = False
+        state.db = self._using
+        remembered.update(values)
+        return instance
+
+    def _made_by_model(
+        self, values: dict[str, Any], instance: models.Model | None
+    ) -> models.Model:
+        fields = self._info.model._meta.concrete_fields
+        fresh = self._info.model.from_db(
+            self._using,
+            [field.attname for field in fields],
+            [values[field.attname] for field in fields],
+        )
+        if instance is None:
+            return fresh
+        instance.__dict__.clear()
+        instance.__dict__.update(fresh.__dict__)
+        return instance
+
+    def is_read_only(self, index: int) -> bool:
+        """Return whether the database works out a column by itself."""
+        return index in self._read_only
+
+    def changes(self, entry: Entry) -> tuple[list[tuple[int, Any]], Trust]:
+        """
+        Return what of an instance differs from the row, and put that in order there.
+
+        Returns:
+            The index and the settled value of each column that was changed, and how
+            far these values are known.
+        """
+        instance = entry.instance
+        assert instance is not None
+        changed, worst = self._compared(entry, instance)
+        if not self._info.presaved or not (changed or entry.is_unsaved):
+            return changed, worst
+        for field in self._info.presaved:
+            # Such as the time of the last change.
+            field.pre_save(instance, entry.is_unsaved)
+        return self._compared(entry, instance)
+
+    def _compared(
+        self, entry: Entry, instance: models.Model
+    ) -> tuple[list[tuple[int, Any]], Trust]:
+        values = instance.__dict__
+        changed: list[tuple[int, Any]] = []
+        worst = Trust.CERTAIN
+        for index, (column, before) in enumerate(
+            zip(self.columns, entry.current, strict=True)
+        ):
+            attname = column.attname
+            value = values.get(attname, UNSET)
+            if value is before or value is UNSET or index in self._read_only:
+                continue
+            freeze = column.freeze
+            if freeze is not None and same(before, freeze(value)):
+                continue
+            settled, trust = column.settle(value)
+            if trust is Trust.CERTAIN and settled is not value and freeze is None:
+                values[attname] = settled
+            elif trust is Trust.CERTAIN and column.thaw is not None:
+                values[attname] = column.thaw(settled)
+            if not same(before, settled):
+                changed.append((index, settled))
+                worst = max(worst, trust)
+        return changed, worst
+
+    def frozen(self, instance: models.Model) -> list[Any]:
+        """Return an instance's values, frozen."""
+        values = instance.__dict__
+        return [
+            value
+            if (value := values.get(column.attname)) is None or column.freeze is None
+            else column.freeze(value)
+            for column in self.columns
+        ]
+
+    def put_back(self, entry: Entry) -> None:
+        """Make an instance that is in hand have its row's values."""
+        if entry.instance is None:
+            return
+        values = entry.instance.__dict__
+        values[self._pk_attname] = entry.pk
+        for column, frozen in zip(self.columns, entry.current, strict=True):
+            thaw = column.thaw
+            values[column.attname] = frozen if thaw is None else thaw(frozen)
+
+    def check_key(self, entry: Entry) -> None:
+        """
+        See to it that a row has the key that it had.
+
+        Raises:
+            NotSupportedError: It has another one.
+        """
+        if entry.pk is None or entry.instance is None:
+            return
+        pk = entry.instance.__dict__.get(self._pk_attname)
+        if pk is entry.pk or pk == entry.pk or self._info.pk.to_python(pk) == entry.pk:
+            return
+        msg = (
+            f"The primary key of {self._info.model.__name__} {entry.pk!r} was changed; "
+            "delete the row and add another one"
+        )
+        raise NotSupportedError(msg)
+
+    def resolve_relations(
+        self, instance: models.Model, unit: Writer, *, is_saved: bool = True
+    ) -> None:
+        """
+        Give references the keys of what they were assigned, as ``save()`` does.
+
+        Args:
+            instance: Whose references they are.
+            unit: Writes new rows whose keys the database chooses.
+            is_saved: Whether the row will be written for certain.
+
+        Raises:
+            ValueError: A reference was assigned a row that is not saved.
+        """
+        cached = instance._state.__dict__.get("fields_cache")
+        if not cached:
+            return
+        for field in self._info.relations:
+            related = cached.get(field.name)
+            if related is None:
+                continue
+            if related.pk is None and unit.is_new_elsewhere(related):
+                # New parents first: the database chooses their keys.
+                unit.write()
+            if related.pk is None and not is_saved:
+                continue
+            if related.pk is None:
+                msg = (
+                    f"{type(instance).__name__}.{field.name} is a "
+                    f"{type(related).__name__} that is not saved; add it to its rows "
+                    "first"
+                )
+                raise ValueError(msg)
+            target = getattr(related, field.target_field.attname)
+            value = getattr(instance, field.attname)
+            if value in field.empty_values:
+                setattr(instance, field.attname, target)
+            elif value != target:
+                # The attribute was assigned later than the relation.
+                del cached[field.name]

@@ -1,0 +1,295 @@
+"""Finding a model's rows by their keys, in memory or in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from django.db import models
+
+from django_esdb.db.vendors import ignores_case, most_parameters
+from django_esdb.recorders.rows.columns import Column, Trust
+from django_esdb.recorders.rows.entry import Entry
+from django_esdb.recorders.rows.unique_values import collated
+
+if TYPE_CHECKING:
+    from django_esdb.recorders.rows.identity_map import IdentityMap
+
+
+class Keys:
+    """
+    Knows which keys lead to which rows, and which to none.
+
+    The database decides which row a key finds: where its collation takes different
+    texts for the same, a text that is not known as it stands is asked for.
+
+    Args:
+        rows: The identity map that this is a part of.
+    """
+
+    def __init__(self, rows: IdentityMap) -> None:
+        self._rows = rows
+        self._unit = rows.unit
+        model = rows.model
+        self._model = model
+        self._pk = Column(rows.info.pk, rows.unit.connection)
+        is_folding = ignores_case(rows.unit.connection)
+        self._is_collated = {
+            column.attname: is_folding or _has_collation(column.field)
+            for column in (self._pk, *rows.columns)
+            if _is_text(column.field)
+        }
+        self._is_collated["pk"] = self._is_collated.get(self._pk.attname, False)
+        self._aliases: dict[Any, Entry] = {}
+        self._absent: set[tuple[str, Any]] = set()
+        # By attribute and value, each with the value that the row itself has.
+        self._index: dict[str, dict[Any, tuple[Entry, Any]]] = {}
+        self._prefetched: set[str] = set()
+        self._refreshed = 0
+        self._refresh_limit = 1 << 30
+
+    def by_pk(self, key: Any) -> Entry | None:
+        """Return the row with this primary key, None if there is none."""
+        entries = self._rows.entries
+        try:
+            entry = entries.get(key)
+        except TypeError:
+            entry = None
+        if entry is not None:
+            return entry
+        key = self.normalised("pk", key)
+        entry = entries.get(key)
+        if entry is None:
+            entry = self._alias(key)
+        if entry is None and not self._is_gone(key):
+            if self._is_collated["pk"]:
+                # What was added has to be there to be found.
+                self._unit.flush()
+            self._load("pk", key)
+            entry = entries.get(key) or self._alias(key)
+        return entry
+
+    def by_value(self, attname: str, key: Any) -> Entry | None:
+        """Return the row with this value in a unique field, None if there is none."""
+        key = self.normalised(attname, key)
+        if key is None:
+            return None
+        entry = self._indexed(attname, key)
+        if entry is None and (attname, key) not in self._absent:
+            # The database must not find a row by the value it had.
+            self._unit.flush()
+            self._load(attname, key)
+            entry = self._indexed(attname, key)
+        return entry
+
+    def normalised(self, attname: str, key: Any) -> Any:
+        """Return a key as the field's values are."""
+        column = self._column(attname)
+        if isinstance(key, models.Model):
+            target = getattr(column.field, "target_field", None)
+            key = key.pk if target is None else getattr(key, target.attname)
+        value, trust = column.settle(key)
+        if trust is Trust.CERTAIN:
+            return value
+        return column.field.to_python(key)
+
+    def changed(self, entry: Entry, index: int) -> None:
+        """Note that a row has another value in a column."""
+        attname = self._rows.columns[index].attname
+        known = self._index.get(attname)
+        if known is None:
+            return
+        value = entry.current[index]
+        known[value] = (entry, value)
+        self._forget_absent(attname, value)
+
+    def added(self, pk: Any) -> None:
+        """Note that there is a row with this key."""
+        self._forget_absent("pk", pk)
+
+    def clear_absent(self) -> None:
+        """Forget which keys lead to no row."""
+        self._absent.clear()
+        self._aliases.clear()
+        self._refresh_limit = max(1, 2 * self._refreshed)
+        self._refreshed = 0
+
+    def load_all(self, attname: str, keys: Iterable[Any]) -> None:
+        """Load the rows with these values that are not known, in one query."""
+        missing = [key for key in keys if not self._is_known(attname, key)]
+        matched: set[Any] = set()
+        for row in self._selected(attname, missing):
+            pk, values = row[0], list(row[1:])
+            entry = self._taken_in(pk, values)
+            if entry is None:
+                continue
+            value = pk if attname == "pk" else entry.current[self._position(attname)]
+            matched.add(value)
+            if attname != "pk":
+                self._index.setdefault(attname, {})[value] = (entry, value)
+            if len(missing) == 1:
+                self._found_by(attname, missing[0], entry, value)
+        is_clear = not self._is_collated.get(attname, False) or matched <= set(missing)
+        if is_clear or len(missing) == 1:
+            self._absent.update(
+                (attname, key) for key in missing if not self._is_known(attname, key)
+            )
+
+    def refresh(self, entry: Entry) -> Entry | None:
+        """
+        Read a row again, and with it others that are out of date.
+
+        So many that after a statement of somebody else's all are read in one query;
+        fewer if few were asked for since the last such statement.
+        """
+        self._unit.flush()
+        if self._rows.is_outdated(entry):
+            wanted = {entry: None}
+            for other in self._rows.entries.values():
+                if len(wanted) >= self._refresh_limit:
+                    break
+                if self._rows.is_outdated(other):
+                    wanted[other] = None
+            self.reread(list(wanted))
+        self._refreshed += 1
+        is_there = self._rows.entries.get(entry.pk) is entry
+        return entry if is_there else None
+
+    def reread(self, entries: Sequence[Entry]) -> None:
+        """Read rows again; those that are not there any more are forgotten."""
+        found = {row[0]: list(row[1:]) for row in self._selected_entries(entries)}
+        for entry in entries:
+            values = found.get(entry.pk)
+            if values is None:
+                self._rows.forget(entry)
+                self._absent.add(("pk", entry.pk))
+            else:
+                self._put(entry, values)
+
+    def _selected_entries(self, entries: Sequence[Entry]) -> Iterator[tuple[Any, ...]]:
+        return self._selected("pk", [entry.pk for entry in entries])
+
+    def _selected(self, attname: str, keys: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+        unit = self._unit
+        rows = self._model._default_manager.using(unit.using).order_by()
+        names = ("pk", *(column.attname for column in self._rows.columns))
+        at_once = most_parameters(unit.connection)
+        for start in range(0, len(keys), at_once):
+            some = keys[start : start + at_once]
+            with unit.own_statements():
+                yield from list(
+                    rows.filter(**{f"{attname}__in": some}).values_list(*names)
+                )
+
+    def _taken_in(self, pk: Any, values: list[Any]) -> Entry | None:
+        entry = self._rows.entries.get(pk)
+        if entry is None:
+            if pk in self._rows.deleted:
+                return None
+            entry = self._rows.entries[pk] = Entry(pk, None, [])
+            self._put(entry, values)
+            if self._rows.uniques.loaded(entry):
+                # A row in memory has a value that this one has.
+                self._unit.flush()
+        elif self._rows.is_outdated(entry) and entry not in self._rows.dirty:
+            self._put(entry, values)
+        return entry
+
+    def _put(self, entry: Entry, values: list[Any]) -> None:
+        rows = self._rows
+        entry.current = [
+            value if value is None or column.freeze is None else column.freeze(value)
+            for column, value in zip(rows.columns, values, strict=True)
+        ]
+        entry.stored = list(entry.current)
+        entry.read_at = self._unit.generation
+        entry.is_computed = entry.is_behind = entry.writes_all = False
+        rows.dirty.pop(entry, None)
+        rows.uniques.loaded(entry)
+        rows.instances.put_back(entry)
+        for attname, known in self._index.items():
+            value = entry.current[self._position(attname)]
+            known[value] = (entry, value)
+
+    def _load(self, attname: str, key: Any) -> None:
+        keys = [key]
+        if attname not in self._prefetched:
+            self._prefetched.add(attname)
+            wanted = dict.fromkeys(self._rows.wanted_keys(attname))
+            # Otherwise this is no key that the batch's events tell.
+            if key in wanted:
+                keys = list(wanted)
+        self.load_all(attname, keys)
+        if len(keys) > 1 and not self._is_known(attname, key):
+            self.load_all(attname, [key])
+
+    def _is_known(self, attname: str, key: Any) -> bool:
+        if (attname, key) in self._absent:
+            return True
+        if attname == "pk":
+            return (
+                key in self._rows.entries
+                or key in self._rows.deleted
+                or key in self._aliases
+            )
+        return self._indexed(attname, key) is not None
+
+    def _is_gone(self, key: Any) -> bool:
+        return ("pk", key) in self._absent or key in self._rows.deleted
+
+    def _found_by(self, attname: str, key: Any, entry: Entry, value: Any) -> None:
+        """Note that the database has found a row by another form of its key."""
+        if value == key:
+            return
+        if attname == "pk":
+            self._aliases[key] = entry
+        else:
+            self._index.setdefault(attname, {})[key] = (entry, value)
+
+    def _alias(self, key: Any) -> Entry | None:
+        entry = self._aliases.get(key)
+        if entry is None or self._rows.entries.get(entry.pk) is not entry:
+            return None
+        return entry
+
+    def _indexed(self, attname: str, key: Any) -> Entry | None:
+        entry, value = self._index.setdefault(attname, {}).get(key, (None, None))
+        if entry is None or entry.current[self._position(attname)] != value:
+            return None
+        is_there = entry.pk is None or self._rows.entries.get(entry.pk) is entry
+        return entry if is_there else None
+
+    def _forget_absent(self, attname: str, value: Any) -> None:
+        self._absent.discard((attname, value))
+        if not self._is_collated.get(attname, False) or not isinstance(value, str):
+            return
+        form = collated(value)
+        # Any of these may be what the database takes for the same.
+        self._absent -= {
+            (name, key)
+            for name, key in self._absent
+            if name == attname
+            and (form is None or collated(key) is None or collated(key) == form)
+        }
+
+    def _position(self, attname: str) -> int:
+        return self._rows.index_of[attname]
+
+    def _column(self, attname: str) -> Column:
+        if attname in ("pk", self._pk.attname):
+            return self._pk
+        return self._rows.columns[self._position(attname)]
+
+
+def _is_text(field: Any) -> bool:
+    while isinstance(field, models.ForeignKey):
+        field = field.target_field
+    return isinstance(field, models.CharField | models.TextField)
+
+
+def _has_collation(field: Any) -> bool:
+    while isinstance(field, models.ForeignKey):
+        field = field.target_field
+    return bool(getattr(field, "db_collation", None)) or type(
+        field
+    ).__name__.startswith("CI")

@@ -1,0 +1,277 @@
+"""What the unit of work has to know of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from django.apps import apps
+from django.core.exceptions import FieldDoesNotExist
+from django.db import models
+from django.db.models.signals import (
+    post_delete,
+    post_init,
+    post_save,
+    pre_delete,
+    pre_init,
+    pre_save,
+)
+from django.db.utils import NotSupportedError
+
+if TYPE_CHECKING:
+    Field = models.Field[Any, Any]
+else:
+    Field = models.Field
+
+
+@dataclass(frozen=True)
+class Reference:
+    """
+    A foreign key that the database holds rows to.
+
+    Attributes:
+        field: The foreign key.
+        attname: Its attribute.
+        target: What it points to.
+        target_attname: By which attribute.
+    """
+
+    field: models.ForeignKey[Any, Any]
+    attname: str
+    target: type[models.Model]
+    target_attname: str
+
+
+class ModelInfo:
+    """
+    What the unit of work has to know of a model; one for each, kept.
+
+    Raises:
+        NotSupportedError: Rows of the model lie in several tables, its primary key
+            is of several fields.
+
+    Attributes:
+        fields: Those that are written, without the primary key.
+        pk: The primary key.
+        has_generated: Whether the database works out some columns.
+        dependents: Relations whose rows a deletion may take along.
+        loose_dependents: Relations to it of which only the database knows.
+        unique_groups: Attributes whose values no two rows have alike.
+        doubtful: Attributes that the database may refuse by a rule which is not
+            known here; None for all.
+        references: Its foreign keys.
+    """
+
+    def __init__(self, model: type[models.Model]) -> None:
+        _check_supported(model)
+        meta = model._meta
+        self.model = model
+        self.pk: Field = meta.pk
+        self.fields: list[Field] = [
+            field
+            for field in meta.concrete_fields
+            if not field.primary_key and not getattr(field, "generated", False)
+        ]
+        self.has_generated = len(self.fields) + 1 < len(meta.concrete_fields)
+        self.attnames = [field.attname for field in self.fields]
+        self._read_relations()
+        self._read_constraints()
+        self.relations: list[models.ForeignKey[Any, Any]] = [
+            field
+            for field in meta.concrete_fields
+            if isinstance(field, models.ForeignKey)
+        ]
+        self.references = [
+            Reference(
+                field,
+                field.attname,
+                field.related_model,
+                field.target_field.attname,
+            )
+            for field in self.relations
+            if getattr(field, "db_constraint", True) and field.related_model is not None
+        ]
+        self.presaved = [field for field in self.fields if _has_presave(field)]
+
+    def makes_instances_its_own_way(self) -> bool:
+        """Return whether more than the fields' values makes an instance."""
+        model: Any = self.model
+        return (
+            model.__init__ is not models.Model.__init__
+            or model.from_db.__func__ is not models.Model.from_db.__func__  # type: ignore[attr-defined]
+            or model.__new__ is not object.__new__
+            or pre_init.has_listeners(model)
+            or post_init.has_listeners(model)
+        )
+
+    def is_saved_by_itself(self) -> bool:
+        """Return whether saving a row does more than to write it."""
+        model = self.model
+        return (
+            model.save is not models.Model.save
+            or model.save_base is not models.Model.save_base
+            or pre_save.has_listeners(model)
+            or post_save.has_listeners(model)
+        )
+
+    def is_deleted_by_itself(self) -> bool:
+        """Return whether deleting a row does more than to delete it alone."""
+        return (
+            self.has_dependents or bool(self.loose_dependents) or self.has_own_delete()
+        )
+
+    def has_own_delete(self) -> bool:
+        """Return whether somebody else's code runs when a row is deleted."""
+        model = self.model
+        return (
+            model.delete is not models.Model.delete
+            or pre_delete.has_listeners(model)
+            or post_delete.has_listeners(model)
+        )
+
+    def has_filtering_manager(self) -> bool:
+        """Return whether the model's manager does not find all rows."""
+        query = self.model._default_manager.all().query
+        return bool(query.where) or query.is_sliced or query.distinct
+
+    def _read_relations(self) -> None:
+        relations = [
+            relation
+            for relation in self.model._meta.get_fields(include_hidden=True)
+            if isinstance(relation, models.ForeignObjectRel)
+            and hasattr(relation, "on_delete")
+        ]
+        # Deleting such a row may delete or change others.
+        self.has_dependents = any(
+            relation.on_delete is not models.DO_NOTHING for relation in relations
+        ) or any(
+            hasattr(field, "bulk_related_objects")
+            for field in self.model._meta.private_fields
+        )
+        self.loose_dependents = [
+            relation.field
+            for relation in relations
+            if relation.on_delete is models.DO_NOTHING
+            and getattr(relation.field, "db_constraint", False)
+        ]
+
+    def _read_constraints(self) -> None:
+        meta = self.model._meta
+        attname_of: dict[str, str] = {f.name: f.attname for f in meta.concrete_fields}
+        groups: list[tuple[str, ...]] = [
+            (field.attname,) for field in self.fields if field.unique
+        ]
+        groups += [
+            tuple(attname_of[name] for name in names) for names in meta.unique_together
+        ]
+        doubtful: set[str] | None = set()
+        for constraint in meta.constraints:
+            if _is_plain_unique(constraint):
+                fields = constraint.fields  # type: ignore[attr-defined]
+                groups.append(tuple(attname_of[name] for name in fields))
+                continue
+            names = _names_in(constraint)
+            if names is None or doubtful is None:
+                doubtful = None
+            else:
+                doubtful |= {attname_of.get(name, name) for name in names}
+        self.unique_groups: list[tuple[str, ...]] = list(dict.fromkeys(groups))
+        self.doubtful = doubtful
+
+    def attname(self, name: str) -> str:
+        """
+        Return the attribute that has a field's value.
+
+        Raises:
+            FieldDoesNotExist: There is no such field.
+        """
+        field = self.model._meta.get_field(name)
+        attname: str | None = getattr(field, "attname", None)
+        if attname is None:
+            msg = f"{self.model.__name__} has no column {name!r}"
+            raise FieldDoesNotExist(msg)
+        return attname
+
+
+@cache
+def model_info(model: type[models.Model]) -> ModelInfo:
+    """Return what is to be known of a model; there are as many as there are models."""
+    return ModelInfo(model)
+
+
+@cache
+def tables_with_references() -> frozenset[str]:
+    """Return the tables that have foreign keys which the database looks at late."""
+    return frozenset(
+        table
+        for model in apps.get_models(include_auto_created=True)
+        for field in model._meta.concrete_fields
+        if isinstance(field, models.ForeignKey)
+        and getattr(field, "db_constraint", True)
+        for table in (
+            model._meta.db_table,
+            field.related_model._meta.db_table,
+        )
+    )
+
+
+def _check_supported(model: type[models.Model]) -> None:
+    name, meta = model.__name__, model._meta
+    concrete = meta.concrete_model
+    assert concrete is not None
+    problem = ""
+    if any(parent is not concrete for parent in concrete._meta.parents):
+        problem = (
+            "the model inherits from another one with a table of its own; use its "
+            "manager"
+        )
+    elif model is not concrete:
+        problem = f"the model is a proxy; use rows({concrete.__name__})"
+    elif len(getattr(meta, "pk_fields", (meta.pk,))) > 1:
+        problem = "the primary key has several fields; use the model's manager"
+    elif not meta.managed and meta.db_table == "":
+        problem = "the model has no table"
+    if problem:
+        msg = f"rows({name}) is not possible: {problem}"
+        raise NotSupportedError(msg)
+
+
+def _is_plain_unique(constraint: models.BaseConstraint) -> bool:
+    return (
+        isinstance(constraint, models.UniqueConstraint)
+        and bool(constraint.fields)
+        and constraint.condition is None
+        and not constraint.expressions
+        and not getattr(constraint, "opclasses", ())
+        and getattr(constraint, "nulls_distinct", None) is None
+        and constraint.deferrable is None
+    )
+
+
+def _names_in(constraint: Any) -> Iterable[str] | None:
+    """Return the fields that a constraint is about, None if that cannot be told."""
+    if getattr(constraint, "expressions", None):
+        return None
+    names: set[str] = set(getattr(constraint, "fields", ()) or ())
+    # Before Django 5.1 it has another name.
+    condition = getattr(constraint, "condition", None) or getattr(
+        constraint, "check", None
+    )
+    if isinstance(condition, models.Q):
+        return names | {name.partition("__")[0] for name in _base_fields(condition)}
+    if condition is not None:
+        return None
+    return names or None
+
+
+def _base_fields(condition: models.Q) -> set[str]:
+    found: set[str] = set(condition.referenced_base_fields)
+    return found
+
+
+def _has_presave(field: Field) -> bool:
+    if isinstance(field, models.DateField | models.TimeField):
+        return field.auto_now or field.auto_now_add
+    return type(field).pre_save is not models.Field.pre_save

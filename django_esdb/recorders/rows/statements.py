@@ -1,0 +1,72 @@
+"""What a statement that somebody else executes does to rows."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum, auto
+from typing import Any
+
+# Functions and keywords before a parenthesis that change nothing; any other name may
+# be a function that writes.
+_NAMES = """
+    abs all and any array array_agg as avg between bit_and bit_or by case cast ceil
+    ceiling char_length coalesce concat concat_ws convert count cume_dist
+    current_date current_time current_timestamp date date_format date_part
+    date_trunc dense_rank distinct django_date_extract django_date_trunc
+    django_datetime_cast_date django_datetime_extract django_datetime_trunc
+    django_time_extract else end except exists extract filter first_value floor
+    format from generate_series greatest group group_concat having hex if ifnull in
+    intersect interval into is isnull join json_agg json_extract json_object
+    json_type json_unquote jsonb_agg jsonb_build_object jsonb_extract_path lag
+    last_value lateral lead least left length like limit ln log lower lpad ltrim max
+    md5 min mod not now ntile nullif numeric offset on or order over partition
+    percent_rank position power random rank regexp replace reverse right round row
+    row_number rpad rtrim select sha1 sign sqrt statement_timestamp strftime
+    string_agg strpos substr substring sum then to_char trim trunc truncate union
+    unnest upper using utc_timestamp values varchar when where with within
+"""
+_HARMLESS = frozenset(_NAMES.split())
+_CALLED = re.compile(r'([A-Za-z_][\w.]*|"[^"]+")\s*\(')
+_READS = ("SELECT", "EXPLAIN", "SHOW", "PRAGMA", "SET ")
+
+
+class Statement(Enum):
+    """What a statement is."""
+
+    READ = auto()
+    WRITE = auto()
+    SAVEPOINT = auto()
+    RELEASE = auto()
+    ROLLBACK = auto()
+
+
+def text_of(sql: Any, connection: Any) -> str:
+    """Return the text of a statement, in whichever form it is executed."""
+    if isinstance(sql, str):
+        return sql
+    if isinstance(sql, bytes | bytearray):
+        return sql.decode(errors="replace")
+    compose = getattr(sql, "as_string", None)
+    return str(compose(connection)) if compose is not None else str(sql)
+
+
+def kind_of(text: str) -> Statement:
+    """
+    Return what a statement is; one that is not known to only read is a write.
+
+    A SELECT that calls a function not known to be harmless counts as a write, too.
+    """
+    start = text.lstrip()[:24].upper()
+    if start.startswith("SAVEPOINT"):
+        return Statement.SAVEPOINT
+    if start.startswith("RELEASE"):
+        return Statement.RELEASE
+    if start.startswith("ROLLBACK"):
+        return Statement.ROLLBACK
+    if not start.startswith(_READS):
+        return Statement.WRITE
+    if start.startswith("SELECT") and any(
+        name.lower() not in _HARMLESS for name in _CALLED.findall(text)
+    ):
+        return Statement.WRITE
+    return Statement.READ

@@ -1,0 +1,1 @@
+"""Random events for views, processed with the plain ORM and with rows."""

@@ -1,0 +1,193 @@
+"""What a random event does: steps, each a tuple of its kind and its arguments."""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import strategies as st
+
+from tests.support.rows_app.models import Chip, Gauge, Keeper, Permit, Specimen
+
+Step = tuple[Any, ...]
+Event = list[Step]
+
+KEEPERS = ("Ann", "Bob", "Cy", "ann")
+SPECIMENS = tuple(uuid.uuid5(uuid.NAMESPACE_URL, str(number)) for number in range(4))
+GAUGES = (1, 2, 3)
+
+UTC = datetime.UTC
+EAST = datetime.timezone(datetime.timedelta(hours=5))
+
+# What fields may be assigned; some of it no database takes, or not as it is.
+VALUES: dict[type[Any], dict[str, tuple[Any, ...]]] = {
+    Keeper: {
+        "badge": ("a", "b", "A", None),
+        "zone": (1, 2, None),
+        "desk": (1, 2),
+        "rank": (1, 5, 6, "3", -1),
+        "notes": ("x", "ä", "", None, "\0"),
+    },
+    Specimen: {
+        "text": ("short", "far too long for it", 5, "ß \U0001f400", "end  "),
+        "long_text": ("long", None, "\ud800"),
+        "flag": (True, False, 1, "no"),
+        "number": (5, "6", True, 2**31, None, 7.0),
+        "small": (3, None, 70_000),
+        "big": (2**40, -(2**63), 2**63),
+        "ratio": (1, 0.1, "2.5", float("nan"), -0.0, 1e300),
+        "price": (
+            *(Decimal("1.5"), Decimal("0.005"), Decimal("2.345"), 3, "4.10"),
+            *(0.1, Decimal("99999.99"), Decimal("NaN")),
+        ),
+        "day": (
+            datetime.date(2026, 2, 3),
+            "2026-03-04",
+            datetime.datetime(2026, 2, 3, 4, 5, tzinfo=UTC),
+            "no day",
+        ),
+        "moment": (
+            datetime.datetime(2026, 2, 3, 4, 5, 6, 789, tzinfo=UTC),
+            datetime.datetime(2026, 2, 3, 4, 5, tzinfo=EAST),
+            None,
+        ),
+        "hour": (datetime.time(4, 5, 6, 7), "04:05", None),
+        "length": (
+            datetime.timedelta(days=1, microseconds=5),
+            datetime.timedelta(days=-3),
+        ),
+        "data": (
+            [1, "a"],
+            {"long key": 1, "b": [2.5, None, True], "a": {"z": 1}},
+            (1, 2),
+            "text",
+            {1: "one"},
+            1e16,
+            -0.0,
+            "\0",
+            None,
+            [Decimal(1)],
+        ),
+        "blob": (b"\0\xff", b"", memoryview(b"view")),
+        "address": ("::ffff:10.0.0.1", "10.0.0.1", "nonsense", None),
+        "keeper_id": (*KEEPERS, "nobody", None),
+    },
+    Chip: {"code": (1, 2, 3)},
+    Permit: {
+        "number": (1, 2),
+        "keeper_id": (*KEEPERS, "nobody"),
+        "specimen_id": (*SPECIMENS, None),
+    },
+    Gauge: {"level": (1, 5, 2**40), "width": (2, 3)},
+}
+KEYS: dict[type[Any], tuple[Any, ...]] = {
+    Keeper: KEEPERS,
+    Specimen: (*SPECIMENS, str(SPECIMENS[0]), SPECIMENS[1].hex),
+    Chip: (*SPECIMENS, str(SPECIMENS[1])),
+    Gauge: (*GAUGES, "1"),
+}
+UNIQUE: dict[type[Any], dict[str, tuple[Any, ...]]] = {
+    Keeper: {"badge": ("a", "b", "A")},
+    Chip: {"code": (1, 2, 3)},
+    Permit: {"specimen_id": SPECIMENS},
+}
+AMOUNTS: dict[type[Any], dict[str, tuple[Any, ...]]] = {
+    Keeper: {"rank": (1, 2, -1)},
+    Specimen: {
+        "number": (1, -5, 2**31 - 1),
+        "price": (Decimal("0.004"), 1),
+        "ratio": (0.1,),
+        "length": (datetime.timedelta(seconds=1),),
+    },
+    Gauge: {"level": (1, 2), "width": (1,)},
+}
+
+models = st.sampled_from(sorted(KEYS, key=lambda model: model.__name__))
+
+
+@st.composite
+def keys(draw: Any, model: type[Any]) -> Any:
+    return draw(st.sampled_from(KEYS[model]))
+
+
+@st.composite
+def fields(draw: Any, model: type[Any]) -> dict[str, Any]:
+    names = draw(st.lists(st.sampled_from(sorted(VALUES[model])), max_size=2))
+    return {name: draw(st.sampled_from(VALUES[model][name])) for name in names}
+
+
+@st.composite
+def keyed(draw: Any, kind: str, *, has_fields: bool) -> Step:
+    model = draw(models)
+    key = draw(keys(model))
+    return (kind, model, key, draw(fields(model)) if has_fields else {})
+
+
+@st.composite
+def by_value(draw: Any, kind: str) -> Step:
+    model = draw(st.sampled_from(sorted(UNIQUE, key=lambda m: m.__name__)))
+    name = draw(st.sampled_from(sorted(UNIQUE[model])))
+    value = draw(st.sampled_from(UNIQUE[model][name]))
+    return (kind, model, name, value, draw(fields(model)))
+
+
+@st.composite
+def increments(draw: Any) -> Step:
+    model = draw(st.sampled_from(sorted(AMOUNTS, key=lambda m: m.__name__)))
+    name = draw(st.sampled_from(sorted(AMOUNTS[model])))
+    amount = draw(st.sampled_from(AMOUNTS[model][name]))
+    return ("increment", model, draw(keys(model)), {name: amount})
+
+
+@st.composite
+def simple(draw: Any) -> Step:
+    step: Step = draw(
+        st.one_of(
+            keyed("change", has_fields=True),
+            keyed("change", has_fields=True),
+            keyed("get_or_create", has_fields=True),
+            keyed("add", has_fields=True),
+            keyed("delete", has_fields=False),
+            increments(),
+            by_value("change_by"),
+            by_value("delete_by"),
+            by_value("create_by"),
+            st.tuples(st.just("change_held"), st.integers(0, 3), fields(Specimen)),
+            st.tuples(st.just("append"), st.sampled_from(SPECIMENS), st.integers(0, 9)),
+            st.tuples(st.just("describe"), models),
+            st.tuples(st.just("filter"), st.lists(st.sampled_from(SPECIMENS))),
+            st.tuples(
+                st.just("permit"),
+                st.sampled_from(KEEPERS),
+                st.integers(1, 2),
+                st.booleans(),
+            ),
+            st.tuples(st.just("chip"), st.sampled_from(SPECIMENS), st.integers(1, 3)),
+            st.tuples(
+                st.just("swap"), st.sampled_from(KEEPERS), st.sampled_from(KEEPERS)
+            ),
+            st.tuples(st.just("plain_count"), models),
+            keyed("plain_update", has_fields=True),
+            keyed("plain_delete", has_fields=False),
+            keyed("plain_create", has_fields=True),
+            st.tuples(st.just("plain_raise"), models, st.integers(1, 2)),
+        )
+    )
+    return step
+
+
+@st.composite
+def savepoint(draw: Any) -> Step:
+    inside = draw(st.lists(simple(), min_size=1, max_size=3))
+    return ("savepoint", inside, draw(st.booleans()))
+
+
+events: st.SearchStrategy[list[Event]] = st.lists(
+    st.lists(
+        st.one_of(simple(), simple(), simple(), savepoint()), min_size=1, max_size=4
+    ),
+    min_size=1,
+    max_size=14,
+)
