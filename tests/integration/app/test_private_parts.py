@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator
+from uuid import uuid4
 
 import pytest
 from django.db.models import sql
@@ -100,7 +101,7 @@ def test_autodiscovery_still_asks_for_the_private_registry() -> None:
 def test_django_still_inserts_rows_as_they_are() -> None:
     query = sql.InsertQuery(Dog)
     fields = list(Dog._meta.concrete_fields)
-    query.insert_values(fields, [Dog(name="Fido", tricks=["sit"])], raw=True)
+    query.insert_values(fields, [Dog(id=uuid4(), name="Fido", tricks=["sit"])], raw=True)
 
     query.get_compiler(using="default").execute_sql()
 
