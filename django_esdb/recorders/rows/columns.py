@@ -9,10 +9,9 @@ where that is certain; elsewhere the database is asked.
 from __future__ import annotations
 
 import datetime
-import json
+import marshal
 import math
 import pickle
-import re
 from collections.abc import Callable
 from decimal import ROUND_HALF_UP, Decimal
 from enum import IntEnum
@@ -60,10 +59,9 @@ Settled = tuple[Any, Trust]
 _EXACT_DIGITS = 15
 _EARLIEST_YEAR = 1000
 _LONGEST_DURATION = datetime.timedelta(days=365 * 1000)
-# What JSON text of plain values has in it where PostgreSQL may give back another
-# number, or where some database refuses it: exponents, negative zero, long numbers,
-# infinities, NUL and surrogates. It may also be found within a text, to no harm.
-_DOUBTFUL_JSON = re.compile(r"\de[-+]?\d|-0\.0|\d{15}|NaN|Infinity|\\u0000|\\ud[89a-f]")
+# Between these PostgreSQL keeps numbers of JSON as they are.
+_LEAST_FLOAT = 1e-4
+_LARGEST_FLOAT = 1e15
 
 
 class Column:
@@ -91,7 +89,7 @@ class Column:
         if isinstance(target, models.FileField):
             # Of a file only the name is in the column.
             kind, self.freeze = _settle_text, _name
-        elif kind is _settle_json:
+        elif isinstance(target, models.JSONField) and kind is not None:
             codec = _JSON(target, sorts_json_keys(connection))
             self.freeze, self.thaw = codec.freeze, codec.thaw
         elif kind is None:
@@ -164,57 +162,77 @@ class _Opaque:
 
 
 class _JSON:
-    """Keeps a JSONField's values as their text."""
+    """Keeps a JSONField's values marshalled, which is fast."""
 
     def __init__(self, field: Any, is_sorted: bool) -> None:
-        self._encoder = field.encoder
-        self._decoder = field.decoder
-        # PostgreSQL keeps objects' keys by length, then by their bytes.
-        self._pairs = _as_jsonb_keeps_them if is_sorted else None
+        self._is_own = field.encoder is not None or field.decoder is not None
+        self._is_sorted = is_sorted
 
     def freeze(self, value: Any) -> Any:
         if value is None or hasattr(value, "resolve_expression"):
             return value
         try:
-            return _Text(json.dumps(value, cls=self._encoder))
-        except (TypeError, ValueError):
+            return marshal.dumps(value, _PLAIN_FORMAT)
+        except ValueError:
             return _Opaque(value)
 
     def thaw(self, frozen: Any) -> Any:
-        if not isinstance(frozen, _Text):
-            return _thawed(frozen)
-        if self._pairs is not None and "{" in frozen:
-            return json.loads(frozen, cls=self._decoder, object_pairs_hook=self._pairs)
-        return json.loads(frozen, cls=self._decoder)
+        if type(frozen) is bytes:
+            return marshal.loads(frozen)  # noqa: S302  (made here, of what was in memory)
+        return _thawed(frozen)
+
+    def settle(self, value: Any) -> Settled:
+        if self._is_own or not _is_plain_json(value):
+            return self.freeze(value), Trust.DOUBTFUL
+        if self._is_sorted and type(value) in (dict, list):
+            value = _as_jsonb_keeps_it(value)
+        return self.freeze(value), Trust.CERTAIN
 
 
-class _Text(str):
-    __slots__ = ()
+# A format without references, in which equal values have equal bytes.
+_PLAIN_FORMAT = 2
 
 
-def _as_jsonb_keeps_them(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    last = dict(pairs)
-    return {key: last[key] for key in sorted(last, key=_jsonb_order)}
+def _is_plain_json(value: Any) -> bool:
+    """
+    Return whether every database gives back just this value.
+
+    PostgreSQL makes whole numbers of large floats and has no negative zero; some
+    databases refuse infinities, NUL and half a surrogate pair.
+    """
+    kind = type(value)
+    if kind is str:
+        return bool(value.isascii() and "\0" not in value) or _is_plain_text(value)
+    if kind is list:
+        return all(map(_is_plain_json, value))
+    if kind is dict:
+        return all(type(key) is str and _is_plain_text(key) for key in value) and all(
+            map(_is_plain_json, value.values())
+        )
+    if kind is float:
+        return _LEAST_FLOAT < abs(value) < _LARGEST_FLOAT or repr(value) == "0.0"
+    return kind in (int, bool, type(None))
+
+
+def _is_plain_text(text: str) -> bool:
+    return "\0" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def _as_jsonb_keeps_it(value: Any) -> Any:
+    """Return a value with its keys in PostgreSQL's order: by length, then by bytes."""
+    if type(value) is list:
+        return [_as_jsonb_keeps_it(item) for item in value]
+    if type(value) is dict:
+        return {
+            key: _as_jsonb_keeps_it(value[key])
+            for key in sorted(value, key=_jsonb_order)
+        }
+    return value
 
 
 def _jsonb_order(key: str) -> tuple[int, bytes]:
-    encoded = key.encode(errors="surrogatepass")
+    encoded = key.encode()
     return len(encoded), encoded
-
-
-def _settle_json(
-    field: Any, connection: BaseDatabaseWrapper
-) -> Callable[[Any], Settled]:
-    is_own = field.encoder is not None or field.decoder is not None
-    codec = _JSON(field, sorts_json_keys(connection))
-
-    def settle(value: Any) -> Settled:
-        text = codec.freeze(value)
-        if not isinstance(text, _Text) or is_own or _DOUBTFUL_JSON.search(text):
-            return text, Trust.DOUBTFUL
-        return text, Trust.CERTAIN
-
-    return settle
 
 
 def _settle_text(
@@ -362,6 +380,12 @@ def _settle_boolean(
         return flag, Trust.CERTAIN if type(flag) is bool else Trust.DOUBTFUL
 
     return settle
+
+
+def _settle_json(
+    field: Any, connection: BaseDatabaseWrapper
+) -> Callable[[Any], Settled]:
+    return _JSON(field, sorts_json_keys(connection)).settle
 
 
 Maker = Callable[[Any, BaseDatabaseWrapper], Callable[[Any], Settled]]

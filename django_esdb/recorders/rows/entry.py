@@ -53,7 +53,7 @@ class Entry:
         self, pk: Any, instance: models.Model | None, values: list[Any]
     ) -> None:
         self.pk = pk
-        self.instance = instance
+        self.instance: Any = instance
         self.current = list(values)
         self.stored: list[Any] | None = None
         self.read_at = 0

@@ -14,7 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_esdb.db.vendors import ignores_case
 from django_esdb.recorders.rows.columns import Trust, are_same
 from django_esdb.recorders.rows.entry import Entry
-from django_esdb.recorders.rows.instances import Instances
+from django_esdb.recorders.rows.instances import Changes, Instances
 from django_esdb.recorders.rows.keys import Keys
 from django_esdb.recorders.rows.model_info import Reference, model_info
 from django_esdb.recorders.rows.unique_values import UniqueValues
@@ -91,6 +91,15 @@ class IdentityMap:
         self._is_doubtful = info.doubtful is None or bool(info.doubtful)
         self._is_read_back = info.has_generated or info.has_filtering_manager()
         self._is_saved_by_itself = info.is_saved_by_itself()
+        self._pk_attname = info.pk.attname
+        # Where only values have to be compared and written.
+        self._is_simple = not (
+            info.relations
+            or info.unique_groups
+            or self._is_doubtful
+            or self._is_read_back
+            or self._is_saved_by_itself
+        )
 
     # Finding rows
 
@@ -101,29 +110,30 @@ class IdentityMap:
         else:
             self.take_back_all()
             entry = self.keys.by_value(attname, key)
-        if entry in self.in_hand and self.take_back(entry) is Trust.DOUBTFUL:
-            self.unit.flush()
-        if entry is not None and self.is_outdated(entry):
+        if entry is None:
+            return None
+        if entry in self.in_hand:
+            if self.take_back(entry) is Trust.DOUBTFUL:
+                self.unit.flush()
+            return self.keys.refresh(entry) if self.is_outdated(entry) else entry
+        if self.is_outdated(entry):
             entry = self.keys.refresh(entry)
         if entry is not None:
-            self._hand_out(entry)
+            instance = self._kept_instance(entry) if self._kept else None
+            entry.instance = self.instances.renewed(entry, instance)
+            self.in_hand[entry] = None
         return entry
 
     def is_outdated(self, entry: Entry) -> bool:
         """Return whether the database knows better what a row is."""
         return entry.is_computed or (
-            entry.stored is not None and entry.read_at != self.unit.generation
+            entry.read_at != self.unit.generation and entry.stored is not None
         )
 
-    def _hand_out(self, entry: Entry) -> None:
-        if entry in self.in_hand:
-            return
-        instance = None
-        if self._kept:
-            self._check_unchanged(entry)
-            instance = self._kept.pop(entry, (None,))[0]
-        entry.instance = self.instances.renewed(entry, instance)
-        self.in_hand[entry] = None
+    def _kept_instance(self, entry: Entry) -> models.Model | None:
+        self._check_unchanged(entry)
+        instance: models.Model | None = self._kept.pop(entry, (None,))[0]
+        return instance
 
     # Changing rows
 
@@ -191,8 +201,10 @@ class IdentityMap:
     def take_back_all(self) -> Trust:
         """Take back everything that this event has in hand."""
         worst = Trust.CERTAIN
-        for entry in list(self.in_hand):
-            worst = max(worst, self.take_back(entry))
+        for entry in tuple(self.in_hand):
+            trust = self.take_back(entry)
+            if trust > worst:
+                worst = trust
         return worst
 
     def take_back(self, entry: Entry) -> Trust:
@@ -208,18 +220,40 @@ class IdentityMap:
         instance = entry.instance
         if instance is None or entry.is_being_saved:
             return Trust.CERTAIN
-        if entry.pk is not None and instance.pk is None and self.is_outdated(entry):
-            # The handler has deleted it by itself.
-            del self.in_hand[entry]
-            return Trust.CERTAIN
-        is_new = entry.is_unsaved
-        self.instances.resolve_relations(instance, self.unit, is_saved=is_new)
-        self.instances.check_key(entry)
+        if instance.__dict__.get(self._pk_attname) is not entry.pk:
+            if instance.pk is None and self.is_outdated(entry):
+                # The handler has deleted it by itself.
+                del self.in_hand[entry]
+                return Trust.CERTAIN
+            self.instances.check_key(entry)
+        if self.info.relations:
+            is_new = entry.is_unsaved
+            self.instances.resolve_relations(instance, self.unit, is_saved=is_new)
         changes, trust = self.instances.changes(entry)
-        if not changes and not is_new:
+        if not (changes or entry.is_unsaved):
             return Trust.CERTAIN
-        self.instances.resolve_relations(instance, self.unit)
+        return self._change(entry, changes, trust)
+
+    def _change(self, entry: Entry, changes: Changes, trust: Trust) -> Trust:
+        """Note a change; return whether the database has to be asked now."""
+        is_new, entry.is_unsaved = entry.is_unsaved, False
+        if self._is_simple:
+            for index, value in changes:
+                entry.current[index] = value
+            if entry.is_behind:
+                entry.writes_all = True
+        else:
+            further = self._change_with_care(entry, changes, is_new)
+            if further > trust:
+                trust = further
+        self.dirty[entry] = None
+        if trust is not Trust.CERTAIN:
+            entry.is_computed = True
+        return trust
+
+    def _change_with_care(self, entry: Entry, changes: Changes, is_new: bool) -> Trust:
         changed = [index for index, _ in changes]
+        self.instances.resolve_relations(entry.instance, self.unit)
         if self.uniques.is_unseen(entry) and self.uniques.concern(changed):
             # The database has to see what the row was in between.
             self.unit.write()
@@ -228,14 +262,6 @@ class IdentityMap:
             return Trust.CERTAIN
         for index, value in changes:
             entry.current[index] = value
-        trust = max(trust, self._changed(entry, changed, is_new))
-        entry.is_computed |= trust is not Trust.CERTAIN
-        return trust
-
-    def _changed(self, entry: Entry, changed: list[int], is_new: bool) -> Trust:
-        """Note a change; return whether the database has to be asked now."""
-        entry.is_unsaved = False
-        self.dirty[entry] = None
         entry.writes_all |= entry.is_behind
         self._note_references(entry, changed)
         for index in changed:
@@ -278,6 +304,11 @@ class IdentityMap:
         entry.read_at = -1
 
     # What the unit of work asks for
+
+    @property
+    def has_references(self) -> bool:
+        """Whether the event has given references that were not looked at."""
+        return bool(self._references)
 
     def check_references(self) -> bool:
         """

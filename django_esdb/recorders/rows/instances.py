@@ -8,13 +8,15 @@ from django.db import NotSupportedError, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.base import ModelState
 
-from django_esdb.recorders.rows.columns import Column, Trust, same
+from django_esdb.recorders.rows.columns import Column, Trust
 from django_esdb.recorders.rows.entry import UNSET, Entry
 
 if TYPE_CHECKING:
     from django_esdb.recorders.rows.model_info import ModelInfo
 
 _new = object.__new__
+
+Changes = list[tuple[int, Any]]
 
 
 class Writer(Protocol):
@@ -60,7 +62,16 @@ class Instances:
             if getattr(column.field, "generated", False)
         }
         self._is_plain = not info.makes_instances_its_own_way()
-        self._index_of = {c.attname: i for i, c in enumerate(self.columns)}
+        self._attnames = [column.attname for column in self.columns]
+        # What is not kept as it is handed out.
+        self._thawed = [
+            (column.attname, column.thaw) for column in self.columns if column.thaw
+        ]
+        self._writable = [
+            (index, column.attname, column.freeze)
+            for index, column in enumerate(self.columns)
+            if index not in self._read_only
+        ]
 
     def renewed(self, entry: Entry, instance: models.Model | None) -> models.Model:
         """
@@ -70,21 +81,23 @@ class Instances:
             entry: The row.
             instance: One to make anew, which somebody holds; None for another.
         """
-        values: dict[str, Any] = {self._pk_attname: entry.pk}
-        for column, frozen in zip(self.columns, entry.current, strict=True):
-            thaw = column.thaw
-            values[column.attname] = frozen if thaw is None else thaw(frozen)
+        values = self._values(entry)
         if not self._is_plain:
             return self._made_by_model(values, instance)
         if instance is None:
             instance = _new(self._info.model)
-        remembered = instance.__dict__
-        remembered.clear()
-        state = remembered["_state"] = ModelState()
+        state = values["_state"] = ModelState()
         state.adding = False
         state.db = self._using
-        remembered.update(values)
+        instance.__dict__ = values
         return instance
+
+    def _values(self, entry: Entry) -> dict[str, Any]:
+        values: dict[str, Any] = dict(zip(self._attnames, entry.current, strict=True))
+        for attname, thaw in self._thawed:
+            values[attname] = thaw(values[attname])
+        values[self._pk_attname] = entry.pk
+        return values
 
     def _made_by_model(
         self, values: dict[str, Any], instance: models.Model | None
@@ -105,7 +118,7 @@ class Instances:
         """Return whether the database works out a column by itself."""
         return index in self._read_only
 
-    def changes(self, entry: Entry) -> tuple[list[tuple[int, Any]], Trust]:
+    def changes(self, entry: Entry) -> tuple[Changes, Trust]:
         """
         Return what of an instance differs from the row, and put that in order there.
 
@@ -113,41 +126,39 @@ class Instances:
             The index and the settled value of each column that was changed, and how
             far these values are known.
         """
-        instance = entry.instance
-        assert instance is not None
-        changed, worst = self._compared(entry, instance)
-        if not self._info.presaved or not (changed or entry.is_unsaved):
-            return changed, worst
+        changes, worst = self._compared(entry)
+        if not self._info.presaved or not (changes or entry.is_unsaved):
+            return changes, worst
         for field in self._info.presaved:
             # Such as the time of the last change.
-            field.pre_save(instance, entry.is_unsaved)
-        return self._compared(entry, instance)
+            field.pre_save(entry.instance, entry.is_unsaved)
+        return self._compared(entry)
 
-    def _compared(
-        self, entry: Entry, instance: models.Model
-    ) -> tuple[list[tuple[int, Any]], Trust]:
-        values = instance.__dict__
-        changed: list[tuple[int, Any]] = []
+    def _compared(self, entry: Entry) -> tuple[Changes, Trust]:
+        values = entry.instance.__dict__
+        current = entry.current
+        changes: Changes = []
         worst = Trust.CERTAIN
-        for index, (column, before) in enumerate(
-            zip(self.columns, entry.current, strict=True)
-        ):
-            attname = column.attname
-            value = values.get(attname, UNSET)
-            if value is before or value is UNSET or index in self._read_only:
+        for index, attname, freeze in self._writable:
+            before = current[index]
+            # A deferred field has no value.
+            value = values.get(attname, before)
+            if value is before:
                 continue
-            freeze = column.freeze
-            if freeze is not None and same(before, freeze(value)):
-                continue
+            if freeze is not None:
+                frozen = freeze(value)
+                if frozen == before and type(frozen) is type(before):
+                    continue
+            column = self.columns[index]
             settled, trust = column.settle(value)
-            if trust is Trust.CERTAIN and settled is not value and freeze is None:
-                values[attname] = settled
-            elif trust is Trust.CERTAIN and column.thaw is not None:
-                values[attname] = column.thaw(settled)
-            if not same(before, settled):
-                changed.append((index, settled))
-                worst = max(worst, trust)
-        return changed, worst
+            if settled is not value and trust is Trust.CERTAIN:
+                thaw = column.thaw
+                values[attname] = settled if thaw is None else thaw(settled)
+            if settled != before or type(settled) is not type(before):
+                changes.append((index, settled))
+                if trust > worst:
+                    worst = trust
+        return changes, worst
 
     def frozen(self, instance: models.Model) -> list[Any]:
         """Return an instance's values, frozen."""
@@ -161,13 +172,8 @@ class Instances:
 
     def put_back(self, entry: Entry) -> None:
         """Make an instance that is in hand have its row's values."""
-        if entry.instance is None:
-            return
-        values = entry.instance.__dict__
-        values[self._pk_attname] = entry.pk
-        for column, frozen in zip(self.columns, entry.current, strict=True):
-            thaw = column.thaw
-            values[column.attname] = frozen if thaw is None else thaw(frozen)
+        if entry.instance is not None:
+            entry.instance.__dict__.update(self._values(entry))
 
     def check_key(self, entry: Entry) -> None:
         """

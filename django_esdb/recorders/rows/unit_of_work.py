@@ -112,17 +112,18 @@ class UnitOfWork:
         Raises:
             DatabaseError: The database refuses what the event has left.
         """
-        if self._take_back() is Trust.DOUBTFUL:
+        used = [rows for rows in self._maps.values() if rows.in_hand]
+        if used and self._take_back() is Trust.DOUBTFUL:
             self.write()
         for rows in self._maps.values():
-            if not rows.check_references():
+            if rows.has_references and not rows.check_references():
                 self._may_lead_nowhere = True
         if self._may_lead_nowhere:
             self._may_lead_nowhere = False
             self.write()
             with self._marking(), self.own_statements():
                 self.has_to_end = not check_references_now(self.connection)
-        for rows in self._maps.values():
+        for rows in used:
             rows.event_ended()
 
     def flush(self) -> None:
@@ -235,7 +236,8 @@ class UnitOfWork:
     def _take_back(self) -> Trust:
         worst = Trust.CERTAIN
         for rows in tuple(self._maps.values()):
-            worst = max(worst, rows.take_back_all())
+            if rows.in_hand:
+                worst = max(worst, rows.take_back_all())
         return worst
 
     def _others_have_written(self) -> None:

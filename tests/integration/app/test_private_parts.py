@@ -101,7 +101,9 @@ def test_autodiscovery_still_asks_for_the_private_registry() -> None:
 def test_django_still_inserts_rows_as_they_are() -> None:
     query = sql.InsertQuery(Dog)
     fields = list(Dog._meta.concrete_fields)
-    query.insert_values(fields, [Dog(id=uuid4(), name="Fido", tricks=["sit"])], raw=True)
+    query.insert_values(
+        fields, [Dog(id=uuid4(), name="Fido", tricks=["sit"])], raw=True
+    )
 
     query.get_compiler(using="default").execute_sql()
 
