@@ -63,12 +63,13 @@ bench: $(STAMP) ## Run the benchmarks
 	@$(BIN)/python -m benchmarks
 
 .PHONY: lint
-lint: $(STAMP) ## Check format, style, types, imports and migrations
+lint: $(STAMP) ## Check format, style, types, imports, migrations and the root
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/python -m tests.support.root
 
 .PHONY: fmt
 fmt: $(STAMP) ## Format the code
