@@ -22,19 +22,7 @@ from tests.support.workers import (
     worker,
 )
 
-STATE = """
-import json
-from django_esdb.models import FailedEvent, ProjectionTracking
-from example_project.training_school.models import Dog, SchoolCounts
-row = ProjectionTracking.objects.first()
-print(json.dumps({
-    "tricks": {dog.name: dog.tricks for dog in Dog.objects.all()},
-    "counts": list(SchoolCounts.objects.values_list("dogs", "tricks")),
-    "failed": list(FailedEvent.objects.values_list("error", flat=True)),
-    "position": row.position, "state": row.state, "error": row.error,
-    "owner": row.owner, "token": row.token,
-}))
-"""
+_TRACKED = ("position", "state", "error", "owner", "token")
 
 
 @pytest.fixture
@@ -54,8 +42,22 @@ def writing(server: EmbeddedServer) -> Iterator[TrainingSchool]:
 
 
 def state(project: Project) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(project.python(STATE))
-    return found
+    """Return what the database says, read as no process of the project reads it."""
+    (tracked,) = project.query(
+        f"SELECT {', '.join(_TRACKED)} FROM django_esdb_projectiontracking"
+    ) or [(None,) * len(_TRACKED)]
+    dogs = project.query("SELECT name, tricks FROM training_school_dog")
+    counts = project.query("SELECT dogs, tricks FROM training_school_schoolcounts")
+    failed = project.query("SELECT error FROM django_esdb_failedevent")
+    return {
+        **dict(zip(_TRACKED, tracked, strict=True)),
+        "tricks": {
+            name: json.loads(tricks) if isinstance(tricks, str) else tricks
+            for name, tricks in dogs
+        },
+        "counts": [list(row) for row in counts],
+        "failed": [error for (error,) in failed],
+    }
 
 
 def wait_until(
@@ -64,6 +66,7 @@ def wait_until(
     end = time.monotonic() + SECONDS
     while not condition(found := state(project)):
         assert time.monotonic() < end, found
+        time.sleep(0.05)
     return found
 
 
