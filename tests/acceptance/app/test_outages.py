@@ -239,7 +239,7 @@ def test_a_connection_that_is_ended_within_a_batch(
     lasting: Project, writing: TrainingSchool, tmp_path: Path
 ) -> None:
     lasting.env["DJANGO_SETTINGS_MODULE"] = "tests.support.fault_injection.settings"
-    lasting.env["HOOKS_DIRECTORY"] = str(tmp_path)
+    lasting.env["FAULTS_DIRECTORY"] = str(tmp_path)
     writing.register("Fido")
     last = writing.add_trick("Fido", "wait")
     with worker(lasting) as this:

@@ -29,7 +29,7 @@ _TRACKED = ("position", "state", "error", "owner", "token")
 def hooked(project: Project, tmp_path: Path) -> Project:
     """The project with handlers that do as the test says."""
     project.env["DJANGO_SETTINGS_MODULE"] = "tests.support.fault_injection.settings"
-    project.env["HOOKS_DIRECTORY"] = str(tmp_path)
+    project.env["FAULTS_DIRECTORY"] = str(tmp_path)
     project.env["ESDB_LEASE_SECONDS"] = "60"
     return project
 
@@ -246,7 +246,7 @@ def test_an_event_that_ends_the_process_is_recognised(
 def test_an_event_that_ends_the_process_is_parked_where_that_is_wanted(
     hooked: Project, writing: TrainingSchool
 ) -> None:
-    hooked.env["HOOKS_ON_FAILURE"] = "park"
+    hooked.env["FAULTS_ON_FAILURE"] = "park"
     writing.register("Fido")
     hooked.manage("runprojections", "--until-caught-up")
     writing.add_trick("Fido", "crash")
@@ -353,7 +353,7 @@ def test_reload_begins_anew_when_code_changes_and_waits_for_no_lease(
     module = tmp_path / "changing_module.py"
     module.write_text("VERSION = 1\n")
     hooked.env["PYTHONPATH"] = str(tmp_path)
-    hooked.env["HOOKS_IMPORT"] = "changing_module"
+    hooked.env["FAULTS_IMPORT"] = "changing_module"
     with worker(hooked, "--reload") as this:
         try:
             this.wait_for("Running TrainingSchoolProjection")

@@ -14,7 +14,7 @@ class Owner(models.Model):
     visits = models.IntegerField(default=0)
 
     class Meta:
-        app_label = "zoo"
+        app_label = "rows_app"
 
 
 class Animal(models.Model):
@@ -29,7 +29,7 @@ class Animal(models.Model):
     changed_at = models.DateTimeField(auto_now=True)
 
     class Meta:
-        app_label = "zoo"
+        app_label = "rows_app"
 
 
 class Visit(models.Model):
@@ -39,7 +39,7 @@ class Visit(models.Model):
     number = models.IntegerField()
 
     class Meta:
-        app_label = "zoo"
+        app_label = "rows_app"
 
 
 class Counter(models.Model):
@@ -48,7 +48,7 @@ class Counter(models.Model):
     total = models.IntegerField(default=0)
 
     class Meta:
-        app_label = "zoo"
+        app_label = "rows_app"
 
 
 class Cage(models.Model):
@@ -65,14 +65,14 @@ class Cage(models.Model):
     )
 
     class Meta:
-        app_label = "zoo"
+        app_label = "rows_app"
 
 
 class BigOwner(Owner):
     """The same table under another name."""
 
     class Meta:
-        app_label = "zoo"
+        app_label = "rows_app"
         proxy = True
 
 
@@ -82,4 +82,4 @@ class Lion(Owner):
     mane = models.BooleanField(default=True)
 
     class Meta:
-        app_label = "zoo"
+        app_label = "rows_app"
