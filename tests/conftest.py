@@ -31,6 +31,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each with its kind, and what uses a database, which runs on each of them."""
     for item in items:
         item.add_marker(item.path.relative_to(_HERE).parts[0])
+        slow = item.get_closest_marker("slow")
+        if slow is not None and not slow.args:
+            msg = f"{item.nodeid}: say why it is slow, @pytest.mark.slow(reason)"
+            raise pytest.UsageError(msg)
         uses = set(getattr(item, "fixturenames", ()))
         if uses & _DATABASE_FIXTURES or item.get_closest_marker("django_db"):
             item.add_marker("database")

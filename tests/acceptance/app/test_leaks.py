@@ -24,6 +24,7 @@ RECONNECTIONS = 30
 FEW = 8
 
 
+@pytest.mark.slow("connects again often enough for leaks to be seen")
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux's /proc")
 def test_reconnections_leave_no_threads_and_descriptors_behind(
     project: Project, server: EmbeddedServer
@@ -60,6 +61,7 @@ def test_reconnections_leave_no_threads_and_descriptors_behind(
         assert this.terminate() == 0
 
 
+@pytest.mark.slow("processes enough events for leaks to be seen")
 @pytest.mark.django_db(transaction=True)
 def test_events_leave_no_objects_behind(
     school: TrainingSchool, school_projection: Registration

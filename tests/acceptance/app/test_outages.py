@@ -148,6 +148,7 @@ def lines(this: Watched, text: str) -> int:
     return sum(text in line for line in this.lines)
 
 
+@pytest.mark.slow("crashes a database server three times")
 def test_restarts_under_live_writes(
     crashing: Project, database: DatabaseServer, writing: TrainingSchool
 ) -> None:
@@ -172,6 +173,7 @@ def test_restarts_under_live_writes(
     assert sum(lines(this, INTERRUPTED) for this in workers) >= restarts
 
 
+@pytest.mark.slow("makes a database server and crashes it")
 def test_a_restart_while_nothing_happens(
     crashing: Project, database: DatabaseServer, writing: TrainingSchool
 ) -> None:
@@ -215,6 +217,7 @@ def test_a_page_that_waits_says_so_if_the_database_stays_away(
     database.start()
 
 
+@pytest.mark.slow("ends connections ten times while events are written")
 def test_connections_that_are_ended_again_and_again(
     lasting: Project, writing: TrainingSchool
 ) -> None:
@@ -254,6 +257,7 @@ def test_a_connection_that_is_ended_within_a_batch(
     assert counts == [(1, 1)]
 
 
+@pytest.mark.slow("waits until connections count as unused")
 def test_connections_that_are_ended_while_nothing_happens_are_not_missed(
     lasting: Project, writing: TrainingSchool
 ) -> None:

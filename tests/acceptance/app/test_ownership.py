@@ -214,6 +214,7 @@ def test_until_caught_up_ends_when_the_owner_has_caught_up(
     assert result.stdout.splitlines()[-1] == "All caught up"
 
 
+@pytest.mark.slow("starts eight processes, one after the other")
 def test_an_event_that_ends_the_process_is_recognised(
     hooked: Project, writing: TrainingSchool, tmp_path: Path
 ) -> None:
@@ -243,6 +244,7 @@ def test_an_event_that_ends_the_process_is_recognised(
     assert state(hooked)["tricks"] == {"Fido": ["crash"]}
 
 
+@pytest.mark.slow("starts six processes, one after the other")
 def test_an_event_that_ends_the_process_is_parked_where_that_is_wanted(
     hooked: Project, writing: TrainingSchool
 ) -> None:
@@ -263,6 +265,7 @@ def test_an_event_that_ends_the_process_is_parked_where_that_is_wanted(
     assert "its process has ended 3 times" in error
 
 
+@pytest.mark.slow("starts seven processes, one after the other")
 def test_a_process_that_is_killed_while_it_is_idle_has_not_failed(
     hooked: Project, writing: TrainingSchool
 ) -> None:
