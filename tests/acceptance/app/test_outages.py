@@ -188,6 +188,7 @@ def test_a_restart_while_nothing_happens(
     assert_exact(crashing, dogs=2, tricks=0)
 
 
+@pytest.mark.slow("makes a database server and crashes it")
 def test_a_page_that_waits_outlives_a_restart(
     crashing: Project, database: DatabaseServer, writing: TrainingSchool
 ) -> None:
@@ -207,6 +208,7 @@ def test_a_page_that_waits_outlives_a_restart(
     assert printed == ["seen\n"]
 
 
+@pytest.mark.slow("makes a database server and crashes it")
 def test_a_page_that_waits_says_so_if_the_database_stays_away(
     crashing: Project, database: DatabaseServer, writing: TrainingSchool
 ) -> None:
