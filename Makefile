@@ -50,9 +50,28 @@ start-eventstoredb: $(STAMP) ## Start the embedded event store on port 2113
 stop-eventstoredb: ## Stop the event store that start-eventstoredb started
 	@$(BIN)/python -m eventsourcing_eventstoredb.server.daemon stop --pid-file $(PID_FILE)
 
+# With COVERAGE=yes tests note which code they run.
+TESTS := $(BIN)/python -m tests $(if $(COVERAGE),--coverage)
+
 .PHONY: test
-test: $(STAMP) ## Run all tests on every database that can be reached
-	@$(BIN)/python -m tests
+test: $(STAMP) ## Run all tests but slow ones, on every database that can be reached
+	@$(TESTS) -m "not slow"
+
+.PHONY: test-slow
+test-slow: $(STAMP) ## Run the tests that are slow
+	@$(TESTS) -m slow
+
+.PHONY: coverage
+coverage: $(STAMP) ## See that tests that have run with COVERAGE=yes ran enough of the code
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
+.PHONY: test-all
+test-all: $(STAMP) ## Run all tests, and see that they run enough of the code
+	@$(BIN)/coverage erase
+	@$(MAKE) --no-print-directory test COVERAGE=yes
+	@$(MAKE) --no-print-directory test-slow COVERAGE=yes
+	@$(MAKE) --no-print-directory coverage
 
 .PHONY: stress
 stress: $(STAMP) ## Kill everything at random moments, see that nothing is lost or done twice
@@ -63,12 +82,13 @@ bench: $(STAMP) ## Run the benchmarks
 	@$(BIN)/python -m benchmarks
 
 .PHONY: lint
-lint: $(STAMP) ## Check format, style, types, imports and migrations
+lint: $(STAMP) ## Check format, style, types, imports, migrations and the root
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/python -m tests.support.root
 
 .PHONY: fmt
 fmt: $(STAMP) ## Format the code

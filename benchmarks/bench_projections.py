@@ -1,7 +1,7 @@
 """
 How fast projections are, next to the library's own runner and view.
 
-    python -m benchmarks.bench_projections [--events N] [--quick]
+    python -m benchmarks.bench_projections [--events N] [--quick] [--uri URI]
 
 Each measurement is a process of its own on a new database. The work is the
 same for all: dogs are registered and learn nine tricks each, fifty of them at a
@@ -12,19 +12,14 @@ one run count; figures vary with the machine. The table is also written to
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from benchmarks.measuring import measure
-from tests.support.databases import SERVERS, SQLITE_URL, find
-
-RESULTS = Path(__file__).parent / "results"
+from benchmarks.support.databases import databases
+from benchmarks.support.measuring import measure
+from benchmarks.support.options import new_parser, write_results
 
 ROUNDS = 3
 BATCH_SIZES = (1, 10, 100, 500, 2000)
@@ -33,30 +28,27 @@ SLOW_EVENTS = 3_000
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; return 0."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = new_parser("projections", __doc__)
     parser.add_argument("--events", type=int, default=60_000)
-    parser.add_argument(
-        "--quick", action="store_true", help="One round, no memory at a million events."
-    )
     options = parser.parse_args(arguments)
-    with _databases() as databases:
-        lines = [
-            *_rates(databases, options.events, 1 if options.quick else ROUNDS),
-            "",
-            *_latencies(databases),
-            "",
-            *_sparse(databases),
-            "",
-            *_memory(databases, options.quick),
-        ]
-    RESULTS.mkdir(exist_ok=True)
-    file = RESULTS / f"projections-{datetime.now(UTC):%Y%m%d-%H%M%S}.txt"
-    file.write_text("\n".join(lines) + "\n")
-    print(f"\nwritten to {file.relative_to(Path.cwd())}")
+    found = databases()
+    rounds = 1 if options.quick else ROUNDS
+    lines = [
+        *_rates(found, options.events, rounds, options.uri),
+        "",
+        *_latencies(found, options.uri),
+        "",
+        *_sparse(found, options.uri),
+        "",
+        *_memory(found, options.quick),
+    ]
+    write_results("projections", lines)
     return 0
 
 
-def _rates(databases: dict[str, str], events: int, rounds: int) -> Iterator[str]:
+def _rates(
+    databases: dict[str, str], events: int, rounds: int, uri: str | None
+) -> Iterator[str]:
     """Yield a line for each way of running, all rounds in turns."""
     ways: list[tuple[str, dict[str, Any]]] = []
     if "PostgreSQL" in databases:
@@ -67,7 +59,8 @@ def _rates(databases: dict[str, str], events: int, rounds: int) -> Iterator[str]
             for size in BATCH_SIZES:
                 slow = SLOW_EVENTS if size < 100 or way != "rows" else events
                 ways.append((name, {"way": way, "size": size, "events": slow}))
-    ways += [(n, {"way": "store", "size": 2000, "events": events}) for n in databases]
+    store = {"way": "store", "size": 2000, "events": events, "uri": uri}
+    ways += [(name, store) for name in databases]
     measured: list[list[dict[str, float]]] = [[] for _ in ways]
     for _ in range(rounds):
         for index, (name, way) in enumerate(ways):
@@ -85,7 +78,7 @@ def _rates(databases: dict[str, str], events: int, rounds: int) -> Iterator[str]
         "count": "plain ORM, one statement an event",
         "orm": "plain ORM, three statements",
         "rows": "rows",
-        "store": "rows, from the embedded server",
+        "store": "rows, from the event store",
     }
     for (name, way), results, rate in zip(ways, measured, rates, strict=True):
         cpu = statistics.median(m["cpu_us"] for m in results)
@@ -96,14 +89,16 @@ def _rates(databases: dict[str, str], events: int, rounds: int) -> Iterator[str]
         )
 
 
-def _latencies(databases: dict[str, str]) -> Iterator[str]:
+def _latencies(databases: dict[str, str], uri: str | None) -> Iterator[str]:
     yield from _printed("from save() to a row that is seen, live, in ms")
     for name, url in databases.items():
-        m = measure("measure_projection", url, way="latency", size=500, events=300)
+        m = measure(
+            "measure_projection", url, way="latency", size=500, events=300, uri=uri
+        )
         yield from _printed(f"{name:<11}p50 {m['p50']:.1f}  p99 {m['p99']:.1f}")
 
 
-def _sparse(databases: dict[str, str]) -> Iterator[str]:
+def _sparse(databases: dict[str, str], uri: str | None) -> Iterator[str]:
     yield from _printed("one event in a thousand is the projection's")
     m = measure(
         "measure_projection",
@@ -111,6 +106,7 @@ def _sparse(databases: dict[str, str]) -> Iterator[str]:
         way="sparse",
         size=500,
         events=100_000,
+        uri=uri,
     )
     yield from _printed(
         f"passed over at {m['rate']:,.0f} events/s until the position is at the head; "
@@ -129,18 +125,6 @@ def _memory(databases: dict[str, str], quick: bool) -> Iterator[str]:
 def _printed(line: str) -> Iterator[str]:
     print(line, flush=True)
     yield line
-
-
-@contextmanager
-def _databases() -> Iterator[dict[str, str]]:
-    found = {"SQLite": SQLITE_URL}
-    for server in SERVERS:
-        where = find(server)
-        if where.url:
-            found[where.name] = where.url
-        else:
-            print(f"{where.name}: not measured, {where.report}")
-    yield found
 
 
 if __name__ == "__main__":

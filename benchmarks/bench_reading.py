@@ -1,7 +1,7 @@
 """
 What reading a notification costs: the bare stub, esdbclient and this package.
 
-    python -m benchmarks.bench_reading [--events N] [--rounds N] [--uri URI]
+    python -m benchmarks.bench_reading [--events N] [--rounds N] [--quick] [--uri URI]
 
 The embedded server runs in a process of its own, unless a server is named by its
 URI. Everybody reads the same events in turns, and the best round counts. The rate is
@@ -12,7 +12,6 @@ messages in memory, and leaves out what parsing them costs.
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -25,6 +24,8 @@ import grpc.experimental
 from esdbclient import EventStoreDBClient, NewEvent, StreamState
 from esdbclient.protos.Grpc import streams_pb2, streams_pb2_grpc
 
+from benchmarks.support.event_stores import event_store
+from benchmarks.support.options import new_parser
 from eventsourcing_eventstoredb.all_stream import AllStream
 from eventsourcing_eventstoredb.connection_settings import parse_connection
 from eventsourcing_eventstoredb.event_filter import EventFilter
@@ -35,7 +36,6 @@ from eventsourcing_eventstoredb.read_ahead import ReadAhead
 from eventsourcing_eventstoredb.receiving import Receiver
 from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
 from eventsourcing_eventstoredb.subscription_state import StateCell
-from tests.support.event_stores import server_process
 
 EVENTS = 50_000
 ROUNDS = 3
@@ -168,15 +168,13 @@ def measure_own_cost(uri: str, count: int, rounds: int) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser("reading", __doc__)
     parser.add_argument("--events", type=int, default=EVENTS)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--uri", help="a server that may be filled with events")
     options = parser.parse_args(arguments)
-    with server_process() as embedded:
-        uri = options.uri or embedded
+    if options.quick:
+        options.rounds = 1
+    with event_store(options.uri) as uri:
         with EventStoreDBClient(uri) as client:
             fill(client, options.events)
         for name, reader in readers(uri):

@@ -1,12 +1,13 @@
 """
 How fast the embedded server is, next to a gRPC server that does nothing.
 
-    python -m benchmarks.bench_server
+    python -m benchmarks.bench_server [--quick] [--uri URI]
 
 Both servers run in processes of their own and get the same calls from the same client,
 in turns, so that whatever else the machine does meets both. The bare server answers
 appends with a constant and reads with the bytes of one event, over and over: what it
 reaches is what gRPC allows in Python. Ratios count; figures vary with the machine.
+A server that runs, named by its URI, is measured as well. It has to speak without TLS.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ import grpc.experimental
 from esdbclient import EventStoreDBClient, NewEvent, StreamState
 from esdbclient.protos.Grpc import shared_pb2, streams_pb2
 
-from tests.support.event_stores import listening
+from benchmarks.support.event_stores import listening, new_prefix
+from benchmarks.support.options import new_parser
 
 READ_EVENTS = 20_000
 APPENDS = 400
@@ -122,11 +124,12 @@ class Target:
             options=[(grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1)],
         )
         self._appended = 0
+        self._prefix = new_prefix()
 
     def fill(self) -> None:
         for number in range(READ_EVENTS // 1_000):
             self.client.append_events(
-                f"read-{number}",
+                f"{self._prefix}-read-{number}",
                 current_version=StreamState.ANY,
                 events=[NewEvent("Dog.TrickAdded", DATA) for _ in range(1_000)],
             )
@@ -157,7 +160,7 @@ class Target:
         for _ in range(APPENDS):
             self._appended += 1
             self.client.append_event(
-                f"one-{self._appended}",
+                f"{self._prefix}-one-{self._appended}",
                 current_version=StreamState.NO_STREAM,
                 event=NewEvent("Dog.Registered", DATA),
             )
@@ -167,7 +170,7 @@ class Target:
         for _ in range(APPENDS):
             self._appended += 1
             self.client.append_events(
-                f"one-{self._appended}",
+                f"{self._prefix}-one-{self._appended}",
                 current_version=StreamState.NO_STREAM,
                 events=[NewEvent("Dog.Registered", DATA)],
             )
@@ -182,12 +185,12 @@ MEASURES: list[tuple[str, Callable[[Target], int]]] = [
 ]
 
 
-def measure(targets: list[Target]) -> None:
+def measure(targets: list[Target], rounds: int) -> None:
     header = "".join(f"{target.name:>14}" for target in targets)
     print(f"{'per second':34}{header}{'ratio':>8}")
     for title, call in MEASURES:
         rates: dict[str, list[float]] = {target.name: [] for target in targets}
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             for target in targets:
                 begin = time.perf_counter()
                 done = call(target)
@@ -228,7 +231,7 @@ def measure_subscribers(target: Target) -> None:
     )
 
 
-def main() -> None:
+def main(uri: str | None, rounds: int) -> None:
     """
     Measure and print.
     """
@@ -244,18 +247,21 @@ def main() -> None:
                 ("on disk", server, "--port", "0", "--data", data),
             )
         ]
+        if uri:
+            targets.append(Target("at the URI", uri))
         for target in targets:
             stack.callback(target.close)
             target.fill()
         print("The ratio is of the server in memory to the bare one.")
-        measure(targets)
+        measure(targets, rounds)
         measure_subscribers(targets[1])
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = new_parser("server", __doc__)
     parser.add_argument("--bare", action="store_true", help=argparse.SUPPRESS)
-    if parser.parse_args().bare:
+    options = parser.parse_args()
+    if options.bare:
         serve_bare()
     else:
-        main()
+        main(options.uri, 1 if options.quick else ROUNDS)

@@ -6,7 +6,6 @@ import itertools
 import json
 import resource
 import statistics
-import subprocess
 import sys
 import threading
 import time
@@ -34,6 +33,7 @@ from eventsourcing.persistence import (  # noqa: E402
 from eventsourcing.popo import POPOApplicationRecorder  # noqa: E402
 from eventsourcing.projection import ProjectionRunner as LibraryRunner  # noqa: E402
 
+from benchmarks.support.event_stores import event_store, new_prefix  # noqa: E402
 from django_esdb.recorders import DjangoTrackingRecorder  # noqa: E402
 from django_esdb.runner import ProjectionRunner  # noqa: E402
 from example_project.training_school import models  # noqa: E402
@@ -203,25 +203,19 @@ def measure_runner(way: str, size: int, events: int) -> dict[str, float]:
     return measured
 
 
-@contextmanager
-def store_process() -> Iterator[str]:
-    """Run an event store in a process of its own; yield its URI."""
-    server = subprocess.Popen(
-        [sys.executable, "-m", "eventsourcing_eventstoredb.server", "--port", "0"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert server.stdout is not None
-        yield server.stdout.readline().split()[-1]
-    finally:
-        server.terminate()
-        server.wait()
+def environment(uri: str) -> dict[str, str]:
+    """Return an application's on a store, with streams of this measurement alone."""
+    return {
+        "PERSISTENCE_MODULE": "eventsourcing_eventstoredb",
+        "EVENTSTOREDB_URI": uri,
+        "EVENTSTOREDB_STREAM_PREFIX": new_prefix(),
+    }
 
 
-def fill(uri: str, events: int, foreign: int = 0) -> int:
+def fill(env: dict[str, str], events: int, foreign: int = 0) -> int:
     """Append the dogs' events, and as many others after each; return the last's."""
-    client = EventStoreDBClient(uri)
+    client = EventStoreDBClient(env["EVENTSTOREDB_URI"])
+    prefix = env["EVENTSTOREDB_STREAM_PREFIX"]
     streams: dict[UUID, list[NewEvent]] = {}
     last = 0
     for event in itertools.islice(stored_events(), events):
@@ -229,26 +223,29 @@ def fill(uri: str, events: int, foreign: int = 0) -> int:
         stream.append(NewEvent(event.topic, event.state))
     for originator_id, new in streams.items():
         last = client.append_events(
-            str(originator_id), current_version=StreamState.NO_STREAM, events=new
+            f"{prefix}-{originator_id}",
+            current_version=StreamState.NO_STREAM,
+            events=new,
         )
         if foreign:
             others = [NewEvent("other:Event", b"{}") for _ in range(foreign * len(new))]
             client.append_events(
-                str(uuid4()), current_version=StreamState.NO_STREAM, events=others
+                f"{prefix}-{uuid4()}",
+                current_version=StreamState.NO_STREAM,
+                events=others,
             )
     client.close()
     return last
 
 
-def measure_store(way: str, size: int, events: int) -> dict[str, float]:
-    """From a server in a process of its own."""
-    with store_process() as uri:
-        last = fill(uri, events)
+def measure_store(
+    way: str, size: int, events: int, uri: str | None
+) -> dict[str, float]:
+    """From a server in a process of its own, or from one that runs."""
+    with event_store(uri) as uri:
+        env = environment(uri)
+        last = fill(env, events)
         models.SchoolCounts.objects.create(id=1)
-        env = {
-            "PERSISTENCE_MODULE": "eventsourcing_eventstoredb",
-            "EVENTSTOREDB_URI": uri,
-        }
         begun = time.perf_counter()
         cpu = time.process_time()
         with ours(TrainingSchool, RowsView, size, env) as runner:
@@ -259,15 +256,14 @@ def measure_store(way: str, size: int, events: int) -> dict[str, float]:
     return {"rate": events / seconds, "cpu_us": cpu / events * 1e6}
 
 
-def measure_sparse(way: str, size: int, events: int) -> dict[str, float]:
+def measure_sparse(
+    way: str, size: int, events: int, uri: str | None
+) -> dict[str, float]:
     """One event in a thousand is the projection's; the position passes the rest."""
-    with store_process() as uri:
-        fill(uri, events // 1000, foreign=999)
+    with event_store(uri) as uri:
+        env = environment(uri)
+        fill(env, events // 1000, foreign=999)
         models.SchoolCounts.objects.create(id=1)
-        env = {
-            "PERSISTENCE_MODULE": "eventsourcing_eventstoredb",
-            "EVENTSTOREDB_URI": uri,
-        }
         school = TrainingSchool(env)
         head = school.recorder.select_notifications(None, 10**9)[-1].id
         begun = time.perf_counter()
@@ -293,14 +289,11 @@ def measure_memory(way: str, size: int, events: int) -> dict[str, float]:
     return {"peak_mb": peak / 1024}
 
 
-def measure_latency(way: str, size: int, events: int) -> dict[str, float]:
-    from eventsourcing_eventstoredb.server import EmbeddedServer
-
-    with EmbeddedServer() as server:
-        env = {
-            "PERSISTENCE_MODULE": "eventsourcing_eventstoredb",
-            "EVENTSTOREDB_URI": server.uri,
-        }
+def measure_latency(
+    way: str, size: int, events: int, uri: str | None
+) -> dict[str, float]:
+    with _embedded_or_at(uri) as uri:
+        env = environment(uri)
         school = TrainingSchool(env)
         view = RowsView("Bench")
         times = []
@@ -314,6 +307,18 @@ def measure_latency(way: str, size: int, events: int) -> dict[str, float]:
         school.close()
     quantiles = statistics.quantiles(times, n=100)
     return {"p50": quantiles[49], "p99": quantiles[98]}
+
+
+@contextmanager
+def _embedded_or_at(uri: str | None) -> Iterator[str]:
+    """Yield the URI of a server in this process, or of one that runs."""
+    from eventsourcing_eventstoredb.server import EmbeddedServer
+
+    if uri:
+        yield uri
+        return
+    with EmbeddedServer() as server:
+        yield server.uri
 
 
 def measure_peer(way: str, size: int, events: int) -> dict[str, float]:

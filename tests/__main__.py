@@ -1,48 +1,86 @@
 """
-Run the whole suite: on SQLite, and what uses a database on each other one.
+Run the tests: on SQLite, and what uses a database on each other one, too.
 
-Arguments are passed on to pytest. ``REQUIRE_DATABASES`` may name databases,
-separated by commas, without which the run counts as failed.
+Options that are not of this module are passed on to pytest. ``REQUIRE_DATABASES`` may
+name databases, separated by commas, without which the run counts as failed.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
 
 from tests.support.databases import SERVERS, SQLITE_URL, find
 
+# Tests wait for processes and pauses most of the time.
+_WORKERS_FOR_A_CORE = 2
+# Of pytest: no test was selected.
+_NO_TESTS = 5
+
 
 def main() -> int:
     """Run and print which databases it ran on; return the worst exit status."""
-    arguments = sys.argv[1:]
-    found = [find(server) for server in SERVERS]
+    options, arguments = _parser().parse_known_args()
     lines = []
     worst = 0
     missing = _required()
-    for name, url, report, selection in [
-        ("SQLite", SQLITE_URL, "", ()),
-        *((f.name, f.url, f.report, ("-m", "database")) for f in found),
+    for name, url, report, expression in [
+        ("SQLite", SQLITE_URL, "", options.m),
+        *(
+            (f.name, f.url, f.report, _both("database", options.m))
+            for f in map(find, SERVERS)
+        ),
     ]:
         if not url:
             lines.append(f"{name}: not run, {report}")
             continue
         print(f"\n=== Tests on {name} {report}\n", flush=True)  # noqa: T201
         status = subprocess.run(
-            [sys.executable, "-m", "pytest", *selection, *arguments],
+            [
+                *([sys.executable, "-m"]),
+                *(["coverage", "run", "-m"] if options.coverage else []),
+                *("pytest", "-n", str(options.workers), "--dist", "worksteal"),
+                *("-m", expression, *arguments),
+            ],
             env={**os.environ, "DATABASE_URL": url},
         ).returncode
-        # 5: the arguments selected no test that uses a database.
-        if status != 5:
+        if status != _NO_TESTS:
             worst = worst or status
             missing.discard(name.casefold())
-        lines.append(f"{name}: {'passed' if status in (0, 5) else 'FAILED'} {report}")
+        passed = status in (0, _NO_TESTS)
+        lines.append(f"{name}: {'passed' if passed else 'FAILED'} {report}")
     print("\n=== Databases")  # noqa: T201
     print("\n".join(line.rstrip() for line in lines), flush=True)  # noqa: T201
     if missing:
         print(f"Required but not run: {', '.join(sorted(missing))}")  # noqa: T201
     return worst or int(bool(missing))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests", description=__doc__, allow_abbrev=False
+    )
+    parser.add_argument(
+        "-n",
+        dest="workers",
+        type=int,
+        default=_WORKERS_FOR_A_CORE * (os.cpu_count() or 1),
+        help="processes that run tests at the same time; 0: none but this",
+    )
+    parser.add_argument(
+        "-m", default="", metavar="EXPRESSION", help='markers, such as "not slow"'
+    )
+    parser.add_argument(
+        "--coverage", action="store_true", help="note which code is run"
+    )
+    return parser
+
+
+def _both(*expressions: str) -> str:
+    """Return the expression of markers that all of these select."""
+    return " and ".join(f"({each})" for each in expressions if each)
 
 
 def _required() -> set[str]:

@@ -9,14 +9,17 @@ import pytest
 from esdbclient import EventStoreDBClient
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
-from tests.support.databases import SQLITE_URL, new_database
-from tests.support.projects import Project, example
+from tests.support.databases import SQLITE_URL, copied_database, new_database
+from tests.support.projects import Project, example, example_on
 from tests.support.school import registration, school, school_projection
 
 __all__ = ["registration", "school", "school_projection"]
 
 DATABASE_URL = os.environ.get("DATABASE_URL", SQLITE_URL)
 
+_HERE = Path(__file__).parent
+# More is slow, and has to be marked as such.
+_SLOW_SECONDS = 5
 _DATABASE_FIXTURES = {"db", "transactional_db", "project"}
 
 
@@ -25,11 +28,31 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever uses a database runs on each of them."""
+    """Mark each with its kind, and what uses a database, which runs on each of them."""
     for item in items:
+        item.add_marker(item.path.relative_to(_HERE).parts[0])
+        slow = item.get_closest_marker("slow")
+        if slow is not None and not slow.args:
+            msg = f"{item.nodeid}: say why it is slow, @pytest.mark.slow(reason)"
+            raise pytest.UsageError(msg)
         uses = set(getattr(item, "fixturenames", ()))
         if uses & _DATABASE_FIXTURES or item.get_closest_marker("django_db"):
             item.add_marker("database")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell which tests are slow without being marked; on a busy machine some are."""
+    seconds: dict[str, float] = {}
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport) and "slow" not in report.keywords:
+                before = seconds.get(report.nodeid, 0)
+                seconds[report.nodeid] = before + report.duration
+    slow = {node: s for node, s in seconds.items() if s > _SLOW_SECONDS}
+    if slow:
+        terminalreporter.section(f"over {_SLOW_SECONDS} s, and not marked as slow")
+        for node, duration in sorted(slow.items(), key=lambda each: -each[1]):
+            terminalreporter.line(f"{duration:6.1f}s {node}")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -58,8 +81,16 @@ def server() -> Iterator[EmbeddedServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a database with the example's tables, to be copied."""
+    with new_database(DATABASE_URL, tmp_path_factory.mktemp("migrated")) as url:
+        example(url, "esdb://localhost:1?Tls=false")
+        yield url
+
+
 @pytest.fixture
-def project(server: EmbeddedServer, tmp_path: Path) -> Iterator[Project]:
+def project(server: EmbeddedServer, migrated: str, tmp_path: Path) -> Iterator[Project]:
     """The example project, migrated, on a new database and an empty store."""
-    with new_database(DATABASE_URL, tmp_path) as url:
-        yield example(url, server.uri)
+    with copied_database(migrated, tmp_path) as url:
+        yield example_on(url, server.uri)

@@ -131,6 +131,7 @@ def test_the_story_runs_in_one_process(walkthrough: Walkthrough) -> None:
     walkthrough.run("story.py")
 
 
+@pytest.mark.slow("makes a project as the README says")
 def test_the_django_part_makes_a_project_that_works(walkthrough: Walkthrough) -> None:
     walkthrough.run("-m", "django", "startproject", "mysite", ".")
     walkthrough.write_files("school/", "mysite/")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import importlib.util
 import os
+import shutil
 import sqlite3
 import uuid
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ from typing import Any
 
 import environ
 
-SQLITE_URL = "sqlite:///unused"
+# Only says which kind: each test has files of its own.
+SQLITE_URL = "sqlite://:memory:"
 
 
 @dataclass(frozen=True)
@@ -105,14 +107,60 @@ def new_database(url: str, folder: Path) -> Iterator[str]:
     if url.startswith("sqlite"):
         yield f"sqlite:///{folder / 'project.sqlite3'}"
         return
+    with _created(url, "") as created:
+        yield created
+
+
+@contextmanager
+def copied_database(template: str, folder: Path) -> Iterator[str]:
+    """
+    Make a copy of a database that nothing is connected to; drop it at the end.
+
+    Args:
+        template: The database's URL.
+        folder: A folder that is removed after the test; an SQLite file gets there.
+
+    Yields:
+        The copy's URL.
+    """
+    if template.startswith("sqlite"):
+        path = folder / "project.sqlite3"
+        shutil.copyfile(template.removeprefix("sqlite:///"), path)
+        yield f"sqlite:///{path}"
+        return
+    name = environ.Env.db_url_config(template)["NAME"]
+    if template.startswith("postgres"):
+        server = with_name(template, "postgres")
+        with _created(server, f" TEMPLATE {name}") as created:
+            yield created
+        return
+    with _created(with_name(template, ""), "") as created:
+        _copy_tables(name, created)
+        yield created
+
+
+@contextmanager
+def _created(url: str, how: str) -> Iterator[str]:
     name = f"test_django_esdb_{uuid.uuid4().hex[:16]}"
-    _execute(url, f"CREATE DATABASE {name}")
+    _execute(url, f"CREATE DATABASE {name}{how}")
     try:
         yield with_name(url, name)
     finally:
         # A killed process may still be on its way out.
         force = " WITH (FORCE)" if url.startswith("postgres") else ""
         _execute(url, f"DROP DATABASE {name}{force}")
+
+
+def _copy_tables(template: str, url: str) -> None:
+    """Copy all tables of a database of MariaDB's into an empty one."""
+    with connected(url) as connection, closing(connection.cursor()) as cursor:
+        # In whatever order they come.
+        cursor.execute("SET foreign_key_checks = 0")
+        cursor.execute(f"SHOW TABLES FROM {template}")
+        for (table,) in cursor.fetchall():
+            cursor.execute(f"SHOW CREATE TABLE {template}.{table}")
+            cursor.execute(cursor.fetchone()[1])
+            cursor.execute(f"INSERT INTO {table} SELECT * FROM {template}.{table}")
 
 
 def _version(url: str) -> str:

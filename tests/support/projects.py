@@ -101,7 +101,14 @@ def clean_environment() -> dict[str, str]:
 
 def example(database_url: str, event_store_uri: str) -> Project:
     """Return the example project with a database, which is migrated, and a store."""
-    project = Project(
+    project = example_on(database_url, event_store_uri)
+    project.manage("migrate", "--verbosity", "0")
+    return project
+
+
+def example_on(database_url: str, event_store_uri: str) -> Project:
+    """Return the example project with a database that is migrated, and a store."""
+    return Project(
         {
             **clean_environment(),
             "DJANGO_SETTINGS_MODULE": "example_project.settings",
@@ -111,5 +118,3 @@ def example(database_url: str, event_store_uri: str) -> Project:
             "ESDB_RETRIES": "0",
         }
     )
-    project.manage("migrate", "--verbosity", "0")
-    return project

@@ -15,6 +15,7 @@ import environ
 
 from example_project.settings import *  # noqa: F403
 from example_project.settings import INSTALLED_APPS
+from tests.support.databases import SQLITE_URL
 
 env = environ.Env()
 
@@ -22,7 +23,7 @@ INSTALLED_APPS = [*INSTALLED_APPS, "tests.support.rows_app"]
 if importlib.util.find_spec("eventsourcing_django"):
     INSTALLED_APPS += ["eventsourcing_django"]
 
-DATABASES = {"default": env.db_url("DATABASE_URL", default="sqlite:///unused")}
+DATABASES = {"default": env.db_url("DATABASE_URL", default=SQLITE_URL)}
 # Named by process, so that several test runs do not share one.
 _test_name = f"test_django_esdb_{os.getpid()}"
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":

@@ -148,6 +148,7 @@ def lines(this: Watched, text: str) -> int:
     return sum(text in line for line in this.lines)
 
 
+@pytest.mark.slow("crashes a database server three times")
 def test_restarts_under_live_writes(
     crashing: Project, database: DatabaseServer, writing: TrainingSchool
 ) -> None:
@@ -172,6 +173,7 @@ def test_restarts_under_live_writes(
     assert sum(lines(this, INTERRUPTED) for this in workers) >= restarts
 
 
+@pytest.mark.slow("makes a database server and crashes it")
 def test_a_restart_while_nothing_happens(
     crashing: Project, database: DatabaseServer, writing: TrainingSchool
 ) -> None:
@@ -186,6 +188,7 @@ def test_a_restart_while_nothing_happens(
     assert_exact(crashing, dogs=2, tricks=0)
 
 
+@pytest.mark.slow("makes a database server and crashes it")
 def test_a_page_that_waits_outlives_a_restart(
     crashing: Project, database: DatabaseServer, writing: TrainingSchool
 ) -> None:
@@ -205,6 +208,7 @@ def test_a_page_that_waits_outlives_a_restart(
     assert printed == ["seen\n"]
 
 
+@pytest.mark.slow("makes a database server and crashes it")
 def test_a_page_that_waits_says_so_if_the_database_stays_away(
     crashing: Project, database: DatabaseServer, writing: TrainingSchool
 ) -> None:
@@ -215,6 +219,7 @@ def test_a_page_that_waits_says_so_if_the_database_stays_away(
     database.start()
 
 
+@pytest.mark.slow("ends connections ten times while events are written")
 def test_connections_that_are_ended_again_and_again(
     lasting: Project, writing: TrainingSchool
 ) -> None:
@@ -239,7 +244,7 @@ def test_a_connection_that_is_ended_within_a_batch(
     lasting: Project, writing: TrainingSchool, tmp_path: Path
 ) -> None:
     lasting.env["DJANGO_SETTINGS_MODULE"] = "tests.support.fault_injection.settings"
-    lasting.env["HOOKS_DIRECTORY"] = str(tmp_path)
+    lasting.env["FAULTS_DIRECTORY"] = str(tmp_path)
     writing.register("Fido")
     last = writing.add_trick("Fido", "wait")
     with worker(lasting) as this:
@@ -254,6 +259,7 @@ def test_a_connection_that_is_ended_within_a_batch(
     assert counts == [(1, 1)]
 
 
+@pytest.mark.slow("waits until connections count as unused")
 def test_connections_that_are_ended_while_nothing_happens_are_not_missed(
     lasting: Project, writing: TrainingSchool
 ) -> None:

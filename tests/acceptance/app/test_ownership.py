@@ -22,26 +22,14 @@ from tests.support.workers import (
     worker,
 )
 
-STATE = """
-import json
-from django_esdb.models import FailedEvent, ProjectionTracking
-from example_project.training_school.models import Dog, SchoolCounts
-row = ProjectionTracking.objects.first()
-print(json.dumps({
-    "tricks": {dog.name: dog.tricks for dog in Dog.objects.all()},
-    "counts": list(SchoolCounts.objects.values_list("dogs", "tricks")),
-    "failed": list(FailedEvent.objects.values_list("error", flat=True)),
-    "position": row.position, "state": row.state, "error": row.error,
-    "owner": row.owner, "token": row.token,
-}))
-"""
+_TRACKED = ("position", "state", "error", "owner", "token")
 
 
 @pytest.fixture
 def hooked(project: Project, tmp_path: Path) -> Project:
     """The project with handlers that do as the test says."""
     project.env["DJANGO_SETTINGS_MODULE"] = "tests.support.fault_injection.settings"
-    project.env["HOOKS_DIRECTORY"] = str(tmp_path)
+    project.env["FAULTS_DIRECTORY"] = str(tmp_path)
     project.env["ESDB_LEASE_SECONDS"] = "60"
     return project
 
@@ -54,8 +42,22 @@ def writing(server: EmbeddedServer) -> Iterator[TrainingSchool]:
 
 
 def state(project: Project) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(project.python(STATE))
-    return found
+    """Return what the database says, read as no process of the project reads it."""
+    (tracked,) = project.query(
+        f"SELECT {', '.join(_TRACKED)} FROM django_esdb_projectiontracking"
+    ) or [(None,) * len(_TRACKED)]
+    dogs = project.query("SELECT name, tricks FROM training_school_dog")
+    counts = project.query("SELECT dogs, tricks FROM training_school_schoolcounts")
+    failed = project.query("SELECT error FROM django_esdb_failedevent")
+    return {
+        **dict(zip(_TRACKED, tracked, strict=True)),
+        "tricks": {
+            name: json.loads(tricks) if isinstance(tricks, str) else tricks
+            for name, tricks in dogs
+        },
+        "counts": [list(row) for row in counts],
+        "failed": [error for (error,) in failed],
+    }
 
 
 def wait_until(
@@ -64,6 +66,7 @@ def wait_until(
     end = time.monotonic() + SECONDS
     while not condition(found := state(project)):
         assert time.monotonic() < end, found
+        time.sleep(0.05)
     return found
 
 
@@ -211,6 +214,7 @@ def test_until_caught_up_ends_when_the_owner_has_caught_up(
     assert result.stdout.splitlines()[-1] == "All caught up"
 
 
+@pytest.mark.slow("starts eight processes, one after the other")
 def test_an_event_that_ends_the_process_is_recognised(
     hooked: Project, writing: TrainingSchool, tmp_path: Path
 ) -> None:
@@ -240,10 +244,11 @@ def test_an_event_that_ends_the_process_is_recognised(
     assert state(hooked)["tricks"] == {"Fido": ["crash"]}
 
 
+@pytest.mark.slow("starts six processes, one after the other")
 def test_an_event_that_ends_the_process_is_parked_where_that_is_wanted(
     hooked: Project, writing: TrainingSchool
 ) -> None:
-    hooked.env["HOOKS_ON_FAILURE"] = "park"
+    hooked.env["FAULTS_ON_FAILURE"] = "park"
     writing.register("Fido")
     hooked.manage("runprojections", "--until-caught-up")
     writing.add_trick("Fido", "crash")
@@ -260,6 +265,7 @@ def test_an_event_that_ends_the_process_is_parked_where_that_is_wanted(
     assert "its process has ended 3 times" in error
 
 
+@pytest.mark.slow("starts seven processes, one after the other")
 def test_a_process_that_is_killed_while_it_is_idle_has_not_failed(
     hooked: Project, writing: TrainingSchool
 ) -> None:
@@ -350,7 +356,7 @@ def test_reload_begins_anew_when_code_changes_and_waits_for_no_lease(
     module = tmp_path / "changing_module.py"
     module.write_text("VERSION = 1\n")
     hooked.env["PYTHONPATH"] = str(tmp_path)
-    hooked.env["HOOKS_IMPORT"] = "changing_module"
+    hooked.env["FAULTS_IMPORT"] = "changing_module"
     with worker(hooked, "--reload") as this:
         try:
             this.wait_for("Running TrainingSchoolProjection")

@@ -41,6 +41,7 @@ def expected(name: str) -> dict[str, Any]:
     return result
 
 
+@pytest.mark.slow("starts seven processes, one after the other")
 @pytest.mark.parametrize(
     ("name", "environment", "count"),
     [
@@ -70,6 +71,7 @@ def test_recorded_events_are_read_and_projected(
     assert rows(project) == projected
 
 
+@pytest.mark.slow("starts six processes, one after the other")
 def test_projection_stops_at_what_its_application_cannot_decode(
     project: Project,
 ) -> None:

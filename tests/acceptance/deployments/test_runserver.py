@@ -17,7 +17,7 @@ def test_the_reloader_begins_anew_and_leaves_no_process(
     # The reloader says what it does only then.
     projected.env["DJANGO_DEBUG"] = "true"
     projected.env["PYTHONPATH"] = str(tmp_path)
-    projected.env["HOOKS_IMPORT"] = "changing_module"
+    projected.env["FAULTS_IMPORT"] = "changing_module"
     port = free_port()
     command = (sys.executable, "manage.py", "runserver", f"127.0.0.1:{port}")
     with serving(projected, *command, port=port) as site:

@@ -158,6 +158,7 @@ def test_the_admin_can_log_in_with_the_printed_password(start: Start, folder: Pa
     assert len(demo["Password"]) >= 12
 
 
+@pytest.mark.slow("starts two demos, of five processes each")
 def test_a_second_run_goes_on_from_the_same_data(start: Start):
     first = start()
     with EventStoreDBClient(first["Event store"]) as client:
@@ -180,6 +181,7 @@ def test_a_second_run_goes_on_from_the_same_data(start: Start):
     assert not second.has_children()
 
 
+@pytest.mark.slow("starts two demos, of five processes each")
 def test_a_port_that_is_taken_gives_another_one(start: Start):
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
@@ -207,6 +209,7 @@ def test_one_folder_has_one_demo(start: Start):
     assert first.has_children()
 
 
+@pytest.mark.slow("starts five processes and waits for their end")
 @pytest.mark.parametrize(
     ("command", "name"),
     [

@@ -61,6 +61,7 @@ def test_seeding_more_adds_what_is_missing(project: Project):
     assert len(set(names[dog_name(0)])) == 4
 
 
+@pytest.mark.slow("writes and processes thousands of events")
 def test_more_tricks_than_fit_in_one_append_are_seeded(project: Project):
     project.manage("seed_training_school", "--dogs", "1", "--tricks", "5500")
 

@@ -58,6 +58,7 @@ def append_until_it_breaks(uri: str, stream: str) -> list[tuple[uuid.UUID, int]]
             acknowledged.append((events[-1].id, position))
 
 
+@pytest.mark.slow("kills a server several times")
 def test_what_was_acknowledged_survives_kill_9(tmp_path: Path):
     file = tmp_path / "events.db"
     acknowledged: dict[str, list[tuple[uuid.UUID, int]]] = {}

@@ -187,6 +187,7 @@ def million(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.mark.slow("writes a million events")
 def test_a_million_events_open_at_once(million: Path):
     def seconds_to_open() -> float:
         begin = time.monotonic()
@@ -196,6 +197,7 @@ def test_a_million_events_open_at_once(million: Path):
     assert min(seconds_to_open() for _ in range(3)) < 2
 
 
+@pytest.mark.slow("reads a million events")
 def test_a_million_events_are_read_in_constant_memory(million: Path):
     code = """
 import resource, sys

@@ -41,6 +41,7 @@ def elsewhere(project: Project, store: dict[str, str]) -> Project:
     return project
 
 
+@pytest.mark.slow("starts six processes, one after the other")
 @pytest.mark.parametrize(
     "store", ["sqlite", "postgresql", "eventsourcing-django"], indirect=True
 )

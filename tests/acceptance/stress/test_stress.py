@@ -20,6 +20,7 @@ DATABASE_URL = os.environ.get("DATABASE_URL", SQLITE_URL)
 DISTURBANCES = 12
 
 
+@pytest.mark.slow("disturbs projections a dozen times")
 @pytest.mark.database
 def test_rows_and_positions_agree_with_the_log_whatever_is_killed(
     tmp_path: Path,

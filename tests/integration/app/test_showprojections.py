@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +22,6 @@ from django_esdb.models import FailedEvent, ProjectionState, ProjectionTracking
 from django_esdb.registry import Registration, registry
 from django_esdb.status.fingerprints import fingerprint
 from django_esdb.status.status import LOST, registration_of
-from tests.support.projects import Project
 
 pytestmark = pytest.mark.django_db
 
@@ -363,49 +361,3 @@ def test_no_secret_is_shown(row: ProjectionTracking) -> None:
 
     assert SECRET not in "\n".join(table()) + json.dumps(listed())
     assert "cannot connect to esdb://***" in table()[1]
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_start_says_which_rows_are_not_those_of_the_code(project: Project) -> None:
-    project.python(
-        "from django_esdb.models import ProjectionTracking as T\n"
-        "T.objects.create(projection='Old', application='App', position=5)\n"
-        "T.objects.create(projection='TrainingSchoolProjection', position=0,\n"
-        "                 application='TrainingSchool', fingerprint='0')\n"
-    )
-
-    said = project.manage("runprojections", "--until-caught-up").stderr.splitlines()
-
-    assert said == [
-        "Projection 'Old' of 'App' is not registered, yet has a position in database "
-        "'default': it was renamed, moved or removed, and its read models are not "
-        "updated any more",
-        "Projection 'TrainingSchoolProjection': its definition changed since the read "
-        "models were begun: rebuild advised",
-    ]
-
-
-@pytest.mark.django_db(transaction=True)
-def test_rows_that_were_left_in_another_database_are_shown(
-    project: Project, tmp_path: Path
-) -> None:
-    project.python(
-        "from django_esdb.models import ProjectionTracking as T\n"
-        "T.objects.create(projection='TrainingSchoolProjection', position=5,\n"
-        "                 application='TrainingSchool')\n"
-    )
-    project.env["DJANGO_SETTINGS_MODULE"] = "tests.support.apps.settings"
-    project.env["TEST_REPORTS_DATABASE_URL"] = f"sqlite:///{tmp_path / 'reports'}"
-    project.manage("migrate", "--verbosity", "0", "--database", "reports")
-
-    def databases() -> list[tuple[str, int | None, bool]]:
-        out = project.manage("showprojections", "--json").stdout
-        return [
-            (shown["database"], shown["position"], shown["is_registered"])
-            for shown in json.loads(out)
-        ]
-
-    assert databases() == [("reports", None, True), ("default", 5, False)]
-    # What nothing is kept in needs no tables.
-    project.manage("migrate", "--verbosity", "0", "django_esdb", "zero")
-    assert databases() == [("reports", None, True)]

@@ -6,7 +6,6 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +22,6 @@ from example_project.training_school.projections import (
     TrainingSchoolProjection,
     TrainingSchoolView,
 )
-from tests.support.projects import Project
 from tests.support.stores import append, school_at
 from tests.support.supervising import catch_up, tracking
 
@@ -213,19 +211,3 @@ def test_a_fingerprint_covers_the_views_code(registration: MakeRegistration) -> 
             super().register_dog(dog_id, name.upper(), tracking)
 
     assert fingerprint(registration(view_class=Other)) != fingerprint(registration())
-
-
-def test_a_projection_that_is_not_registered_any_more_is_named(
-    project: Project, tmp_path: Path
-) -> None:
-    project.python(
-        "from django_esdb.models import ProjectionTracking as T;"
-        "T.objects.create(projection='Old', application='TrainingSchool', position=7);"
-        "T.objects.create(projection='Never', application='TrainingSchool')"
-    )
-
-    result = project.manage("runprojections", "--until-caught-up")
-
-    assert result.stdout.splitlines()[-1] == "All caught up"
-    assert result.stderr.count("\n") == 1
-    assert "'Old' of 'TrainingSchool' is not registered" in result.stderr

@@ -20,7 +20,6 @@ from django_esdb.exceptions import ConfigurationError, UndecodableEventError
 from django_esdb.models import ProjectionTracking
 from django_esdb.registry import Registration
 from django_esdb.runner import ProjectionRunner, Supervisor
-from eventsourcing_eventstoredb.server import EmbeddedServer
 from eventsourcing_eventstoredb.topics import TopicNotAllowedError
 from example_project.training_school import domain
 from example_project.training_school.application import TrainingSchool
@@ -29,7 +28,6 @@ from example_project.training_school.projections import (
     TrainingSchoolProjection,
     TrainingSchoolView,
 )
-from tests.support.projects import Project
 
 DOMAIN = domain.__name__
 
@@ -239,50 +237,3 @@ def test_a_malformed_list_in_the_environment_allows_nothing(
     assert message.msg.startswith("EVENTSTOREDB_TOPIC_ALLOWLIST ")
     with pytest.raises(ConfigurationError, match=r"^EVENTSTOREDB_TOPIC_ALLOWLIST"):
         get_application(OwnMapperSchool)
-
-
-def test_runprojections_refuses_a_malformed_list(
-    project: Project, server: EmbeddedServer
-) -> None:
-    project.env["DJANGO_SETTINGS_MODULE"] = "tests.support.apps.settings"
-    project.env["TEST_TOPIC_ALLOWLIST"] = "a b"
-
-    result = project.manage("runprojections", check=False)
-
-    assert result.returncode == 2
-    assert result.stderr.count("\n") == 1
-    assert "(django_esdb.E010)" in result.stderr
-
-
-def test_a_process_does_not_import_what_is_not_allowed(
-    project: Project, tmp_path: Path
-) -> None:
-    mark = tmp_path / "mark"
-    (tmp_path / "hostile.py").write_text(f"open({str(mark)!r}, 'w').close()\n")
-    project.env.update(
-        DJANGO_SETTINGS_MODULE="tests.support.apps.settings",
-        TEST_APPS="everything",
-        PYTHONPATH=str(tmp_path),
-    )
-    project.python(
-        "from uuid import uuid4\n"
-        "from eventsourcing.persistence import StoredEvent\n"
-        "from django_esdb import get_application\n"
-        "from example_project.training_school.application import TrainingSchool\n"
-        "recorder = get_application(TrainingSchool).recorder\n"
-        "recorder.insert_events([StoredEvent(uuid4(), 0, 'hostile:Event', b'{}')])\n"
-    )
-
-    def run() -> str:
-        result = project.manage(
-            "runprojections", "EverythingProjection", "--until-caught-up", check=False
-        )
-        assert result.returncode == 1
-        return result.stderr
-
-    project.env["TEST_TOPIC_ALLOWLIST"] = DOMAIN
-    assert "ESDB_TOPIC_ALLOWLIST" in run()
-    assert not mark.exists()
-    del project.env["TEST_TOPIC_ALLOWLIST"]
-    run()
-    assert mark.exists()

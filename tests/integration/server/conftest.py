@@ -1,20 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from tests.support.clients import client
 
-import pytest
-from esdbclient import EventStoreDBClient
-
-from eventsourcing_eventstoredb.server import EmbeddedServer
-
-
-@pytest.fixture
-def server() -> Iterator[EmbeddedServer]:
-    with EmbeddedServer() as server:
-        yield server
-
-
-@pytest.fixture
-def client(server: EmbeddedServer) -> Iterator[EventStoreDBClient]:
-    with EventStoreDBClient(server.uri) as client:
-        yield client
+__all__ = ["client"]

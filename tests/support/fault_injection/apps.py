@@ -2,7 +2,7 @@
 Lets tests say what happens within a handler of another process.
 
 The trick's name says what: ``wait`` until the file ``go`` is there, ``crash`` the
-process, ``fail``. Files are in the directory ``HOOKS_DIRECTORY``.
+process, ``fail``. Files are in the directory ``FAULTS_DIRECTORY``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from django.apps import AppConfig
 
 
-class HooksConfig(AppConfig):
+class FaultInjectionConfig(AppConfig):
     name = "tests.support.fault_injection"
 
     def ready(self) -> None:
@@ -33,17 +33,17 @@ class HooksConfig(AppConfig):
             _act(trick.partition(" ")[0])
 
         projections.TrainingSchoolView.add_trick = hooked  # type: ignore[method-assign]
-        if policy := os.environ.get("HOOKS_ON_FAILURE"):
+        if policy := os.environ.get("FAULTS_ON_FAILURE"):
             name = projections.TrainingSchoolProjection.name
             registry._registry[name] = dataclasses.replace(
                 registry.get(name), on_failure=OnFailure(policy)
             )
-        if module := os.environ.get("HOOKS_IMPORT"):
+        if module := os.environ.get("FAULTS_IMPORT"):
             importlib.import_module(module)
 
 
 def _act(trick: str) -> None:
-    directory = Path(os.environ["HOOKS_DIRECTORY"])
+    directory = Path(os.environ["FAULTS_DIRECTORY"])
     if trick == "wait":
         (directory / f"waiting-{os.getpid()}").touch()
         while not (directory / "go").exists():

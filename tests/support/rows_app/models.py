@@ -14,7 +14,7 @@ class Owner(models.Model):
     visits = models.IntegerField(default=0)
 
     class Meta:
-        app_label = "zoo"
+        app_label = "rows_app"
 
 
 class Animal(models.Model):
@@ -29,7 +29,7 @@ class Animal(models.Model):
     changed_at = models.DateTimeField(auto_now=True)
 
     class Meta:
-        app_label = "zoo"
+        app_label = "rows_app"
 
 
 class Visit(models.Model):
@@ -39,7 +39,7 @@ class Visit(models.Model):
     number = models.IntegerField()
 
     class Meta:
-        app_label = "zoo"
+        app_label = "rows_app"
 
 
 class Counter(models.Model):
@@ -48,7 +48,7 @@ class Counter(models.Model):
     total = models.IntegerField(default=0)
 
     class Meta:
-        app_label = "zoo"
+        app_label = "rows_app"
 
 
 class Cage(models.Model):
@@ -65,14 +65,14 @@ class Cage(models.Model):
     )
 
     class Meta:
-        app_label = "zoo"
+        app_label = "rows_app"
 
 
 class BigOwner(Owner):
     """The same table under another name."""
 
     class Meta:
-        app_label = "zoo"
+        app_label = "rows_app"
         proxy = True
 
 
@@ -82,7 +82,7 @@ class Lion(Owner):
     mane = models.BooleanField(default=True)
 
     class Meta:
-        app_label = "zoo"
+        app_label = "rows_app"
 
 
 # For walks of random events, beside the plain ORM: each type of field, each kind of
@@ -98,7 +98,7 @@ class Keeper(models.Model):
     notes = models.TextField(default="", db_default="none")
 
     class Meta:
-        app_label = "zoo"
+        app_label = "rows_app"
         unique_together = (("zone", "desk"),)
         constraints = (
             models.CheckConstraint(
@@ -129,7 +129,7 @@ class Specimen(models.Model):
     changed = models.DateTimeField(auto_now=True)
 
     class Meta:
-        app_label = "zoo"
+        app_label = "rows_app"
 
 
 class Chip(models.Model):
@@ -139,7 +139,7 @@ class Chip(models.Model):
     code = models.IntegerField(unique=True)
 
     class Meta:
-        app_label = "zoo"
+        app_label = "rows_app"
 
 
 class Permit(models.Model):
@@ -150,7 +150,7 @@ class Permit(models.Model):
     specimen = models.OneToOneField(Specimen, models.SET_NULL, null=True)
 
     class Meta:
-        app_label = "zoo"
+        app_label = "rows_app"
         constraints = (
             models.UniqueConstraint(
                 fields=("keeper", "number"), name="zoo_permit_number"
@@ -169,4 +169,4 @@ class Gauge(models.Model):
     )
 
     class Meta:
-        app_label = "zoo"
+        app_label = "rows_app"

@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.core.checks import run_checks
 from eventsourcing.application import Application
 from eventsourcing.persistence import InfrastructureFactoryError
 from eventsourcing.popo import POPOApplicationRecorder
@@ -13,7 +12,6 @@ from django_esdb.applications import close_applications
 from django_esdb.checks.configuration import check_all
 from django_esdb.conf import application_environment, build_env, settings
 from django_esdb.registry import registry
-from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.models import Dog
 
@@ -143,11 +141,6 @@ def test_wrong_settings_are_found(
     assert SECRET not in str(message)
 
 
-@pytest.mark.django_db
-def test_checks_run_with_djangos(settings: Any) -> None:
-    assert "django_esdb.E001" in [message.id for message in run_checks()]
-
-
 def test_a_read_model_of_two_projections_is_an_error(
     settings: Any, registration: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,21 +158,6 @@ def test_a_read_model_of_two_projections_is_an_error(
     [message] = check_all()
     assert message.id == "django_esdb.E007"
     assert "training_school.Dog is a read model of both" in message.msg
-
-
-def test_applications_are_made_once_and_anew_after_a_change(
-    server: EmbeddedServer, settings: Any
-) -> None:
-    settings.ESDB_URI = server.uri
-    first = get_application(TrainingSchool)
-    first.register("Fido")
-    assert get_application(TrainingSchool) is first
-    with EmbeddedServer() as other:
-        settings.ESDB_URI = other.uri
-        second = get_application(TrainingSchool)
-        assert second is not first
-        assert second.recorder.max_notification_id() is None
-        close_applications()
 
 
 def test_no_setting_is_cached_in_the_settings_object() -> None:

@@ -11,7 +11,6 @@ from django.core.checks import run_checks
 from django_esdb.checks.deployment import check_deployment
 from django_esdb.debug import SafeExceptionReporterFilter
 from example_project.training_school.application import TrainingSchool
-from tests.support.projects import Project
 
 SECRET = "s3cret-w0rd"
 SECURE = "esdb://store.example:2113"
@@ -169,22 +168,3 @@ def test_they_run_only_where_a_deployment_is_checked(settings: Any) -> None:
 
     assert ids(deploy=False) == set()
     assert ids(deploy=True) == {"django_esdb.W003"}
-
-
-def test_the_command_loads_no_grpc_and_asks_no_server(project: Project) -> None:
-    project.env["DJANGO_SETTINGS_MODULE"] = "tests.support.apps.settings"
-    project.env["EVENTSTOREDB_URI"] = (
-        f"esdb://school:{SECRET}@store.invalid?TlsVerifyCert=false"
-    )
-
-    printed = project.python(
-        "import sys\n"
-        "from django.core.management import call_command\n"
-        "call_command('check', '--deploy', '--tag', 'django_esdb', stderr=sys.stdout)\n"
-        "print('grpc' in sys.modules)\n"
-    )
-
-    assert "django_esdb.W005" in printed
-    assert "django_esdb.W006" in printed
-    assert SECRET not in printed
-    assert printed.endswith("False\n")

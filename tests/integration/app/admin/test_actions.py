@@ -1,127 +1,41 @@
-"""Failed events and paused projections in the admin."""
+"""Failed events and paused projections in the admin, shown, retried and protected."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.contrib.admin.models import CHANGE, DELETION, LogEntry
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import Permission, User
 from django.db import OperationalError, connections
 from django.test import Client
 from django.utils import timezone
-from eventsourcing.persistence import Tracking
 
-from django_esdb.admin import actions, pages
+from django_esdb.admin import pages
 from django_esdb.exceptions import EventProcessingError
 from django_esdb.failures.retrying import _Retrying
-from django_esdb.leases.lease import TrackedProjection
 from django_esdb.models import FailedEvent, ProjectionState, ProjectionTracking
 from django_esdb.policies import OnFailure
 from django_esdb.registry import Registration, registry
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
-from example_project.training_school.models import Dog
-from example_project.training_school.projections import TrainingSchoolProjection
-from tests.support.projects import Project
+from tests.support.failed_events import (
+    FAILED,
+    HOSTILE,
+    SECRET,
+    TRACKING,
+    PickyProjection,
+    act,
+    said,
+    text,
+    tricks,
+)
 from tests.support.supervising import catch_up, tracking
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-TRACKING = "/admin/django_esdb/projectiontracking/"
-FAILED = "/admin/django_esdb/failedevent/"
-HOSTILE = "</script><script>alert(1)</script>\"'&\u202e\x1b[2J{{ dog }}\n"
-SECRET = "s3cret-w0rd"
-
-MakeRegistration = Callable[..., Registration]
-
-
-class PickyProjection(TrainingSchoolProjection):
-    """Fails for some tricks."""
-
-    name = "Picky"
-    bad: set[str] = set()
-
-    def process_event(self, domain_event: Any, tracking: Tracking) -> None:
-        super().process_event(domain_event, tracking)
-        trick = getattr(domain_event, "trick", "")
-        if trick in self.bad:
-            msg = f"cannot {trick} <b>at all</b>"
-            raise RuntimeError(msg)
-
-
-@pytest.fixture
-def register(
-    registration: MakeRegistration, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[OnFailure], Registration]]:
-    """Register the projection; after the test it is not any more."""
-    monkeypatch.setattr(PickyProjection, "bad", {"burn"})
-
-    def register(on_failure: OnFailure) -> Registration:
-        picky = registration(projection_class=PickyProjection, on_failure=on_failure)
-        registry._registry["Picky"] = picky
-        return picky
-
-    yield register
-    registry._registry.pop("Picky", None)
-
-
-@pytest.fixture
-def parked(
-    school: TrainingSchool, register: Callable[[OnFailure], Registration]
-) -> list[FailedEvent]:
-    """Two failed events of Fido, the second behind the first, and one of Rex."""
-    for name in ("Fido", "Rex"):
-        school.register(name)
-    school.add_trick("Fido", "burn")
-    school.add_trick("Fido", "sit")
-    school.add_trick("Rex", "burn")
-    catch_up(register(OnFailure.PARK))
-    events = list(FailedEvent.objects.in_order())
-    assert [bool(event.error) for event in events] == [True, False, True]
-    return events
-
-
-@pytest.fixture
-def user(client: Client) -> Callable[..., User]:
-    """Log in with some permissions, and those to view."""
-
-    def user(*codenames: str) -> User:
-        user = User.objects.create_user("operator", is_staff=True)
-        views = ("view_projectiontracking", "view_failedevent")
-        chosen = Permission.objects.filter(codename__in=(*views, *codenames))
-        assert len(chosen) == 2 + len(codenames)
-        user.user_permissions.add(*chosen)
-        client.force_login(user)
-        return user
-
-    return user
-
-
-def act(client: Client, path: str, action: str, *rows: Any, **data: str) -> Any:
-    """Choose an action for rows, and return the page that is shown then."""
-    return client.post(
-        path,
-        {"action": action, "_selected_action": [row.pk for row in rows], **data},
-        follow=True,
-    )
-
-
-def said(page: Any) -> list[tuple[str, str]]:
-    return [(m.level_tag, m.message) for m in page.context["messages"]]
-
-
-def text(page: Any) -> str:
-    assert page.status_code == 200
-    return page.content.decode()
-
-
-def tricks(name: str) -> list[str]:
-    return list(Dog.objects.get(name=name).tricks)
 
 
 # Looking
@@ -399,115 +313,6 @@ def test_each_event_has_its_own_transaction_whatever_requests_have(
     assert in_transaction == [False]
 
 
-# Discarding
-
-
-def test_discarding_asks_and_then_leaves_out_for_good(
-    admin_client: Client, parked: list[FailedEvent]
-) -> None:
-    first, second, third = parked
-
-    page = act(admin_client, FAILED, "discard", first, third)
-
-    question = text(page)
-    assert "The read models will never see these events" in question
-    assert "<h2>2 failed events</h2>" in question
-    assert str(first) in question
-    assert 'method="post"' in question
-    assert "csrfmiddlewaretoken" in question
-    assert "<script>" not in question.partition('id="content"')[2]
-    assert FailedEvent.objects.count() == 3
-
-    page = act(admin_client, FAILED, "discard", first, third, confirmed="yes")
-
-    assert said(page) == [("success", "2 discarded")]
-    assert list(FailedEvent.objects.all()) == [second]
-    entries = LogEntry.objects.filter(action_flag=DELETION)
-    assert {int(entry.object_id) for entry in entries} == {first.pk, third.pk}
-    # What waited is the first now.
-    assert said(act(admin_client, FAILED, "retry", second)) == [
-        ("success", "Picky: 1 processed")
-    ]
-    assert tricks("Fido") == ["sit"]
-
-
-def test_what_is_not_registered_can_be_discarded(
-    admin_client: Client, parked: list[FailedEvent]
-) -> None:
-    del registry._registry["Picky"]
-
-    page = act(admin_client, FAILED, "discard", *parked, confirmed="yes")
-
-    assert said(page) == [("success", "3 discarded")]
-    assert not FailedEvent.objects.exists()
-
-
-def test_discarding_what_is_gone_says_so(
-    admin_client: Client, parked: list[FailedEvent]
-) -> None:
-    FailedEvent.objects.filter(pk=parked[0].pk).delete()
-
-    page = act(admin_client, FAILED, "discard", *parked[:2], confirmed="yes")
-
-    assert said(page) == [("success", "1 discarded")]
-
-
-def test_a_database_that_fails_is_a_message(
-    admin_client: Client, parked: list[FailedEvent], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    other = FailedEvent.objects.create(
-        projection="Aaa",
-        application="App",
-        position=1,
-        originator_version=1,
-        parked_at=timezone.now(),
-    )
-    discard = actions.discard_selected
-
-    # It has to fail between two projections.
-    def discard_one(tracked: TrackedProjection, pks: list[int]) -> list[FailedEvent]:
-        if tracked.projection == "Picky":
-            msg = "locked"
-            raise OperationalError(msg)
-        return discard(tracked, pks)
-
-    monkeypatch.setattr(actions, "discard_selected", discard_one)
-
-    page = act(admin_client, FAILED, "discard", *parked, other, confirmed="yes")
-
-    assert said(page) == [("error", "1 discarded, then: OperationalError: locked")]
-    assert FailedEvent.objects.count() == 3
-    assert LogEntry.objects.get().object_id == str(other.pk)
-
-
-def test_no_more_are_discarded_at_once_than_a_form_can_have(
-    admin_client: Client, parked: list[FailedEvent], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pages, "_MOST_DISCARDED", 2)
-
-    page = act(admin_client, FAILED, "discard", *parked, confirmed="yes")
-
-    [(level, message)] = said(page)
-    assert level == "error"
-    assert message.startswith("At most 2 events can be discarded at once")
-    assert FailedEvent.objects.count() == 3
-
-
-def test_discarding_is_protected_against_other_sites(
-    parked: list[FailedEvent], admin_user: User
-) -> None:
-    client = Client(enforce_csrf_checks=True)
-    client.force_login(admin_user)
-    data = {
-        "action": "discard",
-        "_selected_action": parked[0].pk,
-        "confirmed": "yes",
-    }
-
-    assert client.post(FAILED, data).status_code == 403
-    assert FailedEvent.objects.count() == 3
-
-
 # Permissions
 
 
@@ -569,36 +374,3 @@ def test_an_aggregate_is_found(admin_client: Client, parked: list[FailedEvent]) 
     assert list(page.context["cl"].queryset) == [parked[2]]
     page = admin_client.get(f"{FAILED}?q={uuid4()}")
     assert list(page.context["cl"].queryset) == []
-
-
-def test_actions_are_about_the_database_that_is_shown(
-    project: Project, tmp_path: Path
-) -> None:
-    # Left over from when the read models were there.
-    project.python(
-        "from django_esdb.models import ProjectionTracking as T\n"
-        "T.objects.create(projection='TrainingSchoolProjection', position=5,\n"
-        "                 application='TrainingSchool', state='paused')\n"
-    )
-    project.env["DJANGO_SETTINGS_MODULE"] = "tests.support.apps.settings"
-    project.env["TEST_REPORTS_DATABASE_URL"] = f"sqlite:///{tmp_path / 'reports'}"
-    project.manage("migrate", "--verbosity", "0", "--database", "reports")
-
-    printed = project.python(
-        "from django.contrib.auth.models import User\n"
-        "from django.test import Client\n"
-        "from django_esdb.models import ProjectionTracking as T\n"
-        "T.objects.using('reports').create(projection='TrainingSchoolProjection',\n"
-        "    position=7, application='TrainingSchool', state='paused')\n"
-        "client = Client(headers={'host': 'localhost'})\n"
-        "client.force_login(User.objects.create_superuser('admin'))\n"
-        f"path = {TRACKING!r}\n"
-        "page = client.get(path).content.decode()\n"
-        "print('>5<' in page, '>7<' in page)\n"
-        "page = client.post(path, {'action': 'retry', '_selected_action':\n"
-        "    [T.objects.get().pk]}, follow=True).content.decode()\n"
-        "print('it is not registered for TrainingSchool and this database' in page)\n"
-        "print(T.objects.using('reports').get().state)\n"
-    )
-
-    assert printed.splitlines() == ["True False", "True", "paused"]

@@ -144,6 +144,7 @@ def outcome(operations: Sequence[Operation], cuts: set[int]) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow("tries many ways to cut many events into batches")
 @given(operations=operations, cuts=st.sets(st.integers(1, 25), max_size=6))
 @settings(
     max_examples=80,

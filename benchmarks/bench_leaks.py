@@ -1,7 +1,8 @@
 """
 Whether anything grows while projections run for long.
 
-    python -m benchmarks.bench_hygiene [--events N] [--reconnections N] [--quick]
+    python -m benchmarks.bench_leaks [--events N] [--reconnections N] [--quick]
+        [--uri URI]
 
 ``runprojections`` is a process of its own, with its default settings, and so are the
 event store and what writes to it. Events are written while they are processed. Then
@@ -13,17 +14,13 @@ also written to ``benchmarks/results/``. Linux only.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from benchmarks.measuring import measure
-from tests.support.databases import SERVERS, SQLITE_URL, find
-
-RESULTS = Path(__file__).parent / "results"
+from benchmarks.support.databases import databases
+from benchmarks.support.measuring import measure
+from benchmarks.support.options import new_parser, write_results
 
 # How much more memory there may be at the end than after a fifth of the events.
 MEMORY_LIMIT = 1.10
@@ -33,33 +30,27 @@ COUNT_LIMIT = 8
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; return 1 if something has grown."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = new_parser("leaks", __doc__)
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--reconnections", type=int, default=1_000)
     parser.add_argument("--seconds", type=float, default=300)
-    parser.add_argument(
-        "--quick", action="store_true", help="100,000 events, 50 reconnections."
-    )
     options = parser.parse_args(arguments)
     if options.quick:
         options.events, options.reconnections = 100_000, 50
     name, url = _database()
-    limits = {"seconds": options.seconds}
+    given = {"seconds": options.seconds, "uri": options.uri}
     lines: list[str] = []
     grown = False
     for way, count, report in (
         ("memory", options.events, _memory),
         ("reconnections", options.reconnections, _reconnections),
     ):
-        measured = measure("measure_hygiene", url, way=way, count=count, **limits)
+        measured = measure("measure_leaks", url, way=way, count=count, **given)
         for line, is_grown in report(name, measured):
             print(line, flush=True)
             lines.append(line)
             grown = grown or is_grown
-    RESULTS.mkdir(exist_ok=True)
-    file = RESULTS / f"hygiene-{datetime.now(UTC):%Y%m%d-%H%M%S}.txt"
-    file.write_text("\n".join(lines) + "\n")
-    print(f"\nwritten to {file.relative_to(Path.cwd())}")
+    write_results("leaks", lines)
     return int(grown)
 
 
@@ -105,11 +96,9 @@ def _reconnections(name: str, measured: dict[str, Any]) -> Iterator[tuple[str, b
 
 def _database() -> tuple[str, str]:
     """Return PostgreSQL, or SQLite where there is none."""
-    where = find(SERVERS[0])
-    if where.url:
-        return where.name, where.url
-    print(f"{where.name}: not measured, {where.report}")
-    return "SQLite", SQLITE_URL
+    found = databases()
+    name = "PostgreSQL" if "PostgreSQL" in found else "SQLite"
+    return name, found[name]
 
 
 if __name__ == "__main__":

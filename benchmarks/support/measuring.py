@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 from typing import Any
 
-from tests.support.databases import new_database
-from tests.support.projects import clean_environment
+from benchmarks.support.databases import new_database
+from benchmarks.support.processes import example_environment
 
 
 def measure(module: str, server_url: str, **what: Any) -> dict[str, Any]:
@@ -25,18 +23,13 @@ def measure(module: str, server_url: str, **what: Any) -> dict[str, Any]:
     Returns:
         What it has printed.
     """
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        new_database(server_url, Path(folder)) as url,
-    ):
+    with new_database(server_url) as url:
         result = subprocess.run(
             [sys.executable, "-m", f"benchmarks.{module}", json.dumps(what)],
-            env={
-                **clean_environment(),
-                "DJANGO_SETTINGS_MODULE": "example_project.settings",
-                "DATABASE_URL": url,
-                "EVENTSTOREDB_URI": "esdb://localhost:2113?Tls=false",
-            },
+            env=example_environment(
+                DATABASE_URL=url,
+                EVENTSTOREDB_URI="esdb://localhost:2113?Tls=false",
+            ),
             stdout=subprocess.PIPE,
             text=True,
             check=True,

@@ -1,0 +1,16 @@
+"""A client of the test's event store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from esdbclient import EventStoreDBClient
+
+from eventsourcing_eventstoredb.server import EmbeddedServer
+
+
+@pytest.fixture
+def client(server: EmbeddedServer) -> Iterator[EventStoreDBClient]:
+    with EventStoreDBClient(server.uri) as client:
+        yield client
