@@ -5,14 +5,13 @@ from __future__ import annotations
 import pprint
 from typing import Any
 
-from eventsourcing_eventstoredb.connection_settings import (
-    parse_connection,
-)
-
 from django_esdb import get_application
 from django_esdb.conf import application_environment, build_env
 from django_esdb.registry import Registration, registry
 from eventsourcing_eventstoredb import EventStoreDBFactory
+from eventsourcing_eventstoredb.connection_settings import (
+    parse_connection,
+)
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
 from tests.support.ciphers import NO_CIPHER
