@@ -67,12 +67,14 @@ class Batch:
         Raises:
             DatabaseError: The database refuses what the event has left.
         """
+        self._at = None
         self._unit.event_ended()
         return not self._unit.has_to_end
 
     def begin(self, tracking: Tracking) -> None:
         """Go on to the next event."""
-        self._unit.event_ended()
+        if self._at is not None:
+            self._unit.event_ended()
         self._at = tracking
         self._has_joined = False
 

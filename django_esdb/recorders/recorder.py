@@ -145,7 +145,7 @@ class DjangoTrackingRecorder(TrackingRecorder):
         if unit is None:
             msg = f"{type(self).__name__}.rows() can be used within self.atomic() only"
             raise transaction.TransactionManagementError(msg)
-        return Rows(unit.rows(model), key)
+        return unit.keyed_rows(model, key)
 
     @contextmanager
     def batch(

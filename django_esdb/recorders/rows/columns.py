@@ -64,6 +64,10 @@ _LEAST_FLOAT = 1e-4
 _LARGEST_FLOAT = 1e15
 
 
+# Neither nothing nor an expression.
+_USUAL = frozenset((int, str, list, dict, float, bool, Decimal, UUID))
+
+
 class Column:
     """
     One field of a model on one database.
@@ -98,11 +102,12 @@ class Column:
 
     def settle(self, value: Any) -> Settled:
         """Return a changed value, frozen, as the database would give it back."""
-        if value is None:
-            return None, Trust.CERTAIN if self.field.null else Trust.DOUBTFUL
-        if hasattr(value, "resolve_expression"):
-            is_default = isinstance(value, DatabaseDefault)
-            return value, Trust.COMPUTED if is_default else Trust.DOUBTFUL
+        if type(value) not in _USUAL:
+            if value is None:
+                return None, Trust.CERTAIN if self.field.null else Trust.DOUBTFUL
+            if hasattr(value, "resolve_expression"):
+                is_default = isinstance(value, DatabaseDefault)
+                return value, Trust.COMPUTED if is_default else Trust.DOUBTFUL
         if self._settle is None:
             return _frozen(value), Trust.DOUBTFUL
         try:
@@ -268,7 +273,7 @@ def _settle_integer(
     low, high = operations.integer_field_range(field.get_internal_type())
 
     def settle(value: Any) -> Settled:
-        number = int(field.to_python(value))
+        number = value if type(value) is int else int(field.to_python(value))
         is_outside = (low is not None and number < low) or (
             high is not None and number > high
         )

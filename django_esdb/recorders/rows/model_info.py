@@ -75,7 +75,7 @@ class ModelInfo:
             if not field.primary_key and not getattr(field, "generated", False)
         ]
         self.has_generated = len(self.fields) + 1 < len(meta.concrete_fields)
-        self.attnames = [field.attname for field in self.fields]
+        self._attnames = {field.name: field.attname for field in meta.concrete_fields}
         self._read_relations()
         self._read_constraints()
         self.relations: list[models.ForeignKey[Any, Any]] = [
@@ -187,9 +187,10 @@ class ModelInfo:
         Raises:
             FieldDoesNotExist: There is no such field.
         """
-        field = self.model._meta.get_field(name)
-        attname: str | None = getattr(field, "attname", None)
+        attname = self._attnames.get(name)
         if attname is None:
+            # Raises where there is no such field.
+            self.model._meta.get_field(name)
             msg = f"{self.model.__name__} has no column {name!r}"
             raise FieldDoesNotExist(msg)
         return attname

@@ -13,6 +13,7 @@ from django_esdb.exceptions import ViewDatabaseError
 from django_esdb.recorders.rows.columns import Trust
 from django_esdb.recorders.rows.identity_map import IdentityMap
 from django_esdb.recorders.rows.model_info import Reference, tables_with_references
+from django_esdb.recorders.rows.rows import Rows
 from django_esdb.recorders.rows.statements import Statement, kind_of, text_of
 from django_esdb.recorders.rows.writing import write
 
@@ -54,6 +55,7 @@ class UnitOfWork:
         self.generation = 0
         self.has_to_end = False
         self._maps: dict[type[models.Model], IdentityMap] = {}
+        self._keyed: dict[tuple[type[models.Model], str], Rows[Any]] = {}
         self._is_own = False
         self._is_writing = False
         self._is_flushing = False
@@ -83,6 +85,13 @@ class UnitOfWork:
             found = self._maps[model] = IdentityMap(self, model)
         return found
 
+    def keyed_rows(self, model: type[models.Model], key: str) -> Rows[Any]:
+        """Return a model's rows by a key, for handlers; raises as :meth:`rows`."""
+        found = self._keyed.get((model, key))
+        if found is None:
+            found = self._keyed[model, key] = Rows(self.rows(model), key)
+        return found
+
     def finish(self) -> None:
         """
         Write everything; the unit is not to be used after that.
@@ -104,6 +113,7 @@ class UnitOfWork:
         the transaction; nothing may be written on that.
         """
         self._maps.clear()
+        self._keyed.clear()
 
     def event_ended(self) -> None:
         """
