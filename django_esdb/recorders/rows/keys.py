@@ -202,6 +202,7 @@ class Keys:
             for column, value in zip(rows.columns, values, strict=True)
         ]
         entry.stored = list(entry.current)
+        entry.spare = None
         entry.read_at = self._unit.generation
         entry.is_computed = entry.is_behind = entry.writes_all = False
         rows.dirty.pop(entry, None)

@@ -75,7 +75,11 @@ class ModelInfo:
             if not field.primary_key and not getattr(field, "generated", False)
         ]
         self.has_generated = len(self.fields) + 1 < len(meta.concrete_fields)
-        self._attnames = {field.name: field.attname for field in meta.concrete_fields}
+        self._attnames = {
+            name: field.attname
+            for field in meta.concrete_fields
+            for name in (field.attname, field.name)
+        }
         self._read_relations()
         self._read_constraints()
         self.relations: list[models.ForeignKey[Any, Any]] = [
