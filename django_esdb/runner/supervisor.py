@@ -16,7 +16,6 @@ from django_esdb.runner.decisions import Action, Decision, Known, decide
 from django_esdb.runner.errors import blame_event, projection_error
 from django_esdb.runner.ownership import Ownership
 from django_esdb.runner.reporting import Reporter
-from django_esdb.runner.scheduler import scheduler
 from django_esdb.runner.standby import ElsewhereCheck, Standby
 from django_esdb.runner.startup import Startup
 from django_esdb.runner.term import Goal, Term
@@ -99,8 +98,7 @@ class Supervisor:
                 could not be begun. The text is one line.
         """
         try:
-            with scheduler.in_use():
-                self._run()
+            self._run()
         finally:
             self._elsewhere.close()
             connections.close_all()
