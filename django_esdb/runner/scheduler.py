@@ -23,7 +23,7 @@ class Periodic:
     Attributes:
         call: What to call.
         seconds: From a call's end to the next one.
-        due: When it is to be called next, by the monotonic clock.
+        due: When it will be called next, by the monotonic clock.
         is_under_way: Whether it is being called.
     """
 
@@ -38,11 +38,11 @@ class Scheduler:
     """
     Calls functions every few seconds, all in one thread, one after the other.
 
-    A function is to be quick, and not to wait for others: the rest waits for it. One
+    A function must be quick, and not wait for others: the rest waits for it. One
     that raises an error is logged, and called again. Database connections that they
     use are this thread's own, and closed when they are old or nothing is due for long.
 
-    The thread is there while somebody uses the scheduler, from the first function on.
+    The thread is there while the scheduler is in use, from the first function on.
     All methods may be called by any thread.
     """
 
@@ -85,7 +85,7 @@ class Scheduler:
         periodic = Periodic(seconds, call)
         with self._changed:
             if not self._users:
-                msg = "every() is to be called within in_use()"
+                msg = "every() must be called within in_use()"
                 raise RuntimeError(msg)
             self._periodic.append(periodic)
             if self._thread is None:

@@ -79,7 +79,7 @@ class Instances:
 
         Args:
             entry: The row.
-            instance: One to make anew, which somebody holds; None for another.
+            instance: One to fill again, which other code holds; None for another.
         """
         values = self._values(entry)
         if not self._is_plain:

@@ -329,12 +329,12 @@ def test_a_paused_projection_waits_in_a_process_that_goes_on(
     writing.register("Fido")
     writing.add_trick("Fido", "fail")
     with worker(hooked) as this:
-        this.wait_for("It is paused: mend the cause")
+        this.wait_for("It is paused: fix the cause")
         found = wait_until(hooked, lambda found: found["state"] == "paused")
         assert "as the test says" in found["error"]
         (tmp_path / "go").touch()
         result = hooked.manage("retryfailedevents", "TrainingSchoolProjection")
-        assert "it was paused and goes on" in result.stdout
+        assert "it was paused and is resumed" in result.stdout
         wait_until(hooked, lambda found: found["tricks"] == {"Fido": ["fail"]})
         assert this.terminate() == 0
 

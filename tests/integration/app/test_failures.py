@@ -212,7 +212,7 @@ def test_there_are_as_many_lines_as_changes_of_state(
 
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
         "Event failed, trying again up to 20 times",
-        "Projection goes on",
+        "Projection recovered",
     ]
 
 
