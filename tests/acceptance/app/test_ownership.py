@@ -156,7 +156,7 @@ def test_an_owner_that_is_suspended_in_a_transaction_commits_nothing_afterwards(
     assert found["tricks"] == {"Fido": ["wait", "sit"]}
 
 
-def test_on_sqlite_nobody_takes_over_from_a_transaction(
+def test_on_sqlite_no_process_takes_over_from_a_transaction(
     hooked: Project, writing: TrainingSchool, tmp_path: Path
 ) -> None:
     if not is_sqlite(hooked):
@@ -323,7 +323,7 @@ def test_a_second_signal_ends_the_process_at_once(
     assert state(hooked)["counts"] == [[1, 1]]
 
 
-def test_a_paused_projection_waits_in_a_process_that_goes_on(
+def test_a_paused_projection_waits_in_a_process_that_continues(
     hooked: Project, writing: TrainingSchool, tmp_path: Path
 ) -> None:
     writing.register("Fido")
@@ -350,7 +350,7 @@ def test_fail_fast_ends_the_process(hooked: Project, writing: TrainingSchool) ->
     assert "RuntimeError: as the test says" in result.stderr
 
 
-def test_reload_begins_anew_when_code_changes_and_waits_for_no_lease(
+def test_reload_restarts_when_code_changes_and_waits_for_no_lease(
     hooked: Project, writing: TrainingSchool, tmp_path: Path
 ) -> None:
     module = tmp_path / "changing_module.py"

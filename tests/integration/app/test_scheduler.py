@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.db import connection, connections
 
-from django_esdb.db import connections as upkeep
+from django_esdb.db import connections as db_connections
 from django_esdb.runner.scheduler import Scheduler
 from example_project.training_school.models import Dog
 from tests.support.supervising import SECONDS, wait_until
@@ -134,7 +134,7 @@ def test_one_that_fails_is_logged_and_stops_nothing(
 def test_its_connections_are_closed_when_nothing_is_due(
     scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upkeep, "IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(db_connections, "IDLE_SECONDS", 0.1)
     assert connection.settings_dict["CONN_MAX_AGE"] == 0
     seen: list[Any] = []
 

@@ -178,7 +178,7 @@ def test_a_start_is_not_advised_where_it_would_not_help(
     assert "start runprojections" not in table()[-1]
 
 
-def test_a_pause_that_somebody_tries_to_end_is_shown_as_retrying(
+def test_a_pause_that_a_retry_tries_to_end_is_shown_as_retrying(
     row: ProjectionTracking,
 ) -> None:
     change(
