@@ -192,7 +192,7 @@ class EventStoreDBSubscription(Subscription["EventStoreDBApplicationRecorder"]):
         self._receiver.stop()
 
     def __del__(self) -> None:
-        # Left without stop(), its threads would go on.
+        # Left without stop(), its threads would run on.
         with contextlib.suppress(AttributeError):
             self.stop()
 

@@ -132,7 +132,7 @@ class Watchdog:
         position = self._receiver.position
         passed_over = self._log.passed_over_position(position, _READING_SECONDS)
         if passed_over is not None:
-            self._receiver.pass_over(passed_over)
+            self._receiver.save_checkpoint(passed_over)
             return False
         head = self._log.head(_READING_SECONDS)
         if head is None or (position is not None and head <= position):

@@ -33,7 +33,7 @@ class Supervisor:
     failure, such as a lost connection, is followed by another term, from the
     position in the database, after a pause that grows. An event that fails is
     tried again as often as the policy says; if that stops the projection, it is
-    paused, with the error in its row, until somebody has it tried again. What
+    paused, with the error in its row, until a retry is asked for. What
     happens is told by :mod:`django_esdb.signals`.
 
     Args:
@@ -247,7 +247,7 @@ class Supervisor:
             connections.close_all()
         if decision.action is Action.PAUSE:
             self._give_back(ProjectionState.PAUSED, one_line(error))
-            self._policy.begin_anew()
+            self._policy.forget_failures()
             self._failed_turns = 0
             self._reporter.paused(error)
 

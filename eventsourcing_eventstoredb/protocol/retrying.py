@@ -44,7 +44,7 @@ def with_retries(
     Call *attempt* until it succeeds, fails for good, or the time is over.
 
     Args:
-        client: Whose connection is made anew where that can help.
+        client: Whose connection is replaced where that can help.
         attempt: Gets the seconds that it may take.
         seconds: How long all attempts may take. After a first failure there are
             new ones for :data:`PATIENCE` seconds only.
@@ -136,7 +136,7 @@ def wait_for_connection(
     Wait so long, and let a broken connection be made again meanwhile.
 
     gRPC works on a connection while a call waits for it. One that does not wait
-    fails at once over a broken one instead; and with nobody waiting gRPC looks
+    fails at once over a broken one instead; and with no call waiting gRPC looks
     after it every five seconds, so that a server that is back would not be found
     for up to ten.
 

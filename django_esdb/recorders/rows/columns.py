@@ -73,7 +73,7 @@ class Column:
     """
     One field of a model on one database.
 
-    A value is kept frozen, so that nobody can change it in place.
+    A value is kept frozen, so that it cannot be changed in place.
 
     Args:
         field: The field.

@@ -84,7 +84,7 @@ class IdentityMap:
         self.dirty: dict[Entry, None] = {}
         # What this event has in hand, in that order.
         self.in_hand: dict[Entry, None] = {}
-        # Instances that somebody else holds beyond their event, with their values.
+        # Instances that other code holds beyond their event, with their values.
         self._kept: dict[Entry, tuple[models.Model, list[Any]]] = {}
         # What the event has given references, by whose they are.
         self._references: dict[tuple[Reference, Any], Entry] = {}
@@ -370,7 +370,7 @@ class IdentityMap:
         if instance is None or values is None:
             return
         now = self.instances.frozen(instance)
-        # Somebody may have saved it by itself.
+        # Other code may have saved it by itself.
         if not are_same(values, now) and not are_same(entry.current, now):
             msg = (
                 f"{self.model.__name__} {entry.pk!r} was changed through an instance "

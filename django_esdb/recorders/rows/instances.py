@@ -83,7 +83,7 @@ class Instances:
 
         Args:
             entry: The row.
-            instance: One to make anew, which somebody holds; None for another.
+            instance: One to fill again, which other code holds; None for another.
         """
         if instance is not None and instance is entry.spare:
             # It has nothing else already.

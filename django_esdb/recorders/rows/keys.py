@@ -139,7 +139,7 @@ class Keys:
         """
         Read a row again, and with it others that are out of date.
 
-        So many that after a statement of somebody else's all are read in one query;
+        So many that after a statement of other code all are read in one query;
         fewer if few were asked for since the last such statement.
         """
         self._unit.flush()

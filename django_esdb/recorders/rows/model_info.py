@@ -127,7 +127,7 @@ class ModelInfo:
         )
 
     def has_own_delete(self) -> bool:
-        """Return whether somebody else's code runs when a row is deleted."""
+        """Return whether code of others runs when a row is deleted."""
         model = self.model
         return (
             model.delete is not models.Model.delete
@@ -202,7 +202,7 @@ class ModelInfo:
 
 @cache
 def model_info(model: type[models.Model]) -> ModelInfo:
-    """Return what is to be known of a model; there are as many as there are models."""
+    """Return what must be known of a model; there are as many as there are models."""
     return ModelInfo(model)
 
 
