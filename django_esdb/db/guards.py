@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -18,24 +18,46 @@ _WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE", "TRUNCATE")
 _LIMITED = "_django_esdb_idle_limit"
 
 
-def refuse_writes(view_name: str, alias: str, other_alias: str) -> Callable[..., Any]:
+def refuse_statements(
+    view_name: str,
+    alias: str,
+    other_alias: str,
+    tables: Callable[[], Iterable[str]],
+) -> Callable[..., Any]:
     """
-    Return an execute wrapper for a database that a view must not write to.
+    Return an execute wrapper for a database that is not a view's.
 
-    Reading from it stays possible.
+    Writes are refused, and so are reads of the view's own tables, as a router sends
+    them to a replica: that does not have what the transaction has written. Reading
+    anything else stays possible.
+
+    Args:
+        view_name: The view, for messages.
+        alias: Its database.
+        other_alias: The database that this is for.
+        tables: Returns the names of its tables; asked for each statement.
     """
 
     def wrapper(
-        execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any
+        execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any
     ) -> Any:
-        if sql.lstrip()[:8].upper().startswith(_WRITES):
-            statement = " ".join(sql.split()[:3])
+        text = sql if isinstance(sql, str) else str(sql)
+        if text.lstrip()[:8].upper().startswith(_WRITES):
+            statement = " ".join(text.split()[:3])
             msg = (
                 f"{view_name} keeps its position in database {alias!r}, but writes to "
                 f"{other_alias!r} ({statement} ...), so one transaction cannot hold "
                 f"both; set using = {other_alias!r} on {view_name}"
             )
             raise ViewDatabaseError(msg)
+        for table in tables():
+            if table in text:
+                msg = (
+                    f"{view_name} reads {table} from database {other_alias!r}, which "
+                    f"does not have what its transaction on {alias!r} has written; "
+                    f"read it with .using({alias!r})"
+                )
+                raise ViewDatabaseError(msg)
         return execute(sql, params, many, context)
 
     return wrapper

@@ -27,7 +27,7 @@ from eventsourcing.persistence import (
 from django_esdb.db.connections import close_if_lost
 from django_esdb.db.guards import (
     limit_idle_transactions,
-    refuse_writes,
+    refuse_statements,
     sees_new_commits,
 )
 from django_esdb.exceptions import (
@@ -146,6 +146,22 @@ class DjangoTrackingRecorder(TrackingRecorder):
             msg = f"{type(self).__name__}.rows() can be used within self.atomic() only"
             raise transaction.TransactionManagementError(msg)
         return unit.keyed_rows(model, key)
+
+    def refresh_rows(self) -> None:
+        """
+        Write what rows have pending, and read them again when they are asked for.
+
+        Call it before and after what is not seen to read or write rows: COPY, and
+        stored procedures that are called by a cursor's ``callproc``.
+
+        Raises:
+            TransactionManagementError: The caller is not within ``atomic``.
+        """
+        unit = self._current.unit
+        if unit is None:
+            msg = f"{type(self).__name__}.refresh_rows() takes self.atomic() around it"
+            raise transaction.TransactionManagementError(msg)
+        unit.read_again()
 
     @contextmanager
     def batch(
@@ -332,10 +348,21 @@ class DjangoTrackingRecorder(TrackingRecorder):
                 if alias == self.using:
                     wrapper: Callable[..., Any] = unit.execute_wrapper
                 else:
-                    wrapper = refuse_writes(type(self).__name__, self._alias, alias)
+                    wrapper = refuse_statements(
+                        type(self).__name__, self._alias, alias, self._tables(unit)
+                    )
                 stack.enter_context(connections[alias].execute_wrapper(wrapper))
             stack.enter_context(transaction.atomic(using=self.using))
             yield
+
+    def _tables(self, unit: UnitOfWork) -> Callable[[], Iterable[str]]:
+        """Return what tells the tables that the view has rows in."""
+
+        def tables() -> Iterable[str]:
+            models_ = {*self.read_models, *unit.models}
+            return [model._meta.db_table for model in models_]
+
+        return tables
 
     def _make_row_before_transaction(self, application_name: str) -> None:
         # Two transactions that find no row and then insert it deadlock in

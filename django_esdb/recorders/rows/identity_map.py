@@ -2,54 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from sys import getrefcount
-from typing import Any, Protocol
+from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
-from django.db import IntegrityError, NotSupportedError, models, transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db import IntegrityError, models, transaction
 
 from django_esdb.db.vendors import ignores_case
-from django_esdb.recorders.rows.columns import Trust, are_same
 from django_esdb.recorders.rows.entry import Entry
+from django_esdb.recorders.rows.frozen import Trust
 from django_esdb.recorders.rows.instances import Changes, Instances
+from django_esdb.recorders.rows.kept_instances import KeptInstances
 from django_esdb.recorders.rows.keys import Keys
-from django_esdb.recorders.rows.model_info import Reference, model_info
+from django_esdb.recorders.rows.model_info import model_info
+from django_esdb.recorders.rows.protocols import Work
+from django_esdb.recorders.rows.references import GivenReferences
 from django_esdb.recorders.rows.unique_values import UniqueValues
 
 # What holds an instance that only this map has: a variable, and the question itself.
 _OWN_REFERENCES = 2
-
-
-class Work(Protocol):
-    """What an identity map needs of the unit of work that it is part of."""
-
-    using: str
-    connection: BaseDatabaseWrapper
-    generation: int
-
-    def keys_of(self, model: type[models.Model], /) -> Iterable[Any]:
-        """Return the keys that the batch's events will likely ask for."""
-
-    def own_statements(self) -> AbstractContextManager[None]:
-        """Tell statements of this unit from others'."""
-
-    def flush(self) -> None:
-        """Take back what is in hand, and write everything that is pending."""
-
-    def write(self) -> None:
-        """Write everything that is pending."""
-
-    def is_new_elsewhere(self, instance: models.Model) -> bool:
-        """Return whether an instance is a new row whose key is not known yet."""
-
-    def exists(self, reference: Reference, value: Any) -> bool:
-        """Return whether a reference leads to a row."""
-
-    def trusting_references(self) -> AbstractContextManager[None]:
-        """Take it that statements inside leave no reference without its row."""
 
 
 class IdentityMap:
@@ -84,10 +56,8 @@ class IdentityMap:
         self.dirty: dict[Entry, None] = {}
         # What this event has in hand, in that order.
         self.in_hand: dict[Entry, None] = {}
-        # Instances that other code holds beyond their event, with their values.
-        self._kept: dict[Entry, tuple[models.Model, list[Any]]] = {}
-        # What the event has given references, by whose they are.
-        self._references: dict[tuple[Reference, Any], Entry] = {}
+        self.kept = KeptInstances(info, self.instances)
+        self.references = GivenReferences(self)
         self._is_doubtful = info.doubtful is None or bool(info.doubtful)
         self._is_read_back = info.has_generated or info.has_filtering_manager()
         self._is_saved_by_itself = info.is_saved_by_itself()
@@ -122,7 +92,7 @@ class IdentityMap:
         if self.is_outdated(entry):
             entry = self.keys.refresh(entry)
         if entry is not None:
-            instance = self._kept_instance(entry) if self._kept else entry.spare
+            instance = self.kept.taken(entry) if self.kept else entry.spare
             entry.instance = self.instances.renewed(entry, instance)
             self.in_hand[entry] = None
         return entry
@@ -132,11 +102,6 @@ class IdentityMap:
         return entry.is_computed or (
             entry.read_at != self.unit.generation and entry.stored is not None
         )
-
-    def _kept_instance(self, entry: Entry) -> models.Model | None:
-        self._check_unchanged(entry)
-        instance: models.Model | None = self._kept.pop(entry, (entry.spare,))[0]
-        return instance
 
     # Changing rows
 
@@ -196,7 +161,7 @@ class IdentityMap:
         self.entries.pop(entry.pk, None)
         self.dirty.pop(entry, None)
         self.in_hand.pop(entry, None)
-        self._kept.pop(entry, None)
+        self.kept.forget(entry)
         self.uniques.forget(entry)
 
     # Taking back what was handed out
@@ -266,7 +231,7 @@ class IdentityMap:
         for index, value in changes:
             entry.current[index] = value
         entry.writes_all |= entry.is_behind
-        self._note_references(entry, changed)
+        self.references.note(entry, changed)
         for index in changed:
             self.keys.changed(entry, index)
         trust = Trust.COMPUTED if self._is_read_back else Trust.CERTAIN
@@ -281,14 +246,6 @@ class IdentityMap:
         return doubtful is None or any(
             self.columns[index].attname in doubtful for index in changed
         )
-
-    def _note_references(self, entry: Entry, changed: list[int]) -> None:
-        for reference in self.info.references:
-            index = self.index_of.get(reference.attname)
-            if index is None:
-                self._references[reference, entry.pk] = entry
-            elif index in changed and entry.current[index] is not None:
-                self._references[reference, entry.current[index]] = entry
 
     def _save_by_itself(self, entry: Entry, is_new: bool) -> None:
         instance = entry.instance
@@ -308,37 +265,6 @@ class IdentityMap:
 
     # What the unit of work asks for
 
-    @property
-    def has_references(self) -> bool:
-        """Whether the event has given references that were not looked at."""
-        return bool(self._references)
-
-    def check_references(self) -> bool:
-        """
-        Look whether what the event refers to is there.
-
-        Returns:
-            Whether that is known; if not, the database has to be asked.
-
-        Raises:
-            IntegrityError: It is not there.
-        """
-        references, self._references = self._references, {}
-        is_known = True
-        for (reference, value), entry in references.items():
-            if value is None or self.entries.get(entry.pk) is not entry:
-                continue
-            if self.is_outdated(entry):
-                # By now it may have another value, or not be there.
-                is_known = False
-            elif not self.unit.exists(reference, value):
-                msg = (
-                    f"{self.model.__name__}.{reference.attname} is {value!r}, but "
-                    f"there is no such {reference.target.__name__}"
-                )
-                raise IntegrityError(msg)
-        return is_known
-
     def event_ended(self) -> None:
         """Let go of what the event had in hand; it was taken back."""
         is_clean = self.instances.is_clean
@@ -350,33 +276,10 @@ class IdentityMap:
                 continue
             entry.instance = None
             if getrefcount(instance) > _OWN_REFERENCES:
-                self._kept[entry] = (instance, self.instances.frozen(instance))
+                self.kept.keep(entry, instance)
             elif is_clean(instance):
                 entry.spare = instance
         self.in_hand.clear()
-
-    def check_kept(self) -> None:
-        """
-        See to it that nothing was changed through an instance of an earlier event.
-
-        Raises:
-            NotSupportedError: It was, and would not be written.
-        """
-        for entry in self._kept:
-            self._check_unchanged(entry)
-
-    def _check_unchanged(self, entry: Entry) -> None:
-        instance, values = self._kept.get(entry, (None, None))
-        if instance is None or values is None:
-            return
-        now = self.instances.frozen(instance)
-        # Other code may have saved it by itself.
-        if not are_same(values, now) and not are_same(entry.current, now):
-            msg = (
-                f"{self.model.__name__} {entry.pk!r} was changed through an instance "
-                "of an earlier event, which is not written; get the row again"
-            )
-            raise NotSupportedError(msg)
 
     def written(self, entry: Entry) -> None:
         """Note that the database has a row as it is here."""
@@ -385,7 +288,7 @@ class IdentityMap:
         entry.read_at = max(entry.read_at, self.unit.generation)
         self.dirty.pop(entry, None)
         self.uniques.seen(entry)
-        instance = entry.instance or self._kept.get(entry, (None,))[0]
+        instance = entry.instance or self.kept.of(entry)
         if instance is not None:
             instance._state.adding = False
             instance._state.db = self.unit.using
@@ -394,7 +297,7 @@ class IdentityMap:
         """Note the key that the database has chosen."""
         entry.pk = pk
         self.entries[pk] = entry
-        instance = entry.instance or self._kept.get(entry, (None,))[0]
+        instance = entry.instance or self.kept.of(entry)
         if instance is not None:
             instance.pk = pk
         if entry in self.unkeyed:
@@ -414,7 +317,7 @@ class IdentityMap:
         """
         self.deleted.clear()
         self.unkeyed.clear()
-        self._references.clear()
+        self.references.forget()
         for entry in {**self.dirty, **self.in_hand}:
             if entry.stored is None:
                 self.forget(entry)

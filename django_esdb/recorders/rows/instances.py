@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from django.db import NotSupportedError, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.base import ModelState
 
-from django_esdb.recorders.rows.columns import Column, Trust
+from django_esdb.recorders.rows.columns import Column
 from django_esdb.recorders.rows.entry import UNSET, Entry
-
-if TYPE_CHECKING:
-    from django_esdb.recorders.rows.model_info import ModelInfo
+from django_esdb.recorders.rows.frozen import Trust
+from django_esdb.recorders.rows.model_info import ModelInfo
 
 _new = object.__new__
 # Which database an instance is of, and that it is there.

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import models
 
 from django_esdb.db.vendors import ignores_case, most_parameters
-from django_esdb.recorders.rows.columns import Column, Trust
+from django_esdb.recorders.rows.columns import Column
 from django_esdb.recorders.rows.entry import Entry
+from django_esdb.recorders.rows.frozen import Trust
+from django_esdb.recorders.rows.protocols import KnownRows
 from django_esdb.recorders.rows.unique_values import collated
-
-if TYPE_CHECKING:
-    from django_esdb.recorders.rows.identity_map import IdentityMap
 
 
 class Keys:
@@ -27,7 +26,7 @@ class Keys:
         rows: The identity map that this is a part of.
     """
 
-    def __init__(self, rows: IdentityMap) -> None:
+    def __init__(self, rows: KnownRows) -> None:
         self._rows = rows
         self._unit = rows.unit
         model = rows.model
@@ -45,6 +44,8 @@ class Keys:
         # By attribute and value, each with the value that the row itself has.
         self._index: dict[str, dict[Any, tuple[Entry, Any]]] = {}
         self._prefetched: set[str] = set()
+        # How many rows were read again, and how many to read at once.
+        self._has_been_outdated = False
         self._refreshed = 0
         self._refresh_limit = 1 << 30
 
@@ -111,7 +112,9 @@ class Keys:
         """Forget which keys lead to no row."""
         self._absent.clear()
         self._aliases.clear()
-        self._refresh_limit = max(1, 2 * self._refreshed)
+        if self._has_been_outdated:
+            self._refresh_limit = max(1, 2 * self._refreshed)
+        self._has_been_outdated = True
         self._refreshed = 0
 
     def load_all(self, attname: str, keys: Iterable[Any]) -> None:
@@ -151,6 +154,7 @@ class Keys:
                 if self._rows.is_outdated(other):
                     wanted[other] = None
             self.reread(list(wanted))
+            self._refresh_limit *= 2
         self._refreshed += 1
         is_there = self._rows.entries.get(entry.pk) is entry
         return entry if is_there else None

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import connections, models, router, transaction
+from django.db import connections, router, transaction
+from django.db.models import Model
 
 from django_esdb.db.vendors import check_references_now
 from django_esdb.exceptions import ViewDatabaseError
-from django_esdb.recorders.rows.columns import Trust
+from django_esdb.recorders.rows.frozen import Trust
 from django_esdb.recorders.rows.identity_map import IdentityMap
 from django_esdb.recorders.rows.model_info import Reference, tables_with_references
 from django_esdb.recorders.rows.rows import Rows
@@ -18,7 +19,7 @@ from django_esdb.recorders.rows.statements import Statement, kind_of, text_of
 from django_esdb.recorders.rows.writing import write
 
 
-def _no_keys(model: type[models.Model]) -> Iterable[Any]:
+def _no_keys(model: type[Model]) -> Iterable[Any]:
     return ()
 
 
@@ -47,15 +48,15 @@ class UnitOfWork:
     def __init__(
         self,
         using: str,
-        keys_of: Callable[[type[models.Model]], Iterable[Any]] = _no_keys,
+        keys_of: Callable[[type[Model]], Iterable[Any]] = _no_keys,
     ) -> None:
         self.using = using
         self.keys_of = keys_of
         self.connection = connections[using]
         self.generation = 0
         self.has_to_end = False
-        self._maps: dict[type[models.Model], IdentityMap] = {}
-        self._keyed: dict[tuple[type[models.Model], str], Rows[Any]] = {}
+        self._maps: dict[type[Model], IdentityMap] = {}
+        self._keyed: dict[tuple[type[Model], str], Rows[Any]] = {}
         self._is_own = False
         self._is_writing = False
         self._is_flushing = False
@@ -64,7 +65,7 @@ class UnitOfWork:
         self._may_lead_nowhere = False
         self._targets: set[tuple[Reference, Any]] = set()
 
-    def rows(self, model: type[models.Model]) -> IdentityMap:
+    def rows(self, model: type[Model]) -> IdentityMap:
         """
         Return what is known of a model's rows.
 
@@ -85,7 +86,12 @@ class UnitOfWork:
             found = self._maps[model] = IdentityMap(self, model)
         return found
 
-    def keyed_rows(self, model: type[models.Model], key: str) -> Rows[Any]:
+    @property
+    def models(self) -> Iterable[type[Model]]:
+        """The models whose rows were asked for."""
+        return tuple(self._maps)
+
+    def keyed_rows(self, model: type[Model], key: str) -> Rows[Any]:
         """Return a model's rows by a key, for handlers; raises as :meth:`rows`."""
         found = self._keyed.get((model, key))
         if found is None:
@@ -103,7 +109,7 @@ class UnitOfWork:
         self.event_ended()
         self.write()
         for rows in self._maps.values():
-            rows.check_kept()
+            rows.kept.check()
 
     def close(self) -> None:
         """
@@ -126,7 +132,7 @@ class UnitOfWork:
         if used and self._take_back() is Trust.DOUBTFUL:
             self.write()
         for rows in self._maps.values():
-            if rows.has_references and not rows.check_references():
+            if rows.references and not rows.references.check():
                 self._may_lead_nowhere = True
         if self._may_lead_nowhere:
             self._may_lead_nowhere = False
@@ -165,7 +171,7 @@ class UnitOfWork:
         self.flush()
         self._others_have_written()
 
-    def is_new_elsewhere(self, instance: models.Model) -> bool:
+    def is_new_elsewhere(self, instance: Model) -> bool:
         """Return whether an instance is a new row whose key is not known yet."""
         rows = self._maps.get(type(instance))
         if rows is None:

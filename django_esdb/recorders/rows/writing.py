@@ -13,8 +13,8 @@ from django.db.models import sql
 
 from django_esdb.db.updates import can_update_many, update_many
 from django_esdb.db.vendors import most_parameters, returns_new_rows
-from django_esdb.recorders.rows.columns import same
 from django_esdb.recorders.rows.entry import UNSET, Entry
+from django_esdb.recorders.rows.frozen import same
 from django_esdb.recorders.rows.identity_map import IdentityMap
 
 if TYPE_CHECKING:

@@ -1,0 +1,91 @@
+"""Values of JSON fields: kept marshalled, which is fast, and told apart."""
+
+from __future__ import annotations
+
+import marshal
+from typing import Any
+
+from django_esdb.recorders.rows.frozen import Opaque, Settled, Trust, thawed
+
+# Between these PostgreSQL keeps numbers of JSON as they are.
+_LEAST_FLOAT = 1e-4
+_LARGEST_FLOAT = 1e15
+
+
+class JSONValues:
+    """Keeps a JSONField's values marshalled, which is fast."""
+
+    def __init__(self, field: Any, is_sorted: bool) -> None:
+        self._is_own = field.encoder is not None or field.decoder is not None
+        self._is_sorted = is_sorted
+
+    def freeze(self, value: Any) -> Any:
+        if value is None or hasattr(value, "resolve_expression"):
+            return value
+        try:
+            return marshal.dumps(value, _PLAIN_FORMAT)
+        except ValueError:
+            return Opaque(value)
+
+    def thaw(self, frozen: Any) -> Any:
+        if type(frozen) is bytes:
+            return marshal.loads(frozen)  # noqa: S302  (made here, of what was in memory)
+        return thawed(frozen)
+
+    def settle(self, value: Any) -> Settled:
+        return self.settle_frozen(value, self.freeze(value))
+
+    def settle_frozen(self, value: Any, frozen: Any) -> Settled:
+        if self._is_own or not _is_plain_json(value):
+            return frozen, Trust.DOUBTFUL
+        if self._is_sorted and _OBJECT in frozen:
+            frozen = self.freeze(_as_jsonb_keeps_it(value))
+        return frozen, Trust.CERTAIN
+
+
+# A format without references, in which equal values have equal bytes.
+_PLAIN_FORMAT = 2
+# What a marshalled dictionary begins with.
+_OBJECT = b"{"
+
+
+def _is_plain_json(value: Any) -> bool:
+    """
+    Return whether every database gives back just this value.
+
+    PostgreSQL makes whole numbers of large floats and has no negative zero; some
+    databases refuse infinities, NUL and half a surrogate pair.
+    """
+    kind = type(value)
+    if kind is str:
+        return bool(value.isascii() and "\0" not in value) or _is_plain_text(value)
+    if kind is list:
+        return all(map(_is_plain_json, value))
+    if kind is dict:
+        return all(type(key) is str and _is_plain_text(key) for key in value) and all(
+            map(_is_plain_json, value.values())
+        )
+    if kind is float:
+        return _LEAST_FLOAT < abs(value) < _LARGEST_FLOAT or repr(value) == "0.0"
+    return kind in (int, bool, type(None))
+
+
+def _is_plain_text(text: str) -> bool:
+    return "\0" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def _as_jsonb_keeps_it(value: Any) -> Any:
+    """Return a value with its keys in PostgreSQL's order: by length, then by bytes."""
+    if type(value) is list:
+        return [_as_jsonb_keeps_it(item) for item in value]
+    if type(value) is dict:
+        return {
+            key: _as_jsonb_keeps_it(value[key])
+            for key in sorted(value, key=_jsonb_order)
+        }
+    return value
+
+
+def _jsonb_order(key: str) -> tuple[int, bytes]:
+    encoded = key.encode()
+    return len(encoded), encoded

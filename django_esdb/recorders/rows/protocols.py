@@ -1,0 +1,70 @@
+"""What the parts of a unit of work need of each other, without importing in circles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_esdb.recorders.rows.columns import Column
+from django_esdb.recorders.rows.entry import Entry
+from django_esdb.recorders.rows.instances import Instances
+from django_esdb.recorders.rows.model_info import ModelInfo, Reference
+from django_esdb.recorders.rows.unique_values import UniqueValues
+
+
+class Work(Protocol):
+    """What an identity map needs of the unit of work that it is part of."""
+
+    using: str
+    connection: BaseDatabaseWrapper
+    generation: int
+
+    def keys_of(self, model: type[models.Model], /) -> Iterable[Any]:
+        """Return the keys that the batch's events will likely ask for."""
+
+    def own_statements(self) -> AbstractContextManager[None]:
+        """Tell statements of this unit from others'."""
+
+    def flush(self) -> None:
+        """Take back what is in hand, and write everything that is pending."""
+
+    def write(self) -> None:
+        """Write everything that is pending."""
+
+    def is_new_elsewhere(self, instance: models.Model) -> bool:
+        """Return whether an instance is a new row whose key is not known yet."""
+
+    def exists(self, reference: Reference, value: Any) -> bool:
+        """Return whether a reference leads to a row."""
+
+    def trusting_references(self) -> AbstractContextManager[None]:
+        """Take it that statements inside leave no reference without its row."""
+
+
+class KnownRows(Protocol):
+    """What finding a model's rows needs of their identity map."""
+
+    unit: Work
+    model: type[models.Model]
+    info: ModelInfo
+    instances: Instances
+    columns: list[Column]
+    index_of: dict[str, int]
+    uniques: UniqueValues
+    entries: dict[Any, Entry]
+    deleted: dict[Any, None]
+    dirty: dict[Entry, None]
+    in_hand: dict[Entry, None]
+
+    def is_outdated(self, entry: Entry) -> bool:
+        """Return whether the database knows better what a row is."""
+
+    def forget(self, entry: Entry) -> None:
+        """Know nothing of a row any more."""
+
+    def wanted_keys(self, attname: str) -> Iterator[Any]:
+        """Yield the keys that the batch's events will likely ask for."""

@@ -1,0 +1,71 @@
+"""Foreign keys that an event has given values, looked at when it ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import IntegrityError
+
+from django_esdb.recorders.rows.entry import Entry
+from django_esdb.recorders.rows.model_info import Reference
+from django_esdb.recorders.rows.protocols import KnownRows
+
+
+class GivenReferences:
+    """
+    What the rows of a model refer to since this event.
+
+    Most databases look at references when a transaction ends. With one transaction for
+    each event that would be the event's end, so it is looked at then.
+
+    Args:
+        rows: The rows.
+    """
+
+    def __init__(self, rows: KnownRows) -> None:
+        self._rows = rows
+        # By whose they are.
+        self._given: dict[tuple[Reference, Any], Entry] = {}
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+    def note(self, entry: Entry, changed: list[int]) -> None:
+        """Note that columns of a row have other values."""
+        for reference in self._rows.info.references:
+            index = self._rows.index_of.get(reference.attname)
+            if index is None:
+                self._given[reference, entry.pk] = entry
+            elif index in changed and entry.current[index] is not None:
+                self._given[reference, entry.current[index]] = entry
+
+    def forget(self) -> None:
+        """Forget all, as when the event is undone."""
+        self._given.clear()
+
+    def check(self) -> bool:
+        """
+        Look whether what the event refers to is there.
+
+        Returns:
+            Whether that is known; if not, the database has to be asked.
+
+        Raises:
+            IntegrityError: It is not there.
+        """
+        given, self._given = self._given, {}
+        is_known = True
+        for (reference, value), entry in given.items():
+            if value is None or self._rows.entries.get(entry.pk) is not entry:
+                continue
+            was_read = entry.stored is not None
+            if was_read and entry.read_at != self._rows.unit.generation:
+                # By now it may have another value, or not be there.
+                is_known = False
+            elif not self._rows.unit.exists(reference, value):
+                msg = (
+                    f"{self._rows.model.__name__}.{reference.attname} is {value!r}, "
+                    f"but there is no such {reference.target.__name__}"
+                )
+                raise IntegrityError(msg)
+        return is_known
