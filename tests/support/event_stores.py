@@ -81,7 +81,7 @@ class EventStore:
         )
 
     def stop(self) -> None:
-        """Have it end in order; returns when it is gone."""
+        """Shut it down cleanly; returns when it is gone."""
         assert self._process is not None
         self._process.terminate()
         self._process.wait()

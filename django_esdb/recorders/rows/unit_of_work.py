@@ -41,7 +41,7 @@ class UnitOfWork:
 
     Attributes:
         generation: How many statements of others may have changed rows.
-        has_to_end: Whether only the transaction's end tells if all is in order, so
+        has_to_end: Whether only the transaction's end tells if all is right, so
             that no other event may come before it.
     """
 

@@ -166,7 +166,7 @@ def test_what_no_line_names_is_the_end(error: BaseException) -> None:
     assert decide(error, Known(**OWNER, stopping=True)) == FAIL
 
 
-def test_with_until_caught_up_an_outage_is_ridden_over_for_some_turns() -> None:
+def test_with_until_caught_up_an_outage_is_survived_for_some_turns() -> None:
     known = {**OWNER, "until_caught_up": True}
 
     decisions = [
