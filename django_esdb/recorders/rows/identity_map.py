@@ -62,8 +62,8 @@ class IdentityMap:
         self._is_read_back = info.has_generated or info.has_filtering_manager()
         self._is_saved_by_itself = info.is_saved_by_itself()
         self._pk_attname = info.pk.attname
-        # Where only values have to be compared and written.
-        self._is_simple = not (
+        # Whether values have only to be compared and written.
+        self.is_simple = not (
             info.relations
             or info.unique_groups
             or self._is_doubtful
@@ -188,24 +188,29 @@ class IdentityMap:
         instance = entry.instance
         if instance is None or entry.is_being_saved:
             return Trust.CERTAIN
-        if instance.__dict__.get(self._pk_attname) is not entry.pk:
-            if instance.pk is None and self.is_outdated(entry):
-                # The handler has deleted it by itself.
-                del self.in_hand[entry]
-                return Trust.CERTAIN
-            self.instances.check_key(entry)
+        values = instance.__dict__
+        if values.get(self._pk_attname) is not entry.pk and self._is_gone(entry):
+            return Trust.CERTAIN
         if self.info.relations:
             is_new = entry.is_unsaved
             self.instances.resolve_relations(instance, self.unit, is_saved=is_new)
-        changes, trust = self.instances.changes(entry)
+        changes, trust = self.instances.changes(entry, values)
         if not (changes or entry.is_unsaved):
             return Trust.CERTAIN
         return self._change(entry, changes, trust)
 
+    def _is_gone(self, entry: Entry) -> bool:
+        """Return whether the handler has deleted an instance by itself."""
+        if entry.instance.pk is None and self.is_outdated(entry):
+            del self.in_hand[entry]
+            return True
+        self.instances.check_key(entry)
+        return False
+
     def _change(self, entry: Entry, changes: Changes, trust: Trust) -> Trust:
         """Note a change; return whether the database has to be asked now."""
         is_new, entry.is_unsaved = entry.is_unsaved, False
-        if self._is_simple:
+        if self.is_simple:
             for index, value in changes:
                 entry.current[index] = value
             if entry.is_behind:
@@ -265,9 +270,33 @@ class IdentityMap:
 
     # What the unit of work asks for
 
+    def end_event_simply(self) -> Trust:
+        """Take back what the event had in hand and let go of it, for simple models."""
+        worst = Trust.CERTAIN
+        changes_of = self.instances.changes
+        for entry in tuple(self.in_hand):
+            instance = entry.instance
+            if instance is None:
+                continue
+            values = instance.__dict__
+            if values.get(self._pk_attname) is not entry.pk and self._is_gone(entry):
+                continue
+            changes, trust = changes_of(entry, values)
+            if changes or entry.is_unsaved:
+                trust = self._change(entry, changes, trust)
+                if trust > worst:
+                    worst = trust
+            entry.is_behind = False
+            entry.instance = entry.spare = None
+            if getrefcount(instance) > _OWN_REFERENCES:
+                self.kept.keep(entry, instance)
+            else:
+                entry.spare = self.instances.spare(instance, values)
+        self.in_hand.clear()
+        return worst
+
     def event_ended(self) -> None:
         """Let go of what the event had in hand; it was taken back."""
-        is_clean = self.instances.is_clean
         for entry in self.in_hand:
             entry.is_behind = False
             entry.spare = None
@@ -277,8 +306,8 @@ class IdentityMap:
             entry.instance = None
             if getrefcount(instance) > _OWN_REFERENCES:
                 self.kept.keep(entry, instance)
-            elif is_clean(instance):
-                entry.spare = instance
+            else:
+                entry.spare = self.instances.spare(instance, instance.__dict__)
         self.in_hand.clear()
 
     def written(self, entry: Entry) -> None:

@@ -62,6 +62,8 @@ class Instances:
             for index, column in enumerate(self.columns)
             if getattr(column.field, "generated", False)
         }
+        # With the key and the state.
+        self._size = len(self.columns) + 2
         self._is_plain = not info.makes_instances_its_own_way()
         self._attnames = [column.attname for column in self.columns]
         # What is not kept as it is handed out.
@@ -123,38 +125,42 @@ class Instances:
         instance.__dict__.update(fresh.__dict__)
         return instance
 
-    def is_clean(self, instance: models.Model) -> bool:
-        """Return whether an instance has nothing but its columns' values."""
-        remembered = instance.__dict__
-        # The columns, the key and the state.
-        return (
-            self._is_plain
-            and len(remembered) == len(self.columns) + 2
-            and len(remembered["_state"].__dict__) == _STATE_SIZE
+    def spare(
+        self, instance: models.Model, values: dict[str, Any]
+    ) -> models.Model | None:
+        """Return an instance if it has nothing but its columns' values, else None."""
+        is_clean = (
+            len(values) == self._size
+            and len(values["_state"].__dict__) == _STATE_SIZE
+            and self._is_plain
         )
+        return instance if is_clean else None
 
     def is_read_only(self, index: int) -> bool:
         """Return whether the database works out a column by itself."""
         return index in self._read_only
 
-    def changes(self, entry: Entry) -> tuple[Changes, Trust]:
+    def changes(self, entry: Entry, values: dict[str, Any]) -> tuple[Changes, Trust]:
         """
         Return what of an instance differs from the row, and put that in order there.
+
+        Args:
+            entry: The row.
+            values: What its instance has.
 
         Returns:
             The index and the settled value of each column that was changed, and how
             far these values are known.
         """
-        changes, worst = self._compared(entry)
-        if not self._info.presaved or not (changes or entry.is_unsaved):
-            return changes, worst
+        compared = self._compared(entry, values)
+        if not self._info.presaved or not (compared[0] or entry.is_unsaved):
+            return compared
         for field in self._info.presaved:
             # Such as the time of the last change.
             field.pre_save(entry.instance, entry.is_unsaved)
-        return self._compared(entry)
+        return self._compared(entry, values)
 
-    def _compared(self, entry: Entry) -> tuple[Changes, Trust]:
-        values = entry.instance.__dict__
+    def _compared(self, entry: Entry, values: dict[str, Any]) -> tuple[Changes, Trust]:
         current = entry.current
         changes: Changes = []
         worst = Trust.CERTAIN

@@ -7,7 +7,6 @@ from typing import Any, Generic, TypeVar, cast
 
 from django.db import models
 
-from django_esdb.recorders.rows.entry import Entry
 from django_esdb.recorders.rows.identity_map import IdentityMap
 
 M = TypeVar("M", bound=models.Model)
@@ -24,6 +23,7 @@ class Rows(Generic[M]):
 
     def __init__(self, identity_map: IdentityMap, key: str = "pk") -> None:
         self._map = identity_map
+        self._names = frozenset(f.name for f in identity_map.info.fields)
         info = identity_map.info
         if key in ("pk", info.pk.name, info.pk.attname):
             self._key = "pk"
@@ -44,12 +44,13 @@ class Rows(Generic[M]):
         entry = self._map.find(self._key, key)
         if entry is None:
             raise self._map.missing(key)
-        return self._instance(entry)
+        instance: M = entry.instance
+        return instance
 
     def get_or_none(self, key: Any) -> M | None:
         """Return the row with this key, None if there is none."""
         entry = self._map.find(self._key, key)
-        return None if entry is None else self._instance(entry)
+        return None if entry is None else entry.instance
 
     def get_or_create(
         self,
@@ -66,7 +67,7 @@ class Rows(Generic[M]):
         """
         entry = self._map.find(self._key, key)
         if entry is not None:
-            return self._instance(entry), False
+            return entry.instance, False
         model = cast("type[M]", self._map.model)
         attname = self._map.info.pk.attname if self._key == "pk" else self._key
         values = {
@@ -116,7 +117,7 @@ class Rows(Generic[M]):
         self._map.keys.load_all("pk", keys)
         entries = (self._map.find("pk", key) for key in keys)
         found = dict.fromkeys(entry for entry in entries if entry is not None)
-        return [self._instance(entry) for entry in found]
+        return [entry.instance for entry in found]
 
     def increment(self, key: Any, **amounts: Any) -> None:
         """
@@ -129,10 +130,9 @@ class Rows(Generic[M]):
             amounts: What to add, by name of the field.
         """
         for name in amounts:
-            self._map.info.attname(name)
+            if name not in self._names:
+                # Raises where there is no such field.
+                self._map.info.attname(name)
         instance, _ = self.get_or_create(key)
         for name, amount in amounts.items():
             setattr(instance, name, getattr(instance, name) + amount)
-
-    def _instance(self, entry: Entry) -> M:
-        return cast("M", entry.instance)

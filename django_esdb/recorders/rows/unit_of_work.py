@@ -128,10 +128,21 @@ class UnitOfWork:
         Raises:
             DatabaseError: The database refuses what the event has left.
         """
-        used = [rows for rows in self._maps.values() if rows.in_hand]
-        if used and self._take_back() is Trust.DOUBTFUL:
+        worst = Trust.CERTAIN
+        taken_back = []
+        for rows in tuple(self._maps.values()):
+            if not rows.in_hand:
+                continue
+            if rows.is_simple:
+                trust = rows.end_event_simply()
+            else:
+                taken_back.append(rows)
+                trust = rows.take_back_all()
+            if trust > worst:
+                worst = trust
+        if worst is Trust.DOUBTFUL:
             self.write()
-        for rows in self._maps.values():
+        for rows in taken_back:
             if rows.references and not rows.references.check():
                 self._may_lead_nowhere = True
         if self._may_lead_nowhere:
@@ -139,7 +150,7 @@ class UnitOfWork:
             self.write()
             with self._marking(), self.own_statements():
                 self.has_to_end = not check_references_now(self.connection)
-        for rows in used:
+        for rows in taken_back:
             rows.event_ended()
 
     def flush(self) -> None:
