@@ -9,6 +9,7 @@ import pytest
 from esdbclient import EventStoreDBClient
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
+from tests.support.cpu import CpuTimes
 from tests.support.databases import SQLITE_URL, copied_database, new_database
 from tests.support.projects import Project, example, example_on
 from tests.support.school import registration, school, school_projection
@@ -21,6 +22,17 @@ _HERE = Path(__file__).parent
 # More is slow, and has to be marked as such.
 _SLOW_SECONDS = 5
 _DATABASE_FIXTURES = {"db", "transactional_db", "project"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--cpu", action="store_true", help="tell the CPU seconds of each file of tests"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--cpu"):
+        config.pluginmanager.register(CpuTimes())
 
 
 def pytest_report_header() -> str:
@@ -36,6 +48,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             msg = f"{item.nodeid}: say why it is slow, @pytest.mark.slow(reason)"
             raise pytest.UsageError(msg)
         uses = set(getattr(item, "fixturenames", ()))
+        if item.get_closest_marker("any_database"):
+            continue
         if uses & _DATABASE_FIXTURES or item.get_closest_marker("django_db"):
             item.add_marker("database")
 
