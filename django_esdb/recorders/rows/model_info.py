@@ -75,7 +75,12 @@ class ModelInfo:
             if not field.primary_key and not getattr(field, "generated", False)
         ]
         self.has_generated = len(self.fields) + 1 < len(meta.concrete_fields)
-        self._attnames = {field.name: field.attname for field in meta.concrete_fields}
+        # As get_field takes them.
+        self._attnames: dict[str, str] = {
+            name: field.attname
+            for field in meta.concrete_fields
+            for name in (field.name, field.attname)
+        }
         self._read_relations()
         self._read_constraints()
         self.relations: list[models.ForeignKey[Any, Any]] = [
