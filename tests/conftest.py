@@ -9,6 +9,7 @@ import pytest
 from esdbclient import EventStoreDBClient
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
+from tests.support import hypothesis_profiles
 from tests.support.cpu import CpuTimes
 from tests.support.databases import SQLITE_URL, copied_database, new_database
 from tests.support.projects import Project, example, example_on
@@ -31,6 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    hypothesis_profiles.load()
     if config.getoption("--cpu"):
         config.pluginmanager.register(CpuTimes())
 
