@@ -11,6 +11,8 @@ from esdbclient import EventStoreDBClient, NewEvent, StreamState
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from tests.support.projects import ROOT, Project
 
+pytestmark = pytest.mark.any_database
+
 SCHOOL = ROOT / "tests" / "data" / "training_school.jsonl"
 EXPECTED = ROOT / "tests" / "data" / "training_school_expected.json"
 
