@@ -44,15 +44,20 @@ def pytest_report_header() -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each with its kind, and what uses a database, which runs on each of them."""
     for item in items:
-        item.add_marker(item.path.relative_to(_HERE).parts[0])
+        kind = item.path.relative_to(_HERE).parts[0]
+        item.add_marker(kind)
         slow = item.get_closest_marker("slow")
         if slow is not None and not slow.args:
             msg = f"{item.nodeid}: say why it is slow, @pytest.mark.slow(reason)"
             raise pytest.UsageError(msg)
         uses = set(getattr(item, "fixturenames", ()))
-        if item.get_closest_marker("any_database"):
-            continue
-        if uses & _DATABASE_FIXTURES or item.get_closest_marker("django_db"):
+        uses_database = bool(
+            uses & _DATABASE_FIXTURES or item.get_closest_marker("django_db")
+        )
+        if kind == "unit" and (uses_database or "server" in uses):
+            msg = f"{item.nodeid} uses a database or server: it is no unit test"
+            raise pytest.UsageError(msg)
+        if uses_database and not item.get_closest_marker("any_database"):
             item.add_marker("database")
 
 
