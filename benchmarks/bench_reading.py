@@ -4,7 +4,7 @@ What reading a notification costs: the bare stub, esdbclient and this package.
     python -m benchmarks.bench_reading [--events N] [--rounds N] [--quick] [--uri URI]
 
 The embedded server runs in a process of its own, unless a server is named by its
-URI. Everybody reads the same events in turns, and the best round counts. The rate is
+URI. All three read the same events in turns, and the best round counts. The rate is
 the slower one's of server and client; the client's CPU is the client's alone, gRPC's
 threads and the parsing of messages included. The last figure feeds a subscription from
 messages in memory, and leaves out what parsing them costs.

@@ -28,7 +28,7 @@ from benchmarks.support.proxy import Proxy
 
 STEPS = 10
 EVENTS_OF_A_DOG = 50
-# How far the writer may be ahead, in events: they are to be live.
+# How far the writer may be ahead, in events: they must be live.
 AHEAD = 5_000
 SECONDS = 60
 # Cutting a connection to the event store is over sooner than ending the database's,

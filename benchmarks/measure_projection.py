@@ -64,7 +64,7 @@ def stored_events() -> Iterator[StoredEvent]:
 
 
 class OrmView(DjangoTrackingRecorder, TrainingSchoolViewInterface):
-    """The view as anybody would write it."""
+    """The view with the plain ORM."""
 
     def register_dog(self, dog_id: UUID, name: str, tracking: Tracking) -> None:
         with self.atomic(tracking):

@@ -27,7 +27,7 @@ def get_application(application_class: type[TApplication]) -> TApplication:
     Return this process's application of the class, configured from settings.
 
     It is made at first use, may be shared by threads, and is closed and made
-    anew when a setting that it was made from changes. A forked child makes its own.
+    again when a setting that it was made from changes. A forked child makes its own.
 
     Raises:
         eventsourcing.persistence.InfrastructureFactoryError: The settings do
@@ -74,7 +74,7 @@ def make_application(
 
 
 def close_applications() -> None:
-    """Close what :func:`get_application` has made; later calls make anew."""
+    """Close what :func:`get_application` has made; later calls make others."""
     with _lock:
         applications = list(_applications.values())
         _applications.clear()

@@ -38,7 +38,7 @@ class WaitInTransactionError(DjangoEsdbError):
 
 class ProjectionError(DjangoEsdbError):
     """
-    A projection stopped and will not go on by itself.
+    A projection stopped and will not continue by itself.
 
     The text is one line that says why. Nothing is lost: position and rows are
     as they were after the last event that was processed.
@@ -101,7 +101,7 @@ class FailedEventError(DjangoEsdbError):
 
 def is_transient(error: BaseException) -> bool:
     """
-    Return whether the same may succeed later without anybody's doing.
+    Return whether the same may succeed later by itself.
 
     That is so for a lost connection, a locked database or a server that is not
     ready, and for a position that another process has moved.

@@ -1,4 +1,4 @@
-"""What the app itself keeps in the database, beside users' read models."""
+"""What the app itself keeps in the database, besides users' read models."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ class ProjectionTrackingQuerySet(models.QuerySet["ProjectionTracking"]):
         Move from exactly *expected* to *position*, in one statement.
 
         Args:
-            token: What the lease's token has to be; None for whatever it is.
+            token: What the lease's token has to be; None for any.
             changes: Other fields to set with it.
 
         Returns:
-            Whether a row was moved; if not, somebody else has moved it, or has
+            Whether a row was moved; if not, another process has moved it, or has
             the lease.
         """
         if expected is None:
@@ -115,15 +115,15 @@ class ProjectionTracking(models.Model):
         max_length=255,
         default="",
         blank=True,
-        help_text="Host, process and a random part; empty after a stop in good order.",
+        help_text="Host, process and a random part; empty after a clean shutdown.",
     )
     token = models.PositiveBigIntegerField(
         default=0,
-        help_text="Counts owners. Whoever has an earlier token cannot commit.",
+        help_text="Counts owners. An owner with an earlier token cannot commit.",
     )
     leased_until = models.DateTimeField(
         null=True,
-        help_text="Until when nobody else takes over, by the database's clock.",
+        help_text="Until when no other process takes over, by the database's clock.",
     )
 
     state = models.CharField(
@@ -136,7 +136,7 @@ class ProjectionTracking(models.Model):
         default="", blank=True, help_text="Why it is retrying or paused."
     )
     attempts = models.PositiveIntegerField(
-        default=0, help_text="How often the next event was tried in vain."
+        default=0, help_text="How many failed attempts the next event has had."
     )
     attempted_position = models.PositiveBigIntegerField(
         null=True,
@@ -181,7 +181,7 @@ class FailedEventQuerySet(models.QuerySet["FailedEvent"]):
 
 class FailedEvent(models.Model):
     """
-    An event that a projection has put aside, for somebody to look at.
+    An event that a projection has put aside, to be looked at.
 
     It was written in the transaction that moved the position past it. The event
     itself stays in the store; it is read from there when it is tried again.

@@ -7,7 +7,7 @@ from enum import StrEnum
 from django_esdb.conf import settings
 
 # An interrupted process says less than an error does: it may have been killed by
-# somebody. So events are not given up before so many.
+# hand. So events are not given up before so many.
 _LEAST_CRASHES = 3
 
 
@@ -18,7 +18,7 @@ class OnFailure(StrEnum):
     Attributes:
         STOP: The projection is paused there.
         PARK: The event is put aside, with all later ones of its aggregate, until
-            somebody resolves it.
+            it is resolved.
         SKIP: The event is left out for good.
     """
 
@@ -31,7 +31,7 @@ class FailurePolicy:
     """
     Counts failures of a projection's next event, and decides what to do.
 
-    The count begins anew with another event.
+    The count restarts with another event.
 
     Args:
         on_failure: What to do when the retries are used up.
@@ -41,7 +41,7 @@ class FailurePolicy:
 
     Attributes:
         failures: How often the event has failed.
-        is_exhausted: Whether it is to be given up.
+        is_exhausted: Whether no attempts are left.
     """
 
     def __init__(self, on_failure: OnFailure, retries: int | None) -> None:
@@ -91,6 +91,6 @@ class FailurePolicy:
         self.is_exhausted = True
         return self.on_failure
 
-    def begin_anew(self) -> None:
+    def forget_failures(self) -> None:
         """Forget what has failed."""
         self._position, self.failures, self.is_exhausted = None, 0, False

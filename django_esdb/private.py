@@ -10,7 +10,7 @@ They belong where they are used, and are listed here:
   ``autodiscover_modules(register_to=...)``: a module that fails to be imported leaves
   nothing registered.
 - ``recorders/rows/writing.py`` inserts rows with Django's ``sql.InsertQuery``, raw: the
-  bulk methods would set times of creation and change anew, which rows have since their
+  bulk methods would set times of creation and change again, which rows have since their
   event.
 - ``recorders/rows/instances.py`` makes instances with a ``ModelState`` of their own and
   looks into its ``fields_cache``, to give an event nothing but a row's values, and to

@@ -220,7 +220,7 @@ def register_projection(
 def _check_policy(
     on_failure: OnFailure | str, retries: int | None, view_class: type
 ) -> OnFailure:
-    # As above; whoever registers something has models by now.
+    # As above; what registers something has models by now.
     from django_esdb.recorders.recorder import DjangoTrackingRecorder
 
     try:

@@ -1,5 +1,5 @@
 """
-What happens to projections, for whoever wants to know.
+What happens to projections, for receivers that want to know.
 
 Each signal is sent when the thing has happened, in a thread of the projection that it
 happened to, so receivers have to be safe to be called by several threads at once, and
@@ -39,8 +39,8 @@ The sender is the projection's class. Each signal has the arguments ``projection
                              event; None if there was none since.
 ``projection_caught_up``     It was behind, and has processed all that there is.
                              ``position``. Once for each time that it catches up.
-``projection_paused``        It has stopped at an event until somebody has it tried
-                             again. ``position``: the event's. ``error``.
+``projection_paused``        It has stopped at an event until a retry is asked
+                             for. ``position``: the event's. ``error``.
 ``lease_lost``               Another process has taken over. ``error``.
 ``projection_stopped``       It has ended as it was asked to, or has caught up and
                              was to end then. ``position``.
@@ -60,7 +60,7 @@ from django.dispatch import Signal
 
 logger = logging.getLogger("django_esdb.signals")
 
-# Caching makes asking whether anybody listens cheap enough for each batch.
+# Caching makes asking for receivers cheap enough for each batch.
 projection_started = Signal(use_caching=True)
 standing_by = Signal(use_caching=True)
 batch_committed = Signal(use_caching=True)

@@ -103,7 +103,7 @@ class AllStream:
             timeout: Seconds that each of the two reads may take.
 
         Returns:
-            The position of an event that exists, beyond *after*, such that no
+            The position of an event that exists, beyond *after*, where no
             event from *after* up to it is a notification. None if there is
             none, or if there is a notification beyond *after*.
         """

@@ -104,7 +104,7 @@ def check_not_deleted(client: EventStoreDBClient, name: str) -> None:
     """
     Refuse to begin an aggregate in a stream that was soft-deleted.
 
-    EventStoreDB would accept the events and go on counting where the deleted
+    EventStoreDB would accept the events and continue to count where the deleted
     ones ended, so they would lie at other versions than they say.
 
     Raises:
@@ -133,7 +133,7 @@ def check_not_deleted(client: EventStoreDBClient, name: str) -> None:
         return
     if _truncate_before(metadata) >= _DELETED_TRUNCATE_BEFORE:
         msg = (
-            f"Stream {name!r} was deleted and its numbering goes on: an aggregate "
+            f"Stream {name!r} was deleted and its numbering continues: an aggregate "
             "with this ID cannot begin again at its first version"
         )
         raise IntegrityError(msg)

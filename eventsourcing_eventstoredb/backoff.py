@@ -45,7 +45,7 @@ class Backoff:
         return min(self._first * 2.0**doublings, self._longest)
 
     def varied(self, seconds: float) -> float:
-        """Return a pause of at most so many seconds that is not everybody's."""
+        """Return a pause of at most so many seconds, another each time."""
         return seconds * random.uniform(1 - self._spread, 1.0)  # noqa: S311  (no secret)
 
     def reset(self) -> None:
@@ -68,7 +68,7 @@ def keep_trying(
         attempt: What may fail.
         pause_after: Gets what it raised. Returns the seconds to wait before the
             next attempt, or None to have the error raised.
-        wait: Waits so many seconds; returns whether to go on.
+        wait: Waits so many seconds; returns whether to continue.
 
     Returns:
         What *attempt* returned; None if waiting was ended.

@@ -105,7 +105,7 @@ class ReadAhead(Generic[T]):
             self._ready.notify()
 
     def close(self) -> None:
-        """Hand out nothing more and wake whoever waits; may be called repeatedly."""
+        """Hand out nothing more and wake all that wait; may be called repeatedly."""
         with self._lock:
             self._is_closed = True
             self._ready.notify_all()

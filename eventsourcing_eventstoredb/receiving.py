@@ -80,7 +80,7 @@ class Receiver:
             return passed_over if after is None else after
         return max(after, passed_over)
 
-    def pass_over(self, position: int) -> None:
+    def save_checkpoint(self, position: int) -> None:
         """Note that nothing is left to receive up to the event at *position*."""
         self._passed_over = position
 
@@ -221,7 +221,7 @@ class Receiver:
                     self.end_call()
 
     def _pause_after(self, error: Exception) -> float | None:
-        """Return the seconds before the next attempt; None if there is to be none."""
+        """Return the seconds before the next attempt; None if there is none."""
         may_pass = isinstance(error, OperationalError)
         if not may_pass and reason_of(error) not in _SERVER_FAILURES:
             return None

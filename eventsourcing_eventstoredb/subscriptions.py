@@ -80,7 +80,7 @@ class EventStoreDBSubscription(Subscription["EventStoreDBApplicationRecorder"]):
         self._watchdog = Watchdog(
             log, self._receiver, self._ahead, self._state, watchdog_interval
         )
-        self._start("watchdog", self._watchdog)
+        self._watchdog.start()
         try:
             with gate.inside():
                 self._receiver.connect()
@@ -88,7 +88,11 @@ class EventStoreDBSubscription(Subscription["EventStoreDBApplicationRecorder"]):
             self.stop()
             self._receiver.end_call()
             raise
-        self._start("receiver", self._receiver)
+        # It refers to the receiver and not to the subscription, so that this can be
+        # collected. A daemon, since an exiting process need not wait for it.
+        threading.Thread(
+            target=self._receiver.run, name="eventstoredb-receiver", daemon=True
+        ).start()
 
     @property
     def is_stopped(self) -> bool:
@@ -188,7 +192,7 @@ class EventStoreDBSubscription(Subscription["EventStoreDBApplicationRecorder"]):
         self._receiver.stop()
 
     def __del__(self) -> None:
-        # Left without stop(), its threads would go on.
+        # Left without stop(), its threads would run on.
         with contextlib.suppress(AttributeError):
             self.stop()
 
@@ -200,10 +204,3 @@ class EventStoreDBSubscription(Subscription["EventStoreDBApplicationRecorder"]):
             )
             raise OperationalError(msg)
         return self._ahead.take(max_events, timeout)
-
-    def _start(self, name: str, part: Receiver | Watchdog) -> None:
-        # They refer to their part and not to the subscription, so that it can
-        # be collected. Daemons, since an exiting process need not wait for them.
-        threading.Thread(
-            target=part.run, name=f"eventstoredb-{name}", daemon=True
-        ).start()

@@ -1,9 +1,9 @@
 """
 Stored text in messages, logs and databases.
 
-Whoever may write to the store decides what topics, stream names and payloads
+Those who may write to the store decide what topics, stream names and payloads
 say, and errors that are raised for them repeat it. Nothing of that may end a
-line, colour a terminal, reorder what stands beside it or be without an end.
+line, colour a terminal, reorder what stands next to it or be without an end.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ from eventsourcing_eventstoredb.text import quoted
 _SNAPSHOT = "eventsourcing.domain:Snapshot"
 
 # Explicit topics may be other than names in Python, but none that a list in one
-# line cannot have, or that somebody may take for a pattern.
+# line cannot have, or that look like a pattern.
 _ENTRY = re.compile(r"[^\s,:.*]+(?:[.:][^\s,:.*]+)*")
 
 

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 from eventsourcing.persistence import PersistenceError
 
 from eventsourcing_eventstoredb.all_stream import AllStream
 from eventsourcing_eventstoredb.protocol.forking import gate
+from eventsourcing_eventstoredb.protocol.questions import Question
+from eventsourcing_eventstoredb.protocol.retrying import connected
 from eventsourcing_eventstoredb.read_ahead import ReadAhead
 from eventsourcing_eventstoredb.receiving import Receiver
+from eventsourcing_eventstoredb.scheduler import Periodic, scheduler
 from eventsourcing_eventstoredb.subscription_state import Phase, StateCell
 
 # In a catch-up the server may look for long through what does not match. So
 # many times it may be silent, as long as it answers otherwise.
 _MAX_SILENT_ROUNDS = 4
+# How long the scheduler's thread waits for an answer, and for what is read then from a
+# server that has just answered.
+_AT_ONCE = 0.05
+_READING_SECONDS = 1.0
 
 
 class Watchdog:
     """
-    Asks the server for its last event when a subscription has been silent.
+    Asks the server whether it is there when a subscription has been silent.
 
-    If there is no answer, or there is something that should have come, the call
-    is dropped for the receiver to resume.
+    One thread of the process does so for all subscriptions. If there is no answer, or
+    there is something that should have come, the call is dropped for the receiver to
+    resume.
 
     Args:
         log: Where the subscription reads.
@@ -46,38 +53,50 @@ class Watchdog:
         self._receiver = receiver
         self._ahead = ahead
         self._state = state
-        self._answer_within = interval / 2
         self._round = interval / 2
-        self._stopped = threading.Event()
+        self._periodic: Periodic | None = None
+        self._question: Question | None = None
+        self._count = -1
         self._missed: int | None = None
         self._silent_rounds = 0
 
-    def run(self) -> None:
-        """Watch until stopped, or until the receiver has given up."""
-        count = -1
-        while not self._stopped.wait(self._round):
-            if self._state.state.phase is Phase.FAILED:
-                return
-            before, count = count, self._receiver.message_count
-            if count != before or self._ahead.is_full:
-                self._silent_rounds = 0
-                self._missed = None
-                continue
-            self._silent_rounds += 1
-            with gate.inside(self):
-                is_dead = self._is_dead()
-            if is_dead and self._receiver.message_count == count:
-                self._receiver.drop_call()
+    def start(self) -> None:
+        """Watch from now on, in the scheduler's thread."""
+        self._periodic = scheduler.every(self._round, self.look)
 
     def stop(self) -> None:
-        """End :meth:`run`; may be called from any thread."""
-        self._stopped.set()
+        """Watch no more; may be called from any thread, and does not wait."""
+        if self._periodic is not None:
+            scheduler.cancel(self._periodic, waits=False)
+
+    def look(self) -> None:
+        """
+        Look whether the subscription is alive.
+
+        The scheduler's thread has other things to do: the answer to a question is
+        looked for in the next round, unless it comes at once.
+        """
+        if self._state.state.phase in (Phase.FAILED, Phase.STOPPED):
+            self.stop()
+            return
+        before, self._count = self._count, self._receiver.message_count
+        if self._count != before or self._ahead.is_full:
+            self._silent_rounds = 0
+            self._missed = None
+            self._question = None
+            return
+        self._silent_rounds += 1
+        with gate.inside(self):
+            is_dead = self._is_dead()
+        if is_dead and self._receiver.message_count == self._count:
+            self._question = None
+            self._receiver.drop_call()
 
     def leave_grpc(self) -> None:
-        """Do nothing: a question is answered soon, or is over in time."""
+        """Do nothing: reading is over soon."""
 
     def is_outside_grpc(self) -> bool:
-        """Say that a question is under way."""
+        """Say that something is read."""
         return False
 
     def _is_dead(self) -> bool:
@@ -87,22 +106,35 @@ class Watchdog:
             # there is no call to drop.
             return True
         try:
+            answers = self._server_answers()
+            if not answers:
+                return answers is False
             if phase is Phase.CATCHING_UP:
-                self._log.head(self._answer_within)
                 return self._silent_rounds > _MAX_SILENT_ROUNDS
             return self._has_missed_something()
         except PersistenceError:
             # Resuming will say what is wrong.
             return True
 
+    def _server_answers(self) -> bool | None:
+        """Return whether the server answers; None if that is not known yet."""
+        question, self._question = self._question, None
+        if question is None:
+            question = Question()
+            question.ask(connected(self._log.client), self._round)
+        answers = question.is_answered(_AT_ONCE)
+        if answers is None:
+            self._question = question
+        return answers
+
     def _has_missed_something(self) -> bool:
         """Tell whether for a whole round something has been there to come."""
         position = self._receiver.position
-        passed_over = self._log.passed_over_position(position, self._answer_within)
+        passed_over = self._log.passed_over_position(position, _READING_SECONDS)
         if passed_over is not None:
-            self._receiver.pass_over(passed_over)
+            self._receiver.save_checkpoint(passed_over)
             return False
-        head = self._log.head(self._answer_within)
+        head = self._log.head(_READING_SECONDS)
         if head is None or (position is not None and head <= position):
             return False
         missed, self._missed = self._missed, head

@@ -1,4 +1,4 @@
-"""Connections to a server that can be cut, whoever's server it is."""
+"""Connections to a server that can be cut, whichever server it is."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class Retried:
             parts.append(f"{self.outcome.waiting} wait for an earlier one")
         text = f"{name}: {', '.join(parts)}"
         if self.outcome.resumed:
-            text += "; it was paused and goes on"
+            text += "; it was paused and is resumed"
         for event, error in self.events:
             if error:
                 return f"{text}. The first: {event.pk} at {event.position}: {error}"
@@ -134,7 +134,7 @@ def _retry(
     try:
         retried.outcome = retry(registration, report)
     except Exception as error:
-        # Whatever it is, whoever asked for it is to see it, and what was done.
+        # The user who asked for it must see any error, and what was done.
         retried.failure = shown(named_line(error))
         logger.error(
             "Retry broken off: projection=%s error=%s",

@@ -39,7 +39,7 @@ class _ShowableTemplate:
 
 class ReadModelAdmin(_ModelAdmin):
     """
-    Shows a read model and lets nobody change it.
+    Shows a read model, which no user can change here.
 
     A read model is what events say; to change it, do something that the
     application records. All else of ModelAdmin can be used as usual.

@@ -209,7 +209,7 @@ def check_projections() -> Iterator[CheckMessage]:
 
 
 def check_setting_names() -> Iterator[CheckMessage]:
-    """A setting that nobody reads is likely misspelt."""
+    """A setting that is not read is likely misspelt."""
     for name in sorted(dir(django_settings)):
         if name.startswith("ESDB_") and name not in KNOWN_SETTINGS:
             yield checks.Warning(

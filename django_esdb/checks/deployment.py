@@ -98,7 +98,7 @@ def _tls_is_off(connection: ConnectionSettings) -> CheckMessage:
         )
     return Warning(
         f"TLS is off for {connection.address}: events can be read and changed on the "
-        "way, and anybody who reaches the server can write some.",
+        "way, and every client that reaches the server can write some.",
         hint=(
             "Give the server certificates and users, remove Tls=false, and set "
             "ESDB_USERNAME and ESDB_PASSWORD."
@@ -211,7 +211,7 @@ def _check_default_password(connection: ConnectionSettings) -> Iterator[CheckMes
     if connection.password == _DEFAULT_PASSWORD:
         yield Warning(
             "The event store's password is the one that EventStoreDB is installed "
-            "with, which everybody knows.",
+            "with, which is public.",
             hint="Change it in EventStoreDB, and set ESDB_PASSWORD.",
             id="django_esdb.W010",
         )

@@ -1,3 +1,3 @@
-"""What is to be known of databases and their connections, whichever the vendor."""
+"""What must be known of databases and their connections, whichever the vendor."""
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from django.db.backends.signals import connection_created
 
 T = TypeVar("T")
 
-# After a pause that long somebody may have ended a connection, and before one that
+# After a pause that long a connection may have been ended, and before one that
 # long nothing is gained by holding it.
 IDLE_SECONDS = 5.0
 # With CONN_MAX_AGE = 0 a connection is to serve one request. Here that is what is done
@@ -89,19 +89,19 @@ class ConnectionKeeper:
         else:
             for connection in _open_connections():
                 connection.close_if_unusable_or_obsolete()
-        # Without DEBUG only those are logged that somebody captures, such as a test.
+        # Without DEBUG only those are logged that are captured, as by a test.
         if settings.DEBUG:
             reset_queries()
 
 
 def with_connections_kept(items: Iterable[T]) -> Iterator[T]:
     """Yield the items, and look after connections before and after each's turn."""
-    upkeep = ConnectionKeeper()
+    keeper = ConnectionKeeper()
     for item in items:
-        upkeep.begin_work()
+        keeper.begin_work()
         yield item
         # It is not known when the next one comes.
-        upkeep.end_work(0)
+        keeper.end_work(0)
 
 
 def close_connections() -> None:
@@ -112,7 +112,7 @@ def close_connections() -> None:
 
 def close_if_lost(connection: BaseDatabaseWrapper) -> bool:
     """
-    Close a connection on which a query has failed, if it is of no use any more.
+    Close a connection on which a query has failed, if it cannot be used any more.
 
     Returns:
         Whether another try would be on a new connection. Within a transaction it

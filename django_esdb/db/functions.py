@@ -54,7 +54,7 @@ class DatabaseTime(Func):
     def as_sqlite(
         self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **extra: Any
     ) -> tuple[str, Any]:
-        # SQLite's clock is the machine's, and so is whoever shares the file.
+        # SQLite's clock is the machine's, and all that share the file are on it.
         return (
             "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW', %s)",
             [f"{self._seconds:+.3f} seconds"],

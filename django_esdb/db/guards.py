@@ -14,7 +14,7 @@ from django_esdb.exceptions import ViewDatabaseError
 _WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE", "TRUNCATE")
 
 # Which connection has a limit: an attribute, since Django keeps the wrapper when it
-# connects anew.
+# connects again.
 _LIMITED = "_django_esdb_idle_limit"
 
 
@@ -45,7 +45,7 @@ def limit_idle_transactions(connection: BaseDatabaseWrapper, seconds: float) -> 
     """
     Have the database end the current transaction if its process is suspended in it.
 
-    Otherwise its locks would hold up whoever takes over. Call it within the
+    Otherwise its locks would hold up the next owner. Call it within the
     transaction, before anything else. SQLite has no such limit.
 
     Args:

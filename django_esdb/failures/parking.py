@@ -1,10 +1,10 @@
 """
-Events that are put aside, so that a projection can go on without them.
+Events that are put aside, so that a projection can continue without them.
 
 Later events of the same aggregate are put aside behind the first one, since a view
 must not see an aggregate's events out of order. All this is decided within the
-transaction that has moved the position, which nobody else is in at the same time:
-not even who resolves failed events.
+transaction that has moved the position, which no other process is in at the same time:
+not even one that resolves failed events.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class Outcome:
         failed: How many failed again.
         waiting: How many were not tried, since an earlier one of their aggregate
             failed.
-        resumed: Whether the projection was paused and is to go on.
+        resumed: Whether the projection was paused and is resumed.
     """
 
     resolved: int = 0
@@ -64,7 +64,7 @@ def retry_failed_events(
     report: Report = _report_nothing,
 ) -> Outcome:
     """
-    Process failed events again, and have a paused projection go on.
+    Process failed events again, and resume a paused projection.
 
     Args:
         registration: The projection.
@@ -180,7 +180,7 @@ def discard_failed_events(registration: Registration, pk: int | None = None) -> 
 
 def resume(tracked: TrackedProjection) -> bool:
     """
-    Have a paused projection go on; whoever stands by for it notices.
+    Resume a paused projection; a process that stands by for it notices.
 
     Returns:
         Whether it was paused.
@@ -311,7 +311,7 @@ class _Retrying:
             try:
                 with self._resolving(event) as (is_there, begin):
                     if not is_there:
-                        # Somebody else has resolved it in the meantime.
+                        # It was resolved elsewhere in the meantime.
                         return None
                     domain_event = self._app.mapper.to_domain_event(notification)
                     tracking = Tracking(self._tracked.application, notification.id)

@@ -53,7 +53,7 @@ class TrackedProjection:
     def ensure_row(self) -> None:
         """Make the row, if it is not there; idempotent."""
         if not self.queryset().exists():
-            # Whoever makes it first, it is the same row.
+            # Whichever process makes it first, it is the same row.
             ProjectionTracking.objects.using(self.using).get_or_create(
                 projection=self.projection, application=self.application
             )
@@ -84,7 +84,7 @@ def acquire_lease(
         seconds: How long the lease lasts when it is not renewed.
 
     Returns:
-        The lease, or None if somebody else has it or is in a transaction.
+        The lease, or None if another process has it or is in a transaction.
     """
     tracked.ensure_row()
     previous = tracked.queryset().unowned().first()
@@ -161,7 +161,7 @@ class Lease:
         Extend the lease, unless a batch that is under way has done so.
 
         Raises:
-            LeaseLostError: Somebody else has it.
+            LeaseLostError: Another process has it.
         """
         rows = self._mine()
         if can_skip_locked_rows(connections[self.tracked.using]):
@@ -235,7 +235,7 @@ class Lease:
             How many attempts at this event were begun before and not finished.
 
         Raises:
-            LeaseLostError: Somebody else has the lease.
+            LeaseLostError: Another process has the lease.
         """
         row = self._mine().first()
         if row is None:

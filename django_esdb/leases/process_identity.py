@@ -34,7 +34,7 @@ class _UnknownError(Exception):
 
 
 def new_owner() -> str:
-    """Return ``HOST:PROCESS:SCOPE:RANDOM``, which is nobody else's name."""
+    """Return ``HOST:PROCESS:SCOPE:RANDOM``, a name of its own."""
     host = socket.gethostname().replace(":", "-")[:_LONGEST_HOST]
     random = uuid.uuid4().hex[:12]
     try:

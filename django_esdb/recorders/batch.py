@@ -72,7 +72,7 @@ class Batch:
         return not self._unit.has_to_end
 
     def begin(self, tracking: Tracking) -> None:
-        """Go on to the next event."""
+        """Move to the next event."""
         if self._at is not None:
             self._unit.event_ended()
         self._at = tracking
@@ -109,8 +109,8 @@ class Batch:
         Write what is pending; the transaction can be committed then.
 
         Raises:
-            TransactionManagementError: An error doomed the batch, and somebody
-                has caught it.
+            TransactionManagementError: An error doomed the batch, and was
+                caught.
         """
         if self._connection.get_rollback():
             msg = "An error within atomic() was caught, but the batch is lost with it"

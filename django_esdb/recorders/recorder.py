@@ -116,7 +116,7 @@ class DjangoTrackingRecorder(TrackingRecorder):
 
         Outside a runner this is a transaction of its own. Within a runner's
         batch the transaction is the batch's, and an error in here dooms all of
-        it, even if somebody catches the error.
+        it, even if the error is caught.
 
         Raises:
             IntegrityError: The event at this position is processed already.
@@ -170,9 +170,9 @@ class DjangoTrackingRecorder(TrackingRecorder):
             changes: Other fields of the tracking row to set with the position.
 
         Raises:
-            LeaseLostError: Somebody else has taken over. Nothing inside is done.
-            PositionMovedError: The recorded position is not *start*: somebody
-                else is running this projection. Nothing inside is done.
+            LeaseLostError: Another process has taken over. Nothing inside is done.
+            PositionMovedError: The recorded position is not *start*: another
+                process runs this projection. Nothing inside is done.
         """
         unit = UnitOfWork(self._alias, keys_of)
         with self._transaction(unit):
@@ -254,7 +254,7 @@ class DjangoTrackingRecorder(TrackingRecorder):
         Block until the event at this position is processed.
 
         Polls the database, at first after 5 ms, later every 100 ms. A connection that
-        is lost meanwhile is made anew, until the time is over.
+        is lost meanwhile is replaced, until the time is over.
 
         Args:
             application_name: The application that recorded the event.

@@ -3,7 +3,7 @@ Running projections.
 
 :class:`ProjectionRunner` runs one projection for one term, until it stops or
 fails. A :class:`Supervisor` runs term after term of one projection and decides
-whether there is to be another. A :class:`Worker` runs a supervisor for each
+whether another follows. A :class:`Worker` runs a supervisor for each
 projection in a thread of its own. What happens is told by
 :mod:`django_esdb.signals`, of which the log is one receiver.
 """

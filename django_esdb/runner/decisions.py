@@ -19,9 +19,9 @@ FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 # How soon an owner's clean shutdown is noticed, and a pause's end.
 STANDBY_SECONDS = 0.5
-# Between attempts to stand by; who does is to take over soon.
+# Between attempts to stand by: a process that does must take over soon.
 LONGEST_STANDBY_SECONDS = 10.0
-# With --until-caught-up somebody waits for the end.
+# With --until-caught-up the caller waits for the end.
 MAX_FAILED_TURNS = 5
 
 
@@ -33,7 +33,7 @@ class Action(Enum):
         RETRY: Try again after the pause; who has the lease keeps it, unless the
             projection has never begun.
         STAND_BY: Ask for the lease after the pause.
-        PAUSE: Stop at the event until somebody has it tried again, and wait for that.
+        PAUSE: Stop at the event until a retry is asked for, and wait for that.
         ASK_OTHERS: Find out whether another projection of the process could begin,
             and decide again.
         STOP: End without an error.
@@ -51,7 +51,7 @@ class Action(Enum):
 @dataclass(frozen=True, kw_only=True)
 class Known:
     """
-    What is known when an error is to be decided about.
+    What is known when an error is decided about.
 
     Attributes:
         has_begun: Whether the projection has run, or there was something worth

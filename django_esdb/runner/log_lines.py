@@ -73,10 +73,10 @@ def _interrupted(
 @receiver(signals.projection_recovered)
 def _recovered(*, projection: str, position: int | None, **kwargs: Any) -> None:
     if position is None:
-        logger.info("Projection goes on: projection=%s", projection)
+        logger.info("Projection recovered: projection=%s", projection)
     else:
         logger.info(
-            "Projection goes on: projection=%s position=%s", projection, position
+            "Projection recovered: projection=%s position=%s", projection, position
         )
 
 

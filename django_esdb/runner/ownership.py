@@ -74,6 +74,6 @@ class Ownership:
             reason: Why, in one line.
         """
         self._renewal.stop()
-        # Whoever comes next finds out, at the latest when the lease is over.
+        # The next owner finds out, at the latest when the lease is over.
         with suppress(DatabaseError):
             self.lease.release(state, reason)

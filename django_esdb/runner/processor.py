@@ -30,7 +30,7 @@ from django_esdb.subscriptions.received import ReceivedEvent
 from eventsourcing_eventstoredb.text import describe, named_line, one_line
 
 # Without a lease there is no hurry; with one a batch takes at most this part of it,
-# so that its locks are gone before somebody else may take over.
+# so that its locks are gone before another process may take over.
 _LEASE_PART = 1 / 4
 
 
@@ -52,7 +52,7 @@ class BatchProcessor:
         projection: What processes the events.
         view: Its view, whose position moves with each batch.
         application_name: The application that has recorded them.
-        lease: The right to do so; None if nobody competes.
+        lease: The right to do so; None without competitors.
         policy: What to do about an event that fails.
 
     Attributes:
@@ -90,8 +90,8 @@ class BatchProcessor:
             reason: Why they are a batch, for receivers of ``batch_committed``.
 
         Raises:
-            EventError: An event could not be decoded or processed, and is to be
-                tried again, or the projection is to stop there; those before it
+            EventError: An event could not be decoded or processed, and will be
+                tried again, or the projection stops there; those before it
                 are committed.
             LeaseLostError: Another process has taken over the projection.
             PositionMovedError: Another process is running the projection.

@@ -63,7 +63,7 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
         batch_seconds: How long an event may wait for others, in seconds; by
             default ``ESDB_BATCH_SECONDS``.
         lease: The right to run the projection, which each batch renews; None if
-            nobody competes for it.
+            no other process competes for it.
         policy: What to do about an event that fails; by default it ends the run.
         may_start: Set when events may be processed; None for at once.
 
@@ -177,7 +177,7 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
         this_runner.batch_reasons = reader.batch_reasons
         lease, policy = this_runner.lease, this_runner.policy
         catching_up = this_runner.catching_up
-        # A runner that nobody holds is to be collected, and so stopped.
+        # A runner without references must be collected, and so stopped.
         del this_runner
         try:
             assert isinstance(projection, library.Projection)
@@ -195,7 +195,7 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
             if this_runner is not None:
                 this_runner._thread_error = error
         finally:
-            # This thread's own; nobody else could close them.
+            # This thread's own; no other could close them.
             connections.close_all()
             is_stopping.set()
             reader.close()

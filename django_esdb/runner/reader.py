@@ -12,7 +12,7 @@ from eventsourcing.projection import ApplicationSubscription
 from django_esdb.subscriptions.buffering import BufferedSubscription
 from django_esdb.subscriptions.received import ReceivedEvent
 
-# What a batch has in memory, beside what it makes of it, is bounded, too.
+# What a batch has in memory, besides what it makes of it, is bounded, too.
 _MAX_BATCH_BYTES = 16 * 1024 * 1024
 
 

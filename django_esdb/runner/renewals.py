@@ -8,11 +8,14 @@ from contextlib import suppress
 from django.db import Error as DatabaseError
 from django.db import connections
 
-from django_esdb.db.connections import close_if_lost
+from django_esdb.db.connections import ConnectionKeeper, close_if_lost
 from django_esdb.db.guards import limit_lock_waits
 from django_esdb.exceptions import LeaseLostError
 from django_esdb.leases.lease import Lease
-from django_esdb.runner.scheduler import Periodic, scheduler
+from eventsourcing_eventstoredb.scheduler import Periodic, scheduler
+
+# The scheduler's thread has connections of its own.
+scheduler.at_end(connections.close_all)
 
 # How many times a lease is renewed before it would be over.
 RENEWALS = 3
@@ -35,6 +38,7 @@ class LeaseRenewal:
         self._lease = lease
         self._lost = lost
         self._seconds = lease.seconds / RENEWALS
+        self._connections = ConnectionKeeper()
         self._periodic: Periodic = scheduler.every(self._seconds, self._renew)
 
     def stop(self) -> None:
@@ -42,6 +46,13 @@ class LeaseRenewal:
         scheduler.cancel(self._periodic)
 
     def _renew(self) -> None:
+        self._connections.begin_work()
+        try:
+            self._renew_once()
+        finally:
+            self._connections.end_work(self._seconds)
+
+    def _renew_once(self) -> None:
         connection = connections[self._lease.tracked.using]
         try:
             try:

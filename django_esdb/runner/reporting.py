@@ -84,7 +84,7 @@ class Reporter:
         )
 
     def paused(self, error: EventError) -> None:
-        """Tell at which event it waits until somebody has it tried again."""
+        """Tell at which event it waits until a retry is asked for."""
         self._signals.send(
             signals.projection_paused, position=error.position, error=error
         )

@@ -27,8 +27,8 @@ class Standby:
     def __init__(self, registration: Registration) -> None:
         self._tracked = registration.tracked()
         self._owner = new_owner()
-        # Whoever starts a process wants what was paused to be tried again; what is
-        # paused later, also by others, is to stay so.
+        # A process is started to have what was paused tried again; what is
+        # paused later, also by others, stays so.
         self._may_resume = True
 
     def acquire(self) -> Lease:
@@ -53,7 +53,7 @@ class Standby:
     def _is_paused(self, row: ProjectionTracking) -> bool:
         if row.state != ProjectionState.PAUSED:
             return False
-        # Not even at a start what ends the process: that would go on for ever
+        # Not even at a start what ends the process: that would repeat for ever
         # under something that starts it again.
         return not self._may_resume or row.attempted_position is not None
 
@@ -68,7 +68,7 @@ class Standby:
 
 class ElsewhereCheck:
     """
-    Tells whether whoever runs a projection has caught up.
+    Tells whether a projection's owner has caught up.
 
     The events that count are those that are there when it is first asked.
     """

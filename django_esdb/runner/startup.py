@@ -1,4 +1,4 @@
-"""Which of a process's projections could begin, and which shall try again."""
+"""Which of a process's projections could begin, and which should try again."""
 
 from __future__ import annotations
 

@@ -16,7 +16,6 @@ from django_esdb.runner.decisions import Action, Decision, Known, decide
 from django_esdb.runner.errors import blame_event, projection_error
 from django_esdb.runner.ownership import Ownership
 from django_esdb.runner.reporting import Reporter
-from django_esdb.runner.scheduler import scheduler
 from django_esdb.runner.standby import ElsewhereCheck, Standby
 from django_esdb.runner.startup import Startup
 from django_esdb.runner.term import Goal, Term
@@ -34,7 +33,7 @@ class Supervisor:
     failure, such as a lost connection, is followed by another term, from the
     position in the database, after a pause that grows. An event that fails is
     tried again as often as the policy says; if that stops the projection, it is
-    paused, with the error in its row, until somebody has it tried again. What
+    paused, with the error in its row, until a retry is asked for. What
     happens is told by :mod:`django_esdb.signals`.
 
     Args:
@@ -99,8 +98,7 @@ class Supervisor:
                 could not be begun. The text is one line.
         """
         try:
-            with scheduler.in_use():
-                self._run()
+            self._run()
         finally:
             self._elsewhere.close()
             connections.close_all()
@@ -249,7 +247,7 @@ class Supervisor:
             connections.close_all()
         if decision.action is Action.PAUSE:
             self._give_back(ProjectionState.PAUSED, one_line(error))
-            self._policy.begin_anew()
+            self._policy.forget_failures()
             self._failed_turns = 0
             self._reporter.paused(error)
 

@@ -54,7 +54,7 @@ class Term:
         goal: Up to where to run; None to run until stopped.
         began: Called with the position when the projection runs.
         recovered: Called when it has run for :data:`RECOVERED_SECONDS`; None if
-            nobody wants to know.
+            the caller need not know.
         position: Of the event that was processed last, as far as it is known.
 
     Attributes:

@@ -17,7 +17,6 @@ from typing import Any
 from django_esdb.db.connections import close_connections
 from django_esdb.exceptions import ProjectionError
 from django_esdb.registry import Registration
-from django_esdb.runner.scheduler import scheduler
 from django_esdb.runner.startup import Startup
 from django_esdb.runner.supervisor import Supervisor
 
@@ -91,7 +90,7 @@ class Worker:
         """
         # This thread only waits from now on.
         close_connections()
-        with scheduler.in_use(), self._stopped_by_signals():
+        with self._stopped_by_signals():
             for thread in self._threads:
                 thread.start()
             for thread in self._threads:

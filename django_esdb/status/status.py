@@ -27,7 +27,7 @@ from django_esdb.registry import Registration, registry
 from django_esdb.status.fingerprints import fingerprint
 from eventsourcing_eventstoredb.text import LONGEST_LINE, one_line
 
-# Of a projection whose owner has ended without saying so.
+# Of a projection whose owner has exited without releasing its lease.
 LOST = "lost"
 
 DEFINITION_CHANGED = (
@@ -49,11 +49,11 @@ class ProjectionStatus:
         state: A :class:`ProjectionState`, or ``lost``.
         state_since: Since when; None if that is not known.
         owner: The name of the process that runs it, or did.
-        leased_until: Until when nobody else takes over, by the database's clock.
+        leased_until: Until when no other process takes over, by the database's clock.
         position: Of the last event that is processed; None if none is.
         updated_at: When the position was last moved.
         error: Why it is retrying or paused, or why it was stopped; may be empty.
-        attempts: How often the next event was tried in vain.
+        attempts: How many failed attempts the next event has had.
         failed_events: How many events are put aside.
         advice: What to know or do, a line each.
     """
@@ -259,7 +259,7 @@ def _state(row: ProjectionTracking, is_owned: bool) -> str:
     if row.state in (ProjectionState.RUNNING, ProjectionState.RETRYING):
         return str(row.state) if has_owner else LOST
     if row.state == ProjectionState.PAUSED and has_owner:
-        # Somebody has started it anew, and it is at the event that failed.
+        # It was restarted, and is at the event that failed.
         return ProjectionState.RETRYING.value
     return str(row.state)
 
@@ -289,15 +289,15 @@ def _advice(
         # A start does not try again what has ended the process before.
         crashed = row is not None and row.attempted_position is not None
         start = "" if crashed else "start runprojections again or "
-        yield f"paused: mend the cause, then {start}run " + _retry(name)
+        yield f"paused: fix the cause, then {start}run " + _retry(name)
     elif state == LOST:
         yield (
-            "lost: its process ended without a word or cannot reach the database; it "
-            "goes on when another runprojections takes over"
+            "lost: its process exited without releasing its lease or cannot reach the "
+            "database; it continues when another runprojections takes over"
         )
     if failed:
         noun = "event is" if failed == 1 else "events are"
-        yield f"{failed} failed {noun} put aside: mend the cause, then run " + _retry(
+        yield f"{failed} failed {noun} put aside: fix the cause, then run " + _retry(
             name
         )
     if changed:

@@ -2,7 +2,7 @@
 Notification IDs that may still appear before ones that are there.
 
 A database gives IDs when rows are inserted, and shows rows when they are committed.
-Whoever follows the IDs would pass over a row whose transaction takes longer than
+A reader that follows the IDs would miss a row whose transaction takes longer than
 that of the row after it. The library's own recorders lock their table against
 that, and so does eventsourcing-django on PostgreSQL; SQLite has one writer only.
 """
@@ -18,7 +18,7 @@ from eventsourcing.persistence import ApplicationRecorder
 from django_esdb.db.vendors import may_commit_out_of_order
 
 # How long after it got its ID a row has been inserted for certain. What is missing
-# then was rolled back, or belongs to nobody.
+# then was rolled back, or was never used.
 GAP_SECONDS = 1.0
 
 # IDs that are compared at a time.
@@ -89,7 +89,7 @@ class Unordered:
 
     def _high_water_mark(self, after: int, end: int) -> int:
         inserted = self._ids(after, end, is_dirty=True)
-        # Afterwards: what is committed in between is to be in both.
+        # Afterwards: what is committed in between must be in both.
         committed = self._ids(after, end)
         pending = inserted - committed
         for gap in range(max(after, self._old_head) + 1, end + 1):
@@ -110,7 +110,7 @@ class Unordered:
 
 
 def commit_order(recorder: ApplicationRecorder) -> CommitOrder:
-    """Return what is to be known of the order in which a recorder's IDs appear."""
+    """Return what must be known of the order in which a recorder's IDs appear."""
     model: Any = getattr(recorder, "model", None)
     if not (isinstance(model, type) and issubclass(model, models.Model)):
         return Ordered()

@@ -16,7 +16,7 @@ from eventsourcing_eventstoredb.subscription_state import (
     SubscriptionState,
 )
 
-# A pause begins anew at the first of these when there was something, and doubles.
+# A pause restarts at the first of these when there was something, and doubles.
 FIRST_PAUSE_SECONDS = 0.02
 LONGEST_PAUSE_SECONDS = 1.0
 
@@ -59,7 +59,7 @@ class PollingSubscription(Subscription[ApplicationRecorder]):
         return self._state.state
 
     def stop(self) -> None:
-        """Have whoever waits be told that it is over; returns at once."""
+        """Tell a waiting reader that it is over; returns at once."""
         super().stop()
         self._stopping.set()
 

@@ -24,7 +24,7 @@ _LIBRARY_MODULES = ("eventsourcing.popo", "eventsourcing.postgres")
 
 def with_subscription(application_class: type[TApplication]) -> type[TApplication]:
     """
-    Return the application's class such that it can always be subscribed to.
+    Return the application's class, in a form that can always be subscribed to.
 
     Where its recorder has no subscription, it is polled.
     """

@@ -26,7 +26,7 @@ class Access:
         default_deadline: Seconds that a save may take; None for this package's own.
         channel_options: Options of the channel, beyond this package's own.
         channel_credentials: How TLS is spoken; None for no TLS.
-        call_credentials: Who calls; None for nobody.
+        call_credentials: Who calls; None for no user.
     """
 
     targets: tuple[str, ...]

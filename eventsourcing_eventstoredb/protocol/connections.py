@@ -197,7 +197,7 @@ class Connector:
         if self._connection is not None:
             _abandoned.append(self._connection)
             self._connection = None
-        # Whoever held it is a thread of the parent.
+        # What held it is a thread of the parent.
         self._lock = threading.RLock()
         self._opening = None
 

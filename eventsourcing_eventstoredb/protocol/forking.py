@@ -1,7 +1,7 @@
 """
 Having nothing of gRPC in the process while it forks.
 
-A child gets gRPC's memory without its threads. With a channel open it goes on to
+A child gets gRPC's memory without its threads. With a channel open it continues to
 use the numbers of its parent's sockets, which by then are other files of the
 child's, and with a thread in the middle of something neither side may be able to
 use gRPC any more. So before a fork calls are waited for, subscriptions break off
@@ -44,7 +44,7 @@ class Work(Protocol):
 
 
 class Call:
-    """A call that is over soon, or in time, and that somebody waits for."""
+    """A call that is over soon, or in time, and that its caller waits for."""
 
     def leave_grpc(self) -> None:
         """Do nothing: who waits for the answer is to get it."""
@@ -150,12 +150,12 @@ def _thread_name(task: Path) -> str:
         return ""
 
 
-def _begin_anew() -> None:
+def _restart() -> None:
     gate.__init__()  # type: ignore[misc]
 
 
 os.register_at_fork(
     before=_leave_grpc,
     after_in_parent=lambda: gate.open(),
-    after_in_child=_begin_anew,
+    after_in_child=_restart,
 )

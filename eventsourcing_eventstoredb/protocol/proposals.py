@@ -1,4 +1,4 @@
-"""What is to be appended, and where; loads no gRPC."""
+"""What will be appended, and where; loads no gRPC."""
 
 from __future__ import annotations
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-import grpc
 from eventsourcing.persistence import OperationalError
 
 from eventsourcing_eventstoredb.backoff import Backoff, keep_trying
@@ -20,7 +18,7 @@ from eventsourcing_eventstoredb.protocol.errors import (
     reason_of,
 )
 from eventsourcing_eventstoredb.protocol.forking import gate
-from eventsourcing_eventstoredb.protocol.generated import shared
+from eventsourcing_eventstoredb.protocol.questions import Question
 
 T = TypeVar("T")
 
@@ -34,12 +32,6 @@ READ_DEADLINE = 60.0
 
 _TURN_SECONDS = 0.05
 
-_NO_ANSWER = (
-    grpc.StatusCode.CANCELLED,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-    grpc.StatusCode.UNAVAILABLE,
-)
-
 
 def with_retries(
     client: EventStoreDBClient,
@@ -52,7 +44,7 @@ def with_retries(
     Call *attempt* until it succeeds, fails for good, or the time is over.
 
     Args:
-        client: Whose connection is made anew where that can help.
+        client: Whose connection is replaced where that can help.
         attempt: Gets the seconds that it may take.
         seconds: How long all attempts may take. After a first failure there are
             new ones for :data:`PATIENCE` seconds only.
@@ -144,7 +136,7 @@ def wait_for_connection(
     Wait so long, and let a broken connection be made again meanwhile.
 
     gRPC works on a connection while a call waits for it. One that does not wait
-    fails at once over a broken one instead; and with nobody waiting gRPC looks
+    fails at once over a broken one instead; and with no call waiting gRPC looks
     after it every five seconds, so that a server that is back would not be found
     for up to ten.
 
@@ -166,42 +158,18 @@ def _answers(
     client: EventStoreDBClient, seconds: float, is_needless: Callable[[], bool]
 ) -> bool:
     """Wait so long for a server that answers, whatever it says."""
-    question = _Question()
+    question = Question()
     with gate.inside(question):
         try:
-            return question.is_answered(connected(client), seconds, is_needless)
+            question.ask(connected(client), seconds, waits=True)
+            while (answer := question.is_answered(_TURN_SECONDS)) is None:
+                if is_needless():
+                    question.leave_grpc()
+                    return False
+            return answer
         except (OperationalError, ValueError):
             # There is no member of the cluster, or the channel is closed.
             return False
-
-
-class _Question:
-    """A call that waits for a connection, and that a fork may break off."""
-
-    def __init__(self) -> None:
-        self._call: Any = None
-        self._is_over = threading.Event()
-
-    def is_answered(
-        self, connection: Connection, seconds: float, is_needless: Callable[[], bool]
-    ) -> bool:
-        # Nothing costs a server less to say.
-        self._call = connection.gossip.Read.future(
-            shared.Empty(), wait_for_ready=True, **connection.arguments(seconds)
-        )
-        self._call.add_done_callback(lambda call: self._is_over.set())
-        while not self._is_over.wait(_TURN_SECONDS):
-            if is_needless():
-                self._call.cancel()
-                return False
-        return self._call.code() not in _NO_ANSWER
-
-    def leave_grpc(self) -> None:
-        if self._call is not None:
-            self._call.cancel()
-
-    def is_outside_grpc(self) -> bool:
-        return False
 
 
 def renew_connection(

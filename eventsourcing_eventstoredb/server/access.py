@@ -47,7 +47,7 @@ class Users:
     """
     The users of a server, by name, with their passwords.
 
-    Without any, everybody may do everything.
+    Without any, every caller may do everything.
     """
 
     admins: Mapping[str, str] = field(default_factory=dict, repr=False)

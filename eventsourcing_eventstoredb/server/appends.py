@@ -165,7 +165,7 @@ class Writer:
 
     def tombstone(self, stream: str, expected: int) -> int:
         """
-        Delete a stream for good: nobody can read it or append to it any more.
+        Delete a stream for good: it cannot be read or appended to any more.
 
         Returns:
             The position of the tombstone.

@@ -53,7 +53,7 @@ class Calls:
         self._running.clear()
 
     def unfreeze(self) -> None:
-        """Let calls go on."""
+        """Let calls continue."""
         self._running.set()
 
     def stop(self) -> None:
@@ -77,7 +77,7 @@ class Calls:
         """
         End a call with the status that an error stands for.
 
-        An error that nobody foresaw is logged and answered as the real server answers
+        An unforeseen error is logged and answered as the real server answers
         one of its own: it ends this call and nothing else.
 
         Args:
@@ -97,7 +97,7 @@ class Calls:
             _abort(context, error)
         except Exception as error:
             if isinstance(error, CallEndedError) or not context.is_active():
-                # Nobody is left to be answered; grpcio needs something to drop.
+                # No client is left to answer; grpcio needs something to drop.
                 context.abort(grpc.StatusCode.CANCELLED, "The call has ended.")
             logger.exception("A call failed unexpectedly.")
             _abort(context, HandlerError(str(error)))
@@ -155,7 +155,7 @@ class Calls:
         if self._running.is_set():
             return
         self._running.wait()
-        # Whoever has given up in the meantime must not find its request carried out.
+        # A client that has given up meanwhile must not find its request carried out.
         if not context.is_active():
             raise CallEndedError
 

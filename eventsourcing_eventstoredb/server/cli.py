@@ -164,7 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _print(line: str) -> None:
-    # Whoever waits for the line reads a pipe: without the flush it would not come.
+    # What waits for the line reads a pipe: without the flush it would not come.
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 

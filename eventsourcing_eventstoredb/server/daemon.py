@@ -75,14 +75,14 @@ def start(pid_file: Path, *, port: int, data: Path | None = None) -> str:
         output = process.stdout.read()
     for line in output.splitlines():
         if line.startswith("listening on "):
-            # It is nobody's child from now on.
+            # It has no parent to wait for it from now on.
             process.returncode = 0
             return f"The event store is {line}, as process {process.pid}"
     process.wait()
-    # Somebody else may have started one at the same moment.
+    # Another process may have started one at the same moment.
     if running := running_pid(pid_file):
         return _RUNS_ALREADY.format(running)
-    raise DaemonError(" ".join(output.split()) or "The server ended without a word")
+    raise DaemonError(" ".join(output.split()) or "The server exited without a message")
 
 
 def stop(pid_file: Path, *, timeout: float = STOP_SECONDS) -> str:

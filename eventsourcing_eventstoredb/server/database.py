@@ -3,7 +3,7 @@ The SQLite database under the log: opening, its format, and what can go wrong.
 
 The format version is in the file's ``user_version``, an application id in its
 header, so a file of another program or of a newer format is recognised and left as
-it is. A lock file beside the database keeps a second server off it; the system drops
+it is. A lock file next to the database keeps a second server off it; the system drops
 the lock when its process ends, however that happens.
 """
 
@@ -89,7 +89,7 @@ class Database:
         try:
             self.writer = _connect(str(path))
             is_new = self._check_format(path)
-            # WAL lets readers go on while the writer waits for the disk. FULL makes
+            # WAL lets readers continue while the writer waits for the disk. FULL makes
             # every commit reach the disk: what was acknowledged survives power loss.
             self.writer.execute("PRAGMA journal_mode = WAL")
             self.writer.execute("PRAGMA synchronous = FULL")
@@ -154,7 +154,7 @@ def _connect(database: str) -> sqlite3.Connection:
 
 
 def _lock(path: Path) -> BaseFileLock:
-    """Take the lock file beside the data file, or say who stands in the way."""
+    """Take the lock file next to the data file, or say who stands in the way."""
     # A file that only lies there must not lock: it would outlive a killed server.
     lock = FileLock(f"{path}.lock", thread_local=False, fallback_to_soft=False)
     try:

@@ -56,7 +56,7 @@ _GRPC_OPTIONS = (
     ("grpc.max_send_message_length", -1),
     # A second server on the same port must fail, not share it.
     ("grpc.so_reuseport", 0),
-    # Notices clients that vanished without a word. Clients may ping as they like.
+    # Notices clients that vanished silently. Clients may ping as they like.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -100,7 +100,7 @@ class _Running:
         else:
             logger.error("A call does not end; the server stops without it.")
         self.groups.stop()
-        # A thread that is left belongs to a call that nobody can reach any more.
+        # A thread that is left belongs to a call that cannot be reached any more.
         self.executor.shutdown(wait=stopped.is_set())
         self.log.close()
 
@@ -122,7 +122,7 @@ class EmbeddedServer:
         tls_cert: The PEM file of the certificate chain; with *tls_key*, TLS is on.
         tls_key: The PEM file of the certificate's key.
         users: Admins, name to password. They need TLS, as clients send no
-            credentials without it. Without any user everybody may do everything.
+            credentials without it. Without any user every caller may do everything.
         readers: Users who may use streams, yet neither the whole log nor streams
             that begin with `$`.
 
@@ -224,7 +224,7 @@ class EmbeddedServer:
             self._running.calls.freeze()
 
     def unfreeze(self) -> None:
-        """Answer again: calls whose clients still wait go on."""
+        """Answer again: calls whose clients still wait continue."""
         if self._running is not None:
             self._running.calls.unfreeze()
 

@@ -73,7 +73,7 @@ class StreamMetadata:
 
 NO_METADATA: Final = StreamMetadata()
 
-# Numbers go on when a metadata stream is written again, yet only the last event shows.
+# A metadata stream that is written again counts on, yet only the last event shows.
 OF_METADATA_STREAM: Final = StreamMetadata(max_count=1)
 
 

@@ -1,7 +1,7 @@
 """
 Waking the threads that wait for new events.
 
-A listener has one flag. Whoever waits clears it *before* looking at the log, so an
+A listener has one flag. A waiting thread clears it *before* looking at the log, so an
 event that is committed between the look and the wait sets it again and is not missed.
 """
 
@@ -42,7 +42,7 @@ class Listener:
         Block until woken, closed, or *timeout* seconds have passed.
 
         Returns:
-            Whether to go on: False once the listener is closed.
+            Whether to continue: False once the listener is closed.
         """
         if not self._is_closed:
             self._flag.wait(timeout)

@@ -27,7 +27,7 @@ class DaemonError(Exception):
 
 class PidFile:
     """
-    A pid file that lies in its place. Whoever holds its lock is the server.
+    A pid file that lies in its place. The process that holds its lock is the server.
 
     Args:
         path: The file.

@@ -64,10 +64,10 @@ class Reader:
         self, view: StreamView, first: int, limit: int
     ) -> int | None:
         """
-        Tell where a stream's events go on when a read from *first* begins in a gap.
+        Tell where a stream's events continue when a read from *first* begins in a gap.
 
         Returns:
-            None when the read begins with events, or exactly where they go on.
+            None when the read begins with events, or exactly where they continue.
         """
         page = view.forwards(self.log, first, 1)
         following = page[0].number if page else view.last_number + 1

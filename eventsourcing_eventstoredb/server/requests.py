@@ -54,7 +54,7 @@ class ReadRequest:
         stream: The stream's name; None for the whole log.
         begin: A number or position, or an edge.
         is_backwards: The direction.
-        is_subscription: Whether to go on with what is new.
+        is_subscription: Whether to continue with what is new.
         limit: The most events to return.
         resolve_links: Whether to follow links.
         event_filter: What to let through; None for everything.

@@ -3,7 +3,7 @@ Catch-up subscriptions: what is in the log already, then what is new.
 
 A subscription is an iterator that some thread drives. It pulls: it reads the log when
 the one before it has been taken, and waits only when it has read everything. So a
-subscriber that does not read costs one page of memory and holds up nobody.
+subscriber that does not read costs one page of memory and holds up no other.
 """
 
 from __future__ import annotations

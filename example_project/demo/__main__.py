@@ -43,7 +43,7 @@ def main() -> int:
     Run the demo until a signal comes.
 
     Returns:
-        The exit status: 0 when stopped by a signal, 1 when it could not go on.
+        The exit status: 0 when stopped by a signal, 1 when it could not continue.
     """
     signals = StopSignals()
     options = _parser().parse_args()
@@ -61,7 +61,7 @@ def main() -> int:
     except DemoError as error:
         sys.stderr.write(
             f"The demo has ended: {error}\n"
-            f"Its data stays in {options.folder}; to begin anew, remove that folder.\n"
+            f"Its data stays in {options.folder}; to start over, remove that folder.\n"
         )
         return 1
     return 0

@@ -28,7 +28,7 @@ def _end_with_parent() -> None:
     while os.read(0, 1024):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
-    # The command may be busy; nobody is left who would end it by force.
+    # The command may be busy; no process is left that would end it by force.
     threading.Event().wait(_PATIENCE_SECONDS)
     os._exit(1)
 

@@ -47,7 +47,7 @@ class Child:
             text=True,
             encoding="utf-8",
             errors="replace",
-            # Ctrl-C reaches the parent alone, which stops them in good order.
+            # Ctrl-C reaches the parent alone, which shuts them down cleanly.
             start_new_session=True,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -79,7 +79,7 @@ class Child:
         return f"{self.name} {how}: {last}"
 
     def stop(self) -> None:
-        """End it, in good order if it does so in time; blocks until then."""
+        """End it, with a clean shutdown if there is time; blocks until then."""
         self._process.terminate()
         try:
             self._process.wait(STOP_SECONDS)

@@ -12,7 +12,7 @@ class Output:
     Standard output, shared by threads; each line is flushed.
 
     Attributes:
-        is_closed: Whether nobody reads it any more.
+        is_closed: Whether it is not read any more.
     """
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class Output:
         self._lock = threading.Lock()
 
     def say(self, line: str = "") -> None:
-        """Write a line; does nothing when nobody reads it."""
+        """Write a line; does nothing when it is not read."""
         # None where the process was started without a standard output.
         if self.is_closed or sys.stdout is None:
             return

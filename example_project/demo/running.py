@@ -21,11 +21,11 @@ _POLL_SECONDS = 0.05
 
 
 class DemoError(Exception):
-    """The demo cannot go on; the text says why."""
+    """The demo cannot continue; the text says why."""
 
 
 class _StopRequested(Exception):  # noqa: N818  (no error)
-    """Somebody wants the demo to end."""
+    """The demo was asked to end."""
 
 
 class Demo:

@@ -52,7 +52,7 @@ class _LineField(forms.CharField):
         )
 
     def widget_attrs(self, widget: forms.Widget) -> dict[str, Any]:
-        # With maxlength a browser would cut what is pasted without a word.
+        # With maxlength a browser would silently cut what is pasted.
         return {}
 
 

@@ -54,7 +54,7 @@ _EVENTS_PER_SAVE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Seeded:
-    """How much was recorded, beside what was there."""
+    """How much was recorded, besides what was there."""
 
     dogs: int
     tricks: int
@@ -69,12 +69,12 @@ def seed(school: TrainingSchool, *, dogs: int, tricks: int) -> Seeded:
 
     Args:
         school: The application to record with.
-        dogs: How many dogs there are to be.
-        tricks: How many tricks each of them is to know.
+        dogs: How many dogs there will be.
+        tricks: How many tricks each of them will know.
 
     Raises:
         eventsourcing.persistence.PersistenceError: The event store cannot be
-            used, or somebody else changed a dog at the same moment.
+            used, or another writer changed a dog at the same moment.
     """
     registered = taught = 0
     for number in range(dogs):

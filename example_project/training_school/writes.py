@@ -3,7 +3,7 @@ What the pages write, and waiting until it can be read.
 
 A write goes to the application, which records events in the event store. A page
 reads what the projection has made of them. In between each write here waits for
-the projection, so that whoever wrote something sees it next.
+the projection, so that its writer sees it next.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class EventStoreUnavailableError(Exception):
     """
     The event store cannot be used now.
 
-    Has no details, which are logged, so it can be shown to anybody.
+    Has no details, which are logged, so it can be shown to any user.
     """
 
 
@@ -110,7 +110,7 @@ def _add_trick(name: str, trick: str) -> int:
         except AggregateNotFoundError:
             raise NoSuchDogError(name) from None
         except IntegrityError:
-            # Somebody else's event came first; the trick can go behind it.
+            # Another writer's event came first; the trick can go behind it.
             continue
     raise ConcurrentChangeError(name)
 

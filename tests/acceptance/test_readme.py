@@ -28,7 +28,7 @@ _APPENDED_TO = "mysite/settings.py"
 
 class Walkthrough:
     """
-    A folder in which somebody follows the README.
+    A folder in which the README is followed.
 
     Attributes:
         folder: Where the files that it shows are written.

@@ -47,7 +47,7 @@ def main(uri: str) -> None:
         time.sleep(0.01)
         process_id = os.fork()
         if not process_id:
-            # One that hangs is to be told from one that is slow.
+            # One that hangs must be told from one that is slow.
             signal.alarm(30)
             save()
             os._exit(0)

@@ -49,7 +49,7 @@ class Watched:
         os.kill(self.process.pid, signal.SIGCONT)
 
     def terminate(self) -> int:
-        """Stop it in good order; return its status."""
+        """Shut it down cleanly; return its status."""
         self.process.send_signal(signal.SIGTERM)
         return self.status()
 

@@ -70,7 +70,7 @@ _LONG = 500
 @dataclass
 class OpenCall:
     """
-    A call whose messages are collected while the scenario goes on.
+    A call whose messages are collected while the scenario continues.
     """
 
     call: Any

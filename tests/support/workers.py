@@ -44,7 +44,7 @@ def suspend_outside_of_transaction(project: Project, this: Watched) -> None:
 
 
 def can_be_written(project: Project) -> bool:
-    """Tell whether nobody holds SQLite's lock for longer than a moment."""
+    """Tell whether no process holds SQLite's lock for longer than a moment."""
     path = project.env["DATABASE_URL"].removeprefix("sqlite:///")
     with closing(
         sqlite3.connect(path, timeout=0.5, isolation_level=None)

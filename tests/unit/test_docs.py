@@ -97,7 +97,7 @@ def test_each_check_is_described_and_no_other() -> None:
 
 
 @pytest.mark.parametrize(
-    # What is in «» is somebody else's message.
+    # What is in «» is a message of other software.
     "heading",
     re.findall(r"^### ([^«].*)$", page("troubleshooting"), re.MULTILINE),
 )

@@ -56,7 +56,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{registration.name}: {count} discarded")
 
     def _is_confirmed(self) -> bool:
-        question = "The read models will never see these events. Type yes to go on: "
+        question = "The read models will never see these events. Type yes to continue: "
         try:
             return input(question).strip() == "yes"
         except EOFError:

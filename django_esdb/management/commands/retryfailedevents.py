@@ -24,7 +24,7 @@ from django_esdb.status.status import shown
 class Command(BaseCommand):
     help = (
         "Processes events that were put aside again, each in a transaction, in order "
-        "and with the code of today, and has paused projections go on. "
+        "and with the code of today, and resumes paused projections. "
         "Exit status: 0 all were processed, 1 some failed, 2 there is no such event "
         "or something is not configured."
     )
@@ -52,7 +52,7 @@ class Command(BaseCommand):
             self.stdout.write(
                 f"{registration.name}: {outcome.resolved} processed, "
                 f"{outcome.failed} failed again, {outcome.waiting} wait behind them"
-                + ("; it was paused and goes on" if outcome.resumed else "")
+                + ("; it was paused and is resumed" if outcome.resumed else "")
             )
         if failed:
             msg = f"{failed} events failed again"

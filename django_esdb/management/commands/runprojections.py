@@ -84,7 +84,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--reload",
             action="store_true",
-            help="Begin anew whenever code changes, for development.",
+            help="Restart whenever code changes, for development.",
         )
 
     def handle(self, *args: Any, reload: bool, **options: Any) -> None:
@@ -103,7 +103,7 @@ class Command(BaseCommand):
         try:
             self._run(created=reloader.follow, **options)
         except CommandError as error:
-            # The next change of code may mend it.
+            # The next change of code may fix it.
             self.stderr.write(self.style.ERROR(str(error)))
 
     def _run(
@@ -175,7 +175,7 @@ class Command(BaseCommand):
     def _paused(self, *, projection: str, error: EventError, **kwargs: Any) -> None:
         self.stderr.write(
             self.style.ERROR(
-                f"{error}. It is paused: mend the cause, then start again or run "
+                f"{error}. It is paused: fix the cause, then start again or run "
                 f"manage.py retryfailedevents {projection}"
             )
         )
@@ -185,12 +185,12 @@ class Command(BaseCommand):
 
     def _say(self, line: str) -> None:
         self.stdout.write(line)
-        # Whoever watches the output of a service reads a pipe.
+        # What watches the output of a service reads a pipe.
         self.stdout.flush()
 
 
 class _Reloader:
-    """Ends a worker in good order before Django replaces the process."""
+    """Shuts a worker down cleanly before Django replaces the process."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds

@@ -57,6 +57,7 @@ Settled = tuple[Any, Trust]
 
 # As many as a double keeps.
 _EXACT_DIGITS = 15
+_WIDEST = 2**63 - 1
 _EARLIEST_YEAR = 1000
 _LONGEST_DURATION = datetime.timedelta(days=365 * 1000)
 # Between these PostgreSQL keeps numbers of JSON as they are.
@@ -72,36 +73,48 @@ class Column:
     """
     One field of a model on one database.
 
-    A value is kept frozen, so that nobody can change it in place.
+    A value is kept frozen, so that it cannot be changed in place.
 
     Args:
         field: The field.
         connection: Whose database the column is in.
     """
 
-    __slots__ = ("_connection", "_settle", "attname", "field", "freeze", "thaw")
+    __slots__ = ("_codec", "_settle", "attname", "field", "freeze", "integers", "thaw")
 
     def __init__(self, field: Field, connection: BaseDatabaseWrapper) -> None:
         self.field = field
         self.attname = field.attname
-        self._connection = connection
         target = _target(field)
         # None where values are immutable and kept as they are.
         self.freeze: Callable[[Any], Any] | None = None
         self.thaw: Callable[[Any], Any] | None = None
+        self._codec: _JSON | None = None
         kind = _kind(target)
         if isinstance(target, models.FileField):
             # Of a file only the name is in the column.
             kind, self.freeze = _settle_text, _name
         elif isinstance(target, models.JSONField) and kind is not None:
-            codec = _JSON(target, sorts_json_keys(connection))
-            self.freeze, self.thaw = codec.freeze, codec.thaw
+            self._codec = _JSON(target, sorts_json_keys(connection))
+            self.freeze, self.thaw = self._codec.freeze, self._codec.thaw
         elif kind is None:
             self.freeze, self.thaw = _frozen, _thawed
         self._settle = kind(target, connection) if kind is not None else None
+        # Those that are taken as they are; None if it has no integers.
+        self.integers = (
+            _integers(target, connection) if kind is _settle_integer else None
+        )
 
-    def settle(self, value: Any) -> Settled:
-        """Return a changed value, frozen, as the database would give it back."""
+    def settle(self, value: Any, frozen: Any = None) -> Settled:
+        """
+        Return a changed value, frozen, as the database would give it back.
+
+        Args:
+            value: The value.
+            frozen: The same frozen, if that is known.
+        """
+        if self._codec is not None and type(frozen) is bytes:
+            return self._codec.settle_frozen(value, frozen)
         if type(value) not in _USUAL:
             if value is None:
                 return None, Trust.CERTAIN if self.field.null else Trust.DOUBTFUL
@@ -187,15 +200,20 @@ class _JSON:
         return _thawed(frozen)
 
     def settle(self, value: Any) -> Settled:
+        return self.settle_frozen(value, self.freeze(value))
+
+    def settle_frozen(self, value: Any, frozen: Any) -> Settled:
         if self._is_own or not _is_plain_json(value):
-            return self.freeze(value), Trust.DOUBTFUL
-        if self._is_sorted and type(value) in (dict, list):
-            value = _as_jsonb_keeps_it(value)
-        return self.freeze(value), Trust.CERTAIN
+            return frozen, Trust.DOUBTFUL
+        if self._is_sorted and _OBJECT in frozen:
+            frozen = self.freeze(_as_jsonb_keeps_it(value))
+        return frozen, Trust.CERTAIN
 
 
 # A format without references, in which equal values have equal bytes.
 _PLAIN_FORMAT = 2
+# What a marshalled dictionary begins with.
+_OBJECT = b"{"
 
 
 def _is_plain_json(value: Any) -> bool:
@@ -266,18 +284,23 @@ def _settle_text(
     return settle
 
 
+def _integers(field: Any, connection: BaseDatabaseWrapper) -> range:
+    operations: Any = connection.ops  # a bound may be None
+    low, high = operations.integer_field_range(field.get_internal_type())
+    # No database has wider ones without saying so.
+    return range(
+        -_WIDEST if low is None else low, 1 + (_WIDEST if high is None else high)
+    )
+
+
 def _settle_integer(
     field: Any, connection: BaseDatabaseWrapper
 ) -> Callable[[Any], Settled]:
-    operations: Any = connection.ops  # a bound may be None
-    low, high = operations.integer_field_range(field.get_internal_type())
+    taken = _integers(field, connection)
 
     def settle(value: Any) -> Settled:
-        number = value if type(value) is int else int(field.to_python(value))
-        is_outside = (low is not None and number < low) or (
-            high is not None and number > high
-        )
-        return number, Trust.DOUBTFUL if is_outside else Trust.CERTAIN
+        number = int(field.to_python(value))
+        return number, Trust.CERTAIN if number in taken else Trust.DOUBTFUL
 
     return settle
 

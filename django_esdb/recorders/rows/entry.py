@@ -23,11 +23,13 @@ class Entry:
 
     Attributes:
         pk: The row's primary key; None as long as the database has to choose it.
-        instance: What this event was given, or what somebody has kept.
+        instance: What this event was given, or what other code has kept.
         current: The row's values as of the last event, or the last statement.
         stored: Its values in the database; None for a row that is not there yet.
         read_at: At which of the unit's generations it was read or written; what others
             write begins another one.
+        spare: An instance of an earlier event that nothing else holds, to be used
+            again.
         is_computed: Whether it has values that only the database can tell.
         is_behind: Whether the instance is older than the row in the database, so that
             saving it writes all of its fields.
@@ -45,6 +47,7 @@ class Entry:
         "is_unsaved",
         "pk",
         "read_at",
+        "spare",
         "stored",
         "writes_all",
     )
@@ -57,6 +60,7 @@ class Entry:
         self.current = list(values)
         self.stored: list[Any] | None = None
         self.read_at = 0
+        self.spare: Any = None
         self.is_computed = False
         self.is_behind = False
         self.writes_all = False

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
+from sys import getrefcount
 from typing import Any, Protocol
 
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
@@ -19,7 +19,7 @@ from django_esdb.recorders.rows.keys import Keys
 from django_esdb.recorders.rows.model_info import Reference, model_info
 from django_esdb.recorders.rows.unique_values import UniqueValues
 
-# What holds an instance that only this map has: the entry, and the question itself.
+# What holds an instance that only this map has: a variable, and the question itself.
 _OWN_REFERENCES = 2
 
 
@@ -84,7 +84,7 @@ class IdentityMap:
         self.dirty: dict[Entry, None] = {}
         # What this event has in hand, in that order.
         self.in_hand: dict[Entry, None] = {}
-        # Instances that somebody else holds beyond their event, with their values.
+        # Instances that other code holds beyond their event, with their values.
         self._kept: dict[Entry, tuple[models.Model, list[Any]]] = {}
         # What the event has given references, by whose they are.
         self._references: dict[tuple[Reference, Any], Entry] = {}
@@ -106,7 +106,10 @@ class IdentityMap:
     def find(self, attname: str, key: Any) -> Entry | None:
         """Return the row with this value, None if there is none; it is in hand then."""
         if attname == "pk":
-            entry = self.keys.by_pk(key)
+            try:
+                entry = self.entries.get(key) or self.keys.by_pk(key)
+            except TypeError:
+                entry = self.keys.by_pk(key)
         else:
             self.take_back_all()
             entry = self.keys.by_value(attname, key)
@@ -119,7 +122,7 @@ class IdentityMap:
         if self.is_outdated(entry):
             entry = self.keys.refresh(entry)
         if entry is not None:
-            instance = self._kept_instance(entry) if self._kept else None
+            instance = self._kept_instance(entry) if self._kept else entry.spare
             entry.instance = self.instances.renewed(entry, instance)
             self.in_hand[entry] = None
         return entry
@@ -132,7 +135,7 @@ class IdentityMap:
 
     def _kept_instance(self, entry: Entry) -> models.Model | None:
         self._check_unchanged(entry)
-        instance: models.Model | None = self._kept.pop(entry, (None,))[0]
+        instance: models.Model | None = self._kept.pop(entry, (entry.spare,))[0]
         return instance
 
     # Changing rows
@@ -338,13 +341,18 @@ class IdentityMap:
 
     def event_ended(self) -> None:
         """Let go of what the event had in hand; it was taken back."""
+        is_clean = self.instances.is_clean
         for entry in self.in_hand:
-            if entry.instance is not None:
-                if sys.getrefcount(entry.instance) > _OWN_REFERENCES:
-                    values = self.instances.frozen(entry.instance)
-                    self._kept[entry] = (entry.instance, values)
-                entry.instance = None
             entry.is_behind = False
+            entry.spare = None
+            instance = entry.instance
+            if instance is None:
+                continue
+            entry.instance = None
+            if getrefcount(instance) > _OWN_REFERENCES:
+                self._kept[entry] = (instance, self.instances.frozen(instance))
+            elif is_clean(instance):
+                entry.spare = instance
         self.in_hand.clear()
 
     def check_kept(self) -> None:
@@ -362,7 +370,7 @@ class IdentityMap:
         if instance is None or values is None:
             return
         now = self.instances.frozen(instance)
-        # Somebody may have saved it by itself.
+        # Other code may have saved it by itself.
         if not are_same(values, now) and not are_same(entry.current, now):
             msg = (
                 f"{self.model.__name__} {entry.pk!r} was changed through an instance "
@@ -412,6 +420,7 @@ class IdentityMap:
                 self.forget(entry)
             else:
                 entry.current = list(entry.stored)
+                entry.spare = None
         self.dirty.clear()
         self.keys.clear_absent()
         self.keys.reread([entry for entry in self.in_hand if entry.pk is not None])

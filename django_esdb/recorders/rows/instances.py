@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from django_esdb.recorders.rows.model_info import ModelInfo
 
 _new = object.__new__
+# Which database an instance is of, and that it is there.
+_STATE_SIZE = 2
 
 Changes = list[tuple[int, Any]]
 
@@ -65,10 +67,12 @@ class Instances:
         self._attnames = [column.attname for column in self.columns]
         # What is not kept as it is handed out.
         self._thawed = [
-            (column.attname, column.thaw) for column in self.columns if column.thaw
+            (column.attname, index, column.thaw)
+            for index, column in enumerate(self.columns)
+            if column.thaw
         ]
         self._writable = [
-            (index, column.attname, column.freeze)
+            (index, column.attname, column.freeze, column.integers)
             for index, column in enumerate(self.columns)
             if index not in self._read_only
         ]
@@ -79,8 +83,14 @@ class Instances:
 
         Args:
             entry: The row.
-            instance: One to make anew, which somebody holds; None for another.
+            instance: One to fill again, which other code holds; None for another.
         """
+        if instance is not None and instance is entry.spare:
+            # It has nothing else already.
+            remembered = instance.__dict__
+            for attname, index, thaw in self._thawed:
+                remembered[attname] = thaw(entry.current[index])
+            return instance
         values = self._values(entry)
         if not self._is_plain:
             return self._made_by_model(values, instance)
@@ -94,7 +104,7 @@ class Instances:
 
     def _values(self, entry: Entry) -> dict[str, Any]:
         values: dict[str, Any] = dict(zip(self._attnames, entry.current, strict=True))
-        for attname, thaw in self._thawed:
+        for attname, _, thaw in self._thawed:
             values[attname] = thaw(values[attname])
         values[self._pk_attname] = entry.pk
         return values
@@ -113,6 +123,16 @@ class Instances:
         instance.__dict__.clear()
         instance.__dict__.update(fresh.__dict__)
         return instance
+
+    def is_clean(self, instance: models.Model) -> bool:
+        """Return whether an instance has nothing but its columns' values."""
+        remembered = instance.__dict__
+        # The columns, the key and the state.
+        return (
+            self._is_plain
+            and len(remembered) == len(self.columns) + 2
+            and len(remembered["_state"].__dict__) == _STATE_SIZE
+        )
 
     def is_read_only(self, index: int) -> bool:
         """Return whether the database works out a column by itself."""
@@ -139,21 +159,26 @@ class Instances:
         current = entry.current
         changes: Changes = []
         worst = Trust.CERTAIN
-        for index, attname, freeze in self._writable:
+        for index, attname, freeze, integers in self._writable:
             before = current[index]
             # A deferred field has no value.
             value = values.get(attname, before)
             if value is before:
                 continue
+            if integers is not None and type(value) is int and value in integers:
+                # The most frequent case, made short.
+                if value != before or type(before) is not int:
+                    changes.append((index, value))
+                continue
+            frozen = value
             if freeze is not None:
                 frozen = freeze(value)
                 if frozen == before and type(frozen) is type(before):
                     continue
             column = self.columns[index]
-            settled, trust = column.settle(value)
-            if settled is not value and trust is Trust.CERTAIN:
-                thaw = column.thaw
-                values[attname] = settled if thaw is None else thaw(settled)
+            settled, trust = column.settle(value, frozen)
+            if settled is not value and trust is Trust.CERTAIN and freeze is None:
+                values[attname] = settled
             if settled != before or type(settled) is not type(before):
                 changes.append((index, settled))
                 if trust > worst:

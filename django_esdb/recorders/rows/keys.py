@@ -139,7 +139,7 @@ class Keys:
         """
         Read a row again, and with it others that are out of date.
 
-        So many that after a statement of somebody else's all are read in one query;
+        So many that after a statement of other code all are read in one query;
         fewer if few were asked for since the last such statement.
         """
         self._unit.flush()
@@ -202,6 +202,7 @@ class Keys:
             for column, value in zip(rows.columns, values, strict=True)
         ]
         entry.stored = list(entry.current)
+        entry.spare = None
         entry.read_at = self._unit.generation
         entry.is_computed = entry.is_behind = entry.writes_all = False
         rows.dirty.pop(entry, None)

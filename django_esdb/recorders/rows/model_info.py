@@ -75,11 +75,10 @@ class ModelInfo:
             if not field.primary_key and not getattr(field, "generated", False)
         ]
         self.has_generated = len(self.fields) + 1 < len(meta.concrete_fields)
-        # As get_field takes them.
-        self._attnames: dict[str, str] = {
+        self._attnames = {
             name: field.attname
             for field in meta.concrete_fields
-            for name in (field.name, field.attname)
+            for name in (field.attname, field.name)
         }
         self._read_relations()
         self._read_constraints()
@@ -128,7 +127,7 @@ class ModelInfo:
         )
 
     def has_own_delete(self) -> bool:
-        """Return whether somebody else's code runs when a row is deleted."""
+        """Return whether code of others runs when a row is deleted."""
         model = self.model
         return (
             model.delete is not models.Model.delete
@@ -203,7 +202,7 @@ class ModelInfo:
 
 @cache
 def model_info(model: type[models.Model]) -> ModelInfo:
-    """Return what is to be known of a model; there are as many as there are models."""
+    """Return what must be known of a model; there are as many as there are models."""
     return ModelInfo(model)
 
 

@@ -1,4 +1,4 @@
-"""What a statement that somebody else executes does to rows."""
+"""What a statement that other code executes does to rows."""
 
 from __future__ import annotations
 

@@ -29,9 +29,9 @@ class UnitOfWork:
     What is left is what each event by itself would leave with the plain ORM. Where it
     is not certain what the database makes of a row, it is asked when the event ends.
 
-    Other statements on the same connection are safe beside it: before each of
+    Other statements on the same connection are safe next to it: before each of
     them what is pending is written, and after one that writes, rows are read
-    again when they are asked for. Get a row anew for each event.
+    again when they are asked for. Get a row again for each event.
 
     Args:
         using: Database alias; a transaction must be open on it.

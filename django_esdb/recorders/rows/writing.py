@@ -26,7 +26,7 @@ else:
 @dataclass(eq=False)
 class _Change:
     """
-    A row that is to be written.
+    A row that will be written.
 
     Attributes:
         rows: The identity map that it is in.

@@ -90,7 +90,7 @@ class Consumer:
         """Hand over an event."""
         self.in_flight[delivery.id] = delivery
         self.total_items += 1
-        # A copy: the group goes on changing its own.
+        # A copy: the group still changes its own.
         self._queue.put(Delivery(delivery.event, 0, retry_count=delivery.retry_count))
 
     def end(self, error: Exception | None = None) -> None:
@@ -132,7 +132,7 @@ class Strategy:
     keeps_order = True
 
     def choose(self, consumers: list[Consumer], delivery: Delivery) -> Consumer | None:
-        """Choose a consumer that has room; None when nobody can take the event now."""
+        """Choose a consumer that has room; None when none can take the event now."""
         return _first_with_room(consumers)
 
 

@@ -55,7 +55,7 @@ def write_checkpoint(writer: Writer, settings: GroupSettings, position: int) -> 
 def park(
     writer: Writer, settings: GroupSettings, event: ResolvedEvent, reason: str
 ) -> None:
-    """Set an event aside, with a reason for whoever looks into it."""
+    """Set an event aside, with a reason for its operator."""
     now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     metadata: dict[str, object] = {"added": now, "reason": reason}
     number = event.original.number

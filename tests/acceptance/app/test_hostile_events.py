@@ -1,4 +1,4 @@
-"""Events of somebody who writes to the store, and means harm."""
+"""Events of an attacker who can write to the store."""
 
 from __future__ import annotations
 

@@ -198,7 +198,7 @@ def test_a_page_that_waits_outlives_a_restart(
     thread.start()
     wait_until(lambda: open_connections(crashing.env["DATABASE_URL"]) > 0)
     database.crash()
-    # Meanwhile it polls in vain.
+    # Meanwhile it polls without success.
     time.sleep(0.5)
     database.start()
     assert printed == []

@@ -160,7 +160,7 @@ def test_an_owner_that_is_suspended_in_a_transaction_commits_nothing_afterwards(
     assert found["tricks"] == {"Fido": ["wait", "sit"]}
 
 
-def test_on_sqlite_nobody_takes_over_from_a_transaction(
+def test_on_sqlite_no_process_takes_over_from_a_transaction(
     hooked: Project, writing: TrainingSchool, tmp_path: Path
 ) -> None:
     if not is_sqlite(hooked):
@@ -328,18 +328,18 @@ def test_a_second_signal_ends_the_process_at_once(
     assert state(hooked)["counts"] == [[1, 1]]
 
 
-def test_a_paused_projection_waits_in_a_process_that_goes_on(
+def test_a_paused_projection_waits_in_a_process_that_continues(
     hooked: Project, writing: TrainingSchool, tmp_path: Path
 ) -> None:
     writing.register("Fido")
     writing.add_trick("Fido", "fail")
     with worker(hooked) as this:
-        this.wait_for("It is paused: mend the cause")
+        this.wait_for("It is paused: fix the cause")
         found = wait_until(hooked, lambda found: found["state"] == "paused")
         assert "as the test says" in found["error"]
         (tmp_path / "go").touch()
         result = hooked.manage("retryfailedevents", "TrainingSchoolProjection")
-        assert "it was paused and goes on" in result.stdout
+        assert "it was paused and is resumed" in result.stdout
         wait_until(hooked, lambda found: found["tricks"] == {"Fido": ["fail"]})
         assert this.terminate() == 0
 
@@ -357,7 +357,7 @@ def test_fail_fast_ends_the_process(hooked: Project, writing: TrainingSchool) ->
 
 
 @pytest.mark.any_database
-def test_reload_begins_anew_when_code_changes_and_waits_for_no_lease(
+def test_reload_restarts_when_code_changes_and_waits_for_no_lease(
     hooked: Project, writing: TrainingSchool, tmp_path: Path
 ) -> None:
     module = tmp_path / "changing_module.py"

@@ -60,7 +60,7 @@ def test_runs_from_an_event_to_a_row(project: Project) -> None:
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_stops_in_good_order_on_a_signal(
+def test_shuts_down_cleanly_on_a_signal(
     project: Project, number: signal.Signals
 ) -> None:
     with project.running("runprojections") as process:

@@ -7,7 +7,7 @@ from eventsourcing_eventstoredb.server import EmbeddedServer
 from tests.support.projects import ROOT, clean_environment
 
 
-def test_forked_children_save_while_the_parent_goes_on_to_receive(
+def test_forked_children_save_while_the_parent_still_receives(
     server: EmbeddedServer,
 ) -> None:
     finished = subprocess.run(

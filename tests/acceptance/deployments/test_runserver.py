@@ -11,7 +11,7 @@ from tests.support.supervising import wait_until
 
 
 @pytest.mark.any_database
-def test_the_reloader_begins_anew_and_leaves_no_process(
+def test_the_reloader_restarts_and_leaves_no_process(
     projected: Project, tmp_path: Path
 ) -> None:
     module = tmp_path / "changing_module.py"

@@ -115,7 +115,7 @@ def test_a_visitor_registers_a_dog_and_teaches_it(browser: Browser):
     assert browser.texts(".tricks li") == ["roll over", "<b>bark</b>"]
 
 
-def test_a_mistake_is_shown_beside_its_field(browser: Browser):
+def test_a_mistake_is_shown_next_to_its_field(browser: Browser):
     browser.visit(reverse("training_school:register"))
 
     browser.submit(name="x" * 256)

@@ -159,7 +159,7 @@ def test_the_admin_can_log_in_with_the_printed_password(start: Start, folder: Pa
 
 
 @pytest.mark.slow("starts two demos, of five processes each")
-def test_a_second_run_goes_on_from_the_same_data(start: Start):
+def test_a_second_run_continues_from_the_same_data(start: Start):
     first = start()
     with EventStoreDBClient(first["Event store"]) as client:
         events = [event.id for event in client.read_all()]
@@ -240,7 +240,7 @@ def test_no_part_survives_a_killed_demo(start: Start):
     wait_until(lambda: not demo.has_children())
 
 
-def test_ends_when_nobody_reads_what_it_says(start: Start):
+def test_ends_when_its_output_is_not_read(start: Start):
     demo = start()
     demo.process.stdout.close()
 

@@ -38,7 +38,7 @@ def run(module: str, uri: str, **env: str) -> list[str]:
     return finished.stdout.splitlines()
 
 
-def test_a_fork_leaves_parent_and_child_able_to_go_on() -> None:
+def test_a_fork_leaves_parent_and_child_able_to_continue() -> None:
     with server_process() as uri:
         *children, parent = run("forking", uri)
 

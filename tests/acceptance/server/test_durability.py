@@ -180,7 +180,7 @@ def test_metadata_and_deletions_survive_a_restart(file: Path):
             client.get_stream("gone")
 
 
-def test_persistent_subscriptions_go_on_after_a_restart(file: Path):
+def test_persistent_subscriptions_resume_after_a_restart(file: Path):
     server = EmbeddedServer(data=file)
     with server, EventStoreDBClient(server.uri) as client:
         client.create_subscription_to_stream(

@@ -109,7 +109,7 @@ def test_two_hundred_appends_at_once_give_one_winner_for_each_revision(
     assert client.get_current_version("dog") == 20
 
 
-def test_a_subscriber_that_does_not_read_holds_up_nobody(
+def test_a_subscriber_that_does_not_read_holds_up_no_other(
     server: EmbeddedServer, client: EventStoreDBClient
 ):
     with grpc.insecure_channel(server.target) as channel:

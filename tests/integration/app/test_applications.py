@@ -1,4 +1,4 @@
-"""Settings and checks beside servers and databases."""
+"""Settings and checks next to servers and databases."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_checks_run_with_djangos(settings: Any) -> None:
     assert "django_esdb.E001" in [message.id for message in run_checks()]
 
 
-def test_applications_are_made_once_and_anew_after_a_change(
+def test_applications_are_made_once_and_again_after_a_change(
     server: EmbeddedServer, settings: Any
 ) -> None:
     settings.ESDB_URI = server.uri

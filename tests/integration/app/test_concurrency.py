@@ -65,7 +65,7 @@ def test_two_runners_without_a_lease_do_nothing_twice(
             or ProjectionTracking.objects.get().position == last
         )
     )
-    # The one that found the position moved has ended; another goes on.
+    # The one that found the position moved has ended; another continues.
     runner().wait(last, timeout=60)
 
     assert SchoolCounts.objects.get().dogs == 30

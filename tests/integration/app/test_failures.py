@@ -111,7 +111,7 @@ def test_a_failing_event_is_tried_again_and_then_pauses_the_projection(
     assert tricks("Fido") == []
 
 
-def test_a_paused_projection_goes_on_when_somebody_says_so(
+def test_a_paused_projection_is_resumed_on_request(
     school: TrainingSchool, failing: MakeRegistration
 ) -> None:
     school.register("Fido")
@@ -212,11 +212,11 @@ def test_there_are_as_many_lines_as_changes_of_state(
 
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
         "Event failed, trying again up to 20 times",
-        "Projection goes on",
+        "Projection recovered",
     ]
 
 
-def test_the_retries_begin_anew_with_another_event() -> None:
+def test_the_retries_restart_with_another_event() -> None:
     policy = FailurePolicy(OnFailure.STOP, retries=1)
 
     decisions = [policy.failed(position) for position in (5, 8, 5, 5)]
@@ -257,7 +257,7 @@ def test_a_store_that_is_away_is_no_failing_event(
 
 
 @pytest.mark.usefixtures("_registered")
-def test_a_parked_event_is_put_aside_and_others_go_on(
+def test_a_parked_event_is_put_aside_and_others_continue(
     school: TrainingSchool, failing: MakeRegistration
 ) -> None:
     school.register("Fido")

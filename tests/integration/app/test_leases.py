@@ -180,7 +180,7 @@ def test_a_batch_renews_the_lease() -> None:
     assert acquire() is None
 
 
-def test_an_owner_in_a_transaction_holds_up_nobody() -> None:
+def test_an_owner_in_a_transaction_holds_up_no_other() -> None:
     if not connection.features.has_select_for_update_skip_locked:
         pytest.skip(f"{connection.display_name} locks more than rows")
     view = DjangoTrackingRecorder(TRACKED.projection)
@@ -237,7 +237,7 @@ def test_whose_process_has_ended_is_taken_over_at_once() -> None:
     assert lease.was_abandoned
 
 
-def test_a_process_whose_status_nobody_has_asked_for_is_gone() -> None:
+def test_a_process_whose_status_was_not_asked_for_is_gone() -> None:
     code = (
         "import django; django.setup();"
         "from django_esdb.leases.process_identity import new_owner;"
@@ -270,7 +270,7 @@ def test_a_process_whose_status_nobody_has_asked_for_is_gone() -> None:
         lambda host, pid, scope, rest: "",
     ],
 )
-def test_nobody_is_declared_gone_who_cannot_be_seen(
+def test_no_process_is_declared_gone_that_cannot_be_seen(
     other: Callable[[str, str, str, str], str],
 ) -> None:
     owner = other(*ended_process().split(":"))

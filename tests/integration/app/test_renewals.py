@@ -19,7 +19,7 @@ from django_esdb.models import ProjectionState, ProjectionTracking
 from django_esdb.registry import Registration
 from django_esdb.runner import Options, Worker
 from django_esdb.runner.renewals import LeaseRenewal
-from django_esdb.runner.scheduler import scheduler
+from eventsourcing_eventstoredb.scheduler import THREAD_NAME, scheduler
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.projections import TrainingSchoolProjection
 from tests.support.supervising import SECONDS, running, wait_until
@@ -30,10 +30,15 @@ MakeRegistration = Callable[..., Registration]
 
 
 def scheduling_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == THREAD_NAME]
+
+
+def projections_threads() -> list[threading.Thread]:
+    parts = ("projection-", "eventstoredb-receiver", "_process_events", "_stop_subsc")
     return [
         thread
         for thread in threading.enumerate()
-        if thread.name == "projections-scheduler"
+        if any(part in thread.name for part in parts)
     ]
 
 
@@ -109,6 +114,11 @@ def test_the_leases_of_a_process_are_renewed_by_one_thread(
             if name.startswith("projection-")
         ]
         assert supervisors == [None] * 3
+        # A supervisor, the library's two, and one that receives and decodes.
+        assert len(projections_threads()) == 3 * 4
+        in_use = [w for _, w in statements.opened if w.connection is not None]
+        scheduler_and_test = 2
+        assert len(in_use) <= 3 + scheduler_and_test
         rows = ProjectionTracking.objects.filter(state=ProjectionState.RUNNING)
         assert {row.projection for row in rows} == names
     finally:
@@ -148,16 +158,16 @@ def test_a_database_that_is_held_up_delays_no_other_lease_for_long(
     assert lease is not None
     before = school_projection.tracked().row().leased_until
     turns: list[float] = []
-    with scheduler.in_use():
-        renewal = LeaseRenewal(lease, lambda error: None)
-        # Its turn comes between two attempts at the lease.
-        scheduler.every(0.1, lambda: turns.append(time.monotonic()))
-        with transaction.atomic():
-            ProjectionTracking.objects.update(error="held")
-            end = time.monotonic() + 2
-            wait_until(lambda: time.monotonic() > end)
-        wait_until(lambda: school_projection.tracked().row().leased_until != before)
-        renewal.stop()
+    renewal = LeaseRenewal(lease, lambda error: None)
+    # Its turn comes between two attempts at the lease.
+    turn = scheduler.every(0.1, lambda: turns.append(time.monotonic()))
+    with transaction.atomic():
+        ProjectionTracking.objects.update(error="held")
+        end = time.monotonic() + 2
+        wait_until(lambda: time.monotonic() > end)
+    wait_until(lambda: school_projection.tracked().row().leased_until != before)
+    renewal.stop()
+    scheduler.cancel(turn)
 
     longest = max(later - earlier for earlier, later in pairwise(turns))
     # Django's own limit is five seconds.

@@ -53,7 +53,7 @@ def test_events_become_rows(
     assert position() == last
 
 
-def test_a_second_run_goes_on_where_the_first_ended(
+def test_a_second_run_continues_where_the_first_ended(
     school: TrainingSchool, school_projection: Registration
 ) -> None:
     school.register("Fido")

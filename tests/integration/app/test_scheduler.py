@@ -9,21 +9,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import connection, connections
 
-from django_esdb.db import connections as upkeep
-from django_esdb.runner.scheduler import Scheduler
-from example_project.training_school.models import Dog
+from eventsourcing_eventstoredb.scheduler import THREAD_NAME, Scheduler
 from tests.support.supervising import SECONDS, wait_until
 
-NAME = "projections-scheduler"
+NAME = THREAD_NAME
 
 
 @pytest.fixture
 def scheduler() -> Iterator[Scheduler]:
     scheduler = Scheduler()
-    with scheduler.in_use():
-        yield scheduler
+    yield scheduler
+    for periodic in tuple(scheduler._periodic):
+        scheduler.cancel(periodic)
 
 
 def scheduling_threads() -> list[threading.Thread]:
@@ -43,20 +41,25 @@ def test_all_is_called_by_one_thread_again_and_again(scheduler: Scheduler) -> No
     assert {thread for _, thread in callers} == set(scheduling_threads())
 
 
-def test_the_thread_is_there_only_while_it_is_of_use() -> None:
+def test_the_thread_is_there_only_while_something_is_to_be_called() -> None:
     scheduler = Scheduler()
-    with scheduler.in_use():
-        assert scheduling_threads() == []
-        with scheduler.in_use():
-            scheduler.every(3600, lambda: None)
-            (thread,) = scheduling_threads()
-        assert thread.is_alive()
+    ended = threading.Event()
+    scheduler.at_end(ended.set)
+    assert scheduling_threads() == []
+    first = scheduler.every(3600, lambda: None)
+    second = scheduler.every(3600, lambda: None)
+    (thread,) = scheduling_threads()
+    scheduler.cancel(first)
+    assert thread.is_alive()
+
+    scheduler.cancel(second)
 
     assert not thread.is_alive()
+    assert ended.is_set()
     called = threading.Event()
-    with scheduler.in_use():
-        scheduler.every(0.01, called.set)
-        assert called.wait(SECONDS)
+    again = scheduler.every(0.01, called.set)
+    assert called.wait(SECONDS)
+    scheduler.cancel(again)
 
 
 def test_the_first_call_comes_after_the_interval(scheduler: Scheduler) -> None:
@@ -109,11 +112,6 @@ def test_a_call_may_cancel_itself(scheduler: Scheduler) -> None:
     assert calls == [1]
 
 
-def test_without_a_user_nothing_is_called() -> None:
-    with pytest.raises(RuntimeError, match="in_use"):
-        Scheduler().every(1, lambda: None)
-
-
 def test_one_that_fails_is_logged_and_stops_nothing(
     scheduler: Scheduler, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -123,24 +121,8 @@ def test_one_that_fails_is_logged_and_stops_nothing(
         calls.append(1)
         raise ZeroDivisionError
 
-    with caplog.at_level(logging.ERROR, "django_esdb.runner"):
+    with caplog.at_level(logging.ERROR, "eventsourcing_eventstoredb"):
         scheduler.every(0.01, failing)
         wait_until(lambda: len(calls) > 2)
 
     assert "ZeroDivisionError" in caplog.text
-
-
-@pytest.mark.django_db(transaction=True)
-def test_its_connections_are_closed_when_nothing_is_due(
-    scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(upkeep, "IDLE_SECONDS", 0.1)
-    assert connection.settings_dict["CONN_MAX_AGE"] == 0
-    seen: list[Any] = []
-
-    def ask() -> None:
-        seen.append(connections["default"])
-        Dog.objects.exists()
-
-    scheduler.every(0.2, ask)
-    wait_until(lambda: seen and seen[0].connection is None)

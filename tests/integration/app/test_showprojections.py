@@ -162,7 +162,7 @@ def test_a_pause_is_shown_with_its_reason_and_what_to_do(
     assert lines[1].endswith("KeyError: 'x'")
     assert lines[2:] == [
         "",
-        "TrainingSchoolProjection: paused: mend the cause, then start runprojections "
+        "TrainingSchoolProjection: paused: fix the cause, then start runprojections "
         "again or run manage.py retryfailedevents TrainingSchoolProjection",
     ]
 
@@ -178,7 +178,7 @@ def test_a_start_is_not_advised_where_it_would_not_help(
     assert "start runprojections" not in table()[-1]
 
 
-def test_a_pause_that_somebody_tries_to_end_is_shown_as_retrying(
+def test_a_pause_that_a_retry_tries_to_end_is_shown_as_retrying(
     row: ProjectionTracking,
 ) -> None:
     change(
@@ -193,7 +193,7 @@ def test_a_pause_that_somebody_tries_to_end_is_shown_as_retrying(
 def test_events_that_are_put_aside_are_counted(row: ProjectionTracking) -> None:
     park(row, 3, topic="t", error="KeyError: 'x'")
     assert table()[-1] == (
-        "TrainingSchoolProjection: 1 failed event is put aside: mend the cause, then "
+        "TrainingSchoolProjection: 1 failed event is put aside: fix the cause, then "
         "run manage.py retryfailedevents TrainingSchoolProjection"
     )
     park(row, 5, topic="t")

@@ -54,7 +54,7 @@ def refused_by_another_store(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_last_events_id_is_kept_beside_the_position(
+def test_the_last_events_id_is_kept_with_the_position(
     school: TrainingSchool, school_projection: Registration, server: EmbeddedServer
 ) -> None:
     last = school.register("Fido")

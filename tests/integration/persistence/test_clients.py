@@ -62,7 +62,7 @@ def test_factories_with_equal_settings_share_a_client() -> None:
     other.close()
 
 
-def test_a_factory_that_was_closed_connects_anew(server: EmbeddedServer) -> None:
+def test_a_factory_that_was_closed_connects_again(server: EmbeddedServer) -> None:
     factory = EventStoreDBFactory({"EVENTSTOREDB_URI": server.uri})
     factory.application_recorder()
     factory.close()
@@ -115,7 +115,7 @@ def test_channel_connects_again_without_long_pauses(
 
     assert channel_options["SingleThreadedUnaryStream"] == 1
     assert channel_options["grpc.max_reconnect_backoff_ms"] == 2000
-    # With them the first call after an orderly stop of the server may hang for good.
+    # With them the first call after a clean shutdown of the server may hang for good.
     assert channel_options["grpc.enable_retries"] == 0
 
 

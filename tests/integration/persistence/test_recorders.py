@@ -339,7 +339,7 @@ def test_a_read_is_whole_or_fails_when_another_thread_closes_the_client(
     closing.join()
 
 
-def test_a_read_by_a_client_that_nobody_holds_is_whole_or_fails(
+def test_a_read_by_a_client_without_references_is_whole_or_fails(
     server: EmbeddedServer,
 ) -> None:
     """The client closes itself when it is collected."""

@@ -49,7 +49,7 @@ def test_a_server_that_is_back_is_found_within_the_patience(
         assert len(found) == number + 1
 
 
-def test_the_first_call_after_an_orderly_stop_does_not_hang(
+def test_the_first_call_after_a_clean_shutdown_does_not_hang(
     store: EventStore, school: TrainingSchool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With gRPC's own retries it did, more often than not, whatever its deadline."""

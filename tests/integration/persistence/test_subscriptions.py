@@ -177,11 +177,9 @@ def test_a_subscription_that_misses_something_is_dropped(
     receiver = DeafReceiver(log, save(recorder), ahead, state, INTERVAL)
     watchdog = Watchdog(log, receiver, ahead, state, INTERVAL)
     save(recorder)
-    thread = threading.Thread(target=watchdog.run)
-    thread.start()
+    watchdog.start()
     dropped.wait()
     watchdog.stop()
-    thread.join()
 
 
 def test_a_slow_consumer_is_not_taken_for_a_dead_server(

@@ -354,7 +354,7 @@ def test_parking_counts_towards_a_checkpoint(client):
     subscription.stop()
 
 
-def test_a_group_knows_the_events_that_nobody_has_consumed(client):
+def test_a_group_knows_the_events_that_were_not_consumed(client):
     append(client, "dog", event(), event())
     client.create_subscription_to_stream("group", "dog")
 

@@ -86,7 +86,7 @@ def test_what_a_consumer_leaves_goes_to_another(
     second.stop()
 
 
-def test_a_group_goes_on_where_its_consumers_stopped(client: EventStoreDBClient):
+def test_a_group_resumes_where_its_consumers_stopped(client: EventStoreDBClient):
     client.create_subscription_to_stream("group", "dog", max_checkpoint_count=1)
     append(client, "A", "B", "C")
     with client.read_subscription_to_stream(

@@ -99,7 +99,7 @@ def test_what_is_not_wanted_is_looked_through_once(
     assert starts == [None, last]
 
 
-def test_pauses_grow_while_there_is_nothing_and_begin_anew(
+def test_pauses_grow_while_there_is_nothing_and_restart(
     recorder: SQLiteApplicationRecorder,
 ) -> None:
     subscription = PollingSubscription(recorder)
@@ -116,7 +116,9 @@ def test_pauses_grow_while_there_is_nothing_and_begin_anew(
     assert again.seconds == [0.02]
 
 
-def test_whoever_waits_is_told_of_the_end(recorder: SQLiteApplicationRecorder) -> None:
+def test_a_waiting_reader_is_told_of_the_end(
+    recorder: SQLiteApplicationRecorder,
+) -> None:
     subscription = PollingSubscription(recorder)
     got: list[Any] = []
     waiting = threading.Thread(target=lambda: got.append(list(subscription)))

@@ -116,6 +116,6 @@ def test_writes_that_do_not_agree_are_found(log: Log, write: Write, says: str) -
         compare_writes(log, [*saved(log)[:-1], write])
 
 
-def test_an_event_that_nobody_has_written_is_found(log: Log) -> None:
-    with pytest.raises(Disagreement, match="nobody has written 'roll'"):
+def test_an_event_that_no_writer_has_written_is_found(log: Log) -> None:
+    with pytest.raises(Disagreement, match="no writer has written 'roll'"):
         compare_writes(log, saved(log)[:-1])

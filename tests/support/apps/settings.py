@@ -1,7 +1,7 @@
 """
 The example's settings with what a test wants to be different.
 
-``TEST_APPS`` names apps of this folder to install beside the example's;
+``TEST_APPS`` names apps of this folder to install with the example's;
 ``TEST_PLAIN`` leaves the example's app out; ``TEST_REPORTS_DATABASE_URL`` adds
 a second database, which then has the example's read models;
 ``TEST_TOPIC_ALLOWLIST`` has what ``ESDB_TOPIC_ALLOWLIST`` is to have.

@@ -1,4 +1,4 @@
-"""Forks a pool of processes beside a subscription; says what each side gets."""
+"""Forks a pool of processes next to a subscription; says what each side gets."""
 
 from __future__ import annotations
 

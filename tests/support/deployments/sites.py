@@ -139,7 +139,7 @@ class Site(Watched):
         return False
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """End it in good order; return its status when all its processes are gone."""
+        """Shut it down cleanly; return its status when all its processes are gone."""
         self.process.send_signal(number)
         status = self.status()
         end = time.monotonic() + SECONDS

@@ -46,7 +46,7 @@ def register(name: str) -> None:
     view.wait(TrainingSchool.name, position, timeout=30)
     found = DogRow.objects.get(id=Dog.create_id(name)).name
     note = {"name": found, "process": os.getpid(), "loaded_in": _loaded_in}
-    # Whoever looks for it must not find half of it.
+    # A reader must not find half of it.
     half = FOLDER / f"{name}.half"
     half.write_text(json.dumps(note))
     half.rename(FOLDER / f"{name}.json")

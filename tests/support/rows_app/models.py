@@ -85,7 +85,7 @@ class Lion(Owner):
         app_label = "rows_app"
 
 
-# For walks of random events, beside the plain ORM: each type of field, each kind of
+# For walks of random events, next to the plain ORM: each type of field, each kind of
 # key, and what depends on what.
 
 

@@ -31,7 +31,7 @@ class Scene:
     Attributes:
         lease_seconds: How long a lease lasts.
         choose: What decides.
-        pause: Waits so many seconds, in which all else goes on.
+        pause: Waits so many seconds, in which all else continues.
         survived: What is counted.
     """
 

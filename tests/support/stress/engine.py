@@ -44,11 +44,11 @@ _TEND_SECONDS = 0.05
 @dataclass(frozen=True)
 class Plan:
     """
-    What a run is to be like.
+    What a run will be like.
 
     Attributes:
         seed: Decides what is done in which order, though not when exactly.
-        seconds: For how long disturbances go on; None for no limit.
+        seconds: For how long disturbances last; None for no limit.
         disturbances: How many there are at most; None for no limit.
         workers: How many processes run the projections.
         writers: How many threads write.
@@ -69,7 +69,7 @@ class Outcome:
     Attributes:
         survived: What has happened, and how often.
         failure: Why it has failed; None if all agrees.
-        was_stopped: Whether somebody has ended it before its time.
+        was_stopped: Whether it was ended before its time.
         last_words: What the workers have said last, if it failed.
     """
 
@@ -92,8 +92,8 @@ def run(
     Args:
         url: Of the database server; for SQLite the database is in *folder*.
         folder: An empty folder for the run's files.
-        plan: What the run is to be like.
-        is_stopping: Asked again and again whether the run is to end early.
+        plan: What the run will be like.
+        is_stopping: Asked again and again whether the run must end early.
     """
     outcome = Outcome()
     try:
@@ -228,7 +228,7 @@ class _Run:
                 raise self._random_checks.error
             if self._writers.error is not None:
                 raise StressError(f"a writer has ended: {self._writers.error!r}")
-            self._pool.tend()
+            self._pool.refill()
             remaining = end - time.monotonic()
             if remaining <= 0:
                 return

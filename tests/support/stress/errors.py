@@ -2,7 +2,7 @@ from __future__ import annotations
 
 
 class StressError(Exception):
-    """A run cannot go on; the text says why."""
+    """A run cannot continue; the text says why."""
 
 
 class Disagreement(StressError):  # noqa: N818  (that is what it is)
@@ -10,4 +10,4 @@ class Disagreement(StressError):  # noqa: N818  (that is what it is)
 
 
 class Stopped(Exception):  # noqa: N818  (no error)
-    """Somebody wants the run to end."""
+    """The run was asked to end."""

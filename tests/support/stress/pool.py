@@ -22,7 +22,7 @@ class Pool:
 
     Args:
         project: Whose projections they are.
-        count: How many there are to be at once.
+        count: How many there will be at once.
 
     Attributes:
         workers: Those that have not been killed.
@@ -35,7 +35,7 @@ class Pool:
         self._project = project
         self._count = count
 
-    def tend(self) -> None:
+    def refill(self) -> None:
         """
         Start those that are missing.
 
@@ -79,7 +79,7 @@ class Pool:
 
     def stop(self) -> None:
         """
-        Stop all in good order.
+        Shut all down cleanly.
 
         Raises:
             StressError: One does not end as it should.

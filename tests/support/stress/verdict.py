@@ -36,7 +36,7 @@ class Log:
     What the event store has, read through the application's recorder.
 
     It is read on from where it was read to, so what was there once and is not any
-    more is only noticed by another one that begins anew.
+    more is only noticed by another one that starts over.
     """
 
     def __init__(self, school: TrainingSchool) -> None:
@@ -149,7 +149,7 @@ def compare_writes(log: Log, writes: Sequence[Write]) -> None:
         if write.position is not None and found[-1] != [write.position]:
             raise Disagreement(f"{write} is in the log at {found[-1]}")
     if positions:
-        raise Disagreement(f"nobody has written {next(iter(positions))!r}")
+        raise Disagreement(f"no writer has written {next(iter(positions))!r}")
 
 
 # Whose rows are which; each projection has its own position.

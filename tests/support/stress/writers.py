@@ -108,7 +108,7 @@ class Writers:
                     self.writes.append(self._write(f"{who}: {number}", choose))
                 finally:
                     self._end()
-                # Mostly they go on at once, so that events come in bursts.
+                # Mostly they continue at once, so that events come in bursts.
                 if choose.random() < 0.5:
                     self._stopping.wait(choose.uniform(0, _LONGEST_PAUSE_SECONDS))
         except BaseException as error:

@@ -24,7 +24,7 @@ class Command(BaseCommand):
             type=_count,
             default=12,
             metavar="N",
-            help="How many dogs there are to be (default: %(default)s).",
+            help="How many dogs there will be (default: %(default)s).",
         )
         parser.add_argument(
             "--tricks",

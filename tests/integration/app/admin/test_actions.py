@@ -49,7 +49,7 @@ def test_a_projection_is_shown_with_its_state_and_its_failed_events(
     link = f"{FAILED}?projection=Picky&amp;application=TrainingSchool"
     assert f'<a href="{link}">3</a>' in listed
     assert '<td class="field-current_state">stopped</td>' in listed
-    assert "3 failed events are put aside: mend the cause" in listed
+    assert "3 failed events are put aside: fix the cause" in listed
     shown = text(admin_client.get(html.unescape(link)))
     assert shown.count('<tr><td class="action-checkbox">') == 3
 
@@ -189,7 +189,9 @@ def test_a_paused_projection_is_resumed(
 
     page = act(admin_client, TRACKING, "retry", tracking())
 
-    assert said(page) == [("success", "Picky: 0 processed; it was paused and goes on")]
+    assert said(page) == [
+        ("success", "Picky: 0 processed; it was paused and is resumed")
+    ]
     assert (tracking().state, tracking().error) == (ProjectionState.STOPPED, "")
 
 

@@ -59,7 +59,7 @@ def test_only_changed_fields_are_written(
 ) -> None:
     with runner.batch(1) as event, event():
         rows(Animal).get(animal.pk).tricks.append("roll")
-        # Somebody writes in a way that is not noticed.
+        # A write that is not noticed.
         with runner.view._current.unit.own_statements():
             Animal.objects.update(mood="wild")
 
@@ -330,4 +330,4 @@ def test_increment_of_an_unknown_field_is_an_error(runner: Runner, rows: Any) ->
         rows(Counter).increment("a", cuont=1)
 
 
-# Beside other statements
+# Next to other statements

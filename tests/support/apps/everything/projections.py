@@ -19,7 +19,7 @@ class NothingView(DjangoTrackingRecorder):
 @register_projection(application_class=TrainingSchool, view_class=NothingView)
 class EverythingProjection(Projection[NothingView]):
     def process_event(self, domain_event: Any, tracking: Tracking) -> None:
-        """Nothing is to be done."""
+        """Do nothing."""
 
 
 @register_projection(application_class=TrainingSchool, view_class=NothingView)

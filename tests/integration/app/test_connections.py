@@ -17,7 +17,7 @@ from eventsourcing.persistence import Tracking
 from eventsourcing.popo import POPOTrackingRecorder
 
 from django_esdb import signals
-from django_esdb.db import connections as upkeep
+from django_esdb.db import connections as db_connections
 from django_esdb.db.connections import ConnectionKeeper
 from django_esdb.registry import Registration
 from django_esdb.runner import Options, Worker, decisions, renewals, term
@@ -168,11 +168,11 @@ def test_a_connection_that_is_one_requests_is_replaced_after_a_while(
     max_age(0)
     own = ConnectionKeeper()
     Dog.objects.exists()
-    monkeypatch.setattr(upkeep, "LONGEST_USE_SECONDS", 60.0)
+    monkeypatch.setattr(db_connections, "LONGEST_USE_SECONDS", 60.0)
     own.begin_work()
     assert wrapper.connection is not None
 
-    monkeypatch.setattr(upkeep, "LONGEST_USE_SECONDS", 0.0)
+    monkeypatch.setattr(db_connections, "LONGEST_USE_SECONDS", 0.0)
     own.begin_work()
 
     assert wrapper.connection is None
@@ -191,7 +191,7 @@ def test_a_connection_that_was_ended_in_use_is_replaced(
     if cause == "health checks":
         monkeypatch.setitem(wrapper.settings_dict, "CONN_HEALTH_CHECKS", True)
     if cause == "a while":
-        monkeypatch.setattr(upkeep, "TRIED_SECONDS", 0.0)
+        monkeypatch.setattr(db_connections, "TRIED_SECONDS", 0.0)
     own = ConnectionKeeper()
     own.begin_work()
     Dog.objects.exists()
@@ -224,7 +224,7 @@ def test_a_connection_that_was_ended_in_a_pause_is_replaced_before_work(
     Dog.objects.exists()
     assert kill_connections(database_url()) > 0
 
-    monkeypatch.setattr(upkeep, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(db_connections, "IDLE_SECONDS", 0.0)
     own.begin_work()
 
     assert not Dog.objects.exists()
@@ -235,7 +235,7 @@ def test_a_connection_in_a_transaction_is_left_alone(
 ) -> None:
     with transaction.atomic():
         Dog.objects.create(id=uuid4(), name="Fido")
-        upkeep.close_connections()
+        db_connections.close_connections()
         ConnectionKeeper().end_work(3600)
 
     assert Dog.objects.exists()

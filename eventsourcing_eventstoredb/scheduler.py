@@ -5,15 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from time import monotonic
 
-from django.db import connections
+logger = logging.getLogger("eventsourcing_eventstoredb.scheduler")
 
-from django_esdb.db.connections import ConnectionKeeper
-
-logger = logging.getLogger("django_esdb.runner")
+THREAD_NAME = "eventstoredb-scheduler"
 
 
 class Periodic:
@@ -38,79 +35,70 @@ class Scheduler:
     """
     Calls functions every few seconds, all in one thread, one after the other.
 
-    A function is to be quick, and not to wait for others: the rest waits for it. One
-    that raises an error is logged, and called again. Database connections that they
-    use are this thread's own, and closed when they are old or nothing is due for long.
+    A function has to be quick, and must not wait for others: the rest waits for it.
+    One that raises an error is logged, and called again.
 
-    The thread is there while somebody uses the scheduler, from the first function on.
-    All methods may be called by any thread.
+    The thread is there as long as there is something to call. It does not keep the
+    process from exiting. All methods may be called by any thread.
     """
 
     def __init__(self) -> None:
+        self._at_end: list[Callable[[], object]] = []
         self.forget()
 
     def forget(self) -> None:
-        """Begin empty, as in a process that was forked: it has no such thread."""
+        """Start empty, as in a process that was forked: it has no such thread."""
         # Guards all below.
         self._changed = threading.Condition()
         self._changes = 0
-        self._users = 0
         self._thread: threading.Thread | None = None
         self._periodic: list[Periodic] = []
 
-    @contextmanager
-    def in_use(self) -> Iterator[None]:
-        """Keep the thread while the block runs; the last user waits for its end."""
-        with self._changed:
-            self._users += 1
-        try:
-            yield
-        finally:
-            thread = None
-            with self._changed:
-                self._users -= 1
-                if self._users == 0:
-                    thread, self._thread = self._thread, None
-                    self._note_change()
-            if thread is not None:
-                thread.join()
+    def at_end(self, call: Callable[[], object]) -> None:
+        """Have *call* called by each thread of the scheduler before it ends."""
+        self._at_end.append(call)
 
     def every(self, seconds: float, call: Callable[[], object]) -> Periodic:
-        """
-        Call a function every so many seconds, for the first time after as many.
-
-        Raises:
-            RuntimeError: This was not used within :meth:`in_use`.
-        """
+        """Call a function every so many seconds, for the first time after as many."""
         periodic = Periodic(seconds, call)
         with self._changed:
-            if not self._users:
-                msg = "every() is to be called within in_use()"
-                raise RuntimeError(msg)
             self._periodic.append(periodic)
             if self._thread is None:
                 self._thread = threading.Thread(
-                    target=self._run, name="projections-scheduler"
+                    target=self._run, name=THREAD_NAME, daemon=True
                 )
                 self._thread.start()
             self._note_change()
         return periodic
 
-    def cancel(self, periodic: Periodic) -> None:
-        """Call it no more; waits for a call that is under way. Idempotent."""
+    def cancel(self, periodic: Periodic, *, waits: bool = True) -> None:
+        """
+        Call a function no more; idempotent.
+
+        Args:
+            periodic: The function, as :meth:`every` returned it.
+            waits: Whether to wait for a call that is under way, and for the end of
+                the thread if this was the last function. The scheduler's own thread
+                never does.
+        """
+        thread = None
         with self._changed:
             if periodic in self._periodic:
                 self._periodic.remove(periodic)
+                if not self._periodic:
+                    thread, self._thread = self._thread, None
                 self._note_change()
-            if threading.current_thread() is not self._thread:
-                self._changed.wait_for(lambda: not periodic.is_under_way)
+            if not waits or threading.current_thread().name == THREAD_NAME:
+                return
+            self._changed.wait_for(lambda: not periodic.is_under_way)
+        if thread is not None:
+            thread.join()
 
     def _note_change(self) -> None:
         self._changes += 1
         self._changed.notify_all()
 
     def _run(self) -> None:
-        keeper = ConnectionKeeper()
         try:
             while True:
                 with self._changed:
@@ -119,13 +107,12 @@ class Scheduler:
                     changes = self._changes
                     periodic, pause = self._next()
                 if periodic is not None:
-                    keeper.begin_work()
                     self._call(periodic)
-                    continue
-                keeper.end_work(pause)
-                self._wait(changes, pause)
+                else:
+                    self._wait(changes, pause)
         finally:
-            connections.close_all()
+            for call in self._at_end:
+                call()
 
     def _wait(self, changes: int, seconds: float) -> None:
         with self._changed:

@@ -143,7 +143,7 @@ def test_what_is_wrong_for_good_is_not_tried_again(
 
 
 @pytest.mark.parametrize("option", ["fail_fast", "until_caught_up"])
-def test_it_is_not_tried_again_where_somebody_waits_for_the_end(
+def test_it_is_not_tried_again_where_a_caller_waits_for_the_end(
     school: TrainingSchool,
     away: Registration,
     registration: MakeRegistration,
