@@ -58,13 +58,19 @@ test: $(STAMP) ## Run all tests but slow ones, on every database that can be rea
 	@$(TESTS) -m "not slow"
 
 .PHONY: test-slow
-test-slow: $(STAMP) ## Run the tests that are slow
-	@$(TESTS) -m slow
+test-slow: $(STAMP) ## Run the tests that are slow, and what draws examples with more of them
+	@HYPOTHESIS_PROFILE=thorough $(TESTS) -m "slow or hypothesis"
+
+# Each has to reach the limit in pyproject.toml by itself.
+PACKAGES := django_esdb eventsourcing_eventstoredb
 
 .PHONY: coverage
 coverage: $(STAMP) ## See that tests that have run with COVERAGE=yes ran enough of the code
 	@$(BIN)/coverage combine --quiet
-	@$(BIN)/coverage report
+	@status=0; for package in $(PACKAGES); do \
+		echo "=== Coverage of $$package"; \
+		$(BIN)/coverage report --include="$$package/*" || status=1; \
+	done; exit $$status
 
 .PHONY: test-all
 test-all: $(STAMP) ## Run all tests, and see that they run enough of the code

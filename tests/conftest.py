@@ -9,6 +9,8 @@ import pytest
 from esdbclient import EventStoreDBClient
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
+from tests.support import hypothesis_profiles
+from tests.support.cpu import CpuTimes
 from tests.support.databases import SQLITE_URL, copied_database, new_database
 from tests.support.projects import Project, example, example_on
 from tests.support.school import registration, school, school_projection
@@ -23,6 +25,18 @@ _SLOW_SECONDS = 5
 _DATABASE_FIXTURES = {"db", "transactional_db", "project"}
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--cpu", action="store_true", help="tell the CPU seconds of each file of tests"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    hypothesis_profiles.load()
+    if config.getoption("--cpu"):
+        config.pluginmanager.register(CpuTimes())
+
+
 def pytest_report_header() -> str:
     return f"database: {DATABASE_URL.partition(':')[0]}"
 
@@ -30,13 +44,20 @@ def pytest_report_header() -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each with its kind, and what uses a database, which runs on each of them."""
     for item in items:
-        item.add_marker(item.path.relative_to(_HERE).parts[0])
+        kind = item.path.relative_to(_HERE).parts[0]
+        item.add_marker(kind)
         slow = item.get_closest_marker("slow")
         if slow is not None and not slow.args:
             msg = f"{item.nodeid}: say why it is slow, @pytest.mark.slow(reason)"
             raise pytest.UsageError(msg)
         uses = set(getattr(item, "fixturenames", ()))
-        if uses & _DATABASE_FIXTURES or item.get_closest_marker("django_db"):
+        uses_database = bool(
+            uses & _DATABASE_FIXTURES or item.get_closest_marker("django_db")
+        )
+        if kind == "unit" and (uses_database or "server" in uses):
+            msg = f"{item.nodeid} uses a database or server: it is no unit test"
+            raise pytest.UsageError(msg)
+        if uses_database and not item.get_closest_marker("any_database"):
             item.add_marker("database")
 
 

@@ -65,6 +65,7 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
         lease: The right to run the projection, which each batch renews; None if
             no other process competes for it.
         policy: What to do about an event that fails; by default it ends the run.
+        may_start: Set when events may be processed; None for at once.
 
     Attributes:
         batch_reasons: How many batches there were, by the reason for their end.
@@ -82,10 +83,12 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
         batch_seconds: float | None = None,
         lease: Lease | None = None,
         policy: FailurePolicy | None = None,
+        may_start: ThreadingEvent | None = None,
     ) -> None:
         # Before the library starts its threads, which read these.
         self.lease = lease
         self.policy = policy
+        self.may_start = may_start
         self.batch_size = batch_size or settings.ESDB_BATCH_SIZE
         self.batch_seconds = (
             settings.ESDB_BATCH_SECONDS if batch_seconds is None else batch_seconds
@@ -142,6 +145,8 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
     ) -> None:
         """Take the library's hook: it runs in the event-processing thread."""
         this_runner: ProjectionRunner | None = runner()
+        if this_runner is not None and this_runner.may_start is not None:
+            this_runner.may_start.wait()
         view = getattr(projection, "view", None)
         if this_runner is not None and this_runner._allowlist is not None:
             subscription.mapper = guarded_mapper(

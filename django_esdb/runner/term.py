@@ -85,6 +85,7 @@ class Term:
         self._is_stopping = False
         self._connections = ConnectionKeeper()
         self._ends_outage_at = 0.0
+        self._head: int | None = None
         self.position = position
 
     def stop(self) -> None:
@@ -103,6 +104,8 @@ class Term:
         Raises:
             Exception: What has ended it, or why it could not be begun.
         """
+        # What is told of the start comes before what is told of events.
+        may_start = threading.Event()
         with ProjectionRunner(
             application_class=self._registration.application_class,
             projection_class=self._registration.projection_class,
@@ -111,34 +114,43 @@ class Term:
             batch_size=self._batch_size,
             lease=self._lease,
             policy=self._policy,
+            may_start=may_start,
         ) as runner:
             with self._lock:
                 self._runner = runner
                 if self._is_stopping:
                     runner.stop()
             try:
+                self._start(runner, may_start)
                 self._follow(runner)
             finally:
                 with suppress(DatabaseError):
                     self.position = runner.view.max_tracking_id(runner.app.name)
 
+    def _start(self, runner: ProjectionRunner, may_start: threading.Event) -> None:
+        """Tell from where a runner runs, and let it."""
+        try:
+            self.position = runner.view.max_tracking_id(runner.app.name)
+            self._head = None if self._goal is None else self._goal.of(runner.app)
+            self._began(self.position)
+        finally:
+            # Its thread has to be able to end.
+            may_start.set()
+
     def _follow(self, runner: ProjectionRunner) -> None:
         """Stay with a runner until its end; leaving it raises its error."""
-        self.position = runner.view.max_tracking_id(runner.app.name)
-        head = None if self._goal is None else self._goal.of(runner.app)
-        self._began(self.position)
         self._ends_outage_at = monotonic() + RECOVERED_SECONDS
         while not runner.is_interrupted.is_set():
-            if self._goal is not None and self._is_caught_up(runner, head):
+            if self._goal is not None and self._is_caught_up(runner):
                 return
             runner.run_forever(timeout=self._pause())
             if self._recovered is not None and monotonic() > self._ends_outage_at:
                 self._recovered()
                 self._recovered = None
 
-    def _is_caught_up(self, runner: ProjectionRunner, head: int | None) -> bool:
+    def _is_caught_up(self, runner: ProjectionRunner) -> bool:
         self._connections.begin_work()
-        is_caught_up = runner.is_caught_up(head)
+        is_caught_up = runner.is_caught_up(self._head)
         if is_caught_up:
             position = runner.view.max_tracking_id(runner.app.name)
             runner.catching_up.is_at_end(position)

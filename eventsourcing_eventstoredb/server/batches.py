@@ -118,13 +118,16 @@ class BatchAppends:
                 request.correlation_id if request.HasField("correlation_id") else None
             )
             batch = self._incomplete.pop(key, None)
+            is_new = batch is None
             if batch is None:
                 if not request.HasField("options"):
                     return None
                 batch = _begin(request)
                 self._check_access(batch.stream)
             batch.add(request.proposed_messages)
-            if batch.deadline <= time.monotonic():
+            # What has come in one request waited for nothing but this server.
+            is_whole = is_new and request.is_final
+            if not is_whole and batch.deadline <= time.monotonic():
                 raise _TimeoutError
             if not request.is_final:
                 self._incomplete[key] = batch

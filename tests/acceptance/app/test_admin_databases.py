@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.failed_events import (
     TRACKING,
 )
 from tests.support.projects import Project
 
 
+@pytest.mark.any_database
 def test_actions_are_about_the_database_that_is_shown(
     project: Project, tmp_path: Path
 ) -> None:

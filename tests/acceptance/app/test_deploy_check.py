@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.support.projects import Project
+
+pytestmark = pytest.mark.any_database
 
 SECRET = "s3cret-w0rd"
 

@@ -11,6 +11,7 @@ from esdbclient import EventStoreDBClient, NewEvent, StreamState
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from tests.support.projects import Project
 
+ANY = pytest.mark.any_database
 REGISTERED = "example_project.training_school.domain:Dog.Registered"
 HOSTILE = "\n2030-01-01 all is well\r\x1b[2J\x1b]0;title\x07\x00\u202e\u2066<b>%s{0}"
 
@@ -48,7 +49,13 @@ def assert_stops_in_one_line(project: Project, projection: str, says: str) -> st
 
 @pytest.mark.parametrize(
     "topic",
-    [HOSTILE, f"os:{HOSTILE}", "long" * 50_000, "..:", ":", "antigravity\n:x"],
+    # The first has all that a database might refuse in the text of an error.
+    [
+        HOSTILE,
+        pytest.param(f"os:{HOSTILE}", marks=ANY),
+        "long" * 50_000,
+        *(pytest.param(one, marks=ANY) for one in ("..:", ":", "antigravity\n:x")),
+    ],
     ids=["hostile", "hostile name", "long", "relative", "empty", "module"],
 )
 def test_a_hostile_topic_is_reported_in_one_line(
@@ -67,11 +74,16 @@ def test_a_hostile_topic_is_reported_in_one_line(
     "data",
     [
         json.dumps({"_type_": HOSTILE, "_data_": 1}).encode(),
-        json.dumps([HOSTILE]).encode(),
-        b"[" * 200_000,
-        b"1" * 10_000,
-        b'{"name": "\xff\xfe"}',
-        b"{}\x1b\n\x00",
+        *(
+            pytest.param(one, marks=ANY)
+            for one in (
+                json.dumps([HOSTILE]).encode(),
+                b"[" * 200_000,
+                b"1" * 10_000,
+                b'{"name": "\xff\xfe"}',
+                b"{}\x1b\n\x00",
+            )
+        ),
     ],
     ids=["transcoding", "list", "nested", "number", "no UTF-8", "no JSON"],
 )

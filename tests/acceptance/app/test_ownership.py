@@ -22,6 +22,10 @@ from tests.support.workers import (
     worker,
 )
 
+SIGNALS = [
+    signal.SIGTERM,
+    pytest.param(signal.SIGINT, marks=pytest.mark.any_database),
+]
 _TRACKED = ("position", "state", "error", "owner", "token")
 
 
@@ -179,6 +183,7 @@ def test_on_sqlite_no_process_takes_over_from_a_transaction(
     assert state(hooked)["tricks"] == {"Fido": ["wait", "sit"]}
 
 
+@pytest.mark.any_database
 def test_exclusive_fails_where_another_process_runs_it(hooked: Project) -> None:
     with worker(hooked) as first:
         first.wait_for("Running")
@@ -299,7 +304,7 @@ def test_stopping_takes_no_longer_than_it_may(
     assert state(hooked)["counts"] == [[1, 1]]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_second_signal_ends_the_process_at_once(
     hooked: Project,
     writing: TrainingSchool,
@@ -339,6 +344,7 @@ def test_a_paused_projection_waits_in_a_process_that_continues(
         assert this.terminate() == 0
 
 
+@pytest.mark.any_database
 def test_fail_fast_ends_the_process(hooked: Project, writing: TrainingSchool) -> None:
     writing.register("Fido")
     writing.add_trick("Fido", "fail")
@@ -350,6 +356,7 @@ def test_fail_fast_ends_the_process(hooked: Project, writing: TrainingSchool) ->
     assert "RuntimeError: as the test says" in result.stderr
 
 
+@pytest.mark.any_database
 def test_reload_restarts_when_code_changes_and_waits_for_no_lease(
     hooked: Project, writing: TrainingSchool, tmp_path: Path
 ) -> None:

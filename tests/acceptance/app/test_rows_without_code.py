@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.support.projects import Project
 
 
+@pytest.mark.any_database
 def test_a_start_says_which_rows_are_not_those_of_the_code(project: Project) -> None:
     project.python(
         "from django_esdb.models import ProjectionTracking as T\n"
@@ -52,6 +55,7 @@ def test_rows_that_were_left_in_another_database_are_shown(
     assert databases() == [("reports", None, True)]
 
 
+@pytest.mark.any_database
 def test_a_projection_that_is_not_registered_any_more_is_named(
     project: Project, tmp_path: Path
 ) -> None:

@@ -12,6 +12,10 @@ import pytest
 from tests.support.projects import Project
 
 SECRET = "s3cret-w0rd"
+SIGNALS = [
+    signal.SIGTERM,
+    pytest.param(signal.SIGINT, marks=pytest.mark.any_database),
+]
 
 REGISTER = """
 from django_esdb import get_application
@@ -55,7 +59,7 @@ def test_runs_from_an_event_to_a_row(project: Project) -> None:
     assert project.python(COUNT) == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_shuts_down_cleanly_on_a_signal(
     project: Project, number: signal.Signals
 ) -> None:
@@ -84,36 +88,14 @@ def test_shows_projections(project: Project) -> None:
     assert str(shown["position"]) in table[1]
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     ("uri", "says", "status"),
     [
         ("", "ESDB_URI", 2),
-        ("localhost:2113", "no scheme", 2),
-        (f"http://admin:{SECRET}@localhost:2113", "scheme 'http'", 2),
-        (f"esdb://admin:{SECRET}@", "names no host", 2),
-        (f"esdb://admin:{SECRET}@localhost:x", "no number where a port", 2),
-        (f"esdb://admin:{SECRET}", "no number where a port", 2),
-        (f"esdb://admin:?{SECRET}@localhost", "percent-encode", 2),
-        (f"esdb://admin:#{SECRET}/localhost", "percent-encode", 2),
-        (f"esdb://admin:{SECRET}@localhost?Tsl=false", "unknown field 'Tsl'", 2),
-        ("esdb://localhost:2113", "needs a user name and a password", 2),
         (f"esdb://admin:{SECRET}@127.0.0.1:9?Tls=false", "127.0.0.1:9", 1),
-        (f"esdb://admin:{SECRET}@127.0.0.1:9,127.0.0.1:10?Tls=false", "10", 1),
     ],
-    ids=[
-        "missing",
-        "no scheme",
-        "wrong scheme",
-        "no host",
-        "no port",
-        "no host but credentials",
-        "question mark in password",
-        "hash in password",
-        "unknown field",
-        "no credentials",
-        "unreachable",
-        "cluster unreachable",
-    ],
+    ids=["missing", "unreachable"],
 )
 def test_bad_address_is_refused(
     project: Project, uri: str, says: str, status: int
@@ -121,12 +103,12 @@ def test_bad_address_is_refused(
     project.env["DJANGO_SETTINGS_MODULE"] = "tests.support.apps.settings"
     project.env["EVENTSTOREDB_URI"] = uri
 
-    refused(project, "--until-caught-up", says=says, status=status)
     refused(project, says=says, status=status)
 
-    assert project.python(COUNT) in ("0 [] []\n", "0 [] [None]\n")
+    assert project.position() is None
 
 
+@pytest.mark.any_database
 def test_missing_certificate_is_refused(project: Project, tmp_path: Path) -> None:
     project.env["EVENTSTOREDB_URI"] = f"esdb://admin:{SECRET}@localhost:2113"
     project.env["EVENTSTOREDB_ROOT_CERTIFICATES"] = str(tmp_path / "ca.pem")
@@ -134,16 +116,19 @@ def test_missing_certificate_is_refused(project: Project, tmp_path: Path) -> Non
     refused(project, says="ca.pem': No such file or directory")
 
 
+@pytest.mark.any_database
 def test_certificate_is_not_looked_at_without_tls(project: Project) -> None:
     project.env["EVENTSTOREDB_ROOT_CERTIFICATES"] = "<certificates>"
 
     project.manage("runprojections", "--until-caught-up")
 
 
+@pytest.mark.any_database
 def test_unknown_name_is_refused_and_known_ones_listed(project: Project) -> None:
     refused(project, "Nobody", says="'Nobody' is registered; registered: Training")
 
 
+@pytest.mark.any_database
 def test_no_registered_projection_is_refused(project: Project) -> None:
     project.env["DJANGO_SETTINGS_MODULE"] = "tests.support.apps.settings"
     project.env["TEST_PLAIN"] = "yes"
@@ -158,6 +143,7 @@ def test_unapplied_migrations_are_refused(project: Project) -> None:
     assert "manage.py migrate" in result.stderr
 
 
+@pytest.mark.any_database
 def test_name_registered_twice_is_refused(project: Project) -> None:
     project.env["DJANGO_SETTINGS_MODULE"] = "tests.support.apps.settings"
     project.env["TEST_APPS"] = "twice"
@@ -186,6 +172,7 @@ def test_position_is_kept_where_the_read_models_are(two_databases: Project) -> N
     assert two_databases.python(COUNT).startswith("1 ")
 
 
+@pytest.mark.any_database
 def test_view_in_another_database_than_its_models_is_refused(
     two_databases: Project,
 ) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school import domain
 from tests.support.projects import Project
+
+pytestmark = pytest.mark.any_database
 
 DOMAIN = domain.__name__
 

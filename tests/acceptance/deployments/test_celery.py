@@ -30,7 +30,11 @@ def notes(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in folder.glob("*.json")]
 
 
-@pytest.mark.parametrize("tasks", [1, 100], ids="{}-tasks-per-child".format)
+@pytest.mark.parametrize(
+    "tasks",
+    [1, pytest.param(100, marks=pytest.mark.any_database)],
+    ids="{}-tasks-per-child".format,
+)
 def test_each_child_saves_and_reads_also_those_that_take_anothers_place(
     projected: Project, tmp_path: Path, tasks: int
 ) -> None:

@@ -17,7 +17,11 @@ COMMAND = (
     [
         ("--preload",),
         ("--preload", "--worker-class", "gthread", "--threads", "4"),
-        ("--worker-class", "gthread", "--threads", "4"),
+        pytest.param(
+            ("--worker-class", "gthread", "--threads", "4"),
+            # Nothing is forked that has connections.
+            marks=pytest.mark.any_database,
+        ),
     ],
     ids=" ".join,
 )

@@ -3,11 +3,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.deployments.sites import free_port, serving
 from tests.support.projects import Project
 from tests.support.supervising import wait_until
 
 
+@pytest.mark.any_database
 def test_the_reloader_restarts_and_leaves_no_process(
     projected: Project, tmp_path: Path
 ) -> None:

@@ -24,7 +24,13 @@ COMMAND = (
 )
 
 
-@pytest.mark.parametrize("option", ["--lazy-apps", "--py-call-uwsgi-fork-hooks"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        pytest.param("--lazy-apps", marks=pytest.mark.any_database),
+        "--py-call-uwsgi-fork-hooks",
+    ],
+)
 def test_each_worker_saves_and_reads_also_one_that_takes_anothers_place(
     projected: Project, option: str
 ) -> None:

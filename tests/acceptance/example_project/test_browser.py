@@ -30,9 +30,13 @@ OPTIONS = (
 SECONDS = 60
 PHONE_WIDTH = 400
 
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and CHROMEDRIVER), reason="no chromium and chromedriver in PATH"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not (CHROMIUM and CHROMEDRIVER), reason="no chromium and chromedriver in PATH"
+    ),
+    # Without a browser pages are looked at on each.
+    pytest.mark.any_database,
+]
 
 
 class Browser:

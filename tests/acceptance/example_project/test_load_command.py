@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 from esdbclient import EventStoreDBClient, NewEvent, StreamState
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from tests.support.projects import ROOT, Project
+
+pytestmark = pytest.mark.any_database
 
 SCHOOL = ROOT / "tests" / "data" / "training_school.jsonl"
 EXPECTED = ROOT / "tests" / "data" / "training_school_expected.json"
@@ -81,37 +84,35 @@ def test_what_was_loaded_can_be_projected_and_read(project: Project):
     }
 
 
-def test_loading_again_changes_nothing(project: Project, server: EmbeddedServer):
-    project.manage("load_events", str(SCHOOL))
-    events = recorded(server)
+def test_loading_again_changes_nothing(store: EmbeddedServer):
+    call_command("load_events", str(SCHOOL))
+    events = recorded(store)
 
-    project.manage("load_events", str(SCHOOL))
+    call_command("load_events", str(SCHOOL))
 
-    assert recorded(server) == events
+    assert recorded(store) == events
 
 
-def test_a_file_that_has_grown_is_loaded_on(
-    project: Project, server: EmbeddedServer, tmp_path: Path
-):
+def test_a_file_that_has_grown_is_loaded_on(store: EmbeddedServer, tmp_path: Path):
     file = tmp_path / "events.jsonl"
     write(file, an_event(0), an_event(1))
-    project.manage("load_events", str(file))
+    call_command("load_events", str(file))
     write(file, an_event(0), an_event(1), an_event(2), "", an_event(3))
 
-    project.manage("load_events", str(file))
+    call_command("load_events", str(file))
 
-    assert [event[1] for event in recorded(server)] == [0, 1, 2, 3]
+    assert [event[1] for event in recorded(store)] == [0, 1, 2, 3]
 
 
 def test_events_too_large_for_one_append_are_loaded_in_several(
-    project: Project, server: EmbeddedServer, tmp_path: Path
+    store: EmbeddedServer, tmp_path: Path
 ):
     file = tmp_path / "events.jsonl"
     write(file, *(an_event(n, data="QUJD" * 100_000) for n in range(7)))
 
-    project.manage("load_events", str(file))
+    call_command("load_events", str(file))
 
-    assert [event[1] for event in recorded(server)] == list(range(7))
+    assert [event[1] for event in recorded(store)] == list(range(7))
 
 
 def test_a_conflict_is_one_line_that_names_the_line(
@@ -135,16 +136,17 @@ def test_a_conflict_is_one_line_that_names_the_line(
 
 
 def test_revisions_that_begin_too_late_are_a_conflict(
-    project: Project, server: EmbeddedServer, tmp_path: Path
+    store: EmbeddedServer, tmp_path: Path
 ):
     file = tmp_path / "events.jsonl"
     write(file, an_event(5))
 
-    result = project.manage("load_events", str(file), check=False)
+    with pytest.raises(CommandError) as error:
+        call_command("load_events", str(file))
 
-    assert result.returncode == 1
-    assert f"{file}, line 1: the event store has no place" in result.stderr
-    assert recorded(server) == []
+    assert error.value.returncode == 1
+    assert f"{file}, line 1: the event store has no place" in str(error.value)
+    assert recorded(store) == []
 
 
 def missing(name: str) -> dict[str, Any]:
@@ -189,8 +191,6 @@ def missing(name: str) -> dict[str, Any]:
 def test_a_wrong_line_is_named_before_anything_is_written(
     store: EmbeddedServer, tmp_path: Path, line: dict[str, Any] | str, problem: str
 ):
-    from django.core.management import CommandError, call_command
-
     file = tmp_path / "events.jsonl"
     write(file, an_event(0), line)
 

@@ -8,6 +8,8 @@ from django.core.management import CommandError, call_command
 from example_project.training_school.seeding import dog_name
 from tests.support.projects import Project
 
+pytestmark = pytest.mark.any_database
+
 READ = """
 import json
 from django_esdb import get_application

@@ -154,6 +154,31 @@ def test_it_has_caught_up_once_for_each_time_that_it_was_behind(
     assert heard.names().count("projection_caught_up") == 1
 
 
+def test_nothing_is_processed_before_the_start_is_told(
+    school: TrainingSchool, school_projection: Registration
+) -> None:
+    school.register("Fido")
+    is_committed = threading.Event()
+    was_committed: list[bool] = []
+
+    def started(**arguments: Any) -> None:
+        was_committed.append(is_committed.wait(0.5))
+
+    def committed(**arguments: Any) -> None:
+        is_committed.set()
+
+    signals.projection_started.connect(started)
+    signals.batch_committed.connect(committed)
+    try:
+        catch_up(school_projection)
+    finally:
+        signals.projection_started.disconnect(started)
+        signals.batch_committed.disconnect(committed)
+
+    assert was_committed == [False]
+    assert is_committed.is_set()
+
+
 def test_who_ends_when_it_has_caught_up_says_so_before(
     school: TrainingSchool, school_projection: Registration, heard: Heard
 ) -> None:

@@ -166,6 +166,8 @@ def still_works(server: EmbeddedServer) -> None:
         assert last.id == event.id
 
 
+# Which only tests get that are decorated by it themselves.
+@pytest.mark.hypothesis
 @pytest.mark.parametrize(("path", "message_class", "kind"), CALLS)
 def test_any_message_gets_an_answer(
     path: str,
@@ -177,8 +179,6 @@ def test_any_message_gets_an_answer(
     server, channel = fuzzed
 
     @settings(
-        max_examples=60,
-        deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
     )

@@ -10,7 +10,8 @@ import pytest
 from esdbclient.protos.Grpc import shared_pb2, streams_pb2, streams_pb2_grpc
 from google.protobuf import duration_pb2, empty_pb2, timestamp_pb2
 
-from eventsourcing_eventstoredb.server import EmbeddedServer
+from eventsourcing_eventstoredb.server import EmbeddedServer, batches
+from eventsourcing_eventstoredb.server.appends import Appended
 
 CORRELATION = shared_pb2.UUID(string=str(uuid.uuid4()))
 
@@ -79,6 +80,23 @@ def test_a_batch_whose_deadline_has_passed_is_not_written(stub, late):
 
     assert late_one.error.message == "Timeout"
     assert in_time.success.current_revision == 0
+
+
+class Writer:
+    """Takes events for written."""
+
+    def append(self, stream: str, expected: int, events: list[Any]) -> Appended:
+        return Appended(last_number=len(events) - 1, position=1)
+
+
+def test_a_batch_in_one_request_is_written_however_slow_the_server_is(monkeypatch):
+    monkeypatch.setattr(batches, "WRITE_TIMEOUT", 0)
+    writer: Any = Writer()
+    appends = batches.BatchAppends(writer, lambda stream: None, lambda function: None)
+
+    (answer,) = appends.answers(iter([request(event(), options=options())]))
+
+    assert answer.WhichOneof("result") == "success"
 
 
 def test_a_batch_left_incomplete_is_answered_when_the_client_closes(stub):

@@ -273,7 +273,5 @@ def raised_by(call) -> type | None:
     return None
 
 
-StreamsMachine.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=30, deadline=None, database=None
-)
+StreamsMachine.TestCase.settings = settings(stateful_step_count=30, database=None)
 TestStreams = StreamsMachine.TestCase

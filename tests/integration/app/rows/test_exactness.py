@@ -147,9 +147,7 @@ def outcome(operations: Sequence[Operation], cuts: set[int]) -> dict[str, Any]:
 @pytest.mark.slow("tries many ways to cut many events into batches")
 @given(operations=operations, cuts=st.sets(st.integers(1, 25), max_size=6))
 @settings(
-    max_examples=80,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_batches_leave_the_rows_that_single_events_leave(
     operations: list[Operation], cuts: set[int]

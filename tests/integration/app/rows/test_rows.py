@@ -17,7 +17,10 @@ from tests.support.rows_app.models import (
     Animal,
     Cage,
     Counter,
+    Keeper,
     Owner,
+    Permit,
+    Specimen,
     Visit,
 )
 
@@ -213,6 +216,20 @@ def test_get_or_create_by_another_key(runner: Runner, rows: Any) -> None:
                 assert created is expected
 
     assert Animal.objects.get().name == "Fido"
+
+
+@pytest.mark.parametrize("key", ["specimen", "specimen_id"])
+def test_a_foreign_key_is_named_as_the_orm_names_it(
+    runner: Runner, rows: Any, key: str
+) -> None:
+    specimen = Specimen.objects.create()
+    Keeper.objects.create(name="Ann")
+    Permit.objects.create(specimen=specimen, keeper_id="Ann", number=1)
+
+    with runner.batch(1) as event, event():
+        rows(Permit, key).get(specimen.pk).number = 2
+
+    assert Permit.objects.get().number == 2
 
 
 def test_a_changed_key_finds_the_row_by_its_new_value_only(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import logging
-import os
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +15,7 @@ from django.db import IntegrityError, NotSupportedError, models, transaction
 from django.utils import timezone
 from eventsourcing.persistence import Notification, Tracking
 from eventsourcing.projection import Projection
-from hypothesis import HealthCheck, Phase, given, note, reject, settings
+from hypothesis import HealthCheck, given, note, reject, settings
 from hypothesis import strategies as st
 
 from django_esdb.models import ProjectionTracking
@@ -31,10 +30,6 @@ from tests.support.walks.steps import Event, events
 pytestmark = pytest.mark.django_db(transaction=True)
 
 APP = "App"
-# Shrinking walks takes minutes, which is for who looks into one.
-PHASES = (Phase.explicit, Phase.reuse, Phase.generate) + (
-    (Phase.shrink,) if "SHRINK" in os.environ else ()
-)
 MODELS: tuple[type[models.Model], ...] = (Chip, Permit, Specimen, Keeper, Gauge)
 BEGINNING = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
@@ -168,11 +163,8 @@ def undoes_something(steps: Event) -> bool:
 
 @given(walk=events, sizes=st.lists(st.integers(1, 6), max_size=4))
 @settings(
-    max_examples=int(os.environ.get("WALKS", "60")),
-    deadline=None,
     suppress_health_check=list(HealthCheck),
     report_multiple_bugs=False,
-    phases=PHASES,
 )
 def test_rows_leave_what_the_plain_orm_leaves(
     walk: list[Event], sizes: list[int], clock: Clock

@@ -1,0 +1,27 @@
+"""
+How much the tests try that draw their examples: ``HYPOTHESIS_PROFILE`` says it.
+
+``quick`` is what a run has time for. ``thorough`` tries several times as much; it is
+for runs of these tests alone. ``shrink`` tries as much, and looks for the smallest
+example that fails, which may take minutes.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, Phase, settings
+
+_WITHOUT_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)
+
+
+def load() -> None:
+    """Use the profile that the environment names, else ``quick``."""
+    # How long an example takes says something about the machine's load alone.
+    base = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile("quick", base, max_examples=25, phases=_WITHOUT_SHRINKING)
+    settings.register_profile(
+        "thorough", base, max_examples=150, phases=_WITHOUT_SHRINKING
+    )
+    settings.register_profile("shrink", base, max_examples=150)
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
