@@ -6,6 +6,10 @@ They belong where they are used, and are listed here:
 - ``runner/projection_runner.py`` overrides ``ProjectionRunner._process_events_loop`` of
   the eventsourcing library, and sets ``_thread_error``: the library processes events
   one by one in a transaction each, and has no public hook for another way.
+- ``default_env.py`` puts a function of its own in the place of
+  ``Application.construct_env``, which is documented for subclasses to override: the
+  library has no default for all applications but environment variables, which child
+  processes would get, too.
 - ``registry.py`` names its dictionary ``_registry``, which is the protocol of Django's
   ``autodiscover_modules(register_to=...)``: a module that fails to be imported leaves
   nothing registered.
