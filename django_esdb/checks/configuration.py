@@ -16,6 +16,7 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error
 from eventsourcing.utils import Environment
 
+from django_esdb.checks.topics import check_topics
 from django_esdb.conf import (
     KNOWN_SETTINGS,
     PERSISTENCE_MODULE,
@@ -51,6 +52,7 @@ def check_all(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
         *(() if env_messages else check_connections()),
         *check_numbers(),
         *check_projections(),
+        *check_topics(),
         *check_setting_names(),
         *check_distributions(),
     ]

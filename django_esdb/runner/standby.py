@@ -87,7 +87,7 @@ class ElsewhereCheck:
             self._head = self._app.recorder.max_notification_id()
         return is_caught_up(
             self._app,
-            self._registration.projection_class.topics,
+            self._registration.topics,
             self._registration.tracked().row().position,
             self._head,
         )

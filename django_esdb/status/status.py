@@ -18,7 +18,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from django_esdb.db.functions import DatabaseTime
-from django_esdb.exceptions import ViewDatabaseError
+from django_esdb.exceptions import ConfigurationError, ViewDatabaseError
 from django_esdb.leases.lease import TrackedProjection
 from django_esdb.leases.process_identity import is_gone
 from django_esdb.masking import masked
@@ -240,7 +240,7 @@ def _status(
         known |= {
             "projection": registration.name,
             "application": registration.application_name,
-            "topics": list(registration.projection_class.topics),
+            "topics": _topics(registration),
             "view": f"{view_class.__module__}.{view_class.__qualname__}",
         }
     return ProjectionStatus(
@@ -252,6 +252,14 @@ def _status(
         failed_events=failed,
         advice=list(_advice(registration, row, state, changed, failed)),
     )
+
+
+def _topics(registration: Registration) -> list[str]:
+    try:
+        return list(registration.topics)
+    except ConfigurationError:
+        # A check's to report.
+        return []
 
 
 def _state(row: ProjectionTracking, is_owned: bool) -> str:

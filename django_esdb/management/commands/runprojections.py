@@ -25,6 +25,7 @@ from django_esdb.management.commands._projections import (
     require_migrations,
     require_valid_configuration,
     stale,
+    topic_warnings,
 )
 from django_esdb.registry import Registration
 from django_esdb.runner.worker import Options, Worker
@@ -121,7 +122,7 @@ class Command(BaseCommand):
         require_valid_configuration()
         registrations = choose(names)
         require_migrations(registrations)
-        for line in stale():
+        for line in [*topic_warnings(registrations), *stale()]:
             self.stderr.write(self.style.WARNING(line))
         worker = Worker(
             registrations,
