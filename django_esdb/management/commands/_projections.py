@@ -133,6 +133,24 @@ def stale() -> list[str]:
         raise CommandError(msg, returncode=FAILED) from None
 
 
+def put_aside(registrations: Iterable[Registration]) -> dict[str, int]:
+    """
+    Return how many events projections have put aside; only of those that have some.
+
+    Raises:
+        CommandError: A database cannot be used.
+    """
+    try:
+        counts = {
+            registration.name: failed_events(registration.tracked()).count()
+            for registration in registrations
+        }
+    except DatabaseError as error:
+        msg = f"Cannot use a database: {one_line(error)}"
+        raise CommandError(msg, returncode=FAILED) from None
+    return {name: count for name, count in counts.items() if count}
+
+
 def _stale() -> list[str]:
     lines = [
         f"Projection {row.projection!r} of {row.application!r} is not registered, yet "
