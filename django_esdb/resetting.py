@@ -62,6 +62,7 @@ def reset_projection(registration: Registration) -> Counter[str]:
             attempts=0,
             attempted_position=None,
             fingerprint="",
+            paused_by="",
         )
         failed = FailedEvent.objects.using(tracked.using).of(
             tracked.projection, tracked.application

@@ -188,15 +188,16 @@ class Lease:
             return
         raise self.lost()
 
-    def release(self, state: ProjectionState, error: str = "") -> None:
+    def release(self, state: ProjectionState, error: str = "", **changes: Any) -> None:
         """
         Let the next one take over at once; does nothing if that has happened.
 
         Args:
             state: What the projection is at from now on.
             error: Why, in one line.
+            changes: Other fields of the row.
         """
-        self.set_state(state, error, owner="", leased_until=None)
+        self.set_state(state, error, owner="", leased_until=None, **changes)
 
     def set_state(
         self, state: ProjectionState, error: str = "", **changes: Any
