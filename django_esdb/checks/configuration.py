@@ -16,6 +16,7 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error
 from eventsourcing.utils import Environment
 
+from django_esdb.checks.databases import check_databases, check_read_models
 from django_esdb.checks.topics import check_topics
 from django_esdb.conf import (
     KNOWN_SETTINGS,
@@ -53,6 +54,8 @@ def check_all(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
         *check_numbers(),
         *check_projections(),
         *check_topics(),
+        *check_databases(),
+        *check_read_models(),
         *check_setting_names(),
         *check_distributions(),
     ]
