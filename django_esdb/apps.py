@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 from django.apps import AppConfig
 from django.core import checks
 from django.utils.module_loading import autodiscover_modules
 
+from django_esdb.default_env import use_settings_as_default_env
 from django_esdb.exceptions import AlreadyRegisteredError
 from django_esdb.registry import registry
 
@@ -14,6 +17,11 @@ class SimpleDjangoEsdbConfig(AppConfig):
     name = "django_esdb"
     verbose_name = "Event sourcing"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def __init__(self, app_name: str, app_module: Any) -> None:
+        super().__init__(app_name, app_module)
+        # Before models are imported, whose modules may make an application.
+        use_settings_as_default_env()
 
     def ready(self) -> None:
         # They load models, which cannot be before all apps are there.

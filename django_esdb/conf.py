@@ -15,6 +15,8 @@ from django_esdb.masking import Masked
 from eventsourcing_eventstoredb.topics import TopicAllowlist
 
 PERSISTENCE_MODULE = "eventsourcing_eventstoredb"
+# The latter two are the library's former names.
+MODULE_KEYS = ("PERSISTENCE_MODULE", "INFRASTRUCTURE_FACTORY", "FACTORY_TOPIC")
 TOPIC_ALLOWLIST = "EVENTSTOREDB_TOPIC_ALLOWLIST"
 
 
@@ -117,7 +119,7 @@ def build_env(
     }
     env = {key: str(value) for key, value in derived.items() if value}
     class_env = getattr(application_class, "env", {})
-    if "PERSISTENCE_MODULE" not in {*os.environ, *class_env}:
+    if not {*os.environ, *class_env}.intersection(MODULE_KEYS):
         env["PERSISTENCE_MODULE"] = PERSISTENCE_MODULE
     allowlist = topic_allowlist()
     if allowlist is not None:

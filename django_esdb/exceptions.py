@@ -80,7 +80,14 @@ class LeaseHeldError(ProjectionError):
 
 
 class LeaseLostError(ProjectionError):
-    """Another process has taken over the projection."""
+    """
+    Another process has taken over the projection, or it was reset.
+
+    Attributes:
+        was_reset: Whether it was reset, and no process runs it.
+    """
+
+    was_reset: bool = False
 
 
 class ProjectionPausedError(ProjectionError):

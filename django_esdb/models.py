@@ -150,6 +150,13 @@ class ProjectionTracking(models.Model):
         help_text="Of the definition that the read models were begun with.",
     )
 
+    paused_by = models.TextField(
+        default="",
+        blank=True,
+        editable=False,
+        help_text="Where it was paused, and the fingerprints of the code that did so.",
+    )
+
     objects = ProjectionTrackingQuerySet.as_manager()
 
     class Meta:
@@ -165,6 +172,11 @@ class ProjectionTracking(models.Model):
 
     def __str__(self) -> str:
         return f"{self.projection} of {self.application} at {self.position}"
+
+    def pausing_fingerprints(self) -> list[str]:
+        """Return those of the definitions that have given up at the next event."""
+        position, _, fingerprints = self.paused_by.partition(":")
+        return fingerprints.split() if position == str(self.position) else []
 
 
 class FailedEventQuerySet(models.QuerySet["FailedEvent"]):

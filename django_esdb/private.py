@@ -6,6 +6,12 @@ They belong where they are used, and are listed here:
 - ``runner/projection_runner.py`` overrides ``ProjectionRunner._process_events_loop`` of
   the eventsourcing library, and sets ``_thread_error``: the library processes events
   one by one in a transaction each, and has no public hook for another way.
+- ``default_env.py`` puts a function of its own in the place of
+  ``Application.construct_env``, which is documented for subclasses to override: the
+  library has no default for all applications but environment variables, which child
+  processes would get, too.
+- ``subscribed_topics.py`` reads ``_topic_cache`` of the library's ``utils``, which has
+  the former names of classes: ``register_topic`` can be told some, and not be asked.
 - ``registry.py`` names its dictionary ``_registry``, which is the protocol of Django's
   ``autodiscover_modules(register_to=...)``: a module that fails to be imported leaves
   nothing registered.

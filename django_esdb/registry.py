@@ -14,6 +14,7 @@ from eventsourcing.projection import Projection
 from django_esdb.conf import build_env
 from django_esdb.exceptions import AlreadyRegisteredError, NotRegisteredError
 from django_esdb.policies import OnFailure
+from django_esdb.subscribed_topics import subscribed_topics
 
 if TYPE_CHECKING:
     from django_esdb.leases.lease import TrackedProjection
@@ -45,6 +46,16 @@ class Registration:
     @property
     def application_name(self) -> str:
         return self.application_class.name
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """
+        The topics that it subscribes to, with former names; empty for all.
+
+        Raises:
+            ConfigurationError: They are not a tuple of strings.
+        """
+        return subscribed_topics(self.projection_class)
 
     def env(self) -> dict[str, str]:
         """

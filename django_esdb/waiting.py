@@ -45,7 +45,7 @@ def wait_for(
     if not issubclass(view_class, DjangoTrackingRecorder):
         msg = f"{view_class.__name__} is not in the database: nothing can be waited for"
         raise TypeError(msg)
-    topics = registration.projection_class.topics
+    topics = registration.topics
     positions = [
         recording.notification.id
         for recording in recordings

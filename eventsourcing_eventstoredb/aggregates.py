@@ -55,8 +55,9 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
             IntegrityError: The stream is not at the version before the first
                 event's, was deleted, or the versions have a gap.
             DataError: The server does not take so much at once.
-            ProgrammingError: The events are of several aggregates, or the server
-                refuses. Nothing was written.
+            ProgrammingError: The events are of several aggregates, or of one whose
+                events would be hidden from notifications, or the server refuses.
+                Nothing was written.
             OperationalError: The server could not be asked, or did not answer
                 in time; then the events may have been written.
         """
@@ -185,6 +186,7 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
         layout = self.layout
         appending.check_versions(stored_events, layout.first_version)
         name = layout.stream_name(originator_id)
+        appending.check_not_hidden(name)
         current_version: int | StreamState = (
             layout.position(stored_events[0].originator_version) - 1
         )

@@ -13,6 +13,7 @@ from eventsourcing.persistence import (
     StoredEvent,
 )
 
+from eventsourcing_eventstoredb.mapping import HIDDEN_STREAM_PREFIXES
 from eventsourcing_eventstoredb.protocol import calls, messages
 from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient, connector_of
 from eventsourcing_eventstoredb.protocol.errors import (
@@ -154,6 +155,25 @@ def single_originator_id(stored_events: Sequence[StoredEvent]) -> UUID | str:
         )
         raise ProgrammingError(msg)
     return originator_ids.pop()
+
+
+def check_not_hidden(name: str) -> None:
+    """
+    Refuse a stream whose events would be no notifications.
+
+    They could be saved, and no projection would ever see them.
+
+    Raises:
+        ProgrammingError: The name begins like system streams or snapshots' streams.
+    """
+    for prefix in HIDDEN_STREAM_PREFIXES:
+        if name.startswith(prefix):
+            msg = (
+                f"Cannot save to stream {name!r}: names that begin with {prefix!r} are "
+                "of system streams and snapshots, which notifications pass over, so no "
+                "projection would see the events; give the aggregate another ID"
+            )
+            raise ProgrammingError(msg)
 
 
 def check_versions(stored_events: Sequence[StoredEvent], lowest: int) -> None:

@@ -16,7 +16,7 @@ from uuid import UUID, SafeUUID
 from eventsourcing.persistence import DataError, Notification, find_id_convertor
 from eventsourcing.utils import resolve_topic
 
-from eventsourcing_eventstoredb.mapping import SNAPSHOT_STREAM_PREFIX, Layout
+from eventsourcing_eventstoredb.mapping import HIDDEN_STREAM_PREFIXES, Layout
 from eventsourcing_eventstoredb.protocol import messages
 from eventsourcing_eventstoredb.topics import TopicAllowlist
 
@@ -29,7 +29,7 @@ _new = object.__new__
 _set_int = UUID.int.__set__  # type: ignore[attr-defined, misc]
 _set_is_safe = UUID.is_safe.__set__  # type: ignore[attr-defined, misc]
 
-_SNAPSHOTS = SNAPSHOT_STREAM_PREFIX.encode()
+_HIDDEN = tuple(prefix.encode() for prefix in HIDDEN_STREAM_PREFIXES)
 
 
 class EventFilter:
@@ -65,9 +65,8 @@ class EventFilter:
         if self.topics:
             pattern = "|".join(re.escape(topic) for topic in sorted(self.topics))
             return messages.filter_by_type(f"^(?:{pattern})$")
-        return messages.filter_by_stream(
-            pattern=rf"^(?!\$|{re.escape(SNAPSHOT_STREAM_PREFIX)})"
-        )
+        hidden = "|".join(map(re.escape, HIDDEN_STREAM_PREFIXES))
+        return messages.filter_by_stream(pattern=f"^(?!{hidden})")
 
     def notification(self, recorded: Any) -> Notification | None:
         """
@@ -90,7 +89,7 @@ class EventFilter:
         if topic[:1] == "$" or (topics and topic not in topics):
             return None
         name = recorded.stream_identifier.stream_name
-        if name[:1] == b"$" or name.startswith(_SNAPSHOTS):
+        if name.startswith(_HIDDEN):
             return None
         prefix = self._prefix
         if prefix:

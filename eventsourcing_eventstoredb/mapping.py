@@ -19,6 +19,8 @@ from eventsourcing.persistence import DataError, StoredEvent
 from eventsourcing_eventstoredb.protocol.proposals import ProposedEvent
 
 SNAPSHOT_STREAM_PREFIX = "snapshot-$"
+# Of streams whose events are no notifications: EventStoreDB's own, and snapshots.
+HIDDEN_STREAM_PREFIXES = ("$", SNAPSHOT_STREAM_PREFIX)
 
 _PREFIX = re.compile("[A-Za-z0-9_]*")
 

@@ -95,21 +95,43 @@ class EventStoreDBApplicationRecorder(
         Read notifications in the order of their IDs.
 
         Args:
-            start: Commit position of an event, to begin at; None for the first.
+            start: Commit position of an event, to begin at; None or 1 for the first.
+                One more than an event's position means the next one.
             limit: Most notifications to return.
             stop: Highest ID to return; None for up to the last.
             topics: Topics to return, matched exactly; empty for all.
             inclusive_of_start: Whether *start* itself may be returned.
 
         Raises:
-            ProgrammingError: *start* is not the position of an event, and
-                there are later notifications.
+            ProgrammingError: *start* is a position inside an event, and there are
+                later notifications.
             DataError: An event's metadata has not the version it should have.
             OperationalError: The read was cut short.
         """
         if limit <= 0 or (stop is not None and start is not None and stop < start):
             return []
+        if start == 1 and inclusive_of_start:
+            # The library's first ID, where its notification log begins.
+            start = None
         after = None if inclusive_of_start else start
+        try:
+            return self._select_notifications(start, after, limit, stop, topics)
+        except ProgrammingError as error:
+            # The server refuses a position that is no event's if there are later
+            # events.
+            if reason_of(error) is not Reason.UNKNOWN or start is None:
+                raise
+            return self._select_from_within(error, start, limit, stop, topics)
+
+    def _select_notifications(
+        self,
+        start: int | None,
+        after: int | None,
+        limit: int,
+        stop: int | None,
+        topics: Sequence[str],
+    ) -> list[Notification]:
+        """Read from the event at *start*, and leave out the one at *after*."""
 
         def attempt(seconds: float) -> list[Notification]:
             selected: list[Notification] = []
@@ -125,18 +147,37 @@ class EventStoreDBApplicationRecorder(
                         break
             return selected
 
-        try:
-            return retrying.with_retries(self.client, attempt, retrying.READ_DEADLINE)
-        except ProgrammingError as error:
-            # The server refuses a position that is no event's if there are later
-            # events. None of them may be a notification, as at the end of a log
-            # that others write to: then there is nothing to return.
-            if reason_of(error) is not Reason.UNKNOWN or start is None:
-                raise
-            last = self.max_notification_id()
-            if last is not None and last >= start:
-                raise
+        return retrying.with_retries(self.client, attempt, retrying.READ_DEADLINE)
+
+    def _select_from_within(
+        self,
+        refused: ProgrammingError,
+        start: int,
+        limit: int,
+        stop: int | None,
+        topics: Sequence[str],
+    ) -> list[Notification]:
+        """Read from a position that the server has refused, if it can be meant."""
+        # Who asks for this very position wants to know whether it is an event's.
+        if stop != start:
+            try:
+                # The library's notification log goes on at the last ID and one.
+                before = start - 1
+                return self._select_notifications(before, before, limit, stop, topics)
+            except ProgrammingError as error:
+                if reason_of(error) is not Reason.UNKNOWN:
+                    raise
+        # None of the later events may be a notification, as at the end of a log that
+        # others write to: then there is nothing to return.
+        last = self.max_notification_id()
+        if last is None or last < start:
             return []
+        msg = (
+            f"Reading all streams: position {start} is inside an event, and only where "
+            "one begins can be read from; to go on after a notification, select with "
+            "start=ID and inclusive_of_start=False"
+        )
+        raise ProgrammingError(msg) from refused.__cause__
 
     def max_notification_id(self) -> int | None:
         """Return the ID of the last notification, None if there is none."""

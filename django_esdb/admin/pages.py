@@ -73,7 +73,7 @@ class ProjectionTrackingAdmin(_ActingAdmin):
     list_display = (
         *("projection", "application", "current_state", "failed_events"),
         *("short_error", "advice", "position", "updated_at"),
-        *("since", "process", "leased_until"),
+        *("since", "process", "until"),
     )
     list_filter = ("application", "state")
     search_fields = ("projection", "application")
@@ -81,7 +81,7 @@ class ProjectionTrackingAdmin(_ActingAdmin):
         *("projection", "application", "current_state", "since", "advice"),
         *("whole_error", "attempts", "attempted_position", "failed_events"),
         *("position", "updated_at", "event_position", "event"),
-        *("owner", "leased_until", "token", "fingerprint"),
+        *("owner", "until", "token", "fingerprint"),
     )
     readonly_fields = fields
     actions = ("retry",)
@@ -107,6 +107,11 @@ class ProjectionTrackingAdmin(_ActingAdmin):
     def since(self, row: ProjectionTracking) -> str:
         since = _status(row).state_since
         return "" if since is None else localize(local(since))
+
+    @admin.display(description="leased until", ordering="leased_until")
+    def until(self, row: ProjectionTracking) -> str:
+        leased_until = _status(row).leased_until
+        return "" if leased_until is None else localize(local(leased_until))
 
     @admin.display(description="owner", ordering="owner")
     def process(self, row: ProjectionTracking) -> str:

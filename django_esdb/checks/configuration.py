@@ -16,6 +16,8 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error
 from eventsourcing.utils import Environment
 
+from django_esdb.checks.databases import check_databases, check_read_models
+from django_esdb.checks.topics import check_topics
 from django_esdb.conf import (
     KNOWN_SETTINGS,
     PERSISTENCE_MODULE,
@@ -51,6 +53,9 @@ def check_all(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
         *(() if env_messages else check_connections()),
         *check_numbers(),
         *check_projections(),
+        *check_topics(),
+        *check_databases(),
+        *check_read_models(),
         *check_setting_names(),
         *check_distributions(),
     ]

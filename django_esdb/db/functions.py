@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import DateTimeField, Func
 from django.db.models.functions import Now
 from django.db.models.sql.compiler import SQLCompiler
+from django.utils import timezone
+
+from django_esdb.db.vendors import keeps_utc_times
+
+
+def local_time(
+    connection: BaseDatabaseWrapper, value: datetime | None
+) -> datetime | None:
+    """
+    Return a time that :class:`DatabaseTime` has made as others are, to be shown.
+
+    That matters with ``USE_TZ = False``, where times are naive and in local time.
+    """
+    if value is None or timezone.is_aware(value) or not keeps_utc_times(connection):
+        return value
+    in_utc = value.replace(tzinfo=UTC)
+    return timezone.make_naive(in_utc, timezone.get_default_timezone())
 
 
 class DatabaseTime(Func):

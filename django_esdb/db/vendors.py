@@ -12,6 +12,9 @@ import sqlite3
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+# Of psycopg's pools, unless they are told.
+_POOL_SIZE = 4
+
 
 def is_postgresql(connection: BaseDatabaseWrapper) -> bool:
     return connection.vendor == "postgresql"
@@ -100,6 +103,37 @@ def limits_decimal_digits(connection: BaseDatabaseWrapper) -> bool:
 def may_lack_long_characters(connection: BaseDatabaseWrapper) -> bool:
     """Return whether a column may have no room for characters beyond U+FFFF."""
     return connection.vendor == "mysql"
+
+
+def begins_without_write_lock(connection: BaseDatabaseWrapper) -> bool:
+    """
+    Return whether a transaction that writes may find the database locked half-way.
+
+    A database in memory has no other writers. Does not connect.
+    """
+    if connection.vendor != "sqlite":
+        return False
+    name = str(connection.settings_dict["NAME"])
+    if name == ":memory:" or "mode=memory" in name:
+        return False
+    mode = connection.settings_dict["OPTIONS"].get("transaction_mode") or "DEFERRED"
+    return str(mode).upper() not in ("IMMEDIATE", "EXCLUSIVE")
+
+
+def most_connections(connection: BaseDatabaseWrapper) -> int | None:
+    """Return how many connections its pool has; None without a pool, or a limit."""
+    pool = connection.settings_dict["OPTIONS"].get("pool")
+    if connection.vendor != "postgresql" or not pool:
+        return None
+    options = pool if isinstance(pool, dict) else {}
+    least = options.get("min_size", _POOL_SIZE)
+    # As psycopg has it.
+    return int(least if options.get("max_size") is None else options["max_size"])
+
+
+def keeps_utc_times(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether its columns' times have no zone, and the clock's are in UTC."""
+    return connection.vendor in ("sqlite", "mysql")
 
 
 def returns_new_rows(connection: BaseDatabaseWrapper) -> bool:

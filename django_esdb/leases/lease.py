@@ -26,6 +26,8 @@ from django_esdb.models import (
     ProjectionTrackingQuerySet,
 )
 
+# Of the tokens of one row.
+_TOKEN_BITS = 32
 _FAILING = (ProjectionState.RETRYING, ProjectionState.PAUSED)
 
 
@@ -109,7 +111,7 @@ def _take_over(
     owner: str,
     seconds: float,
 ) -> Lease | None:
-    token = previous.token + 1
+    token = next_token(previous)
     claimed = tracked.queryset().filter(token=previous.token)
     if not is_gone(previous.owner):
         # It may have been renewed in the meantime.
@@ -124,6 +126,16 @@ def _take_over(
         was_abandoned=bool(previous.owner),
         is_failing=previous.state in _FAILING,
     )
+
+
+def next_token(row: ProjectionTracking) -> int:
+    """
+    Return a token that no owner of the projection has had.
+
+    Nor has one of a row that was there before this one and was deleted: primary keys
+    only grow, and each has a range of tokens of its own.
+    """
+    return max(row.token, (row.pk - 1) << _TOKEN_BITS) + 1
 
 
 @dataclass(eq=False)
@@ -176,15 +188,16 @@ class Lease:
             return
         raise self.lost()
 
-    def release(self, state: ProjectionState, error: str = "") -> None:
+    def release(self, state: ProjectionState, error: str = "", **changes: Any) -> None:
         """
         Let the next one take over at once; does nothing if that has happened.
 
         Args:
             state: What the projection is at from now on.
             error: Why, in one line.
+            changes: Other fields of the row.
         """
-        self.set_state(state, error, owner="", leased_until=None)
+        self.set_state(state, error, owner="", leased_until=None, **changes)
 
     def set_state(
         self, state: ProjectionState, error: str = "", **changes: Any
@@ -246,9 +259,15 @@ class Lease:
         return before
 
     def lost(self) -> LeaseLostError:
-        """Return the error that says who has the lease now."""
+        """Return the error that says who has the lease now, or that it was reset."""
         row = self.tracked.queryset().first()
-        owner = row.owner if row is not None and row.owner else "another process"
+        if row is None or (not row.owner and row.position is None):
+            error = LeaseLostError(
+                f"Projection {self.tracked.projection!r} was reset, and starts over"
+            )
+            error.was_reset = True
+            return error
+        owner = row.owner or "another process"
         return LeaseLostError(
             f"Projection {self.tracked.projection!r} was taken over by {owner}, since "
             f"its lease was not renewed for {self.seconds:g} s"

@@ -108,6 +108,7 @@ def decide(error: BaseException, known: Known) -> Decision:
     another process has the lease                                   stand by
     the projection is paused: fail fast or until caught up          fail
     the projection is paused                                        stand by
+    the lease was lost, since it was reset                          stand by, now
     the lease was lost: exclusive                                   fail
     the lease was lost                                              stand by, now
     an event failed and is given up: fail fast or until caught up   fail
@@ -134,7 +135,8 @@ def decide(error: BaseException, known: Known) -> Decision:
     if isinstance(error, ProjectionPausedError):
         return _FAIL if refuses_pause else _stand_by()
     if isinstance(error, LeaseLostError):
-        return _FAIL if known.exclusive else Decision(Action.STAND_BY)
+        fails = known.exclusive and not error.was_reset
+        return _FAIL if fails else Decision(Action.STAND_BY)
     if isinstance(error, EventError):
         if known.is_given_up:
             return _FAIL if refuses_pause else Decision(Action.PAUSE)

@@ -34,6 +34,7 @@ class Ownership:
         self.lease = lease
         self.has_started = False
         self._is_prepared = False
+        self._registration: Registration | None = None
         self._renewal = LeaseRenewal(lease, lost)
 
     def prepare(self, registration: Registration) -> None:
@@ -45,6 +46,7 @@ class Ownership:
         """
         if self._is_prepared:
             return
+        self._registration = registration
         if self.lease.tracked.row().position is None:
             current = fingerprint(registration)
             self.lease.tracked.queryset().update(fingerprint=current)
@@ -76,4 +78,13 @@ class Ownership:
         self._renewal.stop()
         # The next owner finds out, at the latest when the lease is over.
         with suppress(DatabaseError):
-            self.lease.release(state, reason)
+            changes = self._paused_by() if state is ProjectionState.PAUSED else {}
+            self.lease.release(state, reason, **changes)
+
+    def _paused_by(self) -> dict[str, str]:
+        """Note which code has given up here, for a standby with other code."""
+        if self._registration is None:
+            return {}
+        row = self.lease.tracked.row()
+        known = [*row.pausing_fingerprints(), fingerprint(self._registration)]
+        return {"paused_by": f"{row.position}:{' '.join(dict.fromkeys(known))}"}

@@ -23,6 +23,7 @@ from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.runner.catching_up import CatchingUp
 from django_esdb.runner.processor import BatchProcessor
 from django_esdb.runner.reader import BatchReason, EventReader
+from django_esdb.subscribed_topics import with_subscribed_topics
 from django_esdb.subscriptions.commit_order import CommitOrder, commit_order
 from django_esdb.subscriptions.positions import (
     check_same_store,
@@ -102,7 +103,7 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
         try:
             super().__init__(
                 application_class=with_subscription(application_class),
-                projection_class=projection_class,
+                projection_class=with_subscribed_topics(projection_class),
                 view_class=view_class,
                 env=env,
             )

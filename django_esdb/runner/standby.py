@@ -13,6 +13,7 @@ from django_esdb.leases.lease import Lease, acquire_lease
 from django_esdb.leases.process_identity import new_owner
 from django_esdb.models import ProjectionState, ProjectionTracking
 from django_esdb.registry import Registration
+from django_esdb.status.fingerprints import fingerprint
 from django_esdb.subscriptions.positions import is_caught_up
 
 
@@ -25,6 +26,7 @@ class Standby:
     """
 
     def __init__(self, registration: Registration) -> None:
+        self._registration = registration
         self._tracked = registration.tracked()
         self._owner = new_owner()
         # A process is started to have what was paused tried again; what is
@@ -52,6 +54,10 @@ class Standby:
 
     def _is_paused(self, row: ProjectionTracking) -> bool:
         if row.state != ProjectionState.PAUSED:
+            return False
+        gave_up = row.pausing_fingerprints()
+        if gave_up and fingerprint(self._registration) not in gave_up:
+            # Other code has paused it, as in a deployment, and each may try once.
             return False
         # Not even at a start what ends the process: that would repeat for ever
         # under something that starts it again.
@@ -87,7 +93,7 @@ class ElsewhereCheck:
             self._head = self._app.recorder.max_notification_id()
         return is_caught_up(
             self._app,
-            self._registration.projection_class.topics,
+            self._registration.topics,
             self._registration.tracked().row().position,
             self._head,
         )

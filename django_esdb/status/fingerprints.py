@@ -8,6 +8,7 @@ they were begun with is kept, and compared.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
 import io
@@ -45,8 +46,9 @@ def fingerprint(registration: Registration) -> str:
 
     The definition is the source of the projection's and the view's classes, with
     those of their base classes that are the project's, and the projection's topics.
-    Comments, docstrings and white space do not count. What the classes call
-    elsewhere is not looked at. Any number of threads may call this at once.
+    Comments, docstrings, white space, the order of the topics and the arguments of
+    ``register_projection``, such as the failure policy, do not count. What the classes
+    call elsewhere is not looked at. Any number of threads may call this at once.
     """
     digest = hashlib.sha256()
     classes = (registration.projection_class, registration.view_class)
@@ -54,7 +56,8 @@ def fingerprint(registration: Registration) -> str:
         for part in _definition(cls):
             digest.update(part.encode())
             digest.update(b"\0")
-    digest.update("\0".join(registration.projection_class.topics).encode())
+    topics = sorted(set(map(str, registration.projection_class.topics)))
+    digest.update("\0".join(topics).encode())
     return digest.hexdigest()
 
 
@@ -65,15 +68,48 @@ def _definition(cls: type[Any]) -> Iterator[str]:
         yield base.__qualname__
         try:
             with _parser_lock:
-                source = inspect.getsource(base)
-            yield _significant(source)
+                text = _significant(inspect.getsource(base))
+            yield text
         except (OSError, TypeError, tokenize.TokenError, SyntaxError):
             # No source at hand: what is left are the names.
             yield " ".join(sorted(vars(base)))
 
 
+def _without_registration(source: str) -> str:
+    """Leave out a class's topics, which count by themselves, and its registration."""
+    lines = source.splitlines(keepends=True)
+    try:
+        definition = ast.parse(source).body[0]
+    except (SyntaxError, IndexError):
+        # Such as one whose indentation cannot be told, with texts of many lines.
+        return source
+    if not isinstance(definition, ast.ClassDef):
+        return source
+    decorators = [each for each in definition.decorator_list if _registers(each)]
+    topics = [each for each in definition.body if _sets_topics(each)]
+    for node in (*decorators, *topics):
+        for number in range(node.lineno, (node.end_lineno or node.lineno) + 1):
+            lines[number - 1] = "\n"
+    return "".join(lines)
+
+
+def _registers(decorator: ast.expr) -> bool:
+    called = decorator.func if isinstance(decorator, ast.Call) else decorator
+    name = getattr(called, "attr", getattr(called, "id", ""))
+    return bool(name == "register_projection")
+
+
+def _sets_topics(statement: ast.stmt) -> bool:
+    targets: list[ast.expr] = []
+    if isinstance(statement, ast.Assign):
+        targets = statement.targets
+    elif isinstance(statement, ast.AnnAssign):
+        targets = [statement.target]
+    return any(isinstance(each, ast.Name) and each.id == "topics" for each in targets)
+
+
 def _significant(source: str) -> str:
-    readline = io.StringIO(textwrap.dedent(source)).readline
+    readline = io.StringIO(_without_registration(textwrap.dedent(source))).readline
     tokens = list(tokenize.generate_tokens(readline))
     texts: list[str] = []
     before = tokenize.NEWLINE

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db import DatabaseError, models, router, transaction
+from django.db import DatabaseError, connections, models, router, transaction
 from django.db.models import Case, Count, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from django_esdb.db.functions import DatabaseTime
-from django_esdb.exceptions import ViewDatabaseError
+from django_esdb.db.functions import DatabaseTime, local_time
+from django_esdb.exceptions import ConfigurationError, ViewDatabaseError
 from django_esdb.leases.lease import TrackedProjection
 from django_esdb.leases.process_identity import is_gone
 from django_esdb.masking import masked
@@ -228,7 +228,7 @@ def _status(
             "application": row.application,
             "state_since": _since(row, state, is_owned),
             "owner": row.owner,
-            "leased_until": row.leased_until,
+            "leased_until": _leased_until(row),
             "position": row.position,
             "updated_at": row.updated_at,
             "error": shown(row.error),
@@ -240,7 +240,7 @@ def _status(
         known |= {
             "projection": registration.name,
             "application": registration.application_name,
-            "topics": list(registration.projection_class.topics),
+            "topics": _topics(registration),
             "view": f"{view_class.__module__}.{view_class.__qualname__}",
         }
     return ProjectionStatus(
@@ -252,6 +252,14 @@ def _status(
         failed_events=failed,
         advice=list(_advice(registration, row, state, changed, failed)),
     )
+
+
+def _topics(registration: Registration) -> list[str]:
+    try:
+        return list(registration.topics)
+    except ConfigurationError:
+        # A check's to report.
+        return []
 
 
 def _state(row: ProjectionTracking, is_owned: bool) -> str:
@@ -268,7 +276,11 @@ def _since(row: ProjectionTracking, state: str, is_owned: bool) -> datetime | No
     if state != LOST:
         return row.state_since
     # Of a process that is gone it is not known when it ended.
-    return None if is_owned else row.leased_until
+    return None if is_owned else _leased_until(row)
+
+
+def _leased_until(row: ProjectionTracking) -> datetime | None:
+    return local_time(connections[str(row._state.db)], row.leased_until)
 
 
 def _advice(

@@ -13,6 +13,7 @@ from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
 
 from django_esdb.checks.configuration import check_all
+from django_esdb.checks.topics import check_topics_of
 from django_esdb.exceptions import NotRegisteredError
 from django_esdb.failures.parking import failed_events
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
@@ -43,6 +44,15 @@ def choose(names: Sequence[str]) -> list[Registration]:
         return [registry.get(name) for name in dict.fromkeys(names)]
     except NotRegisteredError as error:
         raise CommandError(str(error), returncode=CONFIGURATION) from None
+
+
+def topic_warnings(registrations: Iterable[Registration]) -> list[str]:
+    """Return a line for each event or handler that projections leave out."""
+    return [
+        str(message.msg)
+        for registration in registrations
+        for message in check_topics_of(registration)
+    ]
 
 
 def add_failed_event_arguments(parser: ArgumentParser, id_help: str) -> None:
@@ -121,6 +131,24 @@ def stale() -> list[str]:
     except DatabaseError as error:
         msg = f"Cannot use a database: {one_line(error)}"
         raise CommandError(msg, returncode=FAILED) from None
+
+
+def put_aside(registrations: Iterable[Registration]) -> dict[str, int]:
+    """
+    Return how many events projections have put aside; only of those that have some.
+
+    Raises:
+        CommandError: A database cannot be used.
+    """
+    try:
+        counts = {
+            registration.name: failed_events(registration.tracked()).count()
+            for registration in registrations
+        }
+    except DatabaseError as error:
+        msg = f"Cannot use a database: {one_line(error)}"
+        raise CommandError(msg, returncode=FAILED) from None
+    return {name: count for name, count in counts.items() if count}
 
 
 def _stale() -> list[str]:

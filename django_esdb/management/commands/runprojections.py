@@ -22,9 +22,11 @@ from django_esdb.management.commands._projections import (
     FAILED,
     LEASE,
     choose,
+    put_aside,
     require_migrations,
     require_valid_configuration,
     stale,
+    topic_warnings,
 )
 from django_esdb.registry import Registration
 from django_esdb.runner.worker import Options, Worker
@@ -55,7 +57,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--until-caught-up",
             action="store_true",
-            help="End when all events that are recorded by now are processed.",
+            help="End when all events that are recorded by now are processed. The exit "
+            "status is 0 also where some are put aside, whose number is said then.",
         )
         parser.add_argument(
             "--batch-size",
@@ -121,7 +124,7 @@ class Command(BaseCommand):
         require_valid_configuration()
         registrations = choose(names)
         require_migrations(registrations)
-        for line in stale():
+        for line in [*topic_warnings(registrations), *stale()]:
             self.stderr.write(self.style.WARNING(line))
         worker = Worker(
             registrations,
@@ -138,7 +141,7 @@ class Command(BaseCommand):
             errors = worker.run()
         if errors:
             raise _command_error(errors, len(registrations))
-        self._say("All caught up" if until_caught_up else "Stopped")
+        self._say(_caught_up(registrations) if until_caught_up else "Stopped")
 
     @contextmanager
     def _told(self, registrations: Sequence[Registration]) -> Iterator[None]:
@@ -223,6 +226,14 @@ def _command_error(errors: list[ProjectionError], count: int) -> CommandError:
         str(errors[0]) if count == 1 else f"{len(errors)} of {count} projections failed"
     )
     return CommandError(text, returncode=LEASE if are_leases else FAILED)
+
+
+def _caught_up(registrations: Sequence[Registration]) -> str:
+    counts = put_aside(registrations)
+    if not counts:
+        return "All caught up"
+    said = ", ".join(f"{name} {count}" for name, count in counts.items())
+    return f"Caught up, with failed events put aside: {said}"
 
 
 def _positive(text: str) -> int:

@@ -116,3 +116,16 @@ def test_an_event_behind_another_is_not_retried_alone(
 
     assert raised.value.returncode == 2
     assert FailedEvent.objects.count() == 3
+
+
+def test_all_caught_up_is_said_when_nothing_is_put_aside(
+    parked: list[FailedEvent],
+) -> None:
+    out, _ = run("runprojections", "--until-caught-up")
+
+    last = out.splitlines()[-1]
+    assert last == "Caught up, with failed events put aside: Picky 3"
+    PickyProjection.bad.clear()
+    run("retryfailedevents")
+    out, _ = run("runprojections", "--until-caught-up")
+    assert out.splitlines()[-1] == "All caught up"

@@ -13,6 +13,8 @@ from django.db.models import sql
 from django.db.models.base import ModelState
 from django.utils.module_loading import autodiscover_modules
 from eventsourcing import projection as library
+from eventsourcing import utils
+from eventsourcing.utils import register_topic
 
 from django_esdb import private
 from django_esdb.registry import registry
@@ -90,6 +92,12 @@ def test_the_library_has_the_event_loop_that_is_overridden() -> None:
         *("subscription", "projection", "is_stopping", "runner")
     ]
     assert "_thread_error" in inspect.getsource(library)
+
+
+def test_the_library_keeps_former_names_in_its_cache() -> None:
+    register_topic("former_module:Dog", Dog)
+
+    assert utils._topic_cache["former_module:Dog"] is Dog
 
 
 def test_autodiscovery_still_asks_for_the_private_registry() -> None:

@@ -12,6 +12,7 @@ from eventsourcing.persistence import (
     DataError,
     InfrastructureFactoryError,
     IntegrityError,
+    ProgrammingError,
     StoredEvent,
 )
 from eventsourcing.utils import get_topic
@@ -259,3 +260,51 @@ def test_setting_that_cannot_be_used_is_refused(key: str, value: str) -> None:
 
     with pytest.raises(InfrastructureFactoryError, match=f"{key} is '{value}'"):
         EventStoreDBFactory(env)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "originator_id"),
+    [
+        ("", "$dog"),
+        ("", "$$dog"),
+        ("", "snapshot-$dog"),
+        ("snapshot", "$dog"),
+    ],
+)
+def test_ids_that_notifications_would_hide_are_refused(
+    make: MakeRecorder, prefix: str, originator_id: str
+) -> None:
+    recorder = make(prefix, id_type=str)
+    plain = EventStoreDBAggregateRecorder(recorder.client, layout=recorder.layout)
+
+    for each in (recorder, plain):
+        with pytest.raises(ProgrammingError, match="which notifications pass over"):
+            each.insert_events(stored(originator_id, 0, 1))
+
+    assert recorder.select_events(originator_id) == []
+
+
+@pytest.mark.parametrize("first_version", [0, 1])
+@pytest.mark.parametrize(
+    ("prefix", "originator_id"),
+    [
+        ("", "dog$"),
+        ("", "snapshot-dog"),
+        ("", "Snapshot-$dog"),
+        ("school", "$dog"),
+        ("school", "snapshot-$dog"),
+    ],
+)
+def test_ids_that_are_taken_are_notified(
+    make: MakeRecorder, prefix: str, originator_id: str, first_version: int
+) -> None:
+    recorder = make(prefix, first_version, id_type=str)
+
+    recorder.insert_events(stored(originator_id, first_version, 1))
+
+    assert ids(recorder) == ids(recorder, "topic") == [originator_id]
+    snapshots = EventStoreDBAggregateRecorder(
+        recorder.client, for_snapshotting=True, layout=recorder.layout
+    )
+    snapshots.insert_events(stored(originator_id, first_version, 1))
+    assert len(snapshots.select_events(originator_id)) == 1

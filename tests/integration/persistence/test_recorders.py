@@ -285,7 +285,7 @@ def test_position_that_is_none_is_an_error(
     recorder.insert_events(events(uuid4(), 1))
 
     with pytest.raises(PersistenceError, match="Reading all streams"):
-        recorder.select_notifications(first + 1, 9)
+        recorder.select_notifications(first + 2, 9)
     with pytest.raises(PersistenceError, match="Subscribing to all streams"):
         recorder.subscribe(gt=first + 1)
 
@@ -422,7 +422,7 @@ def test_after_the_last_notification_there_is_nothing_whatever_others_write(
         )
     recorder.insert_events(events(uuid4(), 1))
     with pytest.raises(ProgrammingError, match="Reading all streams"):
-        recorder.select_notifications(last + 1, 9)
+        recorder.select_notifications(last + 2, 9)
 
 
 @pytest.mark.parametrize("first", [0, 1])

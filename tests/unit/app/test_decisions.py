@@ -39,6 +39,8 @@ STOP = Decision(Action.STOP)
 STAND_BY = Decision(Action.STAND_BY, 0.5)
 AWAY = OperationalError("it is away")
 HELD, LOST, PAUSED = LeaseHeldError(), LeaseLostError(), ProjectionPausedError()
+RESET = LeaseLostError()
+RESET.was_reset = True
 EVENT = EventProcessingError()
 OWNER = {"has_begun": True, "has_lease": True}
 GIVEN_UP = {**OWNER, "is_given_up": True}
@@ -59,6 +61,12 @@ CASES = [
         {"fail_fast": True},
     ),
     Case("the projection is paused", PAUSED, STAND_BY),
+    Case(
+        "the lease was lost, since it was reset",
+        RESET,
+        Decision(Action.STAND_BY),
+        {**OWNER, "exclusive": True},
+    ),
     Case("the lease was lost: exclusive", LOST, FAIL, {**OWNER, "exclusive": True}),
     Case("the lease was lost", LOST, Decision(Action.STAND_BY), OWNER),
     Case(

@@ -1,0 +1,72 @@
+"""System checks of databases' settings, and of read models; no database is asked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004
+from django.db import NotSupportedError, connections
+
+from django_esdb.db.vendors import begins_without_write_lock, most_connections
+from django_esdb.exceptions import ViewDatabaseError
+from django_esdb.recorders.recorder import DjangoTrackingRecorder
+from django_esdb.recorders.rows.model_info import model_info
+from django_esdb.registry import registry
+
+
+def check_databases() -> Iterator[CheckMessage]:
+    """A view's database must commit, and have connections for each projection."""
+    for alias, projections in _projections_by_alias().items():
+        connection = connections[alias]
+        if not connection.settings_dict["AUTOCOMMIT"]:
+            yield Error(
+                f"Database {alias!r} has AUTOCOMMIT False: positions and leases would "
+                "not be committed, nor be seen by other processes.",
+                hint="Leave it out; batches have transactions all the same.",
+                id="django_esdb.E022",
+            )
+        # Each has one, and renewing leases takes another one.
+        needed = projections + 1
+        limit = most_connections(connection)
+        if limit is not None and limit < needed:
+            yield Warning(
+                f"The pool of database {alias!r} has {limit} connections at most, but "
+                f"a worker with its projections needs {needed}.",
+                hint=f'Set OPTIONS["pool"]["max_size"] to {needed} or more.',
+                id="django_esdb.W022",
+            )
+        if begins_without_write_lock(connection):
+            yield Warning(
+                f"Transactions on SQLite database {alias!r} take the write lock late, "
+                "so they fail at once where a projection and a site write.",
+                hint='Set OPTIONS to {"transaction_mode": "IMMEDIATE", "timeout": 20}.',
+                id="django_esdb.W023",
+            )
+
+
+def check_read_models() -> Iterator[CheckMessage]:
+    """Read models should be of a kind that ``rows`` takes."""
+    for registration in registry:
+        for model in getattr(registration.view_class, "read_models", ()):
+            try:
+                model_info(model)
+            except NotSupportedError as error:
+                yield Warning(
+                    f"{model._meta.label} cannot be used with rows(): {error}",
+                    hint="Use its manager in the view, and silence this check.",
+                    obj=model,
+                    id="django_esdb.W024",
+                )
+
+
+def _projections_by_alias() -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for registration in registry:
+        if issubclass(registration.view_class, DjangoTrackingRecorder):
+            try:
+                counts[registration.view_class.database()] += 1
+            except ViewDatabaseError:
+                # Another check's to report.
+                continue
+    return counts

@@ -1,0 +1,159 @@
+"""Code that changes while rows, positions and pauses stay."""
+
+from __future__ import annotations
+
+import inspect
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from django_esdb.models import ProjectionState
+from django_esdb.policies import OnFailure
+from django_esdb.registry import Registration
+from django_esdb.status.accepting import accept_definition
+from django_esdb.status.fingerprints import fingerprint
+from django_esdb.status.status import is_definition_changed
+from example_project.training_school.application import TrainingSchool
+from example_project.training_school.models import Dog
+from example_project.training_school.projections import TrainingSchoolProjection
+from tests.support.failed_events import PickyProjection, tricks
+from tests.support.supervising import catch_up, running, tracking, wait_until
+
+MakeRegistration = Callable[..., Registration]
+
+NAME = TrainingSchoolProjection.name
+
+
+class NewPicky(PickyProjection):
+    """The same projection with code that takes each trick."""
+
+    name = PickyProjection.name
+
+    def process_event(self, domain_event: Any, tracking: Any) -> None:
+        super(PickyProjection, self).process_event(domain_event, tracking)
+
+
+class OtherPicky(PickyProjection):
+    """Other code that fails, too."""
+
+    name = PickyProjection.name
+
+    def process_event(self, domain_event: Any, tracking: Any) -> None:
+        super().process_event(domain_event, tracking)
+
+
+def accept(name: str = NAME) -> str:
+    out = io.StringIO()
+    call_command("acceptprojection", name, stdout=out)
+    return out.getvalue()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_changed_definition_is_accepted(
+    school: TrainingSchool, school_projection: Registration
+) -> None:
+    school.register("Fido")
+    assert "has not changed" in accept()
+    catch_up(school_projection)
+    assert "has not changed" in accept()
+    school_projection.tracked().queryset().update(fingerprint="0" * 64)
+    assert is_definition_changed(school_projection, tracking())
+
+    assert "is accepted" in accept()
+
+    assert tracking().fingerprint == fingerprint(school_projection)
+    assert not is_definition_changed(school_projection, tracking())
+    assert not accept_definition(school_projection)
+
+
+@pytest.mark.django_db
+def test_only_a_registered_projection_can_be_accepted(school: TrainingSchool) -> None:
+    with pytest.raises(CommandError, match="No projection") as refused:
+        accept("Nothing")
+    assert refused.value.returncode == 2
+
+
+SOURCE = """
+@register_projection(application_class=A, view_class=V{policy})
+{decorator}class Projection(Base):
+    topics = (
+        {topics},
+    )
+
+    def process_event(self, event, tracking):
+        {body}
+"""
+
+
+def test_policy_and_order_of_topics_are_no_part_of_the_fingerprint(
+    registration: MakeRegistration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts: dict[type[Any], str] = {}
+    original = inspect.getsource
+    monkeypatch.setattr(inspect, "getsource", lambda c: texts.get(c) or original(c))
+
+    def of(*topics: str, **changes: str) -> str:
+        parts = {"policy": "", "decorator": "", "topics": '"a"', "body": "pass"}
+        texts[TrainingSchoolProjection] = SOURCE.format(**{**parts, **changes})
+        if topics:
+            monkeypatch.setattr(TrainingSchoolProjection, "topics", topics)
+        return fingerprint(registration())
+
+    assert of() == of(policy=", on_failure='park',\n    retries=3")
+    assert of("a", "b") == of("b", "a", topics='"b", "a"') == of("b", "a", "b")
+    assert of("a", "b") != of("a")
+    assert of() != of(body="return 1")
+    assert of() != of(decorator="@other\n")
+    assert fingerprint(registration()) == fingerprint(
+        registration(on_failure=OnFailure.PARK, retries=7)
+    )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_standby_with_other_code_resumes_what_older_code_has_paused(
+    school: TrainingSchool,
+    registration: MakeRegistration,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(PickyProjection, "bad", {"burn"})
+    school.register("Fido")
+    with running(registration(projection_class=PickyProjection)) as old:
+        wait_until(lambda: Dog.objects.exists())
+        with running(registration(projection_class=NewPicky)) as new:
+            assert new.events == ["standing by"]
+
+            school.add_trick("Fido", "burn")
+
+            wait_until(lambda: tricks("Fido") == ["burn"])
+            assert new.events == ["standing by", "started"]
+            assert old.pauses
+            wait_until(lambda: tracking().state == ProjectionState.RUNNING)
+            assert tracking().error == ""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_each_code_tries_once_what_others_have_paused(
+    school: TrainingSchool,
+    registration: MakeRegistration,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(PickyProjection, "bad", {"burn"})
+    school.register("Fido")
+    registrations = [
+        registration(projection_class=each) for each in (PickyProjection, OtherPicky)
+    ]
+    with running(registrations[0]) as first, running(registrations[1]) as second:
+        wait_until(lambda: Dog.objects.exists())
+        school.add_trick("Fido", "burn")
+        wait_until(lambda: first.pauses and second.pauses)
+        # Both look at it a few times.
+        pauses = [first.pauses, second.pauses]
+        assert not first.thread.join(2)
+        assert [len(each) for each in pauses] == [1, 1]
+        row = tracking()
+
+    assert row.state == ProjectionState.PAUSED
+    assert set(row.pausing_fingerprints()) == {fingerprint(r) for r in registrations}
