@@ -85,9 +85,11 @@ def _without_registration(source: str) -> str:
         return source
     if not isinstance(definition, ast.ClassDef):
         return source
-    decorators = [each for each in definition.decorator_list if _registers(each)]
-    topics = [each for each in definition.body if _sets_topics(each)]
-    for node in (*decorators, *topics):
+    left_out: list[ast.expr | ast.stmt] = [
+        *(each for each in definition.decorator_list if _registers(each)),
+        *(each for each in definition.body if _sets_topics(each)),
+    ]
+    for node in left_out:
         for number in range(node.lineno, (node.end_lineno or node.lineno) + 1):
             lines[number - 1] = "\n"
     return "".join(lines)

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('django_esdb', '0003_failed_event_permissions'),
+        ('django_esdb', '0004_plain_help_texts'),
     ]
 
     operations = [
