@@ -318,7 +318,10 @@ class _Retrying:
                     begin(tracking)
                     self._projection.process_event(domain_event, tracking)
                     return None
-            except Exception as problem:
+            except KeyboardInterrupt:
+                # More likely the command's than the handler's.
+                raise
+            except BaseException as problem:
                 if is_transient(problem):
                     raise
                 error = named_line(problem)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from django_esdb.exceptions import (
     DjangoEsdbError,
+    EventError,
     EventProcessingError,
     ProjectionError,
     is_transient,
 )
+from django_esdb.models import ProjectionState
 from django_esdb.policies import FailurePolicy
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import Registration
@@ -15,7 +17,7 @@ from eventsourcing_eventstoredb.text import named_line, one_line
 
 
 def projection_error(
-    registration: Registration, error: Exception, *, has_begun: bool
+    registration: Registration, error: BaseException, *, has_begun: bool
 ) -> ProjectionError:
     """Return an error whose text is a line about the projection."""
     if isinstance(error, ProjectionError):
@@ -25,10 +27,20 @@ def projection_error(
     return ProjectionError(f"Projection {registration.name!r} {verb}: {line}")
 
 
+def end_state(error: BaseException) -> ProjectionState:
+    """Return what a projection is at when an error has ended it."""
+    if isinstance(error, EventError):
+        return ProjectionState.PAUSED
+    if isinstance(error, DjangoEsdbError) or is_transient(error):
+        return ProjectionState.STOPPED
+    # Something that nobody has foreseen has ended its thread.
+    return ProjectionState.FAILED
+
+
 def blame_event(
     registration: Registration,
     policy: FailurePolicy,
-    error: Exception,
+    error: BaseException,
     position: int | None,
 ) -> None:
     """

@@ -127,7 +127,8 @@ class BatchProcessor:
         """Process at least one event and return how many."""
         try:
             return self._commit(events)
-        except Exception as error:
+        except BaseException as error:
+            # Also what would end a thread or a task: here nothing else raises it.
             is_events = error is events[0].error
             if not is_events and (
                 is_transient(error)
@@ -249,7 +250,7 @@ class BatchProcessor:
             key for event in known for key in self._row_keys(model, event.domain_event)
         ]
 
-    def _failure(self, event: ReceivedEvent, error: Exception) -> EventError:
+    def _failure(self, event: ReceivedEvent, error: BaseException) -> EventError:
         where = describe(event.notification)
         failure: EventError
         if error is event.error:

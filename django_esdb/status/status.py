@@ -290,6 +290,8 @@ def _advice(
         crashed = row is not None and row.attempted_position is not None
         start = "" if crashed else "start runprojections again or "
         yield f"paused: mend the cause, then {start}run " + _retry(name)
+    elif state == ProjectionState.FAILED:
+        yield "failed: fix the cause, then start runprojections again"
     elif state == LOST:
         yield (
             "lost: its process ended without a word or cannot reach the database; it "
