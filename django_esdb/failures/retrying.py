@@ -24,6 +24,7 @@ from eventsourcing.utils import Environment
 from django_esdb.applications import make_application
 from django_esdb.exceptions import FailedEventError, is_transient
 from django_esdb.failures.parking import aggregate_key, failed_events
+from django_esdb.handlers import CheckedProjection
 from django_esdb.leases.lease import TrackedProjection
 from django_esdb.models import FailedEvent, FailedEventQuerySet, ProjectionState
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
@@ -316,7 +317,8 @@ class _Retrying:
                     domain_event = self._app.mapper.to_domain_event(notification)
                     tracking = Tracking(self._tracked.application, notification.id)
                     begin(tracking)
-                    self._projection.process_event(domain_event, tracking)
+                    checked = CheckedProjection(self._projection)
+                    checked.process_event(domain_event, tracking)
                     return None
             except KeyboardInterrupt:
                 # More likely the command's than the handler's.

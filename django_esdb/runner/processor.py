@@ -22,6 +22,7 @@ from django_esdb.exceptions import (
     is_transient,
 )
 from django_esdb.failures.parking import ParkedAggregates, aggregate_key
+from django_esdb.handlers import check_returned
 from django_esdb.leases.lease import Lease
 from django_esdb.policies import FailurePolicy, OnFailure
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
@@ -193,7 +194,9 @@ class BatchProcessor:
                 elif event.error is not None:
                     raise event.error
                 else:
-                    process_event(event.domain_event, event.tracking)
+                    returned = process_event(event.domain_event, event.tracking)
+                    if returned is not None:
+                        check_returned(returned)
                 done += 1
                 is_over = end is not None and monotonic() > end
                 if (not batch.event_ended() or is_over) and done < len(events):

@@ -16,6 +16,7 @@ from eventsourcing.utils import EnvType
 from django_esdb import signals
 from django_esdb.conf import settings
 from django_esdb.db.connections import ConnectionKeeper
+from django_esdb.handlers import CheckedProjection
 from django_esdb.leases.lease import Lease
 from django_esdb.masking import forget_locals
 from django_esdb.policies import FailurePolicy
@@ -156,7 +157,7 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
             try:
                 library.ProjectionRunner._process_events_loop(
                     KeptSubscription(subscription),  # type: ignore[arg-type]
-                    projection,
+                    CheckedProjection(projection),  # type: ignore[arg-type]
                     is_stopping,
                     runner,
                 )
