@@ -6,6 +6,11 @@ from enum import StrEnum
 
 from django_esdb.conf import settings
 
+# What may pass by itself counts as an event's failure after so many times in a row at
+# this event alone, with the database there each time.
+_MOST_OUTAGES = 3
+# After so many at a batch its events are looked through for the one.
+_MOST_OF_BATCHES = 2
 # An interrupted process says less than an error does: it may have been killed by
 # somebody. So events are not given up before so many.
 _LEAST_CRASHES = 3
@@ -48,6 +53,9 @@ class FailurePolicy:
         self.on_failure = on_failure
         self._retries = retries
         self._position: int | None = None
+        self._outage_position: int | None = None
+        self._suspect: int | None = None
+        self._outages = 0
         self.failures = 0
         self.is_exhausted = False
 
@@ -74,6 +82,29 @@ class FailurePolicy:
         self.is_exhausted = self.failures > self.retries
         return self.on_failure if self.is_exhausted else None
 
+    def outage(self, position: int, *, is_alone: bool) -> bool:
+        """
+        Count a failure that may pass, in spite of a database that can be written.
+
+        Args:
+            position: Of the first event that was to be processed.
+            is_alone: Whether there was no other.
+
+        Returns:
+            Whether it is too often for a coincidence: then one of the events is at
+            fault, or they are too much for one transaction.
+        """
+        if position != self._outage_position:
+            self._outage_position, self._outages = position, 0
+        self._outages += 1
+        if is_alone:
+            self._suspect = position
+        return self._outages > (_MOST_OUTAGES if is_alone else _MOST_OF_BATCHES)
+
+    def is_suspect(self, position: int) -> bool:
+        """Return whether an event is to be processed alone, after such failures."""
+        return position == self._suspect
+
     def crashed(self, position: int, times: int) -> OnFailure | None:
         """
         Say what to do about an event at which the process has ended before.
@@ -94,3 +125,4 @@ class FailurePolicy:
     def begin_anew(self) -> None:
         """Forget what has failed."""
         self._position, self.failures, self.is_exhausted = None, 0, False
+        self._outage_position = self._suspect = None

@@ -22,7 +22,8 @@ from eventsourcing.projection import Projection
 from eventsourcing.utils import Environment
 
 from django_esdb.applications import make_application
-from django_esdb.exceptions import FailedEventError, is_transient
+from django_esdb.db.errors import is_transient
+from django_esdb.exceptions import FailedEventError
 from django_esdb.failures.parking import aggregate_key, failed_events
 from django_esdb.handlers import CheckedProjection
 from django_esdb.leases.lease import TrackedProjection

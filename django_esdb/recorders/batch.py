@@ -56,6 +56,7 @@ class Batch:
         self._rows = rows
         self._at: Tracking | None = None
         self._has_joined = False
+        self._doomed_by: BaseException | None = None
 
     def event_ended(self) -> bool:
         """
@@ -114,11 +115,13 @@ class Batch:
         """
         if self._connection.get_rollback():
             msg = "An error within atomic() was caught, but the batch is lost with it"
-            raise transaction.TransactionManagementError(msg)
+            # Whether that may pass by itself, says its reason.
+            raise transaction.TransactionManagementError(msg) from self._doomed_by
         self._unit.finish()
 
-    def doom(self) -> None:
-        """See to it that nothing of the batch is committed."""
+    def doom(self, error: BaseException | None) -> None:
+        """See to it that nothing of the batch is committed, because of an error."""
+        self._doomed_by = self._doomed_by or error
         self._connection.set_rollback(True)
 
 
@@ -140,4 +143,4 @@ class Joined:
         traceback: TracebackType | None,
     ) -> None:
         if exc_type is not None:
-            self._batch.doom()
+            self._batch.doom(exc_value)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from django_esdb.db.errors import is_transient
 from django_esdb.exceptions import (
     DjangoEsdbError,
+    EventCrashError,
     EventError,
     EventProcessingError,
     ProjectionError,
-    is_transient,
+    UndecodableEventError,
 )
 from django_esdb.models import ProjectionState
 from django_esdb.policies import FailurePolicy
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import Registration
-from eventsourcing_eventstoredb.text import named_line, one_line
+from django_esdb.subscriptions.received import ReceivedEvent
+from eventsourcing_eventstoredb.text import describe, named_line, one_line
 
 
 def projection_error(
@@ -25,6 +28,37 @@ def projection_error(
     verb = "failed" if has_begun else "cannot run"
     line = one_line(error) if isinstance(error, DjangoEsdbError) else named_line(error)
     return ProjectionError(f"Projection {registration.name!r} {verb}: {line}")
+
+
+def event_error(
+    projection: str, event: ReceivedEvent, error: BaseException
+) -> EventError:
+    """Return an error that says at which event a projection has met another one."""
+    where = describe(event.notification)
+    failure: EventError
+    if error is event.error:
+        failure = UndecodableEventError(
+            f"Projection {projection!r} stopped at an event that it cannot decode: "
+            f"{where}: {one_line(error)}"
+        )
+    else:
+        failure = EventProcessingError(
+            f"Projection {projection!r} stopped at an event that it failed to "
+            f"process: {where}: {named_line(error)}"
+        )
+    failure.position = event.notification.id
+    failure.__cause__ = error
+    return failure
+
+
+def crash_error(projection: str, event: ReceivedEvent, crashes: int) -> EventError:
+    """Return an error that says at which event processes have ended, and how often."""
+    failure = EventCrashError(
+        f"Projection {projection!r} stopped at an event at which its process has ended "
+        f"{crashes} times: {describe(event.notification)}"
+    )
+    failure.position = event.notification.id
+    return failure
 
 
 def end_state(error: BaseException) -> ProjectionState:

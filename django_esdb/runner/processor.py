@@ -12,24 +12,20 @@ from eventsourcing.persistence import Notification
 from eventsourcing.projection import Projection
 
 from django_esdb import signals
-from django_esdb.exceptions import (
-    ConfigurationError,
-    EventCrashError,
-    EventError,
-    EventProcessingError,
-    LeaseLostError,
-    UndecodableEventError,
-    is_transient,
-)
+from django_esdb.exceptions import EventError
 from django_esdb.failures.parking import ParkedAggregates, aggregate_key
 from django_esdb.handlers import check_returned
 from django_esdb.leases.lease import Lease
 from django_esdb.policies import FailurePolicy, OnFailure
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
+from django_esdb.runner.blame import Blame
+from django_esdb.runner.errors import crash_error, event_error
 from django_esdb.subscriptions.positions import event_identity
 from django_esdb.subscriptions.received import ReceivedEvent
-from eventsourcing_eventstoredb.text import describe, named_line, one_line
+from eventsourcing_eventstoredb.text import describe, named_line
 
+# So many are processed one by one when they have failed together.
+_FEW_EVENTS = 8
 # Without a lease there is no hurry; with one a batch takes at most this part of it,
 # so that its locks are gone before somebody else may take over.
 _LEASE_PART = 1 / 4
@@ -45,9 +41,12 @@ class BatchProcessor:
     """
     Gives a projection its events, a transaction for each batch.
 
-    A batch that fails is undone and processed again event by event, so that
-    what comes before the failing event is kept, and the policy is asked about
-    that one alone.
+    A batch that fails is undone and processed again in halves, and so on, so that
+    what comes before the failing event is kept, the policy is asked about that one
+    alone, and what is too much for one transaction is done in several. What may pass
+    by itself is tried again later; where it does not pass though the projection's row
+    can be written, it is looked for in the same way, and counts as the event's in the
+    end.
 
     Args:
         projection: What processes the events.
@@ -79,6 +78,7 @@ class BatchProcessor:
         tracked = view.tracked(application_name)
         tracked.ensure_row()
         self._parked = ParkedAggregates(tracked)
+        self._blame = Blame(tracked, self._policy)
         self._reason = ""
         self.position = view.max_tracking_id(application_name)
 
@@ -97,7 +97,7 @@ class BatchProcessor:
             LeaseLostError: Another process has taken over the projection.
             PositionMovedError: Another process is running the projection.
             Exception: Any other error that may be gone at another try, or that
-                is not about an event; nothing is committed.
+                is not about an event; events before it may be committed.
         """
         self._reason = reason
         done = 0
@@ -105,6 +105,8 @@ class BatchProcessor:
             if self._lease is not None and self._lease.was_abandoned:
                 self._process_after_crash(events[done], self._lease)
                 done += 1
+            elif self._policy.is_suspect(events[done].notification.id):
+                done += self._process_some([events[done]])
             else:
                 done += self._process_some(events[done:])
 
@@ -124,24 +126,26 @@ class BatchProcessor:
         self.position = position
         self._committed(0, monotonic() - began, "idle")
 
-    def _process_some(self, events: Sequence[ReceivedEvent]) -> int:
+    def _process_some(
+        self, events: Sequence[ReceivedEvent], *, is_searching: bool = False
+    ) -> int:
         """Process at least one event and return how many."""
         try:
             return self._commit(events)
         except BaseException as error:
-            # Also what would end a thread or a task: here nothing else raises it.
-            is_events = error is events[0].error
-            if not is_events and (
-                is_transient(error)
-                or isinstance(error, ConfigurationError | LeaseLostError)
-            ):
+            # Also what would end a thread or a task: here only handlers raise it.
+            if not self._blame.falls_on(events, error, is_searching=is_searching):
                 raise
             if len(events) == 1:
-                self._give_up_or_raise(events[0], self._failure(events[0], error))
+                failure = event_error(self._projection.name, events[0], error)
+                self._give_up_or_raise(events[0], failure)
                 return 1
-        for event in events:
-            self._process_some([event])
-        return len(events)
+        size = 1 if len(events) <= _FEW_EVENTS else (len(events) + 1) // 2
+        done = 0
+        while done < len(events):
+            part = events[done : done + size]
+            done += self._process_some(part, is_searching=True)
+        return done
 
     def _process_after_crash(self, event: ReceivedEvent, lease: Lease) -> None:
         # The owner before may have ended because of this very event. It is begun
@@ -153,12 +157,7 @@ class BatchProcessor:
             if action is None:
                 self._process_some([event])
             else:
-                failure = EventCrashError(
-                    f"Projection {self._projection.name!r} stopped at an event at "
-                    f"which its process has ended {crashes} times: "
-                    f"{describe(event.notification)}"
-                )
-                failure.position = position
+                failure = crash_error(self._projection.name, event, crashes)
                 self._act(action, event, failure)
         finally:
             # Reached unless the process ends, so the event is not at fault.
@@ -252,23 +251,6 @@ class BatchProcessor:
         return [
             key for event in known for key in self._row_keys(model, event.domain_event)
         ]
-
-    def _failure(self, event: ReceivedEvent, error: BaseException) -> EventError:
-        where = describe(event.notification)
-        failure: EventError
-        if error is event.error:
-            failure = UndecodableEventError(
-                f"Projection {self._projection.name!r} stopped at an event that it "
-                f"cannot decode: {where}: {one_line(error)}"
-            )
-        else:
-            failure = EventProcessingError(
-                f"Projection {self._projection.name!r} stopped at an event that it "
-                f"failed to process: {where}: {named_line(error)}"
-            )
-        failure.position = event.notification.id
-        failure.__cause__ = error
-        return failure
 
     def _give_up_or_raise(self, event: ReceivedEvent, failure: EventError) -> None:
         action = self._policy.failed(event.notification.id)

@@ -122,6 +122,18 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
             # Before 9.5 the library leaves the application open.
             self.app.close()
 
+    def run_forever(self, timeout: float | None = None) -> None:
+        """Block until the timeout or the end, and raise what ended the processing."""
+        if not self.is_interrupted.wait(timeout):
+            return
+        error = self._thread_error
+        # The driver's error, whose code says what it comes from; the library drops it.
+        cause = None if error is None else error.__cause__
+        try:
+            super().run_forever(0)
+        except BaseException as raised:
+            raise raised from cause
+
     def is_caught_up(self, head: int | None) -> bool:
         """
         Return whether everything up to *head* is processed and committed.
