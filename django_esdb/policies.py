@@ -24,7 +24,8 @@ class OnFailure(StrEnum):
         STOP: The projection is paused there.
         PARK: The event is put aside, with all later ones of its aggregate, until
             somebody resolves it.
-        SKIP: The event is left out for good.
+        SKIP: The event is left out for good, unless too many in a row were: then
+            the projection is paused.
     """
 
     STOP = "stop"
@@ -56,6 +57,7 @@ class FailurePolicy:
         self._outage_position: int | None = None
         self._suspect: int | None = None
         self._outages = 0
+        self._skipped = 0
         self.failures = 0
         self.is_exhausted = False
 
@@ -80,7 +82,7 @@ class FailurePolicy:
             self._position, self.failures = position, 0
         self.failures += 1
         self.is_exhausted = self.failures > self.retries
-        return self.on_failure if self.is_exhausted else None
+        return self._given_up() if self.is_exhausted else None
 
     def outage(self, position: int, *, is_alone: bool) -> bool:
         """
@@ -120,9 +122,25 @@ class FailurePolicy:
             return None
         self._position, self.failures = position, times
         self.is_exhausted = True
-        return self.on_failure
+        return self._given_up()
+
+    @property
+    def has_braked(self) -> bool:
+        """Whether so many events in a row have failed that no more are skipped."""
+        return self._skipped > settings.ESDB_MAX_SKIPPED
+
+    def succeeded(self) -> None:
+        """Note that events are processed: those before them were skipped rightly."""
+        self._skipped = 0
+
+    def _given_up(self) -> OnFailure:
+        if self.on_failure is not OnFailure.SKIP:
+            return self.on_failure
+        self._skipped += 1
+        return OnFailure.STOP if self.has_braked else OnFailure.SKIP
 
     def begin_anew(self) -> None:
         """Forget what has failed."""
         self._position, self.failures, self.is_exhausted = None, 0, False
         self._outage_position = self._suspect = None
+        self._skipped = 0

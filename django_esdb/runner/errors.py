@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django_esdb.conf import settings
 from django_esdb.db.errors import is_transient
 from django_esdb.exceptions import (
     DjangoEsdbError,
@@ -59,6 +60,14 @@ def crash_error(projection: str, event: ReceivedEvent, crashes: int) -> EventErr
     )
     failure.position = event.notification.id
     return failure
+
+
+def note_brake(failure: EventError) -> None:
+    """Add to an error's text that it is not skipped, as those before it were."""
+    failure.args = (
+        f"{failure}; more than {settings.ESDB_MAX_SKIPPED} events in a row have "
+        "failed, so something else is wrong, and this one is not skipped",
+    )
 
 
 def end_state(error: BaseException) -> ProjectionState:

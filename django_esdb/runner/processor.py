@@ -19,7 +19,7 @@ from django_esdb.leases.lease import Lease
 from django_esdb.policies import FailurePolicy, OnFailure
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.runner.blame import Blame
-from django_esdb.runner.errors import crash_error, event_error
+from django_esdb.runner.errors import crash_error, event_error, note_brake
 from django_esdb.subscriptions.positions import event_identity
 from django_esdb.subscriptions.received import ReceivedEvent
 from eventsourcing_eventstoredb.text import describe, named_line
@@ -203,6 +203,8 @@ class BatchProcessor:
                     batch.end_at(last.id, **self._changes(last))
                     break
         self._moved(last.id)
+        if done > len(put_behind):
+            self._policy.succeeded()
         self._committed(done, monotonic() - began, self._reason)
         for notification in put_behind:
             self._send_event(signals.event_parked, notification, "")
@@ -262,6 +264,8 @@ class BatchProcessor:
         self, action: OnFailure, event: ReceivedEvent, failure: EventError
     ) -> None:
         if action is OnFailure.STOP:
+            if self._policy.has_braked:
+                note_brake(failure)
             raise failure
         notification = event.notification
         reason = named_line(failure.__cause__ or failure)

@@ -511,6 +511,51 @@ def test_what_is_skipped_is_left_out_and_logged(
     assert skipped[0].getMessage().endswith("error=RuntimeError: cannot burn")
 
 
+def test_too_many_in_a_row_are_not_skipped(
+    school: TrainingSchool, failing: MakeRegistration, settings: Any
+) -> None:
+    settings.ESDB_MAX_SKIPPED = 3
+    school.register("Fido")
+    positions = [school.add_trick("Fido", "burn") for _ in range(5)]
+    registration = failing(on_failure=OnFailure.SKIP)
+
+    with running(registration) as supervisor:
+        supervisor.wait_for("paused")
+        row = tracking()
+        assert row.state == ProjectionState.PAUSED
+        assert row.position == positions[2]
+        assert "more than 3 events in a row have failed" in row.error
+
+        # Three more may be left out when somebody has looked.
+        assert retry_failed_events(registration).resumed
+        wait_until(lambda: tracking().position == positions[4])
+
+    assert tricks("Fido") == []
+
+
+def test_what_succeeds_in_between_lets_more_be_skipped(
+    school: TrainingSchool, failing: MakeRegistration, settings: Any
+) -> None:
+    settings.ESDB_MAX_SKIPPED = 1
+    school.register("Fido")
+    for _ in range(4):
+        school.add_trick("Fido", "burn")
+        last = school.add_trick("Fido", "sit")
+
+    catch_up(failing(on_failure=OnFailure.SKIP))
+
+    assert tracking().position == last
+    assert tricks("Fido") == ["sit"] * 4
+
+
+def test_ten_in_a_row_are_skipped_unless_the_setting_says_otherwise() -> None:
+    policy = FailurePolicy(OnFailure.SKIP, retries=None)
+
+    decisions = [policy.failed(position) for position in range(12)]
+
+    assert decisions == [OnFailure.SKIP] * 10 + [OnFailure.STOP] * 2
+
+
 # Registering
 
 
