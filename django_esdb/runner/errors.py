@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from django.db import Error as DatabaseError
+from eventsourcing.persistence import PersistenceError
+
 from django_esdb.conf import settings
 from django_esdb.db.errors import is_transient
 from django_esdb.exceptions import (
@@ -74,7 +77,7 @@ def end_state(error: BaseException) -> ProjectionState:
     """Return what a projection is at when an error has ended it."""
     if isinstance(error, EventError):
         return ProjectionState.PAUSED
-    if isinstance(error, DjangoEsdbError) or is_transient(error):
+    if isinstance(error, DjangoEsdbError | PersistenceError | DatabaseError):
         return ProjectionState.STOPPED
     # Something that nobody has foreseen has ended its thread.
     return ProjectionState.FAILED
