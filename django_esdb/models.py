@@ -145,6 +145,10 @@ class ProjectionTracking(models.Model):
         null=True,
         help_text="The event that was begun after a crash, until it is processed.",
     )
+    attempted_until = models.PositiveBigIntegerField(
+        null=True,
+        help_text="The last event that was begun with it; none if it is alone.",
+    )
 
     fingerprint = models.CharField(
         max_length=64,

@@ -6,7 +6,7 @@ from time import monotonic, sleep
 
 from django.utils import timezone
 
-from django_esdb.leases.lease import TrackedProjection
+from django_esdb.leases.lease import NOTHING_ATTEMPTED, TrackedProjection
 from django_esdb.leases.process_identity import is_gone
 from django_esdb.models import ProjectionState
 
@@ -33,7 +33,7 @@ def resume(tracked: TrackedProjection) -> bool:
             state=ProjectionState.RETRYING,
             state_since=timezone.now(),
             attempts=0,
-            attempted_position=None,
+            **NOTHING_ATTEMPTED,
         )
     )
 

@@ -12,13 +12,14 @@ from eventsourcing.persistence import Notification
 from eventsourcing.projection import Projection
 
 from django_esdb import signals
-from django_esdb.exceptions import EventError
+from django_esdb.exceptions import EventCrashError, EventError
 from django_esdb.failures.parking import ParkedAggregates, aggregate_key
 from django_esdb.handlers import check_returned
 from django_esdb.leases.lease import Lease
 from django_esdb.policies import FailurePolicy, OnFailure
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.runner.blame import Blame
+from django_esdb.runner.crashes import CrashSearch
 from django_esdb.runner.errors import crash_error, event_error, note_brake
 from django_esdb.subscriptions.positions import event_identity
 from django_esdb.subscriptions.received import ReceivedEvent
@@ -27,9 +28,8 @@ from eventsourcing_eventstoredb.text import describe, named_line
 # So many are processed one by one when they have failed together.
 _FEW_EVENTS = 8
 # Without a lease there is no hurry; with one a batch takes at most this part of it,
-# so that its locks are gone before somebody else may take over.
+# so that its locks are gone before another process may take over.
 _LEASE_PART = 1 / 4
-
 
 _GIVEN_UP = {
     OnFailure.PARK: signals.event_parked,
@@ -44,9 +44,8 @@ class BatchProcessor:
     A batch that fails is undone and processed again in halves, and so on, so that
     what comes before the failing event is kept, the policy is asked about that one
     alone, and what is too much for one transaction is done in several. What may pass
-    by itself is tried again later; where it does not pass though the projection's row
-    can be written, it is looked for in the same way, and counts as the event's in the
-    end.
+    is tried again later; where it does not, though the projection's row can be
+    written, it is looked for in the same way, and counts as the event's in the end.
 
     Args:
         projection: What processes the events.
@@ -79,6 +78,7 @@ class BatchProcessor:
         tracked.ensure_row()
         self._parked = ParkedAggregates(tracked)
         self._blame = Blame(tracked, self._policy)
+        self._search: CrashSearch | None = None
         self._reason = ""
         self.position = view.max_tracking_id(application_name)
 
@@ -103,8 +103,7 @@ class BatchProcessor:
         done = 0
         while done < len(events):
             if self._lease is not None and self._lease.was_abandoned:
-                self._process_after_crash(events[done], self._lease)
-                done += 1
+                done += self._process_after_crash(events[done:], self._lease)
             elif self._policy.is_suspect(events[done].notification.id):
                 done += self._process_some([events[done]])
             else:
@@ -147,21 +146,31 @@ class BatchProcessor:
             done += self._process_some(part, is_searching=True)
         return done
 
-    def _process_after_crash(self, event: ReceivedEvent, lease: Lease) -> None:
-        # The owner before may have ended because of this very event. It is begun
-        # by itself, with a note that outlives the process.
-        position = event.notification.id
-        crashes = lease.begin_attempt(position)
-        action = self._policy.crashed(position, crashes)
+    def _process_after_crash(
+        self, events: Sequence[ReceivedEvent], lease: Lease
+    ) -> int:
+        """Process some of the events, with a note in case the process ends there."""
+        if self._search is None:
+            self._search = CrashSearch(lease, events)
+        size, crashes = self._search.begin(events)
+        position = events[0].notification.id
+        action = self._policy.crashed(position, crashes) if size == 1 else None
+        done = size
         try:
             if action is None:
-                self._process_some([event])
+                done = self._process_some(events[:size])
             else:
-                failure = crash_error(self._projection.name, event, crashes)
-                self._act(action, event, failure)
+                failure = crash_error(self._projection.name, events[0], crashes)
+                self._act(action, events[0], failure)
+        except EventError as error:
+            if not isinstance(error, EventCrashError):
+                self._search.failed()
+            raise
         finally:
-            # Reached unless the process ends, so the event is not at fault.
-            lease.was_abandoned = False
+            self._search.ended(done)
+            if self._search.is_over:
+                self._search, lease.was_abandoned = None, False
+        return done
 
     def _commit(self, events: Sequence[ReceivedEvent]) -> int:
         """Process events in a transaction; return how many it came to."""

@@ -9,6 +9,7 @@ from django.db import connections
 
 from django_esdb.db.connections import ConnectionKeeper
 from django_esdb.exceptions import EventError, LeaseLostError, ProjectionError
+from django_esdb.leases.lease import NOTHING_ATTEMPTED
 from django_esdb.models import ProjectionState
 from django_esdb.policies import FailurePolicy
 from django_esdb.registry import Registration
@@ -241,7 +242,7 @@ class Supervisor:
             is_first=ownership is not None and not ownership.lease.is_failing,
         )
         if is_retried and ownership is not None:
-            ownership.note_retry(error, attempts=failures, attempted_position=None)
+            ownership.note_retry(error, attempts=failures, **NOTHING_ATTEMPTED)
             connections.close_all()
         if decision.action is Action.PAUSE:
             self._give_back(ProjectionState.PAUSED, one_line(error))
