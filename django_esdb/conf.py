@@ -78,6 +78,11 @@ class Settings:
         """How often a failing event is tried again before its projection pauses."""
         return getattr(django_settings, "ESDB_RETRIES", 5)
 
+    @property
+    def ESDB_MAX_SKIPPED(self) -> int:  # noqa: N802
+        """How many events in a row are skipped before their projection pauses."""
+        return getattr(django_settings, "ESDB_MAX_SKIPPED", 10)
+
 
 settings = Settings()
 

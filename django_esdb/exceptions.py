@@ -1,15 +1,9 @@
-"""The app's own errors, and which errors of stores and databases may pass."""
+"""The app's own errors; which errors of others may pass says ``db/errors.py``."""
 
 from __future__ import annotations
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import InterfaceError as DatabaseInterfaceError
-from django.db import OperationalError as DatabaseOperationalError
-from eventsourcing.persistence import (
-    IntegrityError,
-    InterfaceError,
-    OperationalError,
-)
+from eventsourcing.persistence import IntegrityError
 
 
 class DjangoEsdbError(Exception):
@@ -104,22 +98,3 @@ class PositionMovedError(DjangoEsdbError, IntegrityError):
 
 class FailedEventError(DjangoEsdbError):
     """A failed event cannot be tried again or discarded; the text says why."""
-
-
-def is_transient(error: BaseException) -> bool:
-    """
-    Return whether the same may succeed later by itself.
-
-    That is so for a lost connection, a locked database or a server that is not
-    ready, and for a position that another process has moved.
-    """
-    return isinstance(
-        error,
-        (
-            OperationalError,
-            InterfaceError,
-            PositionMovedError,
-            DatabaseOperationalError,
-            DatabaseInterfaceError,
-        ),
-    )

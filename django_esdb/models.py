@@ -16,13 +16,14 @@ class ProjectionState(models.TextChoices):
     What a projection is at, as far as its owner could say.
 
     A projection whose owner was killed stays «running» or «retrying»; that its
-    lease is over tells.
+    lease is over tells. «Failed» is one whose thread an unforeseen error has ended.
     """
 
     STOPPED = "stopped"
     RUNNING = "running"
     RETRYING = "retrying"
     PAUSED = "paused"
+    FAILED = "failed"
 
 
 class ProjectionTrackingQuerySet(models.QuerySet["ProjectionTracking"]):
@@ -133,7 +134,9 @@ class ProjectionTracking(models.Model):
     )
     state_since = models.DateTimeField(null=True)
     error = models.TextField(
-        default="", blank=True, help_text="Why it is retrying or paused."
+        default="",
+        blank=True,
+        help_text="Why it is retrying, paused, stopped or failed.",
     )
     attempts = models.PositiveIntegerField(
         default=0, help_text="How many failed attempts the next event has had."
@@ -141,6 +144,10 @@ class ProjectionTracking(models.Model):
     attempted_position = models.PositiveBigIntegerField(
         null=True,
         help_text="The event that was begun after a crash, until it is processed.",
+    )
+    attempted_until = models.PositiveBigIntegerField(
+        null=True,
+        help_text="The last event that was begun with it; none if it is alone.",
     )
 
     fingerprint = models.CharField(

@@ -6,6 +6,11 @@ from enum import StrEnum
 
 from django_esdb.conf import settings
 
+# What may pass by itself counts as an event's failure after so many times in a row at
+# this event alone, with the database there each time.
+_MOST_OUTAGES = 3
+# After so many at a batch its events are looked through for the one.
+_MOST_OF_BATCHES = 2
 # An interrupted process says less than an error does: it may have been killed by
 # hand. So events are not given up before so many.
 _LEAST_CRASHES = 3
@@ -19,7 +24,8 @@ class OnFailure(StrEnum):
         STOP: The projection is paused there.
         PARK: The event is put aside, with all later ones of its aggregate, until
             it is resolved.
-        SKIP: The event is left out for good.
+        SKIP: The event is left out for good, unless too many in a row were: then
+            the projection is paused.
     """
 
     STOP = "stop"
@@ -48,6 +54,10 @@ class FailurePolicy:
         self.on_failure = on_failure
         self._retries = retries
         self._position: int | None = None
+        self._outage_position: int | None = None
+        self._suspect: int | None = None
+        self._outages = 0
+        self._skipped = 0
         self.failures = 0
         self.is_exhausted = False
 
@@ -72,7 +82,30 @@ class FailurePolicy:
             self._position, self.failures = position, 0
         self.failures += 1
         self.is_exhausted = self.failures > self.retries
-        return self.on_failure if self.is_exhausted else None
+        return self._given_up() if self.is_exhausted else None
+
+    def outage(self, position: int, *, is_alone: bool) -> bool:
+        """
+        Count a failure that may pass, in spite of a database that can be written.
+
+        Args:
+            position: Of the first event that was to be processed.
+            is_alone: Whether there was no other.
+
+        Returns:
+            Whether it is too often for a coincidence: then one of the events is at
+            fault, or they are too much for one transaction.
+        """
+        if position != self._outage_position:
+            self._outage_position, self._outages = position, 0
+        self._outages += 1
+        if is_alone:
+            self._suspect = position
+        return self._outages > (_MOST_OUTAGES if is_alone else _MOST_OF_BATCHES)
+
+    def is_suspect(self, position: int) -> bool:
+        """Return whether an event is to be processed alone, after such failures."""
+        return position == self._suspect
 
     def crashed(self, position: int, times: int) -> OnFailure | None:
         """
@@ -89,8 +122,25 @@ class FailurePolicy:
             return None
         self._position, self.failures = position, times
         self.is_exhausted = True
-        return self.on_failure
+        return self._given_up()
+
+    @property
+    def has_braked(self) -> bool:
+        """Whether so many events in a row have failed that no more are skipped."""
+        return self._skipped > settings.ESDB_MAX_SKIPPED
+
+    def succeeded(self) -> None:
+        """Note that events are processed: those before them were skipped rightly."""
+        self._skipped = 0
+
+    def _given_up(self) -> OnFailure:
+        if self.on_failure is not OnFailure.SKIP:
+            return self.on_failure
+        self._skipped += 1
+        return OnFailure.STOP if self.has_braked else OnFailure.SKIP
 
     def forget_failures(self) -> None:
         """Forget what has failed."""
         self._position, self.failures, self.is_exhausted = None, 0, False
+        self._outage_position = self._suspect = None
+        self._skipped = 0

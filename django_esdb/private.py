@@ -15,6 +15,8 @@ They belong where they are used, and are listed here:
 - ``registry.py`` names its dictionary ``_registry``, which is the protocol of Django's
   ``autodiscover_modules(register_to=...)``: a module that fails to be imported leaves
   nothing registered.
+- ``recorders/callbacks.py`` looks into ``run_on_commit`` of a connection, where
+  ``transaction.on_commit`` puts callbacks, to say of each which event it is of.
 - ``recorders/rows/writing.py`` inserts rows with Django's ``sql.InsertQuery``, raw: the
   bulk methods would set times of creation and change again, which rows have since their
   event.

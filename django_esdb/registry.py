@@ -13,6 +13,7 @@ from eventsourcing.projection import Projection
 
 from django_esdb.conf import build_env
 from django_esdb.exceptions import AlreadyRegisteredError, NotRegisteredError
+from django_esdb.handlers import refuse_unusable_handlers
 from django_esdb.policies import OnFailure
 from django_esdb.subscribed_topics import subscribed_topics
 
@@ -120,7 +121,8 @@ class ProjectionRegistry:
         Register a projection; the arguments are :func:`register_projection`'s.
 
         Raises:
-            TypeError: A class is not of the kind it should be.
+            TypeError: A class is not of the kind it should be, or has handlers that are
+                ``async def`` or generators, whose code would not run.
             ValueError: A policy or number cannot be used, or the projection has its
                 application's name, so that one environment variable would
                 configure both.
@@ -131,6 +133,8 @@ class ProjectionRegistry:
         _check_subclass("projection_class", projection_class, Projection)
         _check_subclass("application_class", application_class, Application)
         _check_subclass("view_class", view_class, TrackingRecorder)
+        for each in (projection_class, view_class):
+            refuse_unusable_handlers(each)
         policy = _check_policy(on_failure, retries, view_class)
         name = projection_class.name
         if name.casefold() == application_class.name.casefold():

@@ -102,8 +102,9 @@ class Sender:
                 application=self._application,
                 **arguments,
             )
-        except Exception:
-            # Django cannot report the error of a receiver that has no name.
+        except BaseException:
+            # Django lets pass what would end a thread, and cannot report the error of
+            # a receiver that has no name.
             logger.exception(
                 "A signal's receiver failed: projection=%s",
                 self._projection_class.name,

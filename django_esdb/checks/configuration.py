@@ -160,6 +160,7 @@ def check_numbers() -> Iterator[CheckMessage]:
     for name, least, code in (
         ("ESDB_BATCH_SIZE", 1, "django_esdb.E008"),
         ("ESDB_RETRIES", 0, "django_esdb.E012"),
+        ("ESDB_MAX_SKIPPED", 0, "django_esdb.E013"),
     ):
         count: object = getattr(settings, name)
         if not isinstance(count, int) or isinstance(count, bool) or count < least:

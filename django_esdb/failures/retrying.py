@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import transaction
+from django.db import Error as DatabaseError
+from django.db import connections, transaction
 from django.db.models import F
 from django.utils import timezone
 from eventsourcing.application import Application
@@ -22,10 +23,14 @@ from eventsourcing.projection import Projection
 from eventsourcing.utils import Environment
 
 from django_esdb.applications import make_application
-from django_esdb.exceptions import FailedEventError, is_transient
+from django_esdb.db.connections import close_if_lost
+from django_esdb.db.errors import is_transient
+from django_esdb.exceptions import FailedEventError
 from django_esdb.failures.parking import aggregate_key, failed_events
+from django_esdb.failures.resuming import resume
+from django_esdb.handlers import CheckedProjection
 from django_esdb.leases.lease import TrackedProjection
-from django_esdb.models import FailedEvent, FailedEventQuerySet, ProjectionState
+from django_esdb.models import FailedEvent, FailedEventQuerySet
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import Registration
 from eventsourcing_eventstoredb.text import named_line
@@ -178,26 +183,6 @@ def discard_failed_events(registration: Registration, pk: int | None = None) -> 
     return count
 
 
-def resume(tracked: TrackedProjection) -> bool:
-    """
-    Resume a paused projection; a process that stands by for it notices.
-
-    Returns:
-        Whether it was paused.
-    """
-    return bool(
-        tracked.queryset()
-        .filter(state=ProjectionState.PAUSED)
-        .update(
-            state=ProjectionState.STOPPED,
-            state_since=timezone.now(),
-            error="",
-            attempts=0,
-            attempted_position=None,
-        )
-    )
-
-
 @contextmanager
 def _held(tracked: TrackedProjection) -> Iterator[FailedEventQuerySet]:
     """Hold a transaction in which no runner adds failed events; return those."""
@@ -291,7 +276,11 @@ class _Retrying:
         self._app.close()
 
     def retry(self, event: FailedEvent) -> bool:
-        """Process an event, count and report it; return whether it is resolved."""
+        """
+        Process an event, count and report it; return whether it is resolved.
+
+        What may pass by itself is reported, and not written down as its failure.
+        """
         error = self._process(event)
         if error is None:
             self._outcome.resolved += 1
@@ -316,16 +305,29 @@ class _Retrying:
                     domain_event = self._app.mapper.to_domain_event(notification)
                     tracking = Tracking(self._tracked.application, notification.id)
                     begin(tracking)
-                    self._projection.process_event(domain_event, tracking)
+                    checked = CheckedProjection(self._projection)
+                    checked.process_event(domain_event, tracking)
                     return None
-            except Exception as problem:
-                if is_transient(problem):
-                    raise
+            except KeyboardInterrupt:
+                # More likely the command's than the handler's.
+                raise
+            except BaseException as problem:
                 error = named_line(problem)
+                if is_transient(problem):
+                    self._require_database(problem)
+                    return error
         failed_events(self._tracked).filter(pk=event.pk).update(
             error=error, attempts=F("attempts") + 1, attempted_at=timezone.now()
         )
         return error
+
+    def _require_database(self, problem: BaseException) -> None:
+        """Raise an outage that is not this event's alone: the next would meet it."""
+        try:
+            close_if_lost(connections[self._tracked.using])
+            self._tracked.queryset().update(token=F("token"))
+        except DatabaseError:
+            raise problem from None
 
     @contextmanager
     def _resolving(

@@ -28,6 +28,9 @@ from django_esdb.models import (
 
 # Of the tokens of one row.
 _TOKEN_BITS = 32
+# Of a row, when no process may have ended because of an event.
+NOTHING_ATTEMPTED = {"attempted_position": None, "attempted_until": None}
+
 _FAILING = (ProjectionState.RETRYING, ProjectionState.PAUSED)
 
 
@@ -227,7 +230,7 @@ class Lease:
             "state_since": timezone.now(),
             "error": "",
             "attempts": 0,
-            "attempted_position": None,
+            **NOTHING_ATTEMPTED,
         }
 
     def recovered(self) -> bool:
@@ -237,15 +240,27 @@ class Lease:
             self._last_state = (ProjectionState.RUNNING, "")
         return was_failing
 
-    def begin_attempt(self, position: int) -> int:
+    def attempted(self) -> tuple[int | None, int | None]:
         """
-        Write down that an event is about to be processed, in case it never ends.
-
-        Args:
-            position: The event's position.
+        Return what was begun and not finished after a crash.
 
         Returns:
-            How many attempts at this event were begun before and not finished.
+            The first event's position, None if nothing is noted, and the last one's,
+            None if there is one alone.
+        """
+        row = self._mine().first()
+        return (None, None) if row is None else _attempted(row)
+
+    def begin_attempt(self, position: int, until: int | None = None) -> int:
+        """
+        Write down that events are about to be processed, in case that never ends.
+
+        Args:
+            position: The first event's position.
+            until: The last one's; None if it is one alone.
+
+        Returns:
+            How many attempts at just these were begun before and not finished.
 
         Raises:
             LeaseLostError: Another process has the lease.
@@ -253,10 +268,16 @@ class Lease:
         row = self._mine().first()
         if row is None:
             raise self.lost()
-        before = row.attempts if row.attempted_position == position else 0
-        if not self._mine().update(attempted_position=position, attempts=before + 1):
+        before = row.attempts if _attempted(row) == (position, until) else 0
+        if not self._mine().update(
+            attempted_position=position, attempted_until=until, attempts=before + 1
+        ):
             raise self.lost()
         return before
+
+    def forget_attempt(self) -> None:
+        """Note that what was begun has ended with an error, and not the process."""
+        self._mine().update(attempts=0, **NOTHING_ATTEMPTED)
 
     def lost(self) -> LeaseLostError:
         """Return the error that says who has the lease now, or that it was reset."""
@@ -275,3 +296,7 @@ class Lease:
 
     def _mine(self) -> ProjectionTrackingQuerySet:
         return self.tracked.queryset().filter(token=self.token)
+
+
+def _attempted(row: ProjectionTracking) -> tuple[int | None, int | None]:
+    return row.attempted_position, row.attempted_until

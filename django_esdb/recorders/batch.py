@@ -13,6 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from eventsourcing.persistence import IntegrityError, Tracking
 
 from django_esdb.models import ProjectionTrackingQuerySet
+from django_esdb.recorders.callbacks import CommitCallbacks
 from django_esdb.recorders.rows.unit_of_work import UnitOfWork
 
 
@@ -50,12 +51,16 @@ class Batch:
         connection: BaseDatabaseWrapper,
         unit: UnitOfWork,
         rows: ProjectionTrackingQuerySet,
+        projection: str,
     ) -> None:
         self._connection = connection
         self._unit = unit
         self._rows = rows
+        self._callbacks = CommitCallbacks(connection, projection)
         self._at: Tracking | None = None
+        self._last: Tracking | None = None
         self._has_joined = False
+        self._doomed_by: BaseException | None = None
 
     def event_ended(self) -> bool:
         """
@@ -69,13 +74,15 @@ class Batch:
         """
         self._at = None
         self._unit.event_ended()
+        self._callbacks.belong_to(self._last)
         return not self._unit.has_to_end
 
     def begin(self, tracking: Tracking) -> None:
         """Move to the next event."""
         if self._at is not None:
             self._unit.event_ended()
-        self._at = tracking
+        self._callbacks.belong_to(self._last)
+        self._at = self._last = tracking
         self._has_joined = False
 
     def joined(self, tracking: Tracking) -> Joined:
@@ -114,11 +121,14 @@ class Batch:
         """
         if self._connection.get_rollback():
             msg = "An error within atomic() was caught, but the batch is lost with it"
-            raise transaction.TransactionManagementError(msg)
+            # Whether that may pass by itself, says its reason.
+            raise transaction.TransactionManagementError(msg) from self._doomed_by
         self._unit.finish()
+        self._callbacks.belong_to(self._last)
 
-    def doom(self) -> None:
-        """See to it that nothing of the batch is committed."""
+    def doom(self, error: BaseException | None) -> None:
+        """See to it that nothing of the batch is committed, because of an error."""
+        self._doomed_by = self._doomed_by or error
         self._connection.set_rollback(True)
 
 
@@ -140,4 +150,4 @@ class Joined:
         traceback: TracebackType | None,
     ) -> None:
         if exc_type is not None:
-            self._batch.doom()
+            self._batch.doom(exc_value)

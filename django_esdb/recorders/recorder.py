@@ -232,7 +232,7 @@ class DjangoTrackingRecorder(TrackingRecorder):
     def _working_in(
         self, unit: UnitOfWork, rows: ProjectionTrackingQuerySet
     ) -> Iterator[Batch]:
-        batch = Batch(connections[self._alias], unit, rows)
+        batch = Batch(connections[self._alias], unit, rows, self.name)
         with self._current.set(unit, batch):
             yield batch
             batch.finish()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from django_esdb.db.errors import is_transient
 from django_esdb.exceptions import (
     EventError,
     LeaseHeldError,
     LeaseLostError,
     ProjectionPausedError,
-    is_transient,
 )
 from eventsourcing_eventstoredb.backoff import Backoff
 

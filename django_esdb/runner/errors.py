@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from django.db import Error as DatabaseError
+from eventsourcing.persistence import PersistenceError
+
+from django_esdb.conf import settings
+from django_esdb.db.errors import is_transient
 from django_esdb.exceptions import (
     DjangoEsdbError,
+    EventCrashError,
+    EventError,
     EventProcessingError,
     ProjectionError,
-    is_transient,
+    UndecodableEventError,
 )
+from django_esdb.models import ProjectionState
 from django_esdb.policies import FailurePolicy
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import Registration
-from eventsourcing_eventstoredb.text import named_line, one_line
+from django_esdb.subscriptions.received import ReceivedEvent
+from eventsourcing_eventstoredb.text import describe, named_line, one_line
 
 
 def projection_error(
-    registration: Registration, error: Exception, *, has_begun: bool
+    registration: Registration, error: BaseException, *, has_begun: bool
 ) -> ProjectionError:
     """Return an error whose text is a line about the projection."""
     if isinstance(error, ProjectionError):
@@ -25,10 +34,59 @@ def projection_error(
     return ProjectionError(f"Projection {registration.name!r} {verb}: {line}")
 
 
+def event_error(
+    projection: str, event: ReceivedEvent, error: BaseException
+) -> EventError:
+    """Return an error that says at which event a projection has met another one."""
+    where = describe(event.notification)
+    failure: EventError
+    if error is event.error:
+        failure = UndecodableEventError(
+            f"Projection {projection!r} stopped at an event that it cannot decode: "
+            f"{where}: {one_line(error)}"
+        )
+    else:
+        failure = EventProcessingError(
+            f"Projection {projection!r} stopped at an event that it failed to "
+            f"process: {where}: {named_line(error)}"
+        )
+    failure.position = event.notification.id
+    failure.__cause__ = error
+    return failure
+
+
+def crash_error(projection: str, event: ReceivedEvent, crashes: int) -> EventError:
+    """Return an error that says at which event processes have ended, and how often."""
+    failure = EventCrashError(
+        f"Projection {projection!r} stopped at an event at which its process has ended "
+        f"{crashes} times: {describe(event.notification)}"
+    )
+    failure.position = event.notification.id
+    return failure
+
+
+def note_brake(failure: EventError) -> None:
+    """Add to an error's text that it is not skipped, as those before it were."""
+    failure.args = (
+        f"{failure}; more than {settings.ESDB_MAX_SKIPPED} events in a row have "
+        "failed, so something else is wrong, and this one is not skipped",
+    )
+
+
+def end_state(error: BaseException) -> ProjectionState:
+    """Return what a projection is at when an error has ended it."""
+    if isinstance(error, EventError):
+        return ProjectionState.PAUSED
+    if isinstance(error, DjangoEsdbError | PersistenceError | DatabaseError):
+        return ProjectionState.STOPPED
+    # Something that nobody has foreseen has ended its thread.
+    return ProjectionState.FAILED
+
+
 def blame_event(
     registration: Registration,
     policy: FailurePolicy,
-    error: Exception,
+    error: BaseException,
     position: int | None,
 ) -> None:
     """

@@ -12,27 +12,24 @@ from eventsourcing.persistence import Notification
 from eventsourcing.projection import Projection
 
 from django_esdb import signals
-from django_esdb.exceptions import (
-    ConfigurationError,
-    EventCrashError,
-    EventError,
-    EventProcessingError,
-    LeaseLostError,
-    UndecodableEventError,
-    is_transient,
-)
+from django_esdb.exceptions import EventCrashError, EventError
 from django_esdb.failures.parking import ParkedAggregates, aggregate_key
+from django_esdb.handlers import check_returned
 from django_esdb.leases.lease import Lease
 from django_esdb.policies import FailurePolicy, OnFailure
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
+from django_esdb.runner.blame import Blame
+from django_esdb.runner.crashes import CrashSearch
+from django_esdb.runner.errors import crash_error, event_error, note_brake
 from django_esdb.subscriptions.positions import event_identity
 from django_esdb.subscriptions.received import ReceivedEvent
-from eventsourcing_eventstoredb.text import describe, named_line, one_line
+from eventsourcing_eventstoredb.text import describe, named_line
 
+# So many are processed one by one when they have failed together.
+_FEW_EVENTS = 8
 # Without a lease there is no hurry; with one a batch takes at most this part of it,
 # so that its locks are gone before another process may take over.
 _LEASE_PART = 1 / 4
-
 
 _GIVEN_UP = {
     OnFailure.PARK: signals.event_parked,
@@ -44,9 +41,11 @@ class BatchProcessor:
     """
     Gives a projection its events, a transaction for each batch.
 
-    A batch that fails is undone and processed again event by event, so that
-    what comes before the failing event is kept, and the policy is asked about
-    that one alone.
+    A batch that fails is undone and processed again in halves, and so on, so that
+    what comes before the failing event is kept, the policy is asked about that one
+    alone, and what is too much for one transaction is done in several. What may pass
+    is tried again later; where it does not, though the projection's row can be
+    written, it is looked for in the same way, and counts as the event's in the end.
 
     Args:
         projection: What processes the events.
@@ -78,6 +77,8 @@ class BatchProcessor:
         tracked = view.tracked(application_name)
         tracked.ensure_row()
         self._parked = ParkedAggregates(tracked)
+        self._blame = Blame(tracked, self._policy)
+        self._search: CrashSearch | None = None
         self._reason = ""
         self.position = view.max_tracking_id(application_name)
 
@@ -96,14 +97,15 @@ class BatchProcessor:
             LeaseLostError: Another process has taken over the projection.
             PositionMovedError: Another process is running the projection.
             Exception: Any other error that may be gone at another try, or that
-                is not about an event; nothing is committed.
+                is not about an event; events before it may be committed.
         """
         self._reason = reason
         done = 0
         while done < len(events):
             if self._lease is not None and self._lease.was_abandoned:
-                self._process_after_crash(events[done], self._lease)
-                done += 1
+                done += self._process_after_crash(events[done:], self._lease)
+            elif self._policy.is_suspect(events[done].notification.id):
+                done += self._process_some([events[done]])
             else:
                 done += self._process_some(events[done:])
 
@@ -123,44 +125,52 @@ class BatchProcessor:
         self.position = position
         self._committed(0, monotonic() - began, "idle")
 
-    def _process_some(self, events: Sequence[ReceivedEvent]) -> int:
+    def _process_some(
+        self, events: Sequence[ReceivedEvent], *, is_searching: bool = False
+    ) -> int:
         """Process at least one event and return how many."""
         try:
             return self._commit(events)
-        except Exception as error:
-            is_events = error is events[0].error
-            if not is_events and (
-                is_transient(error)
-                or isinstance(error, ConfigurationError | LeaseLostError)
-            ):
+        except BaseException as error:
+            # Also what would end a thread or a task: here only handlers raise it.
+            if not self._blame.falls_on(events, error, is_searching=is_searching):
                 raise
             if len(events) == 1:
-                self._give_up_or_raise(events[0], self._failure(events[0], error))
+                failure = event_error(self._projection.name, events[0], error)
+                self._give_up_or_raise(events[0], failure)
                 return 1
-        for event in events:
-            self._process_some([event])
-        return len(events)
+        size = 1 if len(events) <= _FEW_EVENTS else (len(events) + 1) // 2
+        done = 0
+        while done < len(events):
+            part = events[done : done + size]
+            done += self._process_some(part, is_searching=True)
+        return done
 
-    def _process_after_crash(self, event: ReceivedEvent, lease: Lease) -> None:
-        # The owner before may have ended because of this very event. It is begun
-        # by itself, with a note that outlives the process.
-        position = event.notification.id
-        crashes = lease.begin_attempt(position)
-        action = self._policy.crashed(position, crashes)
+    def _process_after_crash(
+        self, events: Sequence[ReceivedEvent], lease: Lease
+    ) -> int:
+        """Process some of the events, with a note in case the process ends there."""
+        if self._search is None:
+            self._search = CrashSearch(lease, events)
+        size, crashes = self._search.begin(events)
+        position = events[0].notification.id
+        action = self._policy.crashed(position, crashes) if size == 1 else None
+        done = size
         try:
             if action is None:
-                self._process_some([event])
+                done = self._process_some(events[:size])
             else:
-                failure = EventCrashError(
-                    f"Projection {self._projection.name!r} stopped at an event at "
-                    f"which its process has ended {crashes} times: "
-                    f"{describe(event.notification)}"
-                )
-                failure.position = position
-                self._act(action, event, failure)
+                failure = crash_error(self._projection.name, events[0], crashes)
+                self._act(action, events[0], failure)
+        except EventError as error:
+            if not isinstance(error, EventCrashError):
+                self._search.failed()
+            raise
         finally:
-            # Reached unless the process ends, so the event is not at fault.
-            lease.was_abandoned = False
+            self._search.ended(done)
+            if self._search.is_over:
+                self._search, lease.was_abandoned = None, False
+        return done
 
     def _commit(self, events: Sequence[ReceivedEvent]) -> int:
         """Process events in a transaction; return how many it came to."""
@@ -192,7 +202,9 @@ class BatchProcessor:
                 elif event.error is not None:
                     raise event.error
                 else:
-                    process_event(event.domain_event, event.tracking)
+                    returned = process_event(event.domain_event, event.tracking)
+                    if returned is not None:
+                        check_returned(returned)
                 done += 1
                 is_over = end is not None and monotonic() > end
                 if (not batch.event_ended() or is_over) and done < len(events):
@@ -200,6 +212,8 @@ class BatchProcessor:
                     batch.end_at(last.id, **self._changes(last))
                     break
         self._moved(last.id)
+        if done > len(put_behind):
+            self._policy.succeeded()
         self._committed(done, monotonic() - began, self._reason)
         for notification in put_behind:
             self._send_event(signals.event_parked, notification, "")
@@ -249,23 +263,6 @@ class BatchProcessor:
             key for event in known for key in self._row_keys(model, event.domain_event)
         ]
 
-    def _failure(self, event: ReceivedEvent, error: Exception) -> EventError:
-        where = describe(event.notification)
-        failure: EventError
-        if error is event.error:
-            failure = UndecodableEventError(
-                f"Projection {self._projection.name!r} stopped at an event that it "
-                f"cannot decode: {where}: {one_line(error)}"
-            )
-        else:
-            failure = EventProcessingError(
-                f"Projection {self._projection.name!r} stopped at an event that it "
-                f"failed to process: {where}: {named_line(error)}"
-            )
-        failure.position = event.notification.id
-        failure.__cause__ = error
-        return failure
-
     def _give_up_or_raise(self, event: ReceivedEvent, failure: EventError) -> None:
         action = self._policy.failed(event.notification.id)
         if action is None:
@@ -276,6 +273,8 @@ class BatchProcessor:
         self, action: OnFailure, event: ReceivedEvent, failure: EventError
     ) -> None:
         if action is OnFailure.STOP:
+            if self._policy.has_braked:
+                note_brake(failure)
             raise failure
         notification = event.notification
         reason = named_line(failure.__cause__ or failure)

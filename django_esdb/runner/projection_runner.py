@@ -16,6 +16,7 @@ from eventsourcing.utils import EnvType
 from django_esdb import signals
 from django_esdb.conf import settings
 from django_esdb.db.connections import ConnectionKeeper
+from django_esdb.handlers import CheckedProjection
 from django_esdb.leases.lease import Lease
 from django_esdb.masking import forget_locals
 from django_esdb.policies import FailurePolicy
@@ -125,6 +126,18 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
             # Before 9.5 the library leaves the application open.
             self.app.close()
 
+    def run_forever(self, timeout: float | None = None) -> None:
+        """Block until the timeout or the end, and raise what ended the processing."""
+        if not self.is_interrupted.wait(timeout):
+            return
+        error = self._thread_error
+        # The driver's error, whose code says what it comes from; the library drops it.
+        cause = None if error is None else error.__cause__
+        try:
+            super().run_forever(0)
+        except BaseException as raised:
+            raise raised from cause
+
     def is_caught_up(self, head: int | None) -> bool:
         """
         Return whether everything up to *head* is processed and committed.
@@ -162,7 +175,7 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
             try:
                 library.ProjectionRunner._process_events_loop(
                     KeptSubscription(subscription),  # type: ignore[arg-type]
-                    projection,
+                    CheckedProjection(projection),  # type: ignore[arg-type]
                     is_stopping,
                     runner,
                 )

@@ -9,11 +9,12 @@ from django.db import connections
 
 from django_esdb.db.connections import ConnectionKeeper
 from django_esdb.exceptions import EventError, LeaseLostError, ProjectionError
+from django_esdb.leases.lease import NOTHING_ATTEMPTED
 from django_esdb.models import ProjectionState
 from django_esdb.policies import FailurePolicy
 from django_esdb.registry import Registration
 from django_esdb.runner.decisions import Action, Decision, Known, decide
-from django_esdb.runner.errors import blame_event, projection_error
+from django_esdb.runner.errors import blame_event, end_state, projection_error
 from django_esdb.runner.ownership import Ownership
 from django_esdb.runner.reporting import Reporter
 from django_esdb.runner.standby import ElsewhereCheck, Standby
@@ -95,7 +96,8 @@ class Supervisor:
             LeaseHeldError: It is exclusive, and another process runs it.
             LeaseLostError: It is exclusive, and another process has taken over.
             ProjectionError: The projection failed and would fail again, or it
-                could not be begun. The text is one line.
+                could not be begun; also for what is not an ``Exception``. The text
+                is one line.
         """
         try:
             self._run()
@@ -108,18 +110,13 @@ class Supervisor:
             keep_trying(self._turn, self._pause_after, self._wait)
             self._give_back(ProjectionState.STOPPED)
             self._reporter.stopped(self._reached)
-        except Exception as error:
+        except BaseException as error:
             failure = self._failure(error)
-            is_events = isinstance(error, EventError)
-            state = ProjectionState.PAUSED if is_events else ProjectionState.STOPPED
-            self._give_back(state, one_line(failure))
+            self._give_back(end_state(error), one_line(failure))
             self._reporter.failed(failure)
             if failure is error:
                 raise
             raise failure from error
-        finally:
-            # Reached with the lease when a handler ends its thread.
-            self._give_back(ProjectionState.STOPPED)
 
     def _turn(self) -> None:
         """Get the lease, or raise who has it, and run a term; return if all is done."""
@@ -158,7 +155,7 @@ class Supervisor:
                 term.stop()
         try:
             term.run()
-        except Exception as error:
+        except BaseException as error:
             if self._lost is not None:
                 raise self._lost from error
             if self._has_begun:
@@ -243,7 +240,7 @@ class Supervisor:
             is_first=ownership is not None and not ownership.lease.is_failing,
         )
         if is_retried and ownership is not None:
-            ownership.note_retry(error, attempts=failures, attempted_position=None)
+            ownership.note_retry(error, attempts=failures, **NOTHING_ATTEMPTED)
             connections.close_all()
         if decision.action is Action.PAUSE:
             self._give_back(ProjectionState.PAUSED, one_line(error))
@@ -294,5 +291,5 @@ class Supervisor:
             ownership.give_back(state, reason)
             self._lost = None
 
-    def _failure(self, error: Exception) -> ProjectionError:
+    def _failure(self, error: BaseException) -> ProjectionError:
         return projection_error(self.registration, error, has_begun=self._has_begun)

@@ -17,6 +17,7 @@ from typing import Any
 from django_esdb.db.connections import close_connections
 from django_esdb.exceptions import ProjectionError
 from django_esdb.registry import Registration
+from django_esdb.runner.errors import projection_error
 from django_esdb.runner.startup import Startup
 from django_esdb.runner.supervisor import Supervisor
 
@@ -125,14 +126,21 @@ class Worker:
         )
 
     def _run(self, supervisor: Supervisor) -> None:
+        name = supervisor.registration.name
         try:
             supervisor.run()
         except ProjectionError as error:
             self._errors.append(error)
             if self._options.fail_fast:
                 self.stop()
+        except BaseException as error:
+            # Nobody else would notice the end of this thread.
+            logger.exception("Projection failed: projection=%s", name)
+            self._errors.append(
+                projection_error(supervisor.registration, error, has_begun=True)
+            )
         finally:
-            self._startup.ended(supervisor.registration.name)
+            self._startup.ended(name)
 
     def _join(self, thread: threading.Thread) -> None:
         # A signal that reaches another thread, such as one of gRPC's, does not wake

@@ -264,6 +264,9 @@ def _topics(registration: Registration) -> list[str]:
 
 def _state(row: ProjectionTracking, is_owned: bool) -> str:
     has_owner = is_owned and not is_gone(row.owner)
+    if row.state == ProjectionState.RETRYING and not row.owner:
+        # It was paused, and is to be tried again by whoever runs it next.
+        return ProjectionState.STOPPED.value
     if row.state in (ProjectionState.RUNNING, ProjectionState.RETRYING):
         return str(row.state) if has_owner else LOST
     if row.state == ProjectionState.PAUSED and has_owner:
@@ -302,6 +305,10 @@ def _advice(
         crashed = row is not None and row.attempted_position is not None
         start = "" if crashed else "start runprojections again or "
         yield f"paused: fix the cause, then {start}run " + _retry(name)
+    elif row is not None and row.state == ProjectionState.RETRYING and not row.owner:
+        yield "to be tried again, but no process runs it: start runprojections"
+    elif state == ProjectionState.FAILED:
+        yield "failed: fix the cause, then start runprojections again"
     elif state == LOST:
         yield (
             "lost: its process exited without releasing its lease or cannot reach the "

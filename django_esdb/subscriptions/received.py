@@ -25,7 +25,7 @@ class ReceivedEvent:
         tracking: Tracking,
         notification: Notification,
         domain_event: Any,
-        error: Exception | None,
+        error: BaseException | None,
     ) -> None:
         self.tracking = tracking
         self.notification = notification
@@ -53,6 +53,7 @@ class Decoder:
         tracking = Tracking(self._application_name, notification.id)
         try:
             domain_event = self._to_domain_event(notification)
-        except Exception as error:
+        except BaseException as error:
+            # Also what would end the thread: somebody's code has raised it.
             return ReceivedEvent(tracking, notification, None, error)
         return ReceivedEvent(tracking, notification, domain_event, None)

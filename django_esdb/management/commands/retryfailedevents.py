@@ -8,7 +8,8 @@ from django.db import Error as DatabaseError
 from eventsourcing.persistence import PersistenceError
 
 from django_esdb.exceptions import FailedEventError
-from django_esdb.failures.retrying import retry_failed_events
+from django_esdb.failures.resuming import TAKEOVER_SECONDS, is_run
+from django_esdb.failures.retrying import Outcome, retry_failed_events
 from django_esdb.management.commands._projections import (
     CONFIGURATION,
     FAILED,
@@ -18,6 +19,7 @@ from django_esdb.management.commands._projections import (
     require_valid_configuration,
 )
 from django_esdb.models import FailedEvent
+from django_esdb.registry import Registration
 from django_esdb.status.status import shown
 
 
@@ -41,22 +43,38 @@ class Command(BaseCommand):
         registrations = choose_failed(name, pk)
         require_migrations(registrations)
         failed = 0
+        broken_off = 0
         for registration in registrations:
             try:
                 outcome = retry_failed_events(registration, pk, report=self._report)
             except FailedEventError as error:
                 raise CommandError(str(error), returncode=CONFIGURATION) from None
             except (PersistenceError, DatabaseError) as error:
-                raise CommandError(shown(str(error)), returncode=FAILED) from None
+                # Others may have another database or event store.
+                text = f"{registration.name}: broken off: {shown(str(error))}"
+                self.stderr.write(self.style.ERROR(text))
+                broken_off += 1
+                continue
             failed += outcome.failed
             self.stdout.write(
                 f"{registration.name}: {outcome.resolved} processed, "
                 f"{outcome.failed} failed again, {outcome.waiting} wait behind them"
-                + ("; it was paused and is resumed" if outcome.resumed else "")
+                + self._who_runs(registration, outcome)
             )
+        if broken_off:
+            msg = f"{broken_off} of {len(registrations)} projections were broken off"
+            raise CommandError(msg, returncode=FAILED)
         if failed:
             msg = f"{failed} events failed again"
             raise CommandError(msg, returncode=FAILED)
+
+    def _who_runs(self, registration: Registration, outcome: Outcome) -> str:
+        seconds = TAKEOVER_SECONDS if outcome.resumed else 0
+        runs = is_run(registration.tracked(), seconds)
+        if outcome.resumed and runs:
+            return "; it was paused and is resumed"
+        said = "; it was paused" if outcome.resumed else ""
+        return said if runs else f"{said}; no process runs it: start runprojections"
 
     def _report(self, event: FailedEvent, error: str) -> None:
         if error:

@@ -47,6 +47,7 @@ _STATE_STYLES = {
     "running": "green",
     "retrying": "yellow",
     "paused": "red",
+    "failed": "red",
     LOST: "red",
 }
 

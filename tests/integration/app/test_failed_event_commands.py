@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import OperationalError
+from eventsourcing.persistence import Tracking
 
-from django_esdb.models import FailedEvent
-from django_esdb.registry import registry
+from django_esdb.failures.resuming import is_run, resume
+from django_esdb.models import FailedEvent, ProjectionState, ProjectionTracking
+from django_esdb.recorders import DjangoTrackingRecorder
+from django_esdb.registry import Registration, registry
+from django_esdb.status.status import projection_statuses
+from example_project.training_school.application import TrainingSchool
 from example_project.training_school.projections import TrainingSchoolProjection
 from tests.support.failed_events import PickyProjection, tricks
+from tests.support.supervising import running, wait_until
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -129,3 +137,108 @@ def test_all_caught_up_is_said_when_nothing_is_put_aside(
     run("retryfailedevents")
     out, _ = run("runprojections", "--until-caught-up")
     assert out.splitlines()[-1] == "All caught up"
+
+
+def test_an_outage_of_one_event_does_not_keep_others_from_being_retried(
+    parked: list[FailedEvent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process_event = PickyProjection.process_event
+    first = parked[0]
+
+    def fail_for_fido(self: Any, domain_event: Any, tracking: Tracking) -> None:
+        if tracking.notification_id == first.position:
+            raise OperationalError("a service is away")
+        process_event(self, domain_event, tracking)
+
+    monkeypatch.setattr(PickyProjection, "process_event", fail_for_fido)
+    PickyProjection.bad.clear()
+    err = io.StringIO()
+
+    with pytest.raises(CommandError, match="1 events failed again"):
+        call_command("retryfailedevents", stdout=io.StringIO(), stderr=err)
+
+    assert "OperationalError: a service is away" in err.getvalue()
+    assert tricks("Rex") == ["burn"]
+    left = FailedEvent.objects.in_order().first()
+    assert left == first
+    assert left is not None
+    assert (left.error, left.attempts) == (first.error, first.attempts)
+
+
+def test_an_outage_of_one_projection_does_not_keep_others_from_being_retried(
+    parked: list[FailedEvent], settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Elsewhere(TrainingSchool):
+        pass
+
+    class ElsewhereProjection(TrainingSchoolProjection):
+        name = "Away"
+
+    settings.ESDB_ENV = {
+        "ELSEWHERE_EVENTSTOREDB_URI": "esdb://127.0.0.1:1?Tls=false&MaxDiscoverAttempts=1"
+    }
+    away = Registration(
+        projection_class=ElsewhereProjection,
+        application_class=Elsewhere,
+        view_class=DjangoTrackingRecorder,
+    )
+    picky = registry._registry.pop("Picky")
+    # The one that is away comes first.
+    monkeypatch.setitem(registry._registry, "Away", away)
+    registry._registry["Picky"] = picky
+    FailedEvent.objects.create(
+        projection="Away",
+        application="Elsewhere",
+        position=1,
+        originator_id="1",
+        originator_version=0,
+        topic="topic",
+        error="wrong",
+        parked_at=parked[0].parked_at,
+    )
+    PickyProjection.bad.clear()
+    out, err = io.StringIO(), io.StringIO()
+
+    with pytest.raises(CommandError, match="1 of 2 projections were broken off"):
+        call_command("retryfailedevents", stdout=out, stderr=err)
+
+    assert "Away: broken off: " in err.getvalue()
+    assert "Picky: 3 processed" in out.getvalue()
+
+
+def test_where_no_process_runs_a_projection_that_is_said_and_its_error_stays(
+    parked: list[FailedEvent],
+) -> None:
+    tracking = ProjectionTracking.objects.get()
+    tracking.state, tracking.error = ProjectionState.PAUSED, "wrong"
+    tracking.save()
+    PickyProjection.bad.clear()
+
+    out, _ = run("retryfailedevents", "Picky")
+
+    assert out.endswith("; it was paused; no process runs it: start runprojections\n")
+    tracking.refresh_from_db()
+    assert tracking.error == "wrong"
+    [shown] = [each for each in projection_statuses() if each.projection == "Picky"]
+    assert (shown.state, shown.error) == (ProjectionState.STOPPED, "wrong")
+    assert "no process runs it" in shown.advice[0]
+
+
+def test_the_error_of_what_was_paused_stays_until_there_is_progress(
+    parked: list[FailedEvent], school: TrainingSchool
+) -> None:
+    registration = registry.get("Picky")
+    tracking = ProjectionTracking.objects.get()
+    tracking.state, tracking.error = ProjectionState.PAUSED, "wrong"
+    tracking.save()
+    assert resume(registration.tracked())
+
+    with running(registration):
+        tracking.refresh_from_db()
+        assert (tracking.state, tracking.error) == (ProjectionState.RETRYING, "wrong")
+        assert is_run(registration.tracked())
+        last = school.add_trick("Rex", "jump")
+        wait_until(lambda: ProjectionTracking.objects.get().position == last)
+        tracking.refresh_from_db()
+
+    assert (tracking.state, tracking.error) == (ProjectionState.RUNNING, "")

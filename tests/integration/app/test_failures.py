@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from eventsourcing.persistence import Tracking
+from eventsourcing.popo import POPOTrackingRecorder
 
 from django_esdb.exceptions import EventProcessingError, FailedEventError
 from django_esdb.failures.retrying import discard_failed_events, retry_failed_events
@@ -86,6 +87,67 @@ def parked() -> list[tuple[str, str]]:
         (event.topic.rpartition(".")[2], event.error)
         for event in FailedEvent.objects.in_order()
     ]
+
+
+# What handlers return
+
+
+async def _later() -> None:
+    pass
+
+
+def _generator() -> Iterator[None]:
+    yield
+
+
+async def _async_generator() -> Any:
+    yield
+
+
+class _Awaitable:
+    def __await__(self) -> Any:
+        return iter(())
+
+
+@pytest.mark.parametrize("returned", [_later, _generator, _async_generator, _Awaitable])
+def test_what_is_not_done_yet_is_a_failure(
+    school: TrainingSchool,
+    registration: MakeRegistration,
+    returned: Callable[[], Any],
+) -> None:
+    class Returning(TrainingSchoolProjection):
+        def process_event(self, domain_event: Any, tracking: Tracking) -> Any:
+            return returned()
+
+    school.register("Fido")
+    returning = registration(projection_class=Returning, on_failure=OnFailure.PARK)
+
+    catch_up(returning)
+
+    [event] = FailedEvent.objects.all()
+    assert "a handler has returned a" in event.error
+    assert "is called and not awaited" in event.error
+    assert retry_failed_events(returning).failed == 1
+
+
+def test_what_is_not_done_yet_is_a_failure_also_for_other_views(
+    school: TrainingSchool, registration: MakeRegistration, settings: Any
+) -> None:
+    key = "TRAININGSCHOOLPROJECTION_PERSISTENCE_MODULE"
+    settings.ESDB_ENV = {key: "eventsourcing.popo"}
+
+    class Returning(TrainingSchoolProjection):
+        name = TrainingSchoolProjection.name
+
+        def process_event(self, domain_event: Any, tracking: Tracking) -> Any:
+            return _later()
+
+    school.register("Fido")
+
+    with pytest.raises(EventProcessingError, match="has returned a coroutine"):
+        catch_up(
+            registration(projection_class=Returning, view_class=POPOTrackingRecorder)
+        )
 
 
 # Stopping
@@ -449,6 +511,51 @@ def test_what_is_skipped_is_left_out_and_logged(
     assert skipped[0].getMessage().endswith("error=RuntimeError: cannot burn")
 
 
+def test_too_many_in_a_row_are_not_skipped(
+    school: TrainingSchool, failing: MakeRegistration, settings: Any
+) -> None:
+    settings.ESDB_MAX_SKIPPED = 3
+    school.register("Fido")
+    positions = [school.add_trick("Fido", "burn") for _ in range(5)]
+    registration = failing(on_failure=OnFailure.SKIP)
+
+    with running(registration) as supervisor:
+        supervisor.wait_for("paused")
+        row = tracking()
+        assert row.state == ProjectionState.PAUSED
+        assert row.position == positions[2]
+        assert "more than 3 events in a row have failed" in row.error
+
+        # Three more may be left out when somebody has looked.
+        assert retry_failed_events(registration).resumed
+        wait_until(lambda: tracking().position == positions[4])
+
+    assert tricks("Fido") == []
+
+
+def test_what_succeeds_in_between_lets_more_be_skipped(
+    school: TrainingSchool, failing: MakeRegistration, settings: Any
+) -> None:
+    settings.ESDB_MAX_SKIPPED = 1
+    school.register("Fido")
+    for _ in range(4):
+        school.add_trick("Fido", "burn")
+        last = school.add_trick("Fido", "sit")
+
+    catch_up(failing(on_failure=OnFailure.SKIP))
+
+    assert tracking().position == last
+    assert tricks("Fido") == ["sit"] * 4
+
+
+def test_ten_in_a_row_are_skipped_unless_the_setting_says_otherwise() -> None:
+    policy = FailurePolicy(OnFailure.SKIP, retries=None)
+
+    decisions = [policy.failed(position) for position in range(12)]
+
+    assert decisions == [OnFailure.SKIP] * 10 + [OnFailure.STOP] * 2
+
+
 # Registering
 
 
@@ -475,8 +582,6 @@ def test_policies_that_cannot_be_are_refused(
 def test_only_views_on_the_orm_can_put_events_aside(
     school_projection: Registration,
 ) -> None:
-    from eventsourcing.popo import POPOTrackingRecorder
-
     with pytest.raises(ValueError, match="derived from DjangoTrackingRecorder"):
         registry.register(
             FailingProjection,

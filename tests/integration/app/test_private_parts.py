@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
+from django.db import connection, transaction
 from django.db.models import sql
 from django.db.models.base import ModelState
 from django.utils.module_loading import autodiscover_modules
@@ -103,6 +104,15 @@ def test_the_library_keeps_former_names_in_its_cache() -> None:
 def test_autodiscovery_still_asks_for_the_private_registry() -> None:
     assert "register_to._registry" in inspect.getsource(autodiscover_modules)
     assert isinstance(registry._registry, dict)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_django_still_keeps_callbacks_in_a_list() -> None:
+    with transaction.atomic():
+        transaction.on_commit(int)
+
+        [(_, function, is_robust)] = connection.run_on_commit
+        assert (function, is_robust) == (int, False)
 
 
 @pytest.mark.django_db

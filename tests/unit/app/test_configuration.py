@@ -126,6 +126,8 @@ def test_either_place_satisfies_the_address(
                 ("ESDB_RETRIES", -1, "django_esdb.E012"),
                 ("ESDB_RETRIES", 1.5, "django_esdb.E012"),
                 ("ESDB_RETRIES", True, "django_esdb.E012"),
+                ("ESDB_MAX_SKIPPED", -1, "django_esdb.E013"),
+                ("ESDB_MAX_SKIPPED", "10", "django_esdb.E013"),
             ]
         ),
     ],

@@ -1,0 +1,179 @@
+"""
+Which errors may pass by themselves: by the database's code, not by the error's class.
+
+Drivers sort codes into classes in an order of their own: an index entry that is too
+long is an ``OperationalError`` as a lost connection is, and a database that has become
+a read-only replica an ``InternalError``. Codes are SQLSTATEs on PostgreSQL, errnos on
+MariaDB and MySQL, and SQLite's result codes. Errors without one, such as those of a
+connection that could not be made, are judged by their class.
+
+======  =================================  ===============  ================  ========
+cause   what it means                      SQLSTATE         errno             SQLite
+======  =================================  ===============  ================  ========
+LOCK    another transaction is in the way  40, 55P03        1205, 1213, ...   5, 6
+IDLE    the transaction waited too long    25P03, 25P04
+        and was ended
+OUTAGE  lost, shut down, full, read-only   08, 53, 57, 58,  1053, 1114,       10, 13,
+                                           25006            1290, 2006, ...   8, ...
+EVENT   all else
+======  =================================  ===============  ================  ========
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum, auto
+
+from django.db import Error as DatabaseError
+from django.db import InterfaceError as DatabaseInterfaceError
+from django.db import OperationalError as DatabaseOperationalError
+from eventsourcing.persistence import (
+    InterfaceError,
+    OperationalError,
+    PersistenceError,
+)
+
+from django_esdb.exceptions import PositionMovedError
+
+
+class Cause(Enum):
+    """
+    What an error comes from.
+
+    Attributes:
+        LOCK: Another transaction; the same succeeds when that one has ended.
+        IDLE: The database has ended a transaction that it has heard nothing of.
+        OUTAGE: The database or the event store cannot be used now.
+        EVENT: What was asked for; the same will fail again.
+    """
+
+    LOCK = auto()
+    IDLE = auto()
+    OUTAGE = auto()
+    EVENT = auto()
+
+
+# Deadlocks and serialization failures (class 40, except a constraint that fails at the
+# commit), and locks that could not be had.
+_LOCK_STATES = ("40", "55P03", "55006")
+_NO_LOCK_STATES = ("40002",)
+_IDLE_STATES = ("25P03", "25P04")
+# Connections; resources, such as space and connections; an operator's intervention,
+# such as a shutdown; the system's own failures; read-only after a failover.
+_OUTAGE_STATES = ("08", "53", "57", "58", "25006")
+
+_LOCK_NUMBERS = {
+    1020,  # A row has changed since it was read.
+    1205,  # Lock wait timeout.
+    1213,  # Deadlock.
+    1223,  # FLUSH TABLES WITH READ LOCK.
+    1614,  # Deadlock of XA transactions.
+    1689,  # A lock wait was aborted.
+    3058,  # Deadlock of user locks.
+    3572,  # NOWAIT.
+}
+_OUTAGE_NUMBERS = {
+    0,  # The connection is closed.
+    3,  # A file cannot be written.
+    *(1021, 1026, 1030, 1037, 1038, 1041, 1114, 1206),  # Space and memory.
+    *(1040, 1042, 1043, 1129, 1203, 1226),  # Connecting.
+    *(1047, 1053, 1077, 1079, 1080, 1152, 1184, 1927, 4031),  # Ended, or not ready.
+    *(1158, 1159, 1160, 1161),  # The network.
+    *(1290, 1792, 1836, 1874),  # Read-only.
+    *(1317, 1969, 3024),  # Interrupted, or longer than statements may take.
+    *(
+        2002,
+        2003,
+        2004,
+        2005,
+        2006,
+        2012,
+        2013,
+        2014,
+        2026,
+        2027,
+        2055,
+    ),  # The client's.
+}
+
+# Primary result codes: BUSY and LOCKED.
+_LOCK_RESULTS = {5, 6}
+# NOMEM, READONLY, INTERRUPT, IOERR, CORRUPT, FULL, CANTOPEN, PROTOCOL, NOTADB.
+_OUTAGE_RESULTS = {7, 8, 9, 10, 11, 13, 14, 15, 26}
+
+
+def cause_of(error: BaseException) -> Cause:
+    """Return what an error comes from; see the table above."""
+    by_class = Cause.EVENT
+    for each in _with_causes(error):
+        cause = _by_code(each)
+        if cause is not None:
+            return cause
+        if isinstance(
+            each,
+            (
+                OperationalError,
+                InterfaceError,
+                PositionMovedError,
+                DatabaseOperationalError,
+                DatabaseInterfaceError,
+            ),
+        ):
+            by_class = Cause.OUTAGE
+    return by_class
+
+
+def is_transient(error: BaseException) -> bool:
+    """
+    Return whether the same may succeed later, though nothing is changed.
+
+    That is so for a lost connection, a locked database or a server that is not
+    ready, and for a position that another process has moved.
+    """
+    return cause_of(error) is not Cause.EVENT
+
+
+def _with_causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error, and the driver's in it."""
+    each: BaseException | None = error
+    while each is not None:
+        yield each
+        # What else is raised from an error has its own reason.
+        wraps = isinstance(each, DatabaseError | PersistenceError)
+        each = each.__cause__ if wraps else None
+
+
+def _by_code(error: BaseException) -> Cause | None:
+    state = getattr(error, "sqlstate", None)
+    if isinstance(state, str):
+        return _by_state(state)
+    result = getattr(error, "sqlite_errorcode", None)
+    if isinstance(result, int):
+        # The rest says more, such as which kind of BUSY.
+        return _by_number(result & 0xFF, _LOCK_RESULTS, _OUTAGE_RESULTS)
+    number = error.args[0] if error.args else None
+    if isinstance(number, int) and _has_numbers(error):
+        return _by_number(number, _LOCK_NUMBERS, _OUTAGE_NUMBERS)
+    return None
+
+
+def _has_numbers(error: BaseException) -> bool:
+    """Return whether the first argument is an errno, also of an unwrapped error."""
+    drivers = ("MySQLdb", "pymysql")
+    return isinstance(error, DatabaseError) or type(error).__module__.startswith(
+        drivers
+    )
+
+
+def _by_state(state: str) -> Cause:
+    if state.startswith(_LOCK_STATES) and state not in _NO_LOCK_STATES:
+        return Cause.LOCK
+    if state in _IDLE_STATES:
+        return Cause.IDLE
+    return Cause.OUTAGE if state.startswith(_OUTAGE_STATES) else Cause.EVENT
+
+
+def _by_number(number: int, locks: set[int], outages: set[int]) -> Cause:
+    if number in locks:
+        return Cause.LOCK
+    return Cause.OUTAGE if number in outages else Cause.EVENT

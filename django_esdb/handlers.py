@@ -1,0 +1,111 @@
+"""
+What a function that processes events may be.
+
+Handlers are called, and what they return is neither awaited nor iterated over. One
+that is ``async def`` or a generator would be passed over with each event.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from functools import singledispatchmethod
+from typing import Any
+
+_FIX = "is called and not awaited: make it a plain function, without await and yield"
+
+
+class CheckedProjection:
+    """
+    A projection for the library's own loop, in which nothing that is returned is lost.
+
+    Args:
+        projection: The library's.
+    """
+
+    def __init__(self, projection: Any) -> None:
+        self._process_event = projection.process_event
+
+    def process_event(self, domain_event: Any, tracking: Any) -> None:
+        """Process an event; raises a TypeError if the handler has only begun."""
+        returned = self._process_event(domain_event, tracking)
+        if returned is not None:
+            check_returned(returned)
+
+
+def check_returned(returned: object) -> None:
+    """
+    Refuse what a handler has returned, if the handler's code has not run yet.
+
+    Raises:
+        TypeError: It is an awaitable or a generator.
+    """
+    is_begun = isinstance(returned, Generator | AsyncGenerator)
+    if not is_begun and not inspect.isawaitable(returned):
+        return
+    kind = type(returned).__name__
+    if inspect.iscoroutine(returned) or isinstance(returned, Generator):
+        # Else Python warns that it was never awaited.
+        returned.close()
+    msg = f"a handler has returned a {kind}, but {_FIX}"
+    raise TypeError(msg)
+
+
+def refuse_unusable_handlers(cls: type) -> None:
+    """
+    Refuse a projection's or a view's class that has handlers which cannot be called.
+
+    Handlers are ``process_event``, what a ``singledispatchmethod`` has for the types of
+    events, and public methods that have an argument ``tracking``.
+
+    Raises:
+        TypeError: One is ``async def`` or a generator.
+    """
+    for name, handler in _handlers(cls):
+        kind = _kind(handler)
+        if kind:
+            msg = f"{cls.__module__}.{cls.__qualname__}.{name} is {kind}, but {_FIX}"
+            raise TypeError(msg)
+
+
+def _handlers(cls: type) -> Iterator[tuple[str, Callable[..., Any]]]:
+    for name in dir(cls):
+        value = inspect.getattr_static(cls, name, None)
+        if isinstance(value, singledispatchmethod):
+            # The library's keeps those whose types are not known yet.
+            for each in (
+                *value.dispatcher.registry.values(),
+                *getattr(value, "deferred_registrations", ()),
+            ):
+                function = _function(each)
+                yield getattr(function, "__name__", name), function
+            continue
+        function = _function(value)
+        if name == "process_event" or (
+            not name.startswith("_") and _has_tracking(function)
+        ):
+            yield name, function
+
+
+def _function(value: Any) -> Any:
+    """Return the function in a method's wrapper, such as a static method's."""
+    value = getattr(value, "__func__", value)
+    while hasattr(value, "func"):
+        value = value.func
+    return value
+
+
+def _has_tracking(function: Any) -> bool:
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return False
+    count = code.co_argcount + code.co_kwonlyargcount
+    return "tracking" in code.co_varnames[:count]
+
+
+def _kind(function: Any) -> str:
+    if inspect.iscoroutinefunction(function):
+        return "async def"
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+        return "a generator"
+    return ""

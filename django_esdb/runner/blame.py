@@ -1,0 +1,70 @@
+"""Whether events are to blame for an error, or what they meet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.db import Error as DatabaseError
+from django.db import connections
+from django.db.models import F
+
+from django_esdb.db.connections import close_if_lost
+from django_esdb.db.errors import Cause, cause_of
+from django_esdb.exceptions import (
+    ConfigurationError,
+    LeaseLostError,
+    PositionMovedError,
+)
+from django_esdb.leases.lease import TrackedProjection
+from django_esdb.policies import FailurePolicy
+from django_esdb.subscriptions.received import ReceivedEvent
+
+
+class Blame:
+    """
+    Decides whether to look for a failing event among those of a transaction.
+
+    Args:
+        tracked: Whose events they are; its row is written to see that it can be.
+        policy: Counts what may pass, beyond a term's end.
+    """
+
+    def __init__(self, tracked: TrackedProjection, policy: FailurePolicy) -> None:
+        self._tracked = tracked
+        self._policy = policy
+
+    def falls_on(
+        self,
+        events: Sequence[ReceivedEvent],
+        error: BaseException,
+        *,
+        is_searching: bool,
+    ) -> bool:
+        """
+        Return whether an error is about these events; asks the database.
+
+        Args:
+            events: What was to be processed in one transaction, which is undone.
+            error: What it failed with.
+            is_searching: Whether more events have failed before, these among them.
+        """
+        if error is events[0].error:
+            return True
+        if isinstance(error, ConfigurationError | LeaseLostError | PositionMovedError):
+            return False
+        cause = cause_of(error)
+        if cause is not Cause.OUTAGE:
+            return cause is Cause.EVENT
+        if not self._can_write():
+            return False
+        is_alone = len(events) == 1
+        return (is_searching and not is_alone) or self._policy.outage(
+            events[0].notification.id, is_alone=is_alone
+        )
+
+    def _can_write(self) -> bool:
+        close_if_lost(connections[self._tracked.using])
+        try:
+            return bool(self._tracked.queryset().update(token=F("token")))
+        except DatabaseError:
+            return False

@@ -1,0 +1,136 @@
+"""Finding the event at which processes end, and whole batches behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from eventsourcing.persistence import Notification, Tracking
+
+from django_esdb.db.functions import DatabaseTime
+from django_esdb.exceptions import EventCrashError
+from django_esdb.leases.lease import TrackedProjection, acquire_lease
+from django_esdb.models import ProjectionTracking
+from django_esdb.policies import FailurePolicy, OnFailure
+from django_esdb.recorders import DjangoTrackingRecorder
+from django_esdb.runner.processor import BatchProcessor
+from django_esdb.subscriptions.received import ReceivedEvent
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+APP = "App"
+BATCH = 500
+
+
+class ProcessEnd(BaseException):
+    """Stands for the end of the process: nothing of the processor's runs any more."""
+
+
+class CrashingProcessor(BatchProcessor):
+    """Processes events as a process does that may end at one of them."""
+
+    bad = 0
+    transactions: list[int]
+
+    def _commit(self, events: Sequence[ReceivedEvent]) -> int:
+        if any(event.notification.id == self.bad for event in events):
+            raise ProcessEnd
+        self.transactions.append(len(events))
+        return super()._commit(events)
+
+
+class Counting:
+    name = "counting"
+
+    def process_event(self, domain_event: Any, tracking: Tracking) -> None:
+        pass
+
+
+def received(start: int, count: int) -> list[ReceivedEvent]:
+    return [
+        ReceivedEvent(
+            Tracking(APP, number),
+            Notification(uuid4(), 0, "topic", b"", number),
+            object(),
+            None,
+        )
+        for number in range(start, start + count)
+    ]
+
+
+def live(bad: int, policy: FailurePolicy) -> list[int] | None:
+    """Live as a process; return its transactions' sizes, None if it ended early."""
+    view = DjangoTrackingRecorder(Counting.name)
+    ProjectionTracking.objects.update(leased_until=DatabaseTime(-1), owner="x:1:gone")
+    lease = acquire_lease(
+        TrackedProjection("default", Counting.name, APP), uuid4().hex, 60
+    )
+    assert lease is not None
+    processor = CrashingProcessor(
+        Counting(),  # type: ignore[arg-type]
+        view,
+        APP,
+        lease=lease,
+        policy=policy,
+    )
+    processor.bad, processor.transactions = bad, []
+    # What the processor catches is not what ends a process.
+    processor._blame.falls_on = lambda *args, **options: False  # type: ignore[method-assign]
+    position = processor.position or 0
+    try:
+        while position < 3 * BATCH:
+            processor.process(received(position + 1, BATCH))
+            position = processor.position or 0
+    except ProcessEnd:
+        return None
+    return processor.transactions
+
+
+@pytest.mark.parametrize("bad", [1, 2, 63, 64, 250, 499, 500, 777])
+def test_at_most_ten_processes_end_until_the_event_is_given_up(bad: int) -> None:
+    DjangoTrackingRecorder(Counting.name).ensure_row(APP)
+    policy = FailurePolicy(OnFailure.STOP, retries=0)
+
+    with pytest.raises(EventCrashError) as raised:
+        for _ in range(11):
+            assert live(bad, policy) is None
+
+    assert raised.value.position == bad
+    row = ProjectionTracking.objects.get()
+    assert row.position == (bad - 1 or None)
+    assert (row.attempted_position, row.attempted_until) == (bad, None)
+
+
+def test_batches_are_whole_again_behind_the_suspects() -> None:
+    DjangoTrackingRecorder(Counting.name).ensure_row(APP)
+    policy = FailurePolicy(OnFailure.STOP, retries=0)
+    assert live(300, policy) is None
+
+    sizes = live(0, policy)
+
+    assert sizes is not None
+    # Of the 63 events that were noted when the process ended.
+    assert sizes[0] == 8
+    assert sizes[-1] == BATCH
+    assert len(sizes) <= 12
+    row = ProjectionTracking.objects.get()
+    assert (row.attempts, row.attempted_position, row.attempted_until) == (
+        0,
+        None,
+        None,
+    )
+
+
+def test_what_is_skipped_since_processes_end_there_is_the_event_alone() -> None:
+    DjangoTrackingRecorder(Counting.name).ensure_row(APP)
+    policy = FailurePolicy(OnFailure.SKIP, retries=0)
+
+    for _ in range(10):
+        sizes = live(77, policy)
+        if sizes is not None:
+            break
+
+    assert sizes is not None
+    assert ProjectionTracking.objects.get().position >= 3 * BATCH
