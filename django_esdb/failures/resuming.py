@@ -29,7 +29,7 @@ def resume(tracked: TrackedProjection) -> bool:
         tracked.queryset()
         .filter(state=ProjectionState.PAUSED)
         .update(
-            # Of no owner: nobody tries it again yet.
+            # Of no owner: no process tries it again yet.
             state=ProjectionState.RETRYING,
             state_since=timezone.now(),
             attempts=0,

@@ -57,7 +57,7 @@ class CrashSearch:
             How many events that is, and how many processes have ended at them before.
 
         Raises:
-            LeaseLostError: Somebody else has the lease.
+            LeaseLostError: Another process has the lease.
         """
         size = min(self._size, len(events), self._left)
         last = events[size - 1].notification.id if size > 1 else None

@@ -79,7 +79,7 @@ def end_state(error: BaseException) -> ProjectionState:
         return ProjectionState.PAUSED
     if isinstance(error, DjangoEsdbError | PersistenceError | DatabaseError):
         return ProjectionState.STOPPED
-    # Something that nobody has foreseen has ended its thread.
+    # Something unforeseen has ended its thread.
     return ProjectionState.FAILED
 
 

@@ -134,7 +134,7 @@ class Worker:
             if self._options.fail_fast:
                 self.stop()
         except BaseException as error:
-            # Nobody else would notice the end of this thread.
+            # Nothing else would notice the end of this thread.
             logger.exception("Projection failed: projection=%s", name)
             self._errors.append(
                 projection_error(supervisor.registration, error, has_begun=True)

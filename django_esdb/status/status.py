@@ -265,7 +265,7 @@ def _topics(registration: Registration) -> list[str]:
 def _state(row: ProjectionTracking, is_owned: bool) -> str:
     has_owner = is_owned and not is_gone(row.owner)
     if row.state == ProjectionState.RETRYING and not row.owner:
-        # It was paused, and is to be tried again by whoever runs it next.
+        # It was paused, and the next process to run it tries again.
         return ProjectionState.STOPPED.value
     if row.state in (ProjectionState.RUNNING, ProjectionState.RETRYING):
         return str(row.state) if has_owner else LOST

@@ -54,6 +54,6 @@ class Decoder:
         try:
             domain_event = self._to_domain_event(notification)
         except BaseException as error:
-            # Also what would end the thread: somebody's code has raised it.
+            # Also what would end the thread: it was raised for this event.
             return ReceivedEvent(tracking, notification, None, error)
         return ReceivedEvent(tracking, notification, domain_event, None)

@@ -97,7 +97,7 @@ def test_retrying_such_an_event_fails_again(
     registration = ending(on_failure=OnFailure.PARK)
     catch_up(registration)
     if EndingProjection.error is KeyboardInterrupt:
-        # Somebody's at the terminal, as far as can be known.
+        # A signal from the terminal, as far as can be known.
         with pytest.raises(KeyboardInterrupt):
             retry_failed_events(registration)
         return
@@ -144,7 +144,7 @@ def test_a_receiver_of_a_signal_ends_nothing(
 
 @pytest.fixture
 def _dying(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have each projection's thread die, for a reason that nobody knows of."""
+    """Have each projection's thread die, for an unknown reason."""
 
     def die(self: ProjectionRunner, head: int | None) -> bool:
         raise SystemExit("out of luck")

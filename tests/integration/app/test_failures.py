@@ -526,7 +526,7 @@ def test_too_many_in_a_row_are_not_skipped(
         assert row.position == positions[2]
         assert "more than 3 events in a row have failed" in row.error
 
-        # Three more may be left out when somebody has looked.
+        # Three more may be left out after a restart.
         assert retry_failed_events(registration).resumed
         wait_until(lambda: tracking().position == positions[4])
 

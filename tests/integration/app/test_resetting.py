@@ -74,7 +74,7 @@ def test_worker_that_runs_it_starts_over_by_itself(
     with running(school_projection, exclusive=True) as supervisor:
         wait_until(lambda: counts() == [(1, 0)])
         token = tracking().token
-        # Nobody else could have made this row.
+        # Nothing else could have made this row.
         Dog.objects.update(name="wrong")
 
         reset_projection(school_projection)
