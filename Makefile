@@ -82,6 +82,7 @@ test-all: $(STAMP) ## Run all tests, and see that they run enough of the code
 .PHONY: stress
 stress: $(STAMP) ## Kill everything at random moments, see that nothing is lost or done twice
 	@$(BIN)/python -m tests.support.stress
+	@HYPOTHESIS_PROFILE=stress $(BIN)/python -m tests -m hypothesis tests/integration/app/rows
 
 .PHONY: bench
 bench: $(STAMP) ## Run the benchmarks

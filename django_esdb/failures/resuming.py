@@ -1,4 +1,4 @@
-"""Having a paused projection go on, and whether a process does so."""
+"""Resuming a paused projection, and whether a process does so."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _POLL_SECONDS = 0.1
 
 def resume(tracked: TrackedProjection) -> bool:
     """
-    Have a paused projection go on; who stands by for it notices.
+    Resume a paused projection; a process that stands by for it notices.
 
     Why it was paused stays in its row until an event is processed.
 

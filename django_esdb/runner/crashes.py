@@ -22,7 +22,7 @@ class CrashSearch:
 
     Each part is noted in the projection's row before it is processed, so the next
     process, if there has to be one, looks in that part alone. What was processed is no
-    suspect any more; behind the last suspect all goes on as usual.
+    suspect any more; behind the last suspect events are processed as usual.
 
     Args:
         lease: The projection's, taken over from a process that had not released it.

@@ -2,8 +2,9 @@
 How much the tests try that draw their examples: ``HYPOTHESIS_PROFILE`` says it.
 
 ``quick`` is what a run has time for. ``thorough`` tries several times as much; it is
-for runs of these tests alone. ``shrink`` tries as much, and looks for the smallest
-example that fails, which may take minutes.
+for runs of these tests alone. Both try the same examples each time, so that a run says
+something of the code that it is for. ``stress`` tries many others each time, and
+``shrink`` looks for the smallest example that fails, which may take minutes.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ def load() -> None:
     """Use the profile that the environment names, else ``quick``."""
     # How long an example takes says something about the machine's load alone.
     base = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    settings.register_profile("quick", base, max_examples=25, phases=_WITHOUT_SHRINKING)
+    same = settings(base, derandomize=True, database=None, phases=_WITHOUT_SHRINKING)
+    settings.register_profile("quick", same, max_examples=25)
+    settings.register_profile("thorough", same, max_examples=100)
     settings.register_profile(
-        "thorough", base, max_examples=150, phases=_WITHOUT_SHRINKING
+        "stress", base, max_examples=1000, phases=_WITHOUT_SHRINKING
     )
     settings.register_profile("shrink", base, max_examples=150)
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))

@@ -68,7 +68,7 @@ class Command(BaseCommand):
 def _is_confirmed(name: str, labels: str) -> bool:
     question = (
         f"All rows of {labels} and the failed events of {name} will be deleted. "
-        "Type yes to go on: "
+        "Type yes to continue: "
     )
     try:
         return input(question).strip() == "yes"
