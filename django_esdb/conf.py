@@ -83,6 +83,11 @@ class Settings:
         """How many events in a row are skipped before their projection pauses."""
         return getattr(django_settings, "ESDB_MAX_SKIPPED", 10)
 
+    @property
+    def ESDB_EVENT_SECONDS(self) -> float:  # noqa: N802
+        """How long, in seconds, an event may be computed without a statement."""
+        return getattr(django_settings, "ESDB_EVENT_SECONDS", 300.0)
+
 
 settings = Settings()
 

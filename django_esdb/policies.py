@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 from django_esdb.conf import settings
@@ -56,6 +57,7 @@ class FailurePolicy:
         self._position: int | None = None
         self._outage_position: int | None = None
         self._suspect: int | None = None
+        self._slow: int | None = None
         self._outages = 0
         self._skipped = 0
         self.failures = 0
@@ -103,9 +105,32 @@ class FailurePolicy:
             self._suspect = position
         return self._outages > (_MOST_OUTAGES if is_alone else _MOST_OF_BATCHES)
 
-    def is_suspect(self, position: int) -> bool:
-        """Return whether an event is to be processed alone, after such failures."""
-        return position == self._suspect
+    def slow(self, position: int | None) -> bool:
+        """
+        Note that an event takes longer than the database waits for a statement.
+
+        Returns:
+            Whether that is news; else the longer limit was of no use.
+        """
+        is_news, self._slow = position != self._slow, position
+        return is_news
+
+    def together(self, positions: Iterable[int]) -> int | None:
+        """
+        Return how many of the next events may be processed together; None for all.
+
+        One that has met an outage again and again, or was too slow, is to be alone.
+        """
+        alone = {self._suspect, self._slow} - {None}
+        if alone:
+            for number, position in enumerate(positions):
+                if position in alone:
+                    return number or 1
+        return None
+
+    def is_slow(self, position: int) -> bool:
+        """Return whether an event is to have a longer limit."""
+        return position == self._slow
 
     def crashed(self, position: int, times: int) -> OnFailure | None:
         """
@@ -142,5 +167,5 @@ class FailurePolicy:
     def forget_failures(self) -> None:
         """Forget what has failed."""
         self._position, self.failures, self.is_exhausted = None, 0, False
-        self._outage_position = self._suspect = None
+        self._outage_position = self._suspect = self._slow = None
         self._skipped = 0

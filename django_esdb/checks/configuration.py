@@ -42,6 +42,7 @@ _LONGEST_BATCH_SECONDS = 60
 # Below, an owner that is merely slow would lose its lease.
 _SHORTEST_LEASE_SECONDS = 0.5
 _LONGEST_LEASE_SECONDS = 3600
+_LONGEST_EVENT_SECONDS = 86_400
 
 
 def check_all(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
@@ -176,6 +177,7 @@ def check_numbers() -> Iterator[CheckMessage]:
             _LONGEST_LEASE_SECONDS,
             "django_esdb.E011",
         ),
+        ("ESDB_EVENT_SECONDS", 1, _LONGEST_EVENT_SECONDS, "django_esdb.E014"),
     ):
         seconds: object = getattr(settings, name)
         if (

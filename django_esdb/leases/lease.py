@@ -121,13 +121,16 @@ def _take_over(
         claimed = claimed.unowned()
     if not claimed.update(owner=owner, token=token, leased_until=DatabaseTime(seconds)):
         return None
+    # By hand: a process that tries again by itself has a name.
+    was_resumed = previous.state == ProjectionState.RETRYING and not previous.owner
     return Lease(
         tracked=tracked,
         owner=owner,
         token=token,
         seconds=seconds,
         was_abandoned=bool(previous.owner),
-        is_failing=previous.state in _FAILING,
+        is_failing=previous.state in _FAILING and not was_resumed,
+        was_resumed=was_resumed,
     )
 
 
@@ -157,6 +160,7 @@ class Lease:
             it may have crashed at the next event; unset once that is processed.
         is_failing: Whether the row says that something is wrong, until a batch
             succeeds.
+        was_resumed: Whether it was paused before, and why is still in the row.
     """
 
     tracked: TrackedProjection
@@ -165,6 +169,7 @@ class Lease:
     seconds: float
     was_abandoned: bool = False
     is_failing: bool = False
+    was_resumed: bool = False
     _last_state: tuple[str, str] | None = field(default=None, init=False)
 
     def expiry(self) -> DatabaseTime:
@@ -223,7 +228,7 @@ class Lease:
 
     def recovery(self) -> dict[str, Any]:
         """Return the changes of the row with which the next batch says all is well."""
-        if not (self.is_failing or self.was_abandoned):
+        if not (self.is_failing or self.was_abandoned or self.was_resumed):
             return {}
         return {
             "state": ProjectionState.RUNNING,
@@ -236,6 +241,7 @@ class Lease:
     def recovered(self) -> bool:
         """Note that a batch is committed; return whether that ends a failure."""
         was_failing, self.is_failing = self.is_failing, False
+        self.was_resumed = False
         if was_failing:
             self._last_state = (ProjectionState.RUNNING, "")
         return was_failing

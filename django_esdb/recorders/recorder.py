@@ -172,6 +172,7 @@ class DjangoTrackingRecorder(TrackingRecorder):
         keys_of: Callable[[type[models.Model]], Iterable[Any]] = lambda model: (),
         *,
         lease: Lease | None = None,
+        idle_seconds: float | None = None,
         **changes: Any,
     ) -> Iterator[Batch]:
         """
@@ -183,6 +184,8 @@ class DjangoTrackingRecorder(TrackingRecorder):
             end: Position of the batch's last event.
             keys_of: Says which of a model's rows the events will ask for.
             lease: The caller's; it is renewed with the position.
+            idle_seconds: How long the transaction may wait for its next statement;
+                by default half of the lease's time.
             changes: Other fields of the tracking row to set with the position.
 
         Raises:
@@ -196,7 +199,8 @@ class DjangoTrackingRecorder(TrackingRecorder):
             if lease is not None:
                 token = lease.token
                 changes["leased_until"] = lease.expiry()
-                limit_idle_transactions(connections[self._alias], lease.seconds / 2)
+                idle = lease.seconds / 2 if idle_seconds is None else idle_seconds
+                limit_idle_transactions(connections[self._alias], idle)
             # First, so that SQLite takes its write lock at once, where it
             # waits, rather than on the way, where it fails.
             rows = self._rows(application_name)

@@ -50,7 +50,7 @@ class Ownership:
         if self.lease.tracked.row().position is None:
             current = fingerprint(registration)
             self.lease.tracked.queryset().update(fingerprint=current)
-        if not self.lease.is_failing:
+        if not (self.lease.is_failing or self.lease.was_resumed):
             self.lease.set_state(ProjectionState.RUNNING)
         self._is_prepared = True
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from time import monotonic
 from typing import Any
 
-from django.db import models
 from django.dispatch import Signal
 from eventsourcing.persistence import Notification
 from eventsourcing.projection import Projection
@@ -21,6 +20,8 @@ from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.runner.blame import Blame
 from django_esdb.runner.crashes import CrashSearch
 from django_esdb.runner.errors import crash_error, event_error, note_brake
+from django_esdb.runner.row_keys import expected_keys
+from django_esdb.runner.slow_events import EventClock, idle_seconds
 from django_esdb.subscriptions.positions import event_identity
 from django_esdb.subscriptions.received import ReceivedEvent
 from eventsourcing_eventstoredb.text import describe, named_line
@@ -73,6 +74,7 @@ class BatchProcessor:
         self._sender = signals.Sender(type(projection), application_name)
         self._lease = lease
         self._policy = policy or FailurePolicy(OnFailure.STOP, retries=0)
+        self._clock = EventClock()
         self._row_keys = getattr(projection, "row_keys", None)
         tracked = view.tracked(application_name)
         tracked.ensure_row()
@@ -104,10 +106,9 @@ class BatchProcessor:
         while done < len(events):
             if self._lease is not None and self._lease.was_abandoned:
                 done += self._process_after_crash(events[done:], self._lease)
-            elif self._policy.is_suspect(events[done].notification.id):
-                done += self._process_some([events[done]])
             else:
-                done += self._process_some(events[done:])
+                count = self._policy.together(e.notification.id for e in events[done:])
+                done += self._process_some(events[done:][:count])
 
     def save_checkpoint(self, position: int) -> None:
         """
@@ -132,7 +133,10 @@ class BatchProcessor:
         try:
             return self._commit(events)
         except BaseException as error:
-            # Also what would end a thread or a task: here only handlers raise it.
+            # Also what would end a thread: here only handlers raise it.
+            was_too_slow = self._clock.was_too_slow(error, self._lease)
+            if was_too_slow and self._policy.slow(self._clock.position):
+                raise
             if not self._blame.falls_on(events, error, is_searching=is_searching):
                 raise
             if len(events) == 1:
@@ -177,25 +181,25 @@ class BatchProcessor:
         last = events[-1].notification
         process_event = self._projection.process_event
         lease = self._lease
+        self._clock.begin(events[0].notification.id)
         began = monotonic()
         end = None if lease is None else began + lease.seconds * _LEASE_PART
         put_behind: list[Notification] = []
-
-        def keys_of(model: type[models.Model]) -> Iterable[Any]:
-            return self._keys_of(model, events)
-
+        is_slow = self._policy.is_slow(events[0].notification.id)
         with self._view.batch(
             self._application_name,
             self.position,
             last.id,
-            keys_of,
+            lambda model: self._keys_of(model, events),
             lease=lease,
+            idle_seconds=idle_seconds(lease, is_slow=is_slow),
             **self._changes(last),
         ) as batch:
             parked = self._parked.among(event.notification for event in events)
             done = 0
             for event in events:
                 batch.begin(event.tracking)
+                self._clock.begin(event.notification.id)
                 if parked and aggregate_key(event.notification) in parked:
                     self._parked.park(event.notification)
                     put_behind.append(event.notification)
@@ -253,15 +257,8 @@ class BatchProcessor:
             reason=reason,
         )
 
-    def _keys_of(
-        self, model: type[models.Model], events: Sequence[ReceivedEvent]
-    ) -> Iterable[Any]:
-        known = [event for event in events if event.error is None]
-        if self._row_keys is None:
-            return [event.notification.originator_id for event in known]
-        return [
-            key for event in known for key in self._row_keys(model, event.domain_event)
-        ]
+    def _keys_of(self, model: Any, events: Sequence[ReceivedEvent]) -> Iterable[Any]:
+        return expected_keys(self._row_keys, model, events)
 
     def _give_up_or_raise(self, event: ReceivedEvent, failure: EventError) -> None:
         action = self._policy.failed(event.notification.id)

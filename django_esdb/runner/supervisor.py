@@ -102,8 +102,10 @@ class Supervisor:
         try:
             self._run()
         finally:
-            self._elsewhere.close()
-            connections.close_all()
+            try:
+                self._elsewhere.close()
+            finally:
+                connections.close_all()
 
     def _run(self) -> None:
         try:
