@@ -8,6 +8,6 @@ from __future__ import annotations
 
 from django_esdb.applications import get_application
 from django_esdb.registry import register_projection
-from django_esdb.waiting import wait_for
+from django_esdb.waiting import async_wait_for, wait_for
 
-__all__ = ["get_application", "register_projection", "wait_for"]
+__all__ = ["async_wait_for", "get_application", "register_projection", "wait_for"]

@@ -30,6 +30,16 @@ class WaitInTransactionError(DjangoEsdbError):
     """Waiting here cannot succeed: the transaction would not see the write."""
 
 
+class NotProcessedError(DjangoEsdbError, TimeoutError):
+    """Waiting for an event has ended early: it was put aside, or will not come soon."""
+
+    def __init__(self, projection: str, position: int, reason: str) -> None:
+        super().__init__(
+            f"Projection {projection!r} has not processed notification {position}: "
+            f"{reason}; see manage.py showprojections"
+        )
+
+
 class ProjectionError(DjangoEsdbError):
     """
     A projection stopped and will not continue by itself.

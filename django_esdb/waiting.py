@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Iterable
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+from typing import TYPE_CHECKING, Any
 
 from eventsourcing.persistence import Recording
 from eventsourcing.projection import Projection
 
 from django_esdb.registry import registry
+from eventsourcing_eventstoredb.text import storable
+
+if TYPE_CHECKING:
+    from django_esdb.recorders.outcomes import WaitResult
+    from django_esdb.recorders.recorder import DjangoTrackingRecorder
+
+_Recorded = Iterable[Recording[Any]] | int
 
 
 def wait_for(
     projection: type[Projection[Any]] | str,
-    recordings: Iterable[Recording[Any]],
+    recorded: _Recorded,
     timeout: float = 1.0,
-) -> bool:
+) -> WaitResult:
     """
     Block until a projection has processed what was recorded.
 
-    It returns at once if nothing of it is among the projection's topics.
+    It returns at once if nothing of it is among the projection's topics, and early if
+    the projection is paused.
 
     Args:
         projection: A registered projection, or its name.
-        recordings: What ``save()`` of the application has returned.
+        recorded: What ``save()`` of the application has returned, or a position.
         timeout: Most seconds to wait.
 
     Returns:
-        Whether it is processed. If not, it is recorded all the same, and will
-        be processed once the projection gets there.
+        What has become of it: true if it is processed, or of no topic of the
+        projection. If not, it is recorded all the same.
 
     Raises:
         NotRegisteredError: There is no such projection.
@@ -37,25 +49,128 @@ def wait_for(
             not see what others commit.
     """
     # Loads models, which importing this package must not.
-    from django_esdb.recorders.recorder import DjangoTrackingRecorder
+    from django_esdb.recorders.outcomes import WaitResult
 
-    name = projection if isinstance(projection, str) else projection.name
-    registration = registry.get(name)
-    view_class = registration.view_class
-    if not issubclass(view_class, DjangoTrackingRecorder):
-        msg = f"{view_class.__name__} is not in the database: nothing can be waited for"
-        raise TypeError(msg)
-    topics = registration.topics
-    positions = [
-        recording.notification.id
-        for recording in recordings
-        if not topics or recording.notification.topic in topics
-    ]
-    if not positions:
-        return True
-    view = DjangoTrackingRecorder(name, using=view_class.database())
-    try:
-        view.wait(registration.application_name, max(positions), timeout)
-    except TimeoutError:
-        return False
-    return True
+    waiting = _Waiting(projection, recorded)
+    if waiting.awaited is None:
+        return WaitResult.OTHER_TOPICS
+    return waiting.view.wait_for_outcome(
+        waiting.application_name, waiting.awaited, timeout
+    )
+
+
+async def async_wait_for(
+    projection: type[Projection[Any]] | str,
+    recorded: _Recorded,
+    timeout: float = 1.0,
+) -> WaitResult:
+    """
+    Wait as :func:`wait_for` does, without a thread for each waiter.
+
+    All waiters of the process share one thread, and one connection to each database,
+    for their queries; a pause takes neither. Both end with the last waiter.
+
+    Raises:
+        NotRegisteredError: There is no such projection.
+        TypeError: Its view is not in the database.
+        django.db.Error: The database could not be asked, in the end.
+    """
+    # As above.
+    from django_esdb.recorders.outcomes import WaitResult
+    from django_esdb.recorders.recorder import poll_pause
+
+    waiting = _Waiting(projection, recorded)
+    if waiting.awaited is None:
+        return WaitResult.OTHER_TOPICS
+    began = monotonic()
+    with _polling:
+        while True:
+            polled = _polling.submit(
+                waiting.view.poll, waiting.application_name, waiting.awaited
+            )
+            outcome = await asyncio.wrap_future(polled)
+            if isinstance(outcome, WaitResult):
+                return outcome
+            waited = monotonic() - began
+            if waited >= timeout:
+                if outcome is not None:
+                    raise outcome
+                return WaitResult.TIMED_OUT
+            await asyncio.sleep(min(poll_pause(waited), timeout - waited))
+
+
+class _Waiting:
+    """What is waited for, and the view that knows; nothing if *awaited* is None."""
+
+    def __init__(
+        self, projection: type[Projection[Any]] | str, recorded: _Recorded
+    ) -> None:
+        # As above.
+        from django_esdb.recorders.outcomes import Awaited
+        from django_esdb.recorders.recorder import DjangoTrackingRecorder
+
+        name = projection if isinstance(projection, str) else projection.name
+        registration = registry.get(name)
+        view_class = registration.view_class
+        if not issubclass(view_class, DjangoTrackingRecorder):
+            msg = (
+                f"{view_class.__name__} is not in the database: nothing can be "
+                "waited for"
+            )
+            raise TypeError(msg)
+        self.view: DjangoTrackingRecorder = DjangoTrackingRecorder(
+            name, using=view_class.database()
+        )
+        self.application_name = registration.application_name
+        self.awaited: Awaited | None = None
+        if isinstance(recorded, int):
+            self.awaited = Awaited(recorded)
+            return
+        topics = registration.topics
+        notifications = [
+            recording.notification
+            for recording in recorded
+            if not topics or recording.notification.topic in topics
+        ]
+        if notifications:
+            self.awaited = Awaited(
+                max(each.id for each in notifications),
+                tuple(
+                    (storable(str(each.originator_id)), each.originator_version)
+                    for each in notifications
+                ),
+            )
+
+
+class _Polling:
+    """The thread that asks databases for all that wait; there while some do."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiters = 0
+        self._executor: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._waiters += 1
+            if self._executor is None:
+                self._executor = ThreadPoolExecutor(1, "django-esdb-waiting")
+
+    def __exit__(self, *exc_info: object) -> None:
+        # Loads Django's databases.
+        from django_esdb.db.connections import close_connections
+
+        with self._lock:
+            self._waiters -= 1
+            if not self._waiters and self._executor is not None:
+                # Nobody else could close the thread's own.
+                self._executor.submit(close_connections)
+                self._executor.shutdown(wait=False)
+                self._executor = None
+
+    def submit(self, *call: Any) -> Any:
+        assert self._executor is not None
+        return self._executor.submit(*call)
+
+
+_polling = _Polling()

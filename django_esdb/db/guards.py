@@ -89,13 +89,28 @@ def limit_idle_transactions(connection: BaseDatabaseWrapper, seconds: float) -> 
 
 
 def sees_new_commits(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether a query would see what others commit from now on."""
-    if not connection.in_atomic_block:
+    """
+    Return whether a query would see what others commit from now on.
+
+    Within a transaction the database is asked for its isolation level, as that may be
+    set in many places.
+    """
+    is_open = connection.connection is not None
+    if not connection.in_atomic_block and (connection.autocommit or not is_open):
         return True
-    # SQLite has no such attribute: there a transaction reads a snapshot.
-    level = getattr(connection, "isolation_level", None)
-    name = getattr(level, "name", level) or ""
-    return str(name).replace("_", " ").lower() in ("read committed", "read uncommitted")
+    if is_postgresql(connection):
+        query = "SHOW transaction_isolation"
+    elif is_mariadb(connection):
+        query = "SELECT @@tx_isolation"
+    elif connection.vendor == "mysql":
+        query = "SELECT @@transaction_isolation"
+    else:
+        # SQLite: a transaction reads a snapshot.
+        return False
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        level = str(cursor.fetchone()[0])
+    return level.replace("-", " ").lower() in ("read committed", "read uncommitted")
 
 
 def limit_lock_waits(connection: BaseDatabaseWrapper, seconds: float) -> None:

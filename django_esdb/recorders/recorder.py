@@ -31,6 +31,7 @@ from django_esdb.db.guards import (
     sees_new_commits,
 )
 from django_esdb.exceptions import (
+    NotProcessedError,
     PositionMovedError,
     ViewDatabaseError,
     WaitInTransactionError,
@@ -38,14 +39,28 @@ from django_esdb.exceptions import (
 from django_esdb.leases.lease import Lease, TrackedProjection
 from django_esdb.models import ProjectionTracking, ProjectionTrackingQuerySet
 from django_esdb.recorders.batch import Batch, Current
+from django_esdb.recorders.outcomes import Awaited, WaitResult
 from django_esdb.recorders.rows.rows import Rows
 from django_esdb.recorders.rows.unit_of_work import UnitOfWork
-from eventsourcing_eventstoredb.backoff import Backoff
 
 TModel = TypeVar("TModel", bound=models.Model)
 
-_FIRST_WAIT_SECONDS = 0.005
+_FIRST_WAIT_SECONDS = 0.001
 _LONGEST_WAIT_SECONDS = 0.1
+# Within which most events are processed.
+_SOON_SECONDS = 0.004
+
+
+def poll_pause(waited: float) -> float:
+    """
+    Return how long to wait until the next poll, in seconds.
+
+    It grows with what was waited already, in seconds: what is there soon is seen at
+    once, and what takes long costs few queries.
+    """
+    if waited < _SOON_SECONDS:
+        return _FIRST_WAIT_SECONDS
+    return min(waited * 1.25, _LONGEST_WAIT_SECONDS)
 
 
 class DjangoTrackingRecorder(TrackingRecorder):
@@ -273,8 +288,8 @@ class DjangoTrackingRecorder(TrackingRecorder):
         """
         Block until the event at this position is processed.
 
-        Polls the database, at first after 5 ms, later every 100 ms. A connection that
-        is lost meanwhile is replaced, until the time is over.
+        Polls the database, at first every millisecond, later every 100 ms. A connection
+        that is lost meanwhile is replaced, until the time is over.
 
         Args:
             application_name: The application that recorded the event.
@@ -284,48 +299,84 @@ class DjangoTrackingRecorder(TrackingRecorder):
 
         Raises:
             TimeoutError: It was not processed in time.
+            NotProcessedError: It was put aside, or the projection is paused. This is
+                a TimeoutError, too.
             django.db.Error: The database could not be asked, in the end.
             WaitInterruptedError: *interrupt* was set.
             WaitInTransactionError: The calling code is in a transaction that
                 does not see what others commit, so waiting could not succeed.
         """
-        deadline = monotonic() + timeout
-        pauses = Backoff(_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS)
-        while problem := self._not_processed(
-            application_name, notification_id, timeout
-        ):
-            if not sees_new_commits(connections[self._alias]):
+        if notification_id is None:
+            return
+        outcome = self.wait_for_outcome(
+            application_name, Awaited(notification_id), timeout, interrupt
+        )
+        if outcome is WaitResult.TIMED_OUT:
+            msg = (
+                f"Projection {self.name!r} did not process notification "
+                f"{notification_id} of {application_name!r} within {timeout} s; "
+                "is runprojections running?"
+            )
+            raise TimeoutError(msg)
+        if not outcome:
+            raise NotProcessedError(self.name, notification_id, outcome.value)
+
+    def wait_for_outcome(
+        self,
+        application_name: str,
+        awaited: Awaited,
+        timeout: float,
+        interrupt: threading.Event | None = None,
+    ) -> WaitResult:
+        """
+        Block until it is known what has become of events, or the time is over.
+
+        Raises:
+            django.db.Error: The database could not be asked, in the end.
+            WaitInterruptedError: *interrupt* was set.
+            WaitInTransactionError: As for :meth:`wait`.
+        """
+        began = monotonic()
+        is_seen = False
+        while True:
+            outcome = self.poll(application_name, awaited)
+            if isinstance(outcome, WaitResult):
+                return outcome
+            # Asked once: it costs a query within a transaction.
+            is_seen = is_seen or sees_new_commits(connections[self._alias])
+            if not is_seen:
                 msg = (
                     f"Cannot wait for {application_name!r} to be processed within a "
                     f"transaction on database {self.using!r}: it would not see the "
                     "change; wait before the transaction begins or after it ends"
                 )
                 raise WaitInTransactionError(msg)
-            remaining = deadline - monotonic()
-            if remaining <= 0:
-                raise problem
-            pause = min(pauses.next_pause(), remaining)
+            waited = monotonic() - began
+            if waited >= timeout:
+                if outcome is not None:
+                    raise outcome
+                return WaitResult.TIMED_OUT
+            pause = min(poll_pause(waited), timeout - waited)
             if interrupt is None:
                 sleep(pause)
             elif interrupt.wait(pause):
                 raise WaitInterruptedError
 
-    def _not_processed(
-        self, application_name: str, notification_id: int | None, timeout: float
-    ) -> Exception | None:
-        """Return what to raise if this was the last poll; None if it is processed."""
+    def poll(
+        self, application_name: str, awaited: Awaited
+    ) -> WaitResult | DatabaseError | None:
+        """
+        Return what has become of events, None if that is open.
+
+        Returns the error where the connection was lost, so that another try is on a
+        new one.
+        """
         try:
-            if self.has_tracking_id(application_name, notification_id):
-                return None
+            return awaited.outcome(self.tracked(application_name))
         except DatabaseError as error:
             if not close_if_lost(connections[self._alias]):
                 raise
             return error
-        return TimeoutError(
-            f"Projection {self.name!r} did not process notification "
-            f"{notification_id} of {application_name!r} within {timeout} s; "
-            "is runprojections running?"
-        )
 
     @property
     def _alias(self) -> str:

@@ -1,11 +1,22 @@
 from __future__ import annotations
 
+import asyncio
 import threading
+from collections.abc import Callable
 
 import pytest
 from eventsourcing.popo import POPOTrackingRecorder
 
-from django_esdb.exceptions import NotRegisteredError
+from django_esdb import async_wait_for
+from django_esdb.exceptions import (
+    NotProcessedError,
+    NotRegisteredError,
+    ProjectionError,
+)
+from django_esdb.models import FailedEvent
+from django_esdb.policies import OnFailure
+from django_esdb.recorders import DjangoTrackingRecorder
+from django_esdb.recorders.outcomes import WaitResult
 from django_esdb.registry import Registration, registry
 from django_esdb.runner import Supervisor
 from django_esdb.waiting import wait_for
@@ -13,6 +24,7 @@ from example_project.training_school.application import TrainingSchool
 from example_project.training_school.domain import Dog as DogAggregate
 from example_project.training_school.models import Dog
 from example_project.training_school.projections import TrainingSchoolProjection
+from tests.support.supervising import catch_up, running, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -85,3 +97,85 @@ def test_wrong_projections_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     with pytest.raises(TypeError, match="not in the database"):
         wait_for(InMemory, [])
+
+
+def test_what_is_put_aside_is_told_from_what_is_processed(
+    school: TrainingSchool, parked: list[FailedEvent]
+) -> None:
+    for event in parked:
+        assert wait_for("Picky", event.position) is WaitResult.PARKED
+    view = DjangoTrackingRecorder("Picky")
+    with pytest.raises(NotProcessedError, match="put aside"):
+        view.wait(school.name, parked[0].position)
+    view.wait(school.name, parked[0].position - 1)
+    assert wait_for("Picky", parked[0].position - 1) is WaitResult.PROCESSED
+
+
+def test_event_of_a_save_that_is_put_aside_is_told_by_its_aggregate(
+    school: TrainingSchool, parked: list[FailedEvent]
+) -> None:
+    dog = DogAggregate("Rover")
+    dog.add_trick("burn")
+    recordings = school.save(dog)
+    catch_up(registry.get("Picky"))
+
+    assert wait_for("Picky", recordings) is WaitResult.PARKED
+    assert wait_for("Picky", recordings[:1]) is WaitResult.PROCESSED
+
+
+def test_wait_ends_early_when_the_projection_is_paused(
+    school: TrainingSchool, register: Callable[[OnFailure], Registration]
+) -> None:
+    picky = register(OnFailure.STOP)
+    school.register("Fido")
+    recordings = school.save(_burning(school))
+    with pytest.raises(ProjectionError):
+        catch_up(picky)
+
+    assert wait_for("Picky", recordings, timeout=60) is WaitResult.PAUSED
+    with pytest.raises(NotProcessedError, match="paused"):
+        DjangoTrackingRecorder("Picky").wait(
+            school.name, recordings[-1].notification.id, timeout=60
+        )
+
+
+def test_many_await_with_one_thread(
+    school: TrainingSchool, school_projection: Registration
+) -> None:
+    saved = [school.save(DogAggregate(f"Dog {number}")) for number in range(30)]
+    threads: set[str] = set()
+
+    async def wait_for_all() -> list[WaitResult]:
+        waiting = [
+            async_wait_for(TrainingSchoolProjection, recordings, timeout=60)
+            for recordings in saved
+        ]
+        results = asyncio.gather(*waiting)
+        while not results.done():
+            threads.update(
+                thread.name
+                for thread in threading.enumerate()
+                if "django-esdb-waiting" in thread.name
+            )
+            await asyncio.sleep(0.01)
+        return await results
+
+    with running(school_projection):
+        assert asyncio.run(wait_for_all()) == [WaitResult.PROCESSED] * 30
+
+    assert len(threads) == 1
+    assert not asyncio.run(async_wait_for(TrainingSchoolProjection, 2**60, 0.01))
+    assert asyncio.run(async_wait_for(TrainingSchoolProjection, []))
+    wait_until(
+        lambda: (
+            not any(
+                "django-esdb-waiting" in thread.name for thread in threading.enumerate()
+            )
+        )
+    )
+
+
+def _burning(school: TrainingSchool) -> DogAggregate:
+    dog: DogAggregate = school.repository.get(DogAggregate.create_id("Fido"))
+    dog.add_trick("burn")
+    return dog

@@ -1,0 +1,77 @@
+"""What has become of events that are waited for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from django.db.models import Exists, Q
+
+from django_esdb.leases.lease import TrackedProjection
+from django_esdb.models import FailedEvent, ProjectionState
+
+
+class WaitResult(Enum):
+    """
+    What has become of what was waited for; true where nothing is missing in the view.
+
+    Attributes:
+        PROCESSED: It is processed.
+        OTHER_TOPICS: It is of no topic of the projection.
+        PARKED: It has failed or waits for an earlier event, and is put aside.
+        PAUSED: The projection is paused, and has not got there.
+        TIMED_OUT: The projection has not got there in time.
+    """
+
+    PROCESSED = "processed"
+    OTHER_TOPICS = "of no topic of the projection"
+    PARKED = "put aside"
+    PAUSED = "the projection is paused"
+    TIMED_OUT = "not processed in time"
+
+    def __bool__(self) -> bool:
+        return self in (WaitResult.PROCESSED, WaitResult.OTHER_TOPICS)
+
+
+@dataclass(frozen=True)
+class Awaited:
+    """
+    Events that are waited for.
+
+    Attributes:
+        position: Of the last one.
+        events: Aggregates' IDs as text and versions, as far as they are known. A save
+            of several events has one position, that of the last one.
+    """
+
+    position: int
+    events: tuple[tuple[str, int], ...] = ()
+
+    def outcome(self, tracked: TrackedProjection) -> WaitResult | None:
+        """
+        Return what has become of them, None if that is open; one query.
+
+        Raises:
+            django.db.Error: The database could not be asked.
+        """
+        parked = Q() if self.events else Q(position=self.position)
+        for originator_id, version in self.events:
+            parked |= Q(originator_id=originator_id, originator_version=version)
+        failed = FailedEvent.objects.using(tracked.using).of(
+            tracked.projection, tracked.application
+        )
+        found = (
+            tracked.queryset()
+            .annotate(is_parked=Exists(failed.filter(parked)))
+            .values_list("position", "is_parked", "state", "owner")
+            .first()
+        )
+        if found is None:
+            return None
+        position, is_parked, state, owner = found
+        if position is not None and position >= self.position:
+            return WaitResult.PARKED if is_parked else WaitResult.PROCESSED
+        # With an owner it is being tried again.
+        if state == ProjectionState.PAUSED and not owner:
+            return WaitResult.PAUSED
+        return None
