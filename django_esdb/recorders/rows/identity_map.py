@@ -57,6 +57,7 @@ class IdentityMap:
         # What this event has in hand, in that order.
         self.in_hand: dict[Entry, None] = {}
         self.kept = KeptInstances(info, self.instances)
+        self._kept = self.kept.by_entry
         self.references = GivenReferences(self)
         self._is_doubtful = info.doubtful is None or bool(info.doubtful)
         self._is_read_back = info.has_generated or info.has_filtering_manager()
@@ -91,10 +92,11 @@ class IdentityMap:
             return self.keys.refresh(entry) if self.is_outdated(entry) else entry
         if self.is_outdated(entry):
             entry = self.keys.refresh(entry)
-        if entry is not None:
-            instance = self.kept.taken(entry) if self.kept else entry.spare
-            entry.instance = self.instances.renewed(entry, instance)
-            self.in_hand[entry] = None
+            if entry is None:
+                return None
+        instance = self.kept.taken(entry) if self._kept else entry.spare
+        entry.instance = self.instances.renewed(entry, instance)
+        self.in_hand[entry] = None
         return entry
 
     def is_outdated(self, entry: Entry) -> bool:

@@ -62,6 +62,7 @@ class Instances:
             for index, column in enumerate(self.columns)
             if getattr(column.field, "generated", False)
         }
+        self._presaved = info.presaved
         # With the key and the state.
         self._size = len(self.columns) + 2
         self._is_plain = not info.makes_instances_its_own_way()
@@ -153,9 +154,9 @@ class Instances:
             far these values are known.
         """
         compared = self._compared(entry, values)
-        if not self._info.presaved or not (compared[0] or entry.is_unsaved):
+        if not self._presaved or not (compared[0] or entry.is_unsaved):
             return compared
-        for field in self._info.presaved:
+        for field in self._presaved:
             # Such as the time of the last change.
             field.pre_save(entry.instance, entry.is_unsaved)
         return self._compared(entry, values)

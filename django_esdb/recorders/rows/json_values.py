@@ -20,12 +20,13 @@ class JSONValues:
         self._is_sorted = is_sorted
 
     def freeze(self, value: Any) -> Any:
-        if value is None or hasattr(value, "resolve_expression"):
-            return value
+        """Return a value marshalled, if it is one that JSON may have."""
+        if value is None:
+            return None
         try:
             return marshal.dumps(value, _PLAIN_FORMAT)
         except ValueError:
-            return Opaque(value)
+            return value if hasattr(value, "resolve_expression") else Opaque(value)
 
     def thaw(self, frozen: Any) -> Any:
         if type(frozen) is bytes:
@@ -60,7 +61,12 @@ def _is_plain_json(value: Any) -> bool:
     if kind is str:
         return bool(value.isascii() and "\0" not in value) or _is_plain_text(value)
     if kind is list:
-        return all(map(_is_plain_json, value))
+        for item in value:
+            # Mostly these, without a call for each.
+            is_plain = type(item) is str and item.isascii() and "\0" not in item
+            if not is_plain and not _is_plain_json(item):
+                return False
+        return True
     if kind is dict:
         return all(type(key) is str and _is_plain_text(key) for key in value) and all(
             map(_is_plain_json, value.values())

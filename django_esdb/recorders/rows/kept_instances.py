@@ -19,24 +19,24 @@ class KeptInstances:
     Args:
         info: What is known of the model.
         instances: What compares its instances.
+
+    Attributes:
+        by_entry: The instances, with their values, by the row.
     """
 
     def __init__(self, info: ModelInfo, instances: Instances) -> None:
         self._info = info
         self._instances = instances
         # Each with the values that it had at its event's end.
-        self._kept: dict[Entry, tuple[models.Model, list[Any]]] = {}
-
-    def __len__(self) -> int:
-        return len(self._kept)
+        self.by_entry: dict[Entry, tuple[models.Model, list[Any]]] = {}
 
     def keep(self, entry: Entry, instance: models.Model) -> None:
         """Note that something holds a row's instance."""
-        self._kept[entry] = (instance, self._instances.frozen(instance))
+        self.by_entry[entry] = (instance, self._instances.frozen(instance))
 
     def of(self, entry: Entry) -> models.Model | None:
         """Return the instance of a row that something holds."""
-        instance: models.Model | None = self._kept.get(entry, (None,))[0]
+        instance: models.Model | None = self.by_entry.get(entry, (None,))[0]
         return instance
 
     def taken(self, entry: Entry) -> models.Model | None:
@@ -47,12 +47,12 @@ class KeptInstances:
             NotSupportedError: It was changed meanwhile.
         """
         self._check(entry)
-        instance: models.Model | None = self._kept.pop(entry, (entry.spare,))[0]
+        instance: models.Model | None = self.by_entry.pop(entry, (entry.spare,))[0]
         return instance
 
     def forget(self, entry: Entry) -> None:
         """Forget a row's instance."""
-        self._kept.pop(entry, None)
+        self.by_entry.pop(entry, None)
 
     def check(self) -> None:
         """
@@ -61,11 +61,11 @@ class KeptInstances:
         Raises:
             NotSupportedError: It was, and would not be written.
         """
-        for entry in self._kept:
+        for entry in self.by_entry:
             self._check(entry)
 
     def _check(self, entry: Entry) -> None:
-        instance, values = self._kept.get(entry, (None, None))
+        instance, values = self.by_entry.get(entry, (None, None))
         if instance is None or values is None:
             return
         now = self._instances.frozen(instance)
