@@ -74,11 +74,12 @@ def test_pool_has_a_connection_for_each_projection_and_one_for_leases(
 def test_sqlite_takes_its_write_lock_at_once(
     changed: Callable[..., list[str]],
 ) -> None:
-    late = ["django_esdb.W023"]
-    assert changed(OPTIONS={"transaction_mode": None}) == late
-    assert changed(OPTIONS={"transaction_mode": "deferred"}) == late
-    assert changed(OPTIONS={"transaction_mode": "exclusive"}) == []
-    assert changed(OPTIONS={"transaction_mode": None}, NAME=":memory:") == []
+    def of_mode(mode: str | None, name: str = "site.sqlite3") -> list[str]:
+        return changed(OPTIONS={"transaction_mode": mode}, NAME=name)
+
+    assert of_mode(None) == of_mode("deferred") == ["django_esdb.W023"]
+    assert of_mode("exclusive") == []
+    assert of_mode(None, ":memory:") == []
 
 
 def test_models_that_rows_cannot_take_are_found() -> None:
