@@ -91,12 +91,12 @@ class Project:
 
 
 def clean_environment() -> dict[str, str]:
-    """Return this process's environment without what would configure a project."""
-    return {
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith(("DJANGO_", "EVENTSTOREDB_", "DATABASE_", "ESDB_"))
-    }
+    """Return this process's environment without what would configure a project.
+
+    Nor is a project told the width of a terminal, which it would cut its tables to.
+    """
+    ours = ("DJANGO_", "EVENTSTOREDB_", "DATABASE_", "ESDB_", "COLUMNS")
+    return {key: value for key, value in os.environ.items() if not key.startswith(ours)}
 
 
 def example(database_url: str, event_store_uri: str) -> Project:
