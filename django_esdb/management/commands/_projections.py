@@ -66,6 +66,25 @@ def add_failed_event_arguments(parser: ArgumentParser, id_help: str) -> None:
     parser.add_argument("--id", type=int, dest="pk", metavar="N", help=id_help)
 
 
+def add_no_input_argument(parser: ArgumentParser) -> None:
+    """Add the option that leaves out what :func:`is_confirmed` asks."""
+    parser.add_argument(
+        "--no-input",
+        "--noinput",
+        action="store_false",
+        dest="interactive",
+        help="Do not ask.",
+    )
+
+
+def is_confirmed(warning: str) -> bool:
+    """Say what will be done, and return whether the user wants it; blocks."""
+    try:
+        return input(f"{warning} Type yes to continue: ").strip() == "yes"
+    except EOFError:
+        return False
+
+
 def choose_failed(name: str | None, pk: int | None) -> list[Registration]:
     """Return the projections that such a command is about."""
     if name is not None:

@@ -10,7 +10,9 @@ from django_esdb.failures.retrying import discard_failed_events
 from django_esdb.management.commands._projections import (
     CONFIGURATION,
     add_failed_event_arguments,
+    add_no_input_argument,
     choose_failed,
+    is_confirmed,
     require_migrations,
     require_valid_configuration,
 )
@@ -26,13 +28,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_failed_event_arguments(parser, "Discard only the event with this number.")
-        parser.add_argument(
-            "--no-input",
-            "--noinput",
-            action="store_false",
-            dest="interactive",
-            help="Do not ask.",
-        )
+        add_no_input_argument(parser)
 
     def handle(
         self,
@@ -45,7 +41,8 @@ class Command(BaseCommand):
         require_valid_configuration()
         registrations = choose_failed(name, pk)
         require_migrations(registrations)
-        if interactive and not self._is_confirmed():
+        warning = "The read models will never see these events."
+        if interactive and not is_confirmed(warning):
             msg = "Nothing was discarded"
             raise CommandError(msg)
         for registration in registrations:
@@ -54,10 +51,3 @@ class Command(BaseCommand):
             except FailedEventError as error:
                 raise CommandError(str(error), returncode=CONFIGURATION) from None
             self.stdout.write(f"{registration.name}: {count} discarded")
-
-    def _is_confirmed(self) -> bool:
-        question = "The read models will never see these events. Type yes to continue: "
-        try:
-            return input(question).strip() == "yes"
-        except EOFError:
-            return False

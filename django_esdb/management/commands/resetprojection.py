@@ -10,7 +10,9 @@ from django_esdb.exceptions import ConfigurationError
 from django_esdb.management.commands._projections import (
     CONFIGURATION,
     FAILED,
+    add_no_input_argument,
     choose,
+    is_confirmed,
     require_migrations,
     require_valid_configuration,
 )
@@ -30,13 +32,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name", metavar="NAME", help="The projection.")
-        parser.add_argument(
-            "--no-input",
-            "--noinput",
-            action="store_false",
-            dest="interactive",
-            help="Do not ask.",
-        )
+        add_no_input_argument(parser)
 
     def handle(self, *args: Any, name: str, interactive: bool, **options: Any) -> None:
         require_valid_configuration()
@@ -47,7 +43,10 @@ class Command(BaseCommand):
             line = f"{name} declares no read_models: its rows are left as they are"
             self.stderr.write(self.style.WARNING(line))
         labels = ", ".join(model._meta.label for model in read_models) or "no model"
-        if interactive and not _is_confirmed(name, labels):
+        warning = (
+            f"All rows of {labels} and the failed events of {name} will be deleted."
+        )
+        if interactive and not is_confirmed(warning):
             msg = "Nothing was reset"
             raise CommandError(msg)
         self._reset(registration)
@@ -63,14 +62,3 @@ class Command(BaseCommand):
         counts = [f"{label} {count}" for label, count in deleted.items() if count]
         said = f"deleted {', '.join(counts)}" if counts else "no row was there"
         self.stdout.write(f"{registration.name} starts over; {said}")
-
-
-def _is_confirmed(name: str, labels: str) -> bool:
-    question = (
-        f"All rows of {labels} and the failed events of {name} will be deleted. "
-        "Type yes to continue: "
-    )
-    try:
-        return input(question).strip() == "yes"
-    except EOFError:
-        return False
