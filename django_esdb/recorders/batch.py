@@ -80,8 +80,7 @@ class Batch:
     def begin(self, tracking: Tracking) -> None:
         """Move to the next event."""
         if self._at is not None:
-            self._unit.event_ended()
-        self._callbacks.belong_to(self._last)
+            self.event_ended()
         self._at = self._last = tracking
         self._has_joined = False
 
