@@ -6,11 +6,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from django.test.utils import CaptureQueriesContext
 from eventsourcing.persistence import Tracking
 
 from django_esdb.recorders import DjangoTrackingRecorder
 
 APP = "App"
+
+
+def changes(statements: CaptureQueriesContext) -> list[str]:
+    """Return the statements that are about rows, without transactions' own."""
+    return [
+        q["sql"]
+        for q in statements.captured_queries
+        if not q["sql"].startswith(("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE"))
+        and "projectiontracking" not in q["sql"]
+    ]
 
 
 class Runner:

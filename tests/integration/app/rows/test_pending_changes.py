@@ -20,7 +20,7 @@ from django.test.utils import CaptureQueriesContext
 from eventsourcing.persistence import Tracking
 
 from django_esdb.recorders import DjangoTrackingRecorder
-from tests.support.batches import APP, Runner
+from tests.support.batches import APP, Runner, changes
 from tests.support.rows_app.models import (
     Animal,
     BigOwner,
@@ -30,16 +30,6 @@ from tests.support.rows_app.models import (
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def changes(statements: CaptureQueriesContext) -> list[str]:
-    """Return the statements that are about rows, without transactions' own."""
-    return [
-        q["sql"]
-        for q in statements.captured_queries
-        if not q["sql"].startswith(("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE"))
-        and "projectiontracking" not in q["sql"]
-    ]
 
 
 def test_queries_see_pending_changes(runner: Runner, rows: Any, animal: Animal) -> None:

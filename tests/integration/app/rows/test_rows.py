@@ -12,7 +12,7 @@ from django.db import (
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
-from tests.support.batches import Runner
+from tests.support.batches import Runner, changes
 from tests.support.rows_app.models import (
     Animal,
     Cage,
@@ -25,16 +25,6 @@ from tests.support.rows_app.models import (
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def changes(statements: CaptureQueriesContext) -> list[str]:
-    """Return the statements that are about rows, without transactions' own."""
-    return [
-        q["sql"]
-        for q in statements.captured_queries
-        if not q["sql"].startswith(("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE"))
-        and "projectiontracking" not in q["sql"]
-    ]
 
 
 # What is written
