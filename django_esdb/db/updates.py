@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-if TYPE_CHECKING:
-    Field = models.Field[Any, Any]
-else:
-    Field = models.Field
+from django_esdb.db.fields import Field
 
 # Rows in a statement. More of them make a VALUES list no faster, and a CASE slower,
 # in which each row's key is looked for among all.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
@@ -18,16 +18,12 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.expressions import DatabaseDefault
 
+from django_esdb.db.fields import Field
 from django_esdb.db.vendors import sorts_json_keys
 from django_esdb.recorders.rows.frozen import Settled, Trust, thawed
 from django_esdb.recorders.rows.frozen import frozen as freeze
 from django_esdb.recorders.rows.json_values import JSONValues
 from django_esdb.recorders.rows.normalising import integers, settler
-
-if TYPE_CHECKING:
-    Field = models.Field[Any, Any]
-else:
-    Field = models.Field
 
 # Neither nothing nor an expression.
 _USUAL = frozenset((int, str, list, dict, float, bool, Decimal, UUID))

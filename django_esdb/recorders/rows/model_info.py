@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist
@@ -20,10 +20,7 @@ from django.db.models.signals import (
 )
 from django.db.utils import NotSupportedError
 
-if TYPE_CHECKING:
-    Field = models.Field[Any, Any]
-else:
-    Field = models.Field
+from django_esdb.db.fields import Field
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,14 @@ import datetime
 import math
 from collections.abc import Callable
 from decimal import ROUND_HALF_UP, Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_esdb.db.fields import Field
 from django_esdb.db.vendors import (
     limits_decimal_digits,
     limits_texts,
@@ -26,11 +27,6 @@ from django_esdb.db.vendors import (
 )
 from django_esdb.recorders.rows.frozen import Settled, Trust
 from django_esdb.recorders.rows.json_values import JSONValues
-
-if TYPE_CHECKING:
-    Field = models.Field[Any, Any]
-else:
-    Field = models.Field
 
 Settler = Callable[[Any], Settled]
 

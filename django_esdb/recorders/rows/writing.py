@@ -5,22 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import DatabaseError, IntegrityError, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import sql
 
+from django_esdb.db.fields import Field
 from django_esdb.db.updates import can_update_many, update_many
 from django_esdb.db.vendors import most_parameters, returns_new_rows
 from django_esdb.recorders.rows.entry import UNSET, Entry
 from django_esdb.recorders.rows.frozen import same
 from django_esdb.recorders.rows.identity_map import IdentityMap
-
-if TYPE_CHECKING:
-    Field = models.Field[Any, Any]
-else:
-    Field = models.Field
 
 
 @dataclass(eq=False)
