@@ -11,6 +11,7 @@ import argparse
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from tests.support.databases import SERVERS, SQLITE_URL, find
 
@@ -44,7 +45,7 @@ def main() -> int:
                 *("pytest", "-n", str(options.workers), "--dist", "worksteal"),
                 *("-m", expression, *arguments),
             ],
-            env={**os.environ, "DATABASE_URL": url},
+            env=_environment(url),
         ).returncode
         if status != _NO_TESTS:
             worst = worst or status
@@ -76,6 +77,19 @@ def _parser() -> argparse.ArgumentParser:
         "--coverage", action="store_true", help="note which code is run"
     )
     return parser
+
+
+def _environment(url: str) -> dict[str, str]:
+    """
+    Return the variables for a run on the database with this URL.
+
+    Where Python is told to leave no compiled modules beside the code, they are kept in
+    the environment: without them each process that a test starts compiles them all.
+    """
+    env = {**os.environ, "DATABASE_URL": url}
+    if env.pop("PYTHONDONTWRITEBYTECODE", None):
+        env.setdefault("PYTHONPYCACHEPREFIX", str(Path(sys.prefix, "pycache")))
+    return env
 
 
 def _both(*expressions: str) -> str:
