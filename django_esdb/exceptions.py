@@ -72,6 +72,17 @@ class EventCrashError(EventError):
     """The process that worked on an event ended, several times."""
 
 
+class EventHangError(EventError):
+    """
+    A projection's code has worked on an event for longer than it may.
+
+    Attributes:
+        stack: Where it is, innermost last, as in a traceback; without values.
+    """
+
+    stack: str = ""
+
+
 class LeaseHeldError(ProjectionError):
     """
     Another process runs the projection.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from functools import singledispatchmethod
 from typing import Any
 
@@ -21,14 +22,21 @@ class CheckedProjection:
 
     Args:
         projection: The library's.
+        around: Makes the context in which each event is processed.
     """
 
-    def __init__(self, projection: Any) -> None:
+    def __init__(
+        self,
+        projection: Any,
+        around: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
         self._process_event = projection.process_event
+        self._around = around
 
     def process_event(self, domain_event: Any, tracking: Any) -> None:
         """Process an event; raises a TypeError if the handler has only begun."""
-        returned = self._process_event(domain_event, tracking)
+        with self._around():
+            returned = self._process_event(domain_event, tracking)
         if returned is not None:
             check_returned(returned)
 

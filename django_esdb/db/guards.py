@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_esdb.db.sessions import Session, session_of
 from django_esdb.db.vendors import is_mariadb, is_postgresql
 from django_esdb.exceptions import ViewDatabaseError
 
@@ -63,7 +64,7 @@ def refuse_statements(
     return wrapper
 
 
-def limit_idle_transactions(connection: BaseDatabaseWrapper, seconds: float) -> None:
+def limit_idle_transactions(connection: BaseDatabaseWrapper, seconds: float) -> Session:
     """
     Have the database end the current transaction if its process is suspended in it.
 
@@ -73,19 +74,27 @@ def limit_idle_transactions(connection: BaseDatabaseWrapper, seconds: float) -> 
     Args:
         connection: The transaction's connection.
         seconds: How long the transaction may wait for its next statement.
+
+    Returns:
+        The session that the transaction is in.
     """
     if is_postgresql(connection):
+        # In one round trip.
+        query = (
+            "SELECT pg_backend_pid(), "
+            "set_config('idle_in_transaction_session_timeout', %s, true)"
+        )
         with connection.cursor() as cursor:
-            cursor.execute(
-                f"SET LOCAL idle_in_transaction_session_timeout = {seconds * 1000:.0f}"
-            )
-    elif is_mariadb(connection):
+            cursor.execute(query, [f"{seconds * 1000:.0f}"])
+            return Session(connection.alias, cursor.fetchone()[0])
+    if is_mariadb(connection):
         # In whole seconds and for a connection, so once for each.
         limit = max(1, math.floor(seconds))
         if getattr(connection, _LIMITED, None) != (connection.connection, limit):
             with connection.cursor() as cursor:
                 cursor.execute(f"SET SESSION idle_write_transaction_timeout = {limit}")
             setattr(connection, _LIMITED, (connection.connection, limit))
+    return session_of(connection)
 
 
 def sees_new_commits(connection: BaseDatabaseWrapper) -> bool:

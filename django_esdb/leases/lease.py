@@ -131,6 +131,7 @@ def _take_over(
         was_abandoned=bool(previous.owner),
         is_failing=previous.state in _FAILING and not was_resumed,
         was_resumed=was_resumed,
+        attempted_position=previous.attempted_position,
     )
 
 
@@ -161,6 +162,8 @@ class Lease:
         is_failing: Whether the row says that something is wrong, until a batch
             succeeds.
         was_resumed: Whether it was paused before, and why is still in the row.
+        attempted_position: Of the first event that is noted as begun and not finished;
+            None if there is none.
     """
 
     tracked: TrackedProjection
@@ -170,6 +173,7 @@ class Lease:
     was_abandoned: bool = False
     is_failing: bool = False
     was_resumed: bool = False
+    attempted_position: int | None = None
     _last_state: tuple[str, str] | None = field(default=None, init=False)
 
     def expiry(self) -> DatabaseTime:
@@ -226,16 +230,24 @@ class Lease:
         self._last_state = said
         self._mine().update(state=state, error=error, **changes)
 
-    def recovery(self) -> dict[str, Any]:
-        """Return the changes of the row with which the next batch says all is well."""
+    def recovery(self, position: int) -> dict[str, Any]:
+        """
+        Return the changes of the row with which a batch says that all is well.
+
+        What is noted of an event behind the batch stays.
+
+        Args:
+            position: The batch's last event's.
+        """
         if not (self.is_failing or self.was_abandoned or self.was_resumed):
             return {}
+        noted = self.attempted_position
+        is_ahead = noted is not None and position < noted
         return {
             "state": ProjectionState.RUNNING,
             "state_since": timezone.now(),
             "error": "",
-            "attempts": 0,
-            **NOTHING_ATTEMPTED,
+            **({} if is_ahead else {"attempts": 0, **NOTHING_ATTEMPTED}),
         }
 
     def recovered(self) -> bool:
@@ -279,10 +291,47 @@ class Lease:
             attempted_position=position, attempted_until=until, attempts=before + 1
         ):
             raise self.lost()
+        self.attempted_position = position
         return before
+
+    def give_up_at(self, error: str, position: int | None) -> bool:
+        """
+        End the lease now, though its process still works on something and hangs.
+
+        The owner's name stays, so that the next one knows that it was not released. The
+        token grows: should the process go on after all, it cannot commit any more.
+
+        Args:
+            error: What it hangs at, in one line.
+            position: The event's, to be counted as an attempt that did not end; None
+                if no event is to blame.
+
+        Returns:
+            Whether it was this process's.
+        """
+        row = self._mine().first()
+        if row is None:
+            return False
+        changes: dict[str, Any] = {}
+        if position is not None and _attempted(row) != (position, None):
+            changes = {
+                "attempted_position": position,
+                "attempted_until": None,
+                "attempts": 1,
+            }
+        self.set_state(
+            ProjectionState.RETRYING,
+            error,
+            token=next_token(row),
+            # Not now itself, at which the clock may stand.
+            leased_until=DatabaseTime(-1),
+            **changes,
+        )
+        return True
 
     def forget_attempt(self) -> None:
         """Note that what was begun has ended with an error, and not the process."""
+        self.attempted_position = None
         self._mine().update(attempts=0, **NOTHING_ATTEMPTED)
 
     def lost(self) -> LeaseLostError:

@@ -12,6 +12,7 @@ from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from eventsourcing.persistence import IntegrityError, Tracking
 
+from django_esdb.db.sessions import Session
 from django_esdb.models import ProjectionTrackingQuerySet
 from django_esdb.recorders.callbacks import CommitCallbacks
 from django_esdb.recorders.rows.unit_of_work import UnitOfWork
@@ -44,7 +45,13 @@ class Batch:
     Consecutive events that are processed in one transaction.
 
     The runner says which event it is at; the view joins in with that one.
+
+    Attributes:
+        session: Of the transaction, for who may have to end it; None if it is not
+            known.
     """
+
+    session: Session | None = None
 
     def __init__(
         self,

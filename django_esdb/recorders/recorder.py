@@ -210,12 +210,12 @@ class DjangoTrackingRecorder(TrackingRecorder):
         """
         unit = UnitOfWork(self._alias, keys_of)
         with self._transaction(unit):
-            token = None
+            token = session = None
             if lease is not None:
                 token = lease.token
                 changes["leased_until"] = lease.expiry()
                 idle = lease.seconds / 2 if idle_seconds is None else idle_seconds
-                limit_idle_transactions(connections[self._alias], idle)
+                session = limit_idle_transactions(connections[self._alias], idle)
             # First, so that SQLite takes its write lock at once, where it
             # waits, rather than on the way, where it fails.
             rows = self._rows(application_name)
@@ -231,6 +231,7 @@ class DjangoTrackingRecorder(TrackingRecorder):
                 )
                 raise PositionMovedError(msg)
             with self._working_in(unit, rows) as batch:
+                batch.session = session
                 yield batch
 
     @contextmanager

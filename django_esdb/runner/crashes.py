@@ -22,7 +22,8 @@ class CrashSearch:
 
     Each part is noted in the projection's row before it is processed, so the next
     process, if there has to be one, looks in that part alone. What was processed is no
-    suspect any more; behind the last suspect events are processed as usual.
+    suspect any more; behind the last suspect events are processed as usual, and so are
+    those before an event that is known to be the one.
 
     Args:
         lease: The projection's, taken over from a process that had not released it.
@@ -32,12 +33,17 @@ class CrashSearch:
     def __init__(self, lease: Lease, events: Sequence[ReceivedEvent]) -> None:
         self._lease = lease
         first, until = lease.attempted()
-        if first != events[0].notification.id:
+        begins_at = events[0].notification.id
+        # The one event at which a process has ended.
+        self._known: int | None = None
+        self._is_before = False
+        if first is not None and until is None and first >= begins_at:
+            self._known = first
+            self._left = suspects = 1
+        elif first is None or until is None or first != begins_at:
             # Nothing was noted, so it may have been in any batch of the usual size.
             self._left = max(len(events), settings.ESDB_BATCH_SIZE)
             suspects = len(events)
-        elif until is None:
-            self._left = suspects = 1
         else:
             positions = (event.notification.id for event in events)
             suspects = sum(1 for position in positions if position <= until)
@@ -59,6 +65,12 @@ class CrashSearch:
         Raises:
             LeaseLostError: Another process has the lease.
         """
+        if self._known is not None:
+            positions = (event.notification.id for event in events)
+            before = sum(1 for position in positions if position < self._known)
+            self._is_before = before > 0
+            if self._is_before:
+                return before, 0
         size = min(self._size, len(events), self._left)
         last = events[size - 1].notification.id if size > 1 else None
         return size, self._lease.begin_attempt(events[0].notification.id, last)
@@ -70,4 +82,5 @@ class CrashSearch:
 
     def ended(self, count: int) -> None:
         """Note that so many events are processed."""
-        self._left -= count
+        if not self._is_before:
+            self._left -= count

@@ -8,11 +8,13 @@ from typing import Any
 
 from django.db import Error as DatabaseError
 
-from django_esdb.exceptions import LeaseLostError
+from django_esdb.exceptions import EventHangError, LeaseLostError
 from django_esdb.leases.lease import Lease
 from django_esdb.models import ProjectionState
 from django_esdb.registry import Registration
+from django_esdb.runner.hangs import release_what_hangs
 from django_esdb.runner.renewals import LeaseRenewal
+from django_esdb.runner.slow_events import EventClock
 from django_esdb.status.fingerprints import fingerprint
 from eventsourcing_eventstoredb.text import one_line
 
@@ -33,7 +35,7 @@ class Ownership:
     def __init__(self, lease: Lease, lost: Callable[[LeaseLostError], None]) -> None:
         self.lease = lease
         self.has_started = False
-        self._is_prepared = False
+        self._is_prepared = self._is_abandoned = False
         self._registration: Registration | None = None
         self._renewal = LeaseRenewal(lease, lost)
 
@@ -56,6 +58,8 @@ class Ownership:
 
     def note_retry(self, error: Exception, **changes: Any) -> None:
         """Write down why the projection is tried again, if the database is there."""
+        if self._is_abandoned:
+            return
         with suppress(DatabaseError):
             self.lease.set_state(ProjectionState.RETRYING, one_line(error), **changes)
 
@@ -67,6 +71,12 @@ class Ownership:
                 self.lease.set_state(ProjectionState.RUNNING)
         return was_failing
 
+    def abandon(self, clock: EventClock, error: EventHangError) -> None:
+        """Let another process take over from a thread that hangs; blocks a while."""
+        self._renewal.stop()
+        self._is_abandoned = True
+        release_what_hangs(self.lease, clock, error)
+
     def give_back(self, state: ProjectionState, reason: str) -> None:
         """
         Let another process take over; does nothing if one has done so.
@@ -76,6 +86,8 @@ class Ownership:
             reason: Why, in one line.
         """
         self._renewal.stop()
+        if self._is_abandoned:
+            return
         # The next owner finds out, at the latest when the lease is over.
         with suppress(DatabaseError):
             changes = self._paused_by() if state is ProjectionState.PAUSED else {}

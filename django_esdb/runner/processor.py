@@ -54,6 +54,7 @@ class BatchProcessor:
         application_name: The application that has recorded them.
         lease: The right to do so; None without competitors.
         policy: What to do about an event that fails.
+        clock: Told which event is being processed.
 
     Attributes:
         position: Of the last event that is processed and committed.
@@ -67,6 +68,7 @@ class BatchProcessor:
         *,
         lease: Lease | None = None,
         policy: FailurePolicy | None = None,
+        clock: EventClock | None = None,
     ) -> None:
         self._projection = projection
         self._view = view
@@ -74,7 +76,7 @@ class BatchProcessor:
         self._sender = signals.Sender(type(projection), application_name)
         self._lease = lease
         self._policy = policy or FailurePolicy(OnFailure.STOP, retries=0)
-        self._clock = EventClock()
+        self._clock = clock or EventClock()
         self._row_keys = getattr(projection, "row_keys", None)
         tracked = view.tracked(application_name)
         tracked.ensure_row()
@@ -131,7 +133,10 @@ class BatchProcessor:
     ) -> int:
         """Process at least one event and return how many."""
         try:
-            return self._commit(events)
+            try:
+                return self._commit(events)
+            finally:
+                self._clock.end()
         except BaseException as error:
             # Also what would end a thread: here only handlers raise it.
             was_too_slow = self._clock.was_too_slow(error, self._lease)
@@ -181,7 +186,7 @@ class BatchProcessor:
         last = events[-1].notification
         process_event = self._projection.process_event
         lease = self._lease
-        self._clock.begin(events[0].notification.id)
+        self._clock.begin(events[0].notification)
         began = monotonic()
         end = None if lease is None else began + lease.seconds * _LEASE_PART
         put_behind: list[Notification] = []
@@ -195,11 +200,12 @@ class BatchProcessor:
             idle_seconds=idle_seconds(lease, is_slow=is_slow),
             **self._changes(last),
         ) as batch:
+            self._clock.begin_transaction(events[0].notification, batch.session)
             parked = self._parked.among(event.notification for event in events)
             done = 0
             for event in events:
                 batch.begin(event.tracking)
-                self._clock.begin(event.notification.id)
+                self._clock.begin(event.notification)
                 if parked and aggregate_key(event.notification) in parked:
                     self._parked.park(event.notification)
                     put_behind.append(event.notification)
@@ -215,6 +221,7 @@ class BatchProcessor:
                     last = event.notification
                     batch.end_at(last.id, **self._changes(last))
                     break
+            self._clock.commit()
         self._moved(last.id)
         if done > len(put_behind):
             self._policy.succeeded()
@@ -225,7 +232,7 @@ class BatchProcessor:
 
     def _changes(self, last: Notification) -> dict[str, Any]:
         """Return what to write into the tracking row with the position."""
-        recovery = {} if self._lease is None else self._lease.recovery()
+        recovery = {} if self._lease is None else self._lease.recovery(last.id)
         return {
             "event_position": last.id,
             "event_id": event_identity(last),

@@ -24,6 +24,7 @@ from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.runner.catching_up import CatchingUp
 from django_esdb.runner.processor import BatchProcessor
 from django_esdb.runner.reader import BatchReason, EventReader
+from django_esdb.runner.slow_events import EventClock
 from django_esdb.subscribed_topics import with_subscribed_topics
 from django_esdb.subscriptions.commit_order import CommitOrder, commit_order
 from django_esdb.subscriptions.positions import (
@@ -68,6 +69,7 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
             no other process competes for it.
         policy: What to do about an event that fails; by default it ends the run.
         may_start: Set when events may be processed; None for at once.
+        clock: Told which event is being processed.
 
     Attributes:
         batch_reasons: How many batches there were, by the reason for their end.
@@ -86,11 +88,13 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
         lease: Lease | None = None,
         policy: FailurePolicy | None = None,
         may_start: ThreadingEvent | None = None,
+        clock: EventClock | None = None,
     ) -> None:
         # Before the library starts its threads, which read these.
         self.lease = lease
         self.policy = policy
         self.may_start = may_start
+        self.clock = clock or EventClock()
         self.batch_size = batch_size or settings.ESDB_BATCH_SIZE
         self.batch_seconds = (
             settings.ESDB_BATCH_SECONDS if batch_seconds is None else batch_seconds
@@ -162,6 +166,7 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
         if this_runner is not None and this_runner.may_start is not None:
             this_runner.may_start.wait()
         view = getattr(projection, "view", None)
+        clock = EventClock() if this_runner is None else this_runner.clock
         if this_runner is not None and this_runner._allowlist is not None:
             subscription.mapper = guarded_mapper(
                 subscription.mapper, this_runner._allowlist
@@ -175,7 +180,7 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
             try:
                 library.ProjectionRunner._process_events_loop(
                     KeptSubscription(subscription),  # type: ignore[arg-type]
-                    CheckedProjection(projection),  # type: ignore[arg-type]
+                    CheckedProjection(projection, clock.at_an_event),  # type: ignore[arg-type]
                     is_stopping,
                     runner,
                 )
@@ -199,7 +204,12 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
                 subscription.recorder, view.tracked(subscription.name).row()
             )
             processor = BatchProcessor(
-                projection, view, subscription.name, lease=lease, policy=policy
+                projection,
+                view,
+                subscription.name,
+                lease=lease,
+                policy=policy,
+                clock=clock,
             )
             _process_batches(
                 reader, processor, subscription, projection, is_stopping, catching_up

@@ -1,43 +1,98 @@
-"""Events that take longer than the database waits for the next statement."""
+"""Which event is being processed, and for how long."""
 
 from __future__ import annotations
 
 import math
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import monotonic
+from types import FrameType
+
+from eventsourcing.persistence import Notification
 
 from django_esdb.conf import settings
 from django_esdb.db.errors import Cause, cause_of
+from django_esdb.db.sessions import Session
 from django_esdb.leases.lease import Lease
 
 
 class EventClock:
     """
-    Tells whether the database has ended a transaction while an event was computed.
+    Tells how long the event at hand has been processed.
 
-    It does so after half the lease's time without a statement, since the process may
-    be suspended. Such an event is processed again alone, with as much time as
-    ``ESDB_EVENT_SECONDS`` gives it.
+    Begun by the thread that processes events, and read by others, too.
+
+    Whether the database has ended a transaction while an event was computed is told by
+    it as well. It does so after half the lease's time without a statement, since the
+    process may be suspended. Such an event is processed again alone, with as much time
+    as ``ESDB_EVENT_SECONDS`` gives it.
 
     Attributes:
-        position: Of the event that is being processed, or was the last one.
+        notification: The event that is being processed, or was the last one.
+        began: When it was begun, by the monotonic clock.
+        is_under_way: Whether there is a transaction.
+        is_committing: Whether its events are processed, and it is on its way to be
+            committed, callbacks of ``on_commit`` included.
+        session: In which the transaction is; None if it is not known.
     """
 
     def __init__(self) -> None:
-        self.position: int | None = None
-        self._began = monotonic()
+        self.notification: Notification | None = None
+        self.began = monotonic()
+        self.is_under_way = self.is_committing = False
+        self.session: Session | None = None
+        self._thread: int | None = None
 
-    def begin(self, position: int) -> None:
+    @property
+    def position(self) -> int | None:
+        """Of the event that is being processed, or was the last one."""
+        return None if self.notification is None else self.notification.id
+
+    @contextmanager
+    def at_an_event(self) -> Iterator[None]:
+        """Note that the calling thread processes an event; it is not known which."""
+        self.begin_transaction(None, None)
+        try:
+            yield
+        finally:
+            self.end()
+
+    def begin_transaction(
+        self, notification: Notification | None, session: Session | None
+    ) -> None:
+        """Note that the calling thread is about to process events, this one first."""
+        self.begin(notification)
+        self.session = session
+        self._thread = threading.get_ident()
+        self.is_under_way = True
+
+    def begin(self, notification: Notification | None) -> None:
         """Note that an event begins."""
-        self.position, self._began = position, monotonic()
+        self.notification, self.began = notification, monotonic()
+
+    def commit(self) -> None:
+        """Note that the transaction has all its events."""
+        self.is_committing, self.began = True, monotonic()
+
+    def end(self) -> None:
+        """Note that the transaction is over."""
+        self.is_under_way = self.is_committing = False
+        self.session = None
+
+    def frame(self) -> FrameType | None:
+        """Return where the thread that processes events is; None if it has ended."""
+        return sys._current_frames().get(self._thread or 0)
 
     def was_too_slow(self, error: BaseException, lease: Lease | None) -> bool:
         """Return whether an error is of a transaction that has waited too long."""
-        if lease is None or self.position is None:
+        if lease is None or self.notification is None:
             return False
         cause = cause_of(error)
         # MariaDB only ends the connection. It counts in whole seconds.
         shortest = max(1, math.floor(lease.seconds / 2))
-        is_late = monotonic() - self._began >= shortest
+        is_late = monotonic() - self.began >= shortest
         return cause is Cause.IDLE or (cause is Cause.OUTAGE and is_late)
 
 

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 
 from django.db import connections
 
 from django_esdb.db.connections import ConnectionKeeper
-from django_esdb.exceptions import EventError, LeaseLostError, ProjectionError
+from django_esdb.exceptions import (
+    EventError,
+    EventHangError,
+    LeaseLostError,
+    ProjectionError,
+)
 from django_esdb.leases.lease import NOTHING_ATTEMPTED
 from django_esdb.models import ProjectionState
 from django_esdb.policies import FailurePolicy
 from django_esdb.registry import Registration
 from django_esdb.runner.decisions import Action, Decision, Known, decide
 from django_esdb.runner.errors import blame_event, end_state, projection_error
+from django_esdb.runner.hangs import HangWatch, hang_error
 from django_esdb.runner.ownership import Ownership
 from django_esdb.runner.reporting import Reporter
+from django_esdb.runner.slow_events import EventClock
 from django_esdb.runner.standby import ElsewhereCheck, Standby
 from django_esdb.runner.startup import Startup
 from django_esdb.runner.term import Goal, Term
 from eventsourcing_eventstoredb.backoff import Backoff, keep_trying
 from eventsourcing_eventstoredb.text import one_line
+
+logger = logging.getLogger("django_esdb.runner")
 
 _PAUSES = Backoff()
 
@@ -46,6 +57,8 @@ class Supervisor:
         fail_fast: Whether to fail instead of being paused.
         startup: Tells whether other projections of the process could begin; None if
             there are none.
+        hung: Called, in another thread, when an event takes longer than it may and
+            another process may take over: this one has to end.
     """
 
     def __init__(
@@ -57,6 +70,7 @@ class Supervisor:
         exclusive: bool = False,
         fail_fast: bool = False,
         startup: Startup | None = None,
+        hung: Callable[[Supervisor], object] = lambda supervisor: None,
     ) -> None:
         self.registration = registration
         self.until_caught_up = until_caught_up
@@ -68,12 +82,15 @@ class Supervisor:
         self._elsewhere = ElsewhereCheck(registration)
         self._goal = Goal()
         self._policy = FailurePolicy(registration.on_failure, registration.retries)
+        self._clock = EventClock()
+        self._hung = hung
         self._connections = ConnectionKeeper()
         self._reporter = Reporter(registration)
         # Guards what others than the supervisor's thread change.
         self._changed = threading.Condition()
         self._is_stopping = False
         self._lost: LeaseLostError | None = None
+        self._hangs: EventHangError | None = None
         self._term: Term | None = None
         self._ownership: Ownership | None = None
         self._has_begun = False
@@ -110,9 +127,15 @@ class Supervisor:
     def _run(self) -> None:
         try:
             keep_trying(self._turn, self._pause_after, self._wait)
+            if self._hangs is not None:
+                # It went on after all, when others had been told to take over.
+                raise self._hangs
             self._give_back(ProjectionState.STOPPED)
             self._reporter.stopped(self._reached)
         except BaseException as error:
+            if self._hangs is not None:
+                self._give_back(ProjectionState.STOPPED)
+                raise self._hangs from error
             failure = self._failure(error)
             self._give_back(end_state(error), one_line(failure))
             self._reporter.failed(failure)
@@ -145,6 +168,7 @@ class Supervisor:
             self.registration,
             ownership.lease,
             self._policy,
+            self._clock,
             batch_size=self.batch_size,
             goal=self._goal if self.until_caught_up else None,
             began=self._began,
@@ -155,6 +179,9 @@ class Supervisor:
             self._term = term
             if self._is_stopping or self._lost is not None:
                 term.stop()
+        watch = HangWatch(
+            self._clock, self._event_hangs, f"{self.registration.name}-hangs"
+        )
         try:
             term.run()
         except BaseException as error:
@@ -164,6 +191,7 @@ class Supervisor:
                 blame_event(self.registration, self._policy, error, term.position)
             raise
         finally:
+            watch.stop()
             with self._changed:
                 self._term = None
             self._reached = term.position
@@ -180,6 +208,8 @@ class Supervisor:
 
     def _pause_after(self, error: Exception) -> float | None:
         """Do what is decided about an error; return how long to wait, None to end."""
+        if self._hangs is not None:
+            return None
         if isinstance(error, LeaseLostError):
             # There is nothing left to release.
             self._give_back(ProjectionState.STOPPED)
@@ -281,6 +311,24 @@ class Supervisor:
         with self._changed:
             self._lost = error
             self._end_term()
+
+    def _event_hangs(self) -> None:
+        error = hang_error(self.registration.name, self._clock)
+        with self._changed:
+            ownership = self._ownership
+            if ownership is None or self._lost is not None:
+                return
+            self._hangs = error
+            self._is_stopping = True
+            self._end_term()
+        logger.error(
+            "%s; the process ends, and another may take over. Stack:\n%s",
+            error,
+            error.stack,
+        )
+        ownership.abandon(self._clock, error)
+        self._reporter.failed(error)
+        self._hung(self)
 
     def _end_term(self) -> None:
         if self._term is not None:

@@ -16,6 +16,7 @@ from django_esdb.leases.lease import Lease
 from django_esdb.policies import FailurePolicy
 from django_esdb.registry import Registration
 from django_esdb.runner.projection_runner import ProjectionRunner
+from django_esdb.runner.slow_events import EventClock
 
 # A term that lasts as long, after a failed one, is taken for a recovery.
 RECOVERED_SECONDS = 2.0
@@ -50,6 +51,7 @@ class Term:
         registration: The projection.
         lease: The right to run it.
         policy: What to do about an event that fails.
+        clock: Told which event is being processed.
         batch_size: Most events in a batch; None for the setting's.
         goal: Up to where to run; None to run until stopped.
         began: Called with the position when the projection runs.
@@ -66,6 +68,7 @@ class Term:
         registration: Registration,
         lease: Lease,
         policy: FailurePolicy,
+        clock: EventClock,
         *,
         batch_size: int | None,
         goal: Goal | None,
@@ -76,6 +79,7 @@ class Term:
         self._registration = registration
         self._lease = lease
         self._policy = policy
+        self._clock = clock
         self._batch_size = batch_size
         self._goal = goal
         self._began = began
@@ -115,6 +119,7 @@ class Term:
             lease=self._lease,
             policy=self._policy,
             may_start=may_start,
+            clock=self._clock,
         ) as runner:
             with self._lock:
                 self._runner = runner

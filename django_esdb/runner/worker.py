@@ -18,6 +18,7 @@ from django_esdb.db.connections import close_connections
 from django_esdb.exceptions import ProjectionError
 from django_esdb.registry import Registration
 from django_esdb.runner.errors import projection_error
+from django_esdb.runner.stalls import StallWatch
 from django_esdb.runner.startup import Startup
 from django_esdb.runner.supervisor import Supervisor
 
@@ -27,8 +28,12 @@ logger = logging.getLogger("django_esdb.runner")
 SIGNAL_STATUS = 128
 # Of a process whose projections did not end in time.
 TIMEOUT_STATUS = 4
+# Of a process in which an event has taken longer than it may.
+HANG_STATUS = 5
 
 _SIGNALS_SECONDS = 0.2
+# For the other projections of a process in which one hangs.
+_SHUTDOWN_SECONDS = 8.0
 
 
 @dataclass
@@ -67,13 +72,15 @@ class Worker:
         self._options = options
         self._errors: list[ProjectionError] = []
         self._stop_by: float | None = None
+        self._hung: set[str] = set()
+        self._stall_watch = StallWatch()
         self._startup = Startup(each.name for each in registrations)
         self._supervisors = [self._supervisor(each) for each in registrations]
         self._threads = [
             threading.Thread(
                 target=self._run,
                 args=(supervisor,),
-                name=f"projection-{supervisor.registration.name}",
+                name=_thread_name(supervisor),
             )
             for supervisor in self._supervisors
         ]
@@ -92,10 +99,16 @@ class Worker:
         # This thread only waits from now on.
         close_connections()
         with self._stopped_by_signals():
-            for thread in self._threads:
-                thread.start()
-            for thread in self._threads:
-                self._join(thread)
+            self._stall_watch.postpone()
+            try:
+                for thread in self._threads:
+                    thread.start()
+                for thread in self._threads:
+                    self._join(thread)
+            finally:
+                self._stall_watch.stop()
+            if self._hung:
+                _end_process(HANG_STATUS)
         return self._errors
 
     def stop(self) -> None:
@@ -123,6 +136,25 @@ class Worker:
             exclusive=self._options.exclusive,
             fail_fast=self._options.fail_fast,
             startup=self._startup,
+            hung=self._projection_hangs,
+        )
+
+    def _projection_hangs(self, supervisor: Supervisor) -> None:
+        # Its thread cannot be ended, so the process has to, after the others.
+        self._hung.add(_thread_name(supervisor))
+        if self._stop_by is None:
+            seconds = self._options.shutdown_timeout
+            self._stop_by = monotonic() + (
+                _SHUTDOWN_SECONDS if seconds is None else seconds
+            )
+        self.stop()
+
+    def _is_only_hanging(self) -> bool:
+        """Return whether nothing is left but what hangs."""
+        return bool(self._hung) and not any(
+            thread.is_alive()
+            for thread in self._threads
+            if thread.name not in self._hung
         )
 
     def _run(self, supervisor: Supervisor) -> None:
@@ -147,13 +179,16 @@ class Worker:
         # this one, in which Python would handle it: so it wakes by itself.
         while thread.is_alive():
             thread.join(_SIGNALS_SECONDS)
+            self._stall_watch.postpone()
+            if self._is_only_hanging():
+                _end_process(HANG_STATUS)
             if self._stop_by is not None and monotonic() > self._stop_by:
                 logger.error(
                     "Not stopped within %s s, ending anyway: thread=%s",
                     self._options.shutdown_timeout,
                     thread.name,
                 )
-                _end_process(TIMEOUT_STATUS)
+                _end_process(HANG_STATUS if self._hung else TIMEOUT_STATUS)
 
     @contextmanager
     def _stopped_by_signals(self) -> Iterator[None]:
@@ -177,6 +212,10 @@ class Worker:
         finally:
             for number, handler in previous.items():
                 signal(number, handler)
+
+
+def _thread_name(supervisor: Supervisor) -> str:
+    return f"projection-{supervisor.registration.name}"
 
 
 def _end_process(status: int) -> None:

@@ -42,7 +42,8 @@ class Command(BaseCommand):
         "Each projection runs in one process; others stand by. "
         "Exit status: 0 stopped or caught up, 1 a projection failed, "
         "2 something is not configured, 3 another process runs it (--exclusive), "
-        "4 not stopped in time, 128 + N ended by a second signal N."
+        "4 not stopped in time, 5 an event took longer than ESDB_EVENT_SECONDS, "
+        "128 + N ended by a second signal N."
     )
     # They are run below, to report the first error in a line.
     requires_system_checks = ()

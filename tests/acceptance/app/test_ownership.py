@@ -391,3 +391,40 @@ def wait_for_roles(first: Watched, second: Watched) -> tuple[Watched, Watched]:
                 return one, other
         time.sleep(0.05)
     raise AssertionError(first.lines + second.lines)
+
+
+def test_an_event_that_hangs_ends_the_process_and_another_takes_over(
+    hooked: Project, writing: TrainingSchool, tmp_path: Path
+) -> None:
+    hooked.env["FAULTS_EVENT_SECONDS"] = "1"
+    writing.register("Fido")
+    with worker(hooked) as first:
+        first.wait_for("Running TrainingSchoolProjection")
+        last = writing.add_trick("Fido", "hang")
+        assert first.status() == 5
+    found = state(hooked)
+    assert "hangs at an event, for more than 1 s, in _act" in found["error"]
+    assert "fault_injection/apps.py:" in found["error"]
+    assert any(found["error"] in line for line in first.lines)
+    shown = hooked.manage("showprojections").stdout
+    assert "lost" in shown
+    assert "hangs at an event" in shown
+    (tmp_path / "go").touch()
+    with worker(hooked) as second:
+        wait_until(hooked, lambda found: found["position"] == last)
+        assert second.terminate() == 0
+
+    assert state(hooked)["tricks"] == {"Fido": ["hang"]}
+
+
+@pytest.mark.slow("a process that lets no thread run is given ten seconds more")
+@pytest.mark.any_database
+def test_a_handler_that_lets_no_thread_run_ends_the_process(
+    hooked: Project, writing: TrainingSchool
+) -> None:
+    hooked.env["FAULTS_EVENT_SECONDS"] = "1"
+    writing.register("Fido")
+    writing.add_trick("Fido", "stall")
+    with worker(hooked) as this:
+        assert this.status() == 1
+    assert any("fault_injection/apps.py" in line for line in this.lines)

@@ -24,7 +24,14 @@ from tests.support.projects import ROOT
 from tests.support.rows_app.models import Animal, Owner
 
 # Private by their spelling alone.
-_DOCUMENTED = {"_base_manager", "_default_manager", "_exit", "_meta", "_state"}
+_DOCUMENTED = {
+    "_base_manager",
+    "_current_frames",
+    "_default_manager",
+    "_exit",
+    "_meta",
+    "_state",
+}
 _VENDOR = re.compile(r"\.vendor\b|mysql_is_mariadb|\.features\.")
 
 # Not spelled as private, but not documented either, and with a public way.

@@ -2,7 +2,8 @@
 Lets tests say what happens within a handler of another process.
 
 The trick's name says what: ``wait`` until the file ``go`` is there, ``crash`` the
-process, ``fail``. Files are in the directory ``FAULTS_DIRECTORY``.
+process, ``fail``, ``hang`` until ``go`` is there, too, ``stall`` all threads. Files are
+in the directory ``FAULTS_DIRECTORY``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -48,6 +50,11 @@ def _act(trick: str) -> None:
         (directory / f"waiting-{os.getpid()}").touch()
         while not (directory / "go").exists():
             time.sleep(0.01)
+    elif trick == "hang":
+        while not (directory / "go").exists():
+            time.sleep(0.01)
+    elif trick == "stall":
+        re.match("(a+)+$", "a" * 64 + "b")
     elif trick == "crash" and not (directory / "go").exists():
         os.kill(os.getpid(), signal.SIGKILL)
     elif trick == "fail" and not (directory / "go").exists():

@@ -1,0 +1,181 @@
+"""Events that are processed for longer than any may take."""
+
+from __future__ import annotations
+
+import logging
+import sysconfig
+import threading
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic, sleep
+
+from django.db import Error as DatabaseError
+from django.db import connections
+
+from django_esdb.conf import settings
+from django_esdb.db.connections import close_if_lost
+from django_esdb.db.guards import limit_lock_waits
+from django_esdb.db.sessions import end_session
+from django_esdb.exceptions import EventHangError
+from django_esdb.leases.lease import Lease
+from django_esdb.masking import masked
+from django_esdb.runner.slow_events import EventClock
+from eventsourcing_eventstoredb.backoff import keep_trying
+from eventsourcing_eventstoredb.scheduler import Periodic, scheduler
+from eventsourcing_eventstoredb.text import describe, named_line
+
+logger = logging.getLogger("django_esdb.runner")
+
+_TURN_SECONDS = 1.0
+# Between two looks no more than this, or this part of the limit, counts: for longer it
+# is the process that stood still, not the event.
+_LONGEST_TURN_SECONDS = 10.0
+_LONGEST_TURN_PART = 1 / 4
+# For which the row's lock may be held by something else.
+_WRITE_SECONDS = 10.0
+_LOCK_SECONDS = 1.0
+_PAUSE_SECONDS = 0.1
+
+_PACKAGE = str(Path(__file__).parent.parent)
+_LIBRARIES = tuple(
+    sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")
+)
+
+
+class HangWatch:
+    """
+    Looks in the scheduler's thread whether an event takes too long.
+
+    Args:
+        clock: Knows the event.
+        hangs: Called once, in a thread of its own, when one has taken longer than
+            ``ESDB_EVENT_SECONDS``; in the scheduler's, others would have to wait.
+        name: Of that thread.
+    """
+
+    def __init__(
+        self, clock: EventClock, hangs: Callable[[], object], name: str
+    ) -> None:
+        self._clock = clock
+        self._hangs = hangs
+        self._name = name
+        self._seen: float | None = None
+        self._seconds = 0.0
+        self._looked = monotonic()
+        self._periodic: Periodic = scheduler.every(_TURN_SECONDS, self._look)
+
+    def stop(self) -> None:
+        """Look no more."""
+        scheduler.cancel(self._periodic)
+
+    def _look(self) -> None:
+        now = monotonic()
+        elapsed, self._looked = now - self._looked, now
+        limit = settings.ESDB_EVENT_SECONDS
+        longest = min(_LONGEST_TURN_SECONDS, limit * _LONGEST_TURN_PART)
+        elapsed = min(elapsed, max(_TURN_SECONDS * 1.5, longest))
+        began = self._clock.began if self._clock.is_under_way else None
+        if began is None:
+            self._seen = None
+        elif began != self._seen:
+            self._seen, self._seconds = began, min(elapsed, now - began)
+        else:
+            self._seconds += elapsed
+            if self._seconds >= limit:
+                scheduler.cancel(self._periodic)
+                threading.Thread(
+                    target=self._hangs, name=self._name, daemon=True
+                ).start()
+
+
+def hang_error(projection: str, clock: EventClock) -> EventHangError:
+    """
+    Return an error that says at which event a projection hangs, and where.
+
+    The stack of the thread is its ``stack``, without values.
+    """
+    frame = clock.frame()
+    stack = [] if frame is None else traceback.extract_stack(frame)
+    del frame
+    doing = "committing" if clock.is_committing else "an event"
+    notification = clock.notification
+    event = "" if notification is None else f": {describe(notification)}"
+    error = EventHangError(
+        f"Projection {projection!r} hangs at {doing}, for more than "
+        f"{settings.ESDB_EVENT_SECONDS:g} s{_place(stack)}{event}"
+    )
+    error.position = 0 if notification is None else notification.id
+    error.stack = masked("", "".join(traceback.format_list(_handlers_part(stack))))
+    return error
+
+
+def release_what_hangs(lease: Lease, clock: EventClock, error: EventHangError) -> None:
+    """
+    Let another process take over from a thread that hangs, and say why in the row.
+
+    Its session in the database is ended, with the locks that it has.
+
+    Args:
+        lease: The projection's, which is not renewed any more.
+        clock: Knows the thread's session, and whether it is at an event.
+        error: What to write down.
+    """
+    using = lease.tracked.using
+    session = clock.session
+    position = None if clock.is_committing else clock.position
+    end = monotonic() + _WRITE_SECONDS
+
+    def release() -> None:
+        if session is not None:
+            end_session(session, clock.frame)
+        limit_lock_waits(connections[using], _LOCK_SECONDS)
+        lease.give_up_at(str(error), position)
+
+    def pause_after(failure: Exception) -> float | None:
+        close_if_lost(connections[using])
+        is_over = monotonic() > end or not isinstance(failure, DatabaseError)
+        return None if is_over else _PAUSE_SECONDS
+
+    def wait(seconds: float) -> bool:
+        sleep(seconds)
+        return True
+
+    try:
+        keep_trying(release, pause_after, wait)
+    except Exception as failure:
+        logger.error(
+            "That an event hangs could not be written down: projection=%s error=%s",
+            lease.tracked.projection,
+            named_line(failure),
+        )
+    finally:
+        with suppress(DatabaseError):
+            connections[using].close()
+
+
+def _handlers_part(stack: list[traceback.FrameSummary]) -> list[traceback.FrameSummary]:
+    """Leave out how the runner came to call the projection."""
+    own = [n for n, frame in enumerate(stack) if _is_runner(frame.filename)]
+    return stack[own[-1] :] if own else stack
+
+
+def _is_runner(filename: str) -> bool:
+    return filename.startswith(str(Path(_PACKAGE, "runner")))
+
+
+def _place(stack: list[traceback.FrameSummary]) -> str:
+    """Return the innermost place in the project's own code, else of any."""
+    own = [frame for frame in stack if not _is_library(frame.filename)]
+    if not (found := own or stack):
+        return ""
+    frame = found[-1]
+    path = Path(frame.filename)
+    with suppress(ValueError):
+        path = path.relative_to(Path.cwd())
+    return f", in {frame.name} ({path}:{frame.lineno})"
+
+
+def _is_library(filename: str) -> bool:
+    return filename.startswith((_PACKAGE, *_LIBRARIES, "<frozen"))
