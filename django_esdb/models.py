@@ -44,6 +44,15 @@ class ProjectionTrackingQuerySet(models.QuerySet["ProjectionTracking"]):
             | models.Q(leased_until__lte=DatabaseTime())
         )
 
+    def with_ownership(self) -> Self:
+        """Add ``is_owned``: whether the lease is not over, by the database's clock."""
+        return self.annotate(
+            is_owned=models.Case(
+                models.When(leased_until__gt=DatabaseTime(), then=models.Value(True)),
+                default=models.Value(False),
+            )
+        )
+
     def advance(self, position: int) -> bool:
         """
         Move to *position* if that is later, in one statement.
@@ -186,12 +195,16 @@ class ProjectionTracking(models.Model):
         return fingerprints.split() if position == str(self.position) else []
 
 
-class FailedEventQuerySet(models.QuerySet["FailedEvent"]):
-    """Events that a projection has put aside."""
+class ProjectionEventQuerySet(models.QuerySet[Any]):
+    """Events of projections that were not processed."""
 
     def of(self, projection: str, application: str) -> Self:
         """Return only those of a projection and an application."""
         return self.filter(projection=projection, application=application)
+
+
+class FailedEventQuerySet(ProjectionEventQuerySet):
+    """Events that a projection has put aside."""
 
     def in_order(self) -> Self:
         """Return them in the order of the application's events."""
@@ -234,6 +247,40 @@ class FailedEvent(models.Model):
         permissions = (
             ("retry_failedevent", "Can retry failed event"),
             ("discard_failedevent", "Can discard failed event"),
+        )
+
+    def __str__(self) -> str:
+        # Pages show it where nothing else makes the store's texts safe.
+        topic, aggregate = one_line(self.topic, 100), one_line(self.originator_id, 80)
+        return f"{topic} of {aggregate} at {self.position}"
+
+
+class SkippedEvent(models.Model):
+    """
+    An event that a projection has left out for good, since it failed.
+
+    It was written in the transaction that moved the position past it. Of each
+    projection the latest are kept.
+    """
+
+    projection = models.CharField(max_length=255)
+    application = models.CharField(max_length=255)
+    position = models.PositiveBigIntegerField(help_text="The event's notification ID.")
+    originator_id = models.TextField(help_text="The aggregate that it is of.")
+    originator_version = models.BigIntegerField()
+    topic = models.TextField()
+    error = models.TextField(default="", blank=True, help_text="Why it failed.")
+    skipped_at = models.DateTimeField()
+
+    objects = ProjectionEventQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("projection", "application", "position")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("projection", "application", "position"),
+                name="django_esdb_skipped_event_unique",
+            ),
         )
 
     def __str__(self) -> str:

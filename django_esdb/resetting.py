@@ -9,8 +9,8 @@ from django.db import models, transaction
 from django.utils import timezone
 
 from django_esdb.exceptions import ConfigurationError
-from django_esdb.leases.lease import next_token
-from django_esdb.models import FailedEvent, ProjectionState
+from django_esdb.leases.lease import NOTHING_ATTEMPTED, next_token
+from django_esdb.models import FailedEvent, ProjectionState, SkippedEvent
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import Registration
 
@@ -60,14 +60,15 @@ def reset_projection(registration: Registration) -> Counter[str]:
             state_since=timezone.now(),
             error="",
             attempts=0,
-            attempted_position=None,
+            **NOTHING_ATTEMPTED,
             fingerprint="",
             paused_by="",
         )
-        failed = FailedEvent.objects.using(tracked.using).of(
-            tracked.projection, tracked.application
-        )
-        deleted.update(failed.delete()[1])
+        for kept in (FailedEvent, SkippedEvent):
+            events = kept.objects.using(tracked.using).of(
+                tracked.projection, tracked.application
+            )
+            deleted.update(events.delete()[1])
         for model in referring_first(view_class.read_models):
             # Its default manager may hide some.
             rows = model._base_manager.using(tracked.using).all()

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from django_esdb.admin.pages import FailedEventAdmin, ProjectionTrackingAdmin
+from django_esdb.admin.pages import (
+    FailedEventAdmin,
+    ProjectionTrackingAdmin,
+    SkippedEventAdmin,
+)
 from django_esdb.admin.read_models import ReadModelAdmin
 
-__all__ = ["FailedEventAdmin", "ProjectionTrackingAdmin", "ReadModelAdmin"]
+__all__ = [
+    "FailedEventAdmin",
+    "ProjectionTrackingAdmin",
+    "ReadModelAdmin",
+    "SkippedEventAdmin",
+]

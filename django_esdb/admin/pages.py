@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
@@ -22,7 +22,7 @@ from django_esdb.admin.actions import (
     retry_projection,
 )
 from django_esdb.admin.read_models import ReadModelAdmin
-from django_esdb.models import FailedEvent, ProjectionTracking
+from django_esdb.models import FailedEvent, ProjectionTracking, SkippedEvent
 from django_esdb.status.status import (
     ProjectionStatus,
     local,
@@ -32,7 +32,14 @@ from django_esdb.status.status import (
     with_details,
 )
 
-__all__ = ["FailedEventAdmin", "ProjectionTrackingAdmin", "ReadModelAdmin"]
+__all__ = [
+    "FailedEventAdmin",
+    "ProjectionTrackingAdmin",
+    "ReadModelAdmin",
+    "SkippedEventAdmin",
+]
+
+_Event: TypeAlias = FailedEvent | SkippedEvent
 
 # Longest text in a list; a page of its own has all of it.
 _SHORT = 200
@@ -72,14 +79,15 @@ class ProjectionTrackingAdmin(_ActingAdmin):
     # What is wrong comes before what a narrow window cuts off.
     list_display = (
         *("projection", "application", "current_state", "failed_events"),
-        *("short_error", "advice", "position", "updated_at"),
+        *("skipped_events", "short_error", "advice", "position", "updated_at"),
         *("since", "process", "until"),
     )
     list_filter = ("application", "state")
     search_fields = ("projection", "application")
     fields = (
         *("projection", "application", "current_state", "since", "advice"),
-        *("whole_error", "attempts", "attempted_position", "failed_events"),
+        *("whole_error", "attempts", "attempted_position"),
+        *("failed_events", "skipped_events"),
         *("position", "updated_at", "event_position", "event"),
         *("owner", "until", "token", "fingerprint"),
     )
@@ -119,10 +127,18 @@ class ProjectionTrackingAdmin(_ActingAdmin):
 
     @admin.display(ordering="failed_count")
     def failed_events(self, row: ProjectionTracking) -> str:
-        count = _status(row).failed_events
+        return self._linked(row, FailedEvent, _status(row).failed_events)
+
+    @admin.display(ordering="skipped_count")
+    def skipped_events(self, row: ProjectionTracking) -> str:
+        return self._linked(row, SkippedEvent, _status(row).skipped_events)
+
+    def _linked(
+        self, row: ProjectionTracking, model: type[models.Model], count: int
+    ) -> str:
         try:
             page = reverse(
-                "admin:django_esdb_failedevent_changelist",
+                f"admin:django_esdb_{model._meta.model_name}_changelist",
                 current_app=self.admin_site.name,
             )
         except NoReverseMatch:
@@ -169,8 +185,32 @@ class WaitingFilter(admin.SimpleListFilter):
         return queryset
 
 
+class _EventPages:
+    """Columns of events that were not processed."""
+
+    @admin.display(ordering="originator_id")
+    def aggregate(self, event: _Event) -> str:
+        return shown(event.originator_id, _SHORT)
+
+    @admin.display(description="event", ordering="topic")
+    def event_class(self, event: _Event) -> str:
+        return shown(event.topic.rpartition(":")[2], _SHORT)
+
+    @admin.display(description="topic")
+    def event_topic(self, event: _Event) -> str:
+        return shown(event.topic)
+
+    @admin.display(description="error")
+    def short_error(self, event: _Event) -> str:
+        return shown(event.error, _SHORT) or _NOT_TRIED
+
+    @admin.display(description="error")
+    def whole_error(self, event: _Event) -> str:
+        return shown(event.error) or _NOT_TRIED
+
+
 @admin.register(FailedEvent)
-class FailedEventAdmin(_ActingAdmin):
+class FailedEventAdmin(_EventPages, _ActingAdmin):
     list_display = (
         *("id", "projection", "position", "event_class", "short_error"),
         *("aggregate", "originator_version", "attempts", "parked_at"),
@@ -231,25 +271,21 @@ class FailedEventAdmin(_ActingAdmin):
         request.current_app = self.admin_site.name
         return TemplateResponse(request, _CONFIRMATION, context)
 
-    @admin.display(ordering="originator_id")
-    def aggregate(self, event: FailedEvent) -> str:
-        return shown(event.originator_id, _SHORT)
 
-    @admin.display(description="event", ordering="topic")
-    def event_class(self, event: FailedEvent) -> str:
-        return shown(event.topic.rpartition(":")[2], _SHORT)
-
-    @admin.display(description="topic")
-    def event_topic(self, event: FailedEvent) -> str:
-        return shown(event.topic)
-
-    @admin.display(description="error")
-    def short_error(self, event: FailedEvent) -> str:
-        return shown(event.error, _SHORT) or _NOT_TRIED
-
-    @admin.display(description="error")
-    def whole_error(self, event: FailedEvent) -> str:
-        return shown(event.error) or _NOT_TRIED
+@admin.register(SkippedEvent)
+class SkippedEventAdmin(_EventPages, ReadModelAdmin):
+    list_display = (
+        *("id", "projection", "position", "event_class", "short_error"),
+        *("aggregate", "originator_version", "skipped_at"),
+    )
+    list_filter = ("projection",)
+    search_fields = ("originator_id", "topic")
+    fields = (
+        *("id", "projection", "application", "position"),
+        *("aggregate", "originator_version", "event_topic"),
+        *("whole_error", "skipped_at"),
+    )
+    readonly_fields = fields
 
 
 def _may(request: HttpRequest, what: str) -> bool:

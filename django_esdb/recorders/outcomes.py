@@ -8,7 +8,7 @@ from enum import Enum
 from django.db.models import Exists, Q
 
 from django_esdb.leases.lease import TrackedProjection
-from django_esdb.models import FailedEvent, ProjectionState
+from django_esdb.models import FailedEvent, ProjectionState, SkippedEvent
 
 
 class WaitResult(Enum):
@@ -18,6 +18,7 @@ class WaitResult(Enum):
     Attributes:
         PROCESSED: It is processed.
         OTHER_TOPICS: It is of no topic of the projection.
+        SKIPPED: It has failed, and is left out for good.
         PARKED: It has failed or waits for an earlier event, and is put aside.
         PAUSED: The projection is paused, and has not got there.
         TIMED_OUT: The projection has not got there in time.
@@ -25,6 +26,7 @@ class WaitResult(Enum):
 
     PROCESSED = "processed"
     OTHER_TOPICS = "of no topic of the projection"
+    SKIPPED = "skipped, since it failed"
     PARKED = "put aside"
     PAUSED = "the projection is paused"
     TIMED_OUT = "not processed in time"
@@ -54,23 +56,28 @@ class Awaited:
         Raises:
             django.db.Error: The database could not be asked.
         """
-        parked = Q() if self.events else Q(position=self.position)
+        these = Q() if self.events else Q(position=self.position)
         for originator_id, version in self.events:
-            parked |= Q(originator_id=originator_id, originator_version=version)
-        failed = FailedEvent.objects.using(tracked.using).of(
-            tracked.projection, tracked.application
+            these |= Q(originator_id=originator_id, originator_version=version)
+        parked, skipped = (
+            model.objects.using(tracked.using)
+            .of(tracked.projection, tracked.application)
+            .filter(these)
+            for model in (FailedEvent, SkippedEvent)
         )
         found = (
             tracked.queryset()
-            .annotate(is_parked=Exists(failed.filter(parked)))
-            .values_list("position", "is_parked", "state", "owner")
+            .annotate(is_parked=Exists(parked), is_skipped=Exists(skipped))
+            .values_list("position", "is_parked", "is_skipped", "state", "owner")
             .first()
         )
         if found is None:
             return None
-        position, is_parked, state, owner = found
+        position, is_parked, is_skipped, state, owner = found
         if position is not None and position >= self.position:
-            return WaitResult.PARKED if is_parked else WaitResult.PROCESSED
+            if is_parked:
+                return WaitResult.PARKED
+            return WaitResult.SKIPPED if is_skipped else WaitResult.PROCESSED
         # With an owner it is being tried again.
         if state == ProjectionState.PAUSED and not owner:
             return WaitResult.PAUSED

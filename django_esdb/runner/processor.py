@@ -13,6 +13,7 @@ from eventsourcing.projection import Projection
 from django_esdb import signals
 from django_esdb.exceptions import EventCrashError, EventError
 from django_esdb.failures.parking import ParkedAggregates, aggregate_key
+from django_esdb.failures.skipping import note_skipped
 from django_esdb.handlers import check_returned
 from django_esdb.leases.lease import Lease
 from django_esdb.policies import FailurePolicy, OnFailure
@@ -80,6 +81,7 @@ class BatchProcessor:
         self._row_keys = getattr(projection, "row_keys", None)
         tracked = view.tracked(application_name)
         tracked.ensure_row()
+        self._tracked = tracked
         self._parked = ParkedAggregates(tracked)
         self._blame = Blame(tracked, self._policy)
         self._search: CrashSearch | None = None
@@ -291,6 +293,8 @@ class BatchProcessor:
         ):
             if action is OnFailure.PARK:
                 self._parked.park(notification, reason)
+            else:
+                note_skipped(self._tracked, notification, reason)
         self._sender.send(
             signals.event_failed,
             position=notification.id,

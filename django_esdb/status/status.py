@@ -12,17 +12,23 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db import DatabaseError, connections, models, router, transaction
-from django.db.models import Case, Count, OuterRef, Q, Subquery, Value, When
+from django.db import DatabaseError, connections, router, transaction
+from django.db.models import Count, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from django_esdb.db.functions import DatabaseTime, local_time
+from django_esdb.db.functions import local_time
 from django_esdb.exceptions import ConfigurationError, ViewDatabaseError
 from django_esdb.leases.lease import TrackedProjection
 from django_esdb.leases.process_identity import is_gone
 from django_esdb.masking import masked
-from django_esdb.models import FailedEvent, ProjectionState, ProjectionTracking
+from django_esdb.models import (
+    FailedEvent,
+    ProjectionState,
+    ProjectionTracking,
+    ProjectionTrackingQuerySet,
+    SkippedEvent,
+)
 from django_esdb.registry import Registration, registry
 from django_esdb.status.fingerprints import fingerprint
 from eventsourcing_eventstoredb.text import LONGEST_LINE, one_line
@@ -55,6 +61,7 @@ class ProjectionStatus:
         error: Why it is retrying or paused, or why it was stopped; may be empty.
         attempts: How many failed attempts the next event has had.
         failed_events: How many events are put aside.
+        skipped_events: How many events were left out, as far as they are kept.
         advice: What to know or do, a line each.
     """
 
@@ -74,6 +81,7 @@ class ProjectionStatus:
     error: str = ""
     attempts: int = 0
     failed_events: int = 0
+    skipped_events: int = 0
     advice: list[str] = field(default_factory=list)
 
 
@@ -97,23 +105,24 @@ def status_of(row: ProjectionTracking) -> ProjectionStatus:
 
 
 def with_details(
-    rows: models.QuerySet[ProjectionTracking],
-) -> models.QuerySet[ProjectionTracking]:
-    """Add ``is_owned``, by the database's clock, and ``failed_count`` to rows."""
-    failed = (
-        FailedEvent.objects.of(OuterRef("projection"), OuterRef("application"))  # type: ignore[arg-type]
+    rows: ProjectionTrackingQuerySet,
+) -> ProjectionTrackingQuerySet:
+    """Add ``is_owned``, by the database's clock, and counts of events to rows."""
+    return rows.with_ownership().annotate(
+        failed_count=_count(FailedEvent), skipped_count=_count(SkippedEvent)
+    )
+
+
+def _count(model: type[FailedEvent | SkippedEvent]) -> Coalesce:
+    """Return how many rows a model has of a tracking row's projection."""
+    counts = (
+        model.objects.of(OuterRef("projection"), OuterRef("application"))  # type: ignore[arg-type]
         .order_by()
         .values("projection")
         .annotate(count=Count("pk"))
         .values("count")
     )
-    return rows.annotate(
-        is_owned=Case(
-            When(leased_until__gt=DatabaseTime(), then=Value(True)),
-            default=Value(False),
-        ),
-        failed_count=Coalesce(Subquery(failed), 0),
-    )
+    return Coalesce(Subquery(counts), 0)
 
 
 def registration_of(row: ProjectionTracking | FailedEvent) -> Registration | None:
@@ -182,7 +191,7 @@ def local(value: datetime) -> datetime:
 
 
 def _used_rows(alias: str) -> Iterable[ProjectionTracking]:
-    rows: models.QuerySet[Any] = ProjectionTracking.objects.using(alias)
+    rows: Any = ProjectionTracking.objects.using(alias)
     return with_details(rows).exclude(Q(position=None) & Q(failed_count=0))
 
 
@@ -197,31 +206,35 @@ def _tracked(registration: Registration) -> TrackedProjection | None:
 def _registered_status(registration: Registration) -> ProjectionStatus:
     tracked = _tracked(registration)
     if tracked is None:
-        return _status(registration, None, False, 0, None)
+        return _status(registration, None, None)
     row: Any = with_details(tracked.queryset()).first()
     if row is not None:
-        return _status(registration, row, row.is_owned, row.failed_count, tracked.using)
-    failed = FailedEvent.objects.using(tracked.using).of(
-        tracked.projection, tracked.application
+        return _status(registration, row, tracked.using)
+    failed, skipped = (
+        model.objects.using(tracked.using)
+        .of(tracked.projection, tracked.application)
+        .count()
+        for model in (FailedEvent, SkippedEvent)
     )
-    return _status(registration, None, False, failed.count(), tracked.using)
+    return _status(registration, None, tracked.using, failed, skipped)
 
 
 def _row_status(row: Any, registration: Registration | None) -> ProjectionStatus:
-    using = str(row._state.db)
-    return _status(registration, row, row.is_owned, row.failed_count, using)
+    return _status(registration, row, str(row._state.db))
 
 
 def _status(
     registration: Registration | None,
-    row: ProjectionTracking | None,
-    is_owned: bool,
-    failed: int,
+    row: Any,
     database: str | None,
+    failed: int = 0,
+    skipped: int = 0,
 ) -> ProjectionStatus:
     known: dict[str, Any] = {}
     state, changed = ProjectionState.STOPPED.value, False
     if row is not None:
+        is_owned = row.is_owned
+        failed, skipped = row.failed_count, row.skipped_count
         state = _state(row, is_owned)
         known = {
             "projection": row.projection,
@@ -250,7 +263,8 @@ def _status(
         definition_changed=changed,
         state=state,
         failed_events=failed,
-        advice=list(_advice(registration, row, state, changed, failed)),
+        skipped_events=skipped,
+        advice=list(_advice(registration, row, state, changed, failed, skipped)),
     )
 
 
@@ -288,10 +302,11 @@ def _leased_until(row: ProjectionTracking) -> datetime | None:
 
 def _advice(
     registration: Registration | None,
-    row: ProjectionTracking | None,
+    row: Any,
     state: str,
     changed: bool,
     failed: int,
+    skipped: int,
 ) -> Iterable[str]:
     if registration is None:
         yield (
@@ -318,6 +333,12 @@ def _advice(
         noun = "event is" if failed == 1 else "events are"
         yield f"{failed} failed {noun} put aside: fix the cause, then run " + _retry(
             name
+        )
+    if skipped:
+        noun = "event was" if skipped == 1 else "events were"
+        yield (
+            f"{skipped} {noun} skipped, which the admin lists: only a rebuild brings "
+            "what was skipped into the read models"
         )
     if changed:
         yield DEFINITION_CHANGED

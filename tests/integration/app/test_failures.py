@@ -12,8 +12,9 @@ from eventsourcing.persistence import Tracking
 from eventsourcing.popo import POPOTrackingRecorder
 
 from django_esdb.exceptions import EventProcessingError, FailedEventError
+from django_esdb.failures import skipping
 from django_esdb.failures.retrying import discard_failed_events, retry_failed_events
-from django_esdb.models import FailedEvent, ProjectionState
+from django_esdb.models import FailedEvent, ProjectionState, SkippedEvent
 from django_esdb.policies import FailurePolicy, OnFailure
 from django_esdb.registry import Registration, registry
 from django_esdb.runner import decisions
@@ -509,6 +510,27 @@ def test_what_is_skipped_is_left_out_and_logged(
     skipped = [r for r in caplog.records if r.getMessage().startswith("Event skipped")]
     assert len(skipped) == 1
     assert skipped[0].getMessage().endswith("error=RuntimeError: cannot burn")
+    (kept,) = SkippedEvent.objects.all()
+    assert kept.error == "RuntimeError: cannot burn"
+    assert kept.topic.endswith("TrickAdded")
+    assert kept.position < last
+
+
+def test_the_latest_skipped_events_are_kept(
+    school: TrainingSchool, failing: MakeRegistration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(skipping, "MOST_KEPT", 3)
+    school.register("Fido")
+    positions = []
+    for _ in range(5):
+        positions.append(school.add_trick("Fido", "burn"))
+        last = school.add_trick("Fido", "sit")
+
+    catch_up(failing(on_failure=OnFailure.SKIP))
+
+    assert tracking().position == last
+    kept = SkippedEvent.objects.values_list("position", flat=True)
+    assert list(kept) == positions[-3:]
 
 
 def test_too_many_in_a_row_are_not_skipped(

@@ -13,12 +13,14 @@ from django_esdb.exceptions import (
     NotRegisteredError,
     ProjectionError,
 )
-from django_esdb.models import FailedEvent
+from django_esdb.models import FailedEvent, SkippedEvent
 from django_esdb.policies import OnFailure
 from django_esdb.recorders import DjangoTrackingRecorder
 from django_esdb.recorders.outcomes import WaitResult
 from django_esdb.registry import Registration, registry
+from django_esdb.resetting import reset_projection
 from django_esdb.runner import Supervisor
+from django_esdb.status.status import projection_statuses
 from django_esdb.waiting import wait_for
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.domain import Dog as DogAggregate
@@ -121,6 +123,31 @@ def test_event_of_a_save_that_is_put_aside_is_told_by_its_aggregate(
 
     assert wait_for("Picky", recordings) is WaitResult.PARKED
     assert wait_for("Picky", recordings[:1]) is WaitResult.PROCESSED
+
+
+def test_what_is_skipped_is_told_from_what_is_processed(
+    school: TrainingSchool, register: Callable[[OnFailure], Registration]
+) -> None:
+    registration = register(OnFailure.SKIP)
+    dog = DogAggregate("Rover")
+    dog.add_trick("burn")
+    dog.add_trick("sit")
+    recordings = school.save(dog)
+    catch_up(registration)
+
+    # A save has one position; its events are told by their aggregate's versions.
+    assert wait_for("Picky", recordings) is WaitResult.SKIPPED
+    assert wait_for("Picky", recordings[1:2]) is WaitResult.SKIPPED
+    assert wait_for("Picky", recordings[2:]) is WaitResult.PROCESSED
+    position = SkippedEvent.objects.get().position
+    assert wait_for("Picky", position - 1) is WaitResult.PROCESSED
+    (status,) = (each for each in projection_statuses() if each.projection == "Picky")
+    assert status.skipped_events == 1
+    assert any("1 event was skipped" in line for line in status.advice)
+    with pytest.raises(NotProcessedError, match="skipped"):
+        DjangoTrackingRecorder("Picky").wait(school.name, position)
+    reset_projection(registration)
+    assert not SkippedEvent.objects.exists()
 
 
 def test_wait_ends_early_when_the_projection_is_paused(

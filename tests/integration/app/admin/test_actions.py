@@ -12,12 +12,18 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import Permission, User
 from django.db import OperationalError, connections
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from django_esdb.admin import pages
 from django_esdb.exceptions import EventProcessingError
 from django_esdb.failures.retrying import _Retrying
-from django_esdb.models import FailedEvent, ProjectionState, ProjectionTracking
+from django_esdb.models import (
+    FailedEvent,
+    ProjectionState,
+    ProjectionTracking,
+    SkippedEvent,
+)
 from django_esdb.policies import OnFailure
 from django_esdb.registry import Registration, registry
 from eventsourcing_eventstoredb.server import EmbeddedServer
@@ -378,3 +384,32 @@ def test_an_aggregate_is_found(admin_client: Client, parked: list[FailedEvent]) 
     assert list(page.context["cl"].queryset) == [parked[2]]
     page = admin_client.get(f"{FAILED}?q={uuid4()}")
     assert list(page.context["cl"].queryset) == []
+
+
+def test_skipped_events_are_shown_and_offer_no_change(admin_client: Client) -> None:
+    ProjectionTracking.objects.create(projection="Picky", application="School")
+    event = SkippedEvent.objects.create(
+        projection="Picky",
+        application="School",
+        position=7,
+        originator_id="<b>dog</b>",
+        originator_version=2,
+        topic="school.domain:Dog.Burnt",
+        error="RuntimeError: cannot <i>burn</i>",
+        skipped_at=timezone.now(),
+    )
+    projections = reverse("admin:django_esdb_projectiontracking_changelist")
+    listed = reverse("admin:django_esdb_skippedevent_changelist")
+
+    assert (
+        f"{listed}?projection=Picky" in admin_client.get(projections).content.decode()
+    )
+    for page in (
+        listed,
+        reverse("admin:django_esdb_skippedevent_change", args=[event.pk]),
+    ):
+        text = admin_client.get(page).content.decode()
+        assert "cannot &lt;i&gt;burn&lt;/i&gt;" in text
+        assert "<b>dog</b>" not in text
+        assert 'name="_save"' not in text
+        assert 'name="action"' not in text
