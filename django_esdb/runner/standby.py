@@ -10,7 +10,8 @@ from django_esdb.applications import make_application
 from django_esdb.conf import settings
 from django_esdb.exceptions import LeaseHeldError, ProjectionPausedError
 from django_esdb.leases.lease import Lease, acquire_lease
-from django_esdb.leases.process_identity import new_owner
+from django_esdb.leases.process_identity import is_gone, new_owner
+from django_esdb.leases.shared_look import SharedLook
 from django_esdb.models import ProjectionState, ProjectionTracking
 from django_esdb.registry import Registration
 from django_esdb.status.fingerprints import fingerprint
@@ -23,11 +24,13 @@ class Standby:
 
     Args:
         registration: The projection.
+        look: Reads its row while it waits, with those of others.
     """
 
-    def __init__(self, registration: Registration) -> None:
+    def __init__(self, registration: Registration, look: SharedLook) -> None:
         self._registration = registration
         self._tracked = registration.tracked()
+        self._look = look
         self._owner = new_owner()
         # A process is started to have what was paused tried again; what is
         # paused later, also by others, stays so.
@@ -42,17 +45,19 @@ class Standby:
             ProjectionPausedError: The projection is paused.
             django.db.Error: The database cannot be used.
         """
-        row = self._tracked.row()
-        if self._is_paused(row):
-            self._may_resume = False
+        row: Any = self._look.row(self._tracked)
+        may_resume, self._may_resume = self._may_resume, False
+        if self._is_paused(row, may_resume=may_resume):
             raise ProjectionPausedError(row.error)
+        if row.is_owned and not is_gone(row.owner):
+            raise _held(row)
         lease = acquire_lease(self._tracked, self._owner, settings.ESDB_LEASE_SECONDS)
-        self._may_resume = False
         if lease is None:
-            raise self._held()
+            raise _held(self._tracked.row())
+        self._look.forget(self._tracked)
         return lease
 
-    def _is_paused(self, row: ProjectionTracking) -> bool:
+    def _is_paused(self, row: ProjectionTracking, *, may_resume: bool) -> bool:
         if row.state != ProjectionState.PAUSED:
             return False
         gave_up = row.pausing_fingerprints()
@@ -61,15 +66,15 @@ class Standby:
             return False
         # Not even at a start what ends the process: that would repeat for ever
         # under something that starts it again.
-        return not self._may_resume or row.attempted_position is not None
+        return not may_resume or row.attempted_position is not None
 
-    def _held(self) -> LeaseHeldError:
-        row = self._tracked.row()
-        error = LeaseHeldError(
-            f"Projection {row.projection!r} is run by {row.owner or 'another'}"
-        )
-        error.owner = row.owner
-        return error
+
+def _held(row: ProjectionTracking) -> LeaseHeldError:
+    error = LeaseHeldError(
+        f"Projection {row.projection!r} is run by {row.owner or 'another'}"
+    )
+    error.owner = row.owner
+    return error
 
 
 class ElsewhereCheck:
@@ -77,10 +82,15 @@ class ElsewhereCheck:
     Tells whether a projection's owner has caught up.
 
     The events that count are those that are there when it is first asked.
+
+    Args:
+        registration: The projection.
+        look: Reads its row, with those of others.
     """
 
-    def __init__(self, registration: Registration) -> None:
+    def __init__(self, registration: Registration, look: SharedLook) -> None:
         self._registration = registration
+        self._look = look
         self._app: Application[Any] | None = None
         self._head: int | None = None
 
@@ -94,7 +104,7 @@ class ElsewhereCheck:
         return is_caught_up(
             self._app,
             self._registration.topics,
-            self._registration.tracked().row().position,
+            self._look.row(self._registration.tracked()).position,
             self._head,
         )
 

@@ -17,10 +17,17 @@ from django_esdb.exceptions import (
     ProjectionError,
 )
 from django_esdb.leases.lease import NOTHING_ATTEMPTED
+from django_esdb.leases.shared_look import SharedLook
 from django_esdb.models import ProjectionState
 from django_esdb.policies import FailurePolicy
 from django_esdb.registry import Registration
-from django_esdb.runner.decisions import Action, Decision, Known, decide
+from django_esdb.runner import decisions
+from django_esdb.runner.decisions import (
+    Action,
+    Decision,
+    Known,
+    decide,
+)
 from django_esdb.runner.errors import blame_event, end_state, projection_error
 from django_esdb.runner.hangs import HangWatch, hang_error
 from django_esdb.runner.ownership import Ownership
@@ -57,6 +64,8 @@ class Supervisor:
         fail_fast: Whether to fail instead of being paused.
         startup: Tells whether other projections of the process could begin; None if
             there are none.
+        look: Reads the rows of all projections that the process waits for; None if
+            there is one alone.
         hung: Called, in another thread, when an event takes longer than it may and
             another process may take over: this one has to end.
     """
@@ -70,6 +79,7 @@ class Supervisor:
         exclusive: bool = False,
         fail_fast: bool = False,
         startup: Startup | None = None,
+        look: SharedLook | None = None,
         hung: Callable[[Supervisor], object] = lambda supervisor: None,
     ) -> None:
         self.registration = registration
@@ -78,8 +88,10 @@ class Supervisor:
         self.exclusive = exclusive
         self.fail_fast = fail_fast
         self._startup = startup
-        self._standby = Standby(registration)
-        self._elsewhere = ElsewhereCheck(registration)
+        self._look = look or SharedLook(decisions.STANDBY_SECONDS)
+        self._look.await_all([registration.tracked()])
+        self._standby = Standby(registration, self._look)
+        self._elsewhere = ElsewhereCheck(registration, self._look)
         self._goal = Goal()
         self._policy = FailurePolicy(registration.on_failure, registration.retries)
         self._clock = EventClock()
@@ -231,6 +243,7 @@ class Supervisor:
             self._interrupted(error, decision.seconds)
         if decision.action is Action.STAND_BY:
             self._stand_by(error)
+            return self._look.pause() if decision.seconds else 0.0
         if decision.action is Action.FAIL:
             return None
         return _PAUSES.varied(decision.seconds)

@@ -16,7 +16,9 @@ from typing import Any
 
 from django_esdb.db.connections import close_connections
 from django_esdb.exceptions import ProjectionError
+from django_esdb.leases.shared_look import SharedLook
 from django_esdb.registry import Registration
+from django_esdb.runner import decisions
 from django_esdb.runner.errors import projection_error
 from django_esdb.runner.stalls import StallWatch
 from django_esdb.runner.startup import Startup
@@ -74,6 +76,7 @@ class Worker:
         self._stop_by: float | None = None
         self._hung: set[str] = set()
         self._stall_watch = StallWatch()
+        self._look = SharedLook(decisions.STANDBY_SECONDS)
         self._startup = Startup(each.name for each in registrations)
         self._supervisors = [self._supervisor(each) for each in registrations]
         self._threads = [
@@ -136,6 +139,7 @@ class Worker:
             exclusive=self._options.exclusive,
             fail_fast=self._options.fail_fast,
             startup=self._startup,
+            look=self._look,
             hung=self._projection_hangs,
         )
 

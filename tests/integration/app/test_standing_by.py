@@ -1,0 +1,110 @@
+"""Waiting for leases that another process has."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.backends.signals import connection_created
+
+from django_esdb.db.functions import DatabaseTime
+from django_esdb.leases import shared_look
+from django_esdb.leases.lease import TrackedProjection, acquire_lease
+from django_esdb.leases.shared_look import SharedLook
+from django_esdb.models import ProjectionState, ProjectionTracking
+from django_esdb.registry import Registration
+from django_esdb.runner.worker import Options, Worker
+from example_project.training_school.application import TrainingSchool
+from example_project.training_school.projections import TrainingSchoolProjection
+from tests.support.supervising import SECONDS, wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+COUNT = 20
+
+
+def named(number: int) -> type[TrainingSchoolProjection]:
+    return type(f"P{number}", (TrainingSchoolProjection,), {"name": f"P{number}"})
+
+
+def test_all_projections_of_a_process_are_waited_for_with_one_query(
+    school: TrainingSchool, registration: Callable[..., Registration]
+) -> None:
+    registrations = [
+        registration(projection_class=named(number)) for number in range(COUNT)
+    ]
+    leases = [acquire_lease(each.tracked(), "other", 600) for each in registrations]
+    assert all(leases)
+    queries: list[tuple[str, Any]] = []
+
+    def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        queries.append((sql, params))
+        return execute(sql, params, many, context)
+
+    def note_connection(*, connection: Any, **kwargs: Any) -> None:
+        if threading.current_thread().name.startswith("projection-"):
+            connection.execute_wrappers.append(note)
+
+    connection_created.connect(note_connection)
+    worker = Worker(registrations, Options())
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    try:
+        wait_until(lambda: any("P0" in (params or ()) for _, params in queries))
+        queries.clear()
+        wait_until(lambda: len(queries) >= 4)
+        looks = [params for sql, params in queries if "leased_until" in sql]
+        # Each looks for all of them.
+        assert all(f"P{n}" in params for params in looks for n in range(COUNT))
+        assert len(looks) == len(queries)
+        # What becomes free is taken, without waiting for the others.
+        assert leases[3] is not None
+        leases[3].release(ProjectionState.STOPPED)
+        row = ProjectionTracking.objects.filter(projection="P3")
+        wait_until(lambda: row.get().state == ProjectionState.RUNNING)
+        others = ProjectionTracking.objects.exclude(projection="P3")
+        assert set(others.values_list("owner", flat=True)) == {"other"}
+    finally:
+        worker.stop()
+        thread.join(SECONDS)
+        connection_created.disconnect(note_connection)
+
+
+def test_a_look_is_as_old_as_its_interval_at_most(
+    monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(shared_look, "monotonic", lambda: now[0])
+    monkeypatch.setattr(shared_look, "random", lambda: 0.0)
+    look = SharedLook(0.5)
+    first, second = (TrackedProjection("default", name, "App") for name in "ab")
+    for tracked in (first, second):
+        tracked.ensure_row()
+    look.await_all([first, second])
+    with django_assert_num_queries(1):
+        assert not look.row(first).is_owned  # type: ignore[attr-defined]
+        assert not look.row(second).is_owned  # type: ignore[attr-defined]
+    second.queryset().update(leased_until=DatabaseTime(60))
+
+    now[0] += 0.4
+    assert look.pause() == pytest.approx(0.1)
+    with django_assert_num_queries(0):
+        assert not look.row(second).is_owned  # type: ignore[attr-defined]
+    now[0] += look.pause()
+    with django_assert_num_queries(1):
+        assert look.row(second).is_owned  # type: ignore[attr-defined]
+        look.row(first)
+    # Its own process has changed the row meanwhile.
+    look.forget(first)
+    with django_assert_num_queries(1):
+        look.row(first)
+
+
+def test_a_row_that_is_not_there_is_made() -> None:
+    tracked = TrackedProjection("default", "new", "App")
+
+    assert SharedLook(0.5).row(tracked).projection == "new"
+    assert connection.is_usable()
