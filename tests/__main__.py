@@ -11,6 +11,9 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
+import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests.support.databases import SERVERS, SQLITE_URL, find
@@ -24,39 +27,96 @@ _NO_TESTS = 5
 def main() -> int:
     """Run and print which databases it ran on; return the worst exit status."""
     options, arguments = _parser().parse_known_args()
-    lines = []
-    worst = 0
-    missing = _required()
-    for name, url, report, expression in [
-        ("SQLite", SQLITE_URL, "", options.m),
-        *(
-            (f.name, f.url, f.report, _both("database", options.m))
-            for f in map(find, SERVERS)
-        ),
-    ]:
-        if not url:
-            lines.append(f"{name}: not run, {report}")
-            continue
-        print(f"\n=== Tests on {name} {report}\n", flush=True)  # noqa: T201
-        status = subprocess.run(
-            [
-                *([sys.executable, "-m"]),
-                *(["coverage", "run", "-m"] if options.coverage else []),
-                *("pytest", "-n", str(options.workers), "--dist", "worksteal"),
-                *("-m", expression, *arguments),
-            ],
-            env=_environment(url),
-        ).returncode
-        if status != _NO_TESTS:
-            worst = worst or status
-            missing.discard(name.casefold())
-        passed = status in (0, _NO_TESTS)
-        lines.append(f"{name}: {'passed' if passed else 'FAILED'} {report}")
+    runs = [
+        _Run(name, url, report, [*_command(options, expression), *arguments])
+        for name, url, report, expression in [
+            ("SQLite", SQLITE_URL, "", options.m),
+            *(
+                (f.name, f.url, f.report, _both("database", options.m))
+                for f in map(find, SERVERS)
+            ),
+        ]
+    ]
+    # SQLite's are as many as all others together. Side by side each has the processor
+    # while the other waits.
+    others = threading.Thread(target=_run_each, args=(runs[1:],))
+    others.start()
+    runs[0].run(is_shown=True)
+    others.join()
+    for run in runs[1:]:
+        run.show()
     print("\n=== Databases")  # noqa: T201
-    print("\n".join(line.rstrip() for line in lines), flush=True)  # noqa: T201
+    print("\n".join(run.line for run in runs), flush=True)  # noqa: T201
+    tested = {run.name.casefold() for run in runs if run.status == 0}
+    missing = _required() - tested
     if missing:
         print(f"Required but not run: {', '.join(sorted(missing))}")  # noqa: T201
-    return worst or int(bool(missing))
+    return max(run.status or 0 for run in runs) or int(bool(missing))
+
+
+class _Run:
+    """
+    The tests on one database.
+
+    Attributes:
+        name: The database's.
+        status: pytest's exit status; None as long as it was not run, or had no tests.
+    """
+
+    def __init__(self, name: str, url: str, report: str, command: list[str]) -> None:
+        self.name = name
+        self.status: int | None = None
+        self._url = url
+        self._report = report
+        self._command = command
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115  (read later)
+
+    def run(self, *, is_shown: bool) -> None:
+        """Run them, and show what they say now or when asked to; blocks."""
+        if not self._url:
+            return
+        if is_shown:
+            self._print_title()
+        status = subprocess.run(
+            self._command,
+            env=_environment(self._url),
+            stdout=None if is_shown else self._output,
+            stderr=None if is_shown else subprocess.STDOUT,
+        ).returncode
+        self.status = None if status == _NO_TESTS else status
+
+    def show(self) -> None:
+        """Print what they have said."""
+        if self._url:
+            self._print_title()
+            self._output.seek(0)
+            sys.stdout.buffer.write(self._output.read())
+            sys.stdout.flush()
+
+    @property
+    def line(self) -> str:
+        """How it ended."""
+        if not self._url:
+            return f"{self.name}: not run, {self._report}"
+        passed = "FAILED" if self.status else "passed"
+        return f"{self.name}: {passed} {self._report}".rstrip()
+
+    def _print_title(self) -> None:
+        print(f"\n=== Tests on {self.name} {self._report}\n", flush=True)  # noqa: T201
+
+
+def _run_each(runs: Iterable[_Run]) -> None:
+    for run in runs:
+        run.run(is_shown=False)
+
+
+def _command(options: argparse.Namespace, expression: str) -> list[str]:
+    return [
+        *([sys.executable, "-m"]),
+        *(["coverage", "run", "-m"] if options.coverage else []),
+        *("pytest", "-n", str(options.workers), "--dist", "worksteal"),
+        *("-m", expression),
+    ]
 
 
 def _parser() -> argparse.ArgumentParser:
