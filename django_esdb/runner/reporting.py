@@ -43,10 +43,14 @@ class Reporter:
     def standing_by(self, error: Exception) -> None:
         """Tell why it waits, if it was not told before."""
         is_held = isinstance(error, LeaseHeldError)
+        owner = getattr(error, "owner", "")
+        if is_held and not owner:
+            # Who has just become the owner is not committed yet: the next look tells.
+            return
         if self._is_news("held" if is_held else "paused"):
             self._signals.send(
                 signals.standing_by,
-                owner=getattr(error, "owner", ""),
+                owner=owner,
                 reason="" if is_held else str(error),
             )
 

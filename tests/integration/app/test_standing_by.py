@@ -19,7 +19,7 @@ from django_esdb.registry import Registration
 from django_esdb.runner.worker import Options, Worker
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.projections import TrainingSchoolProjection
-from tests.support.supervising import SECONDS, wait_until
+from tests.support.supervising import SECONDS, Running, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -108,3 +108,22 @@ def test_a_row_that_is_not_there_is_made() -> None:
 
     assert SharedLook(0.5).row(tracked).projection == "new"
     assert connection.is_usable()
+
+
+def test_who_waits_is_told_when_it_is_known_for_whom(
+    school: TrainingSchool, school_projection: Registration
+) -> None:
+    """Who has just taken the lease is not committed yet when that is first asked."""
+    lease = acquire_lease(school_projection.tracked(), "", 600)
+    assert lease is not None
+    this = Running(school_projection)
+    this.thread.start()
+    try:
+        wait_until(lambda: this._look._interval >= 0)
+        first = this._look._interval
+        wait_until(lambda: this._look._interval > first)
+        assert not this.events
+        lease.tracked.queryset().update(owner="host:1:scope:other")
+        this.wait_for("standing by")
+    finally:
+        this.end()
