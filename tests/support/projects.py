@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.databases import query
+from tests.support.fork_server import popen
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,28 +33,14 @@ class Project:
         self, *arguments: str, check: bool = True, timeout: float = 60
     ) -> subprocess.CompletedProcess[str]:
         """Run a management command to its end."""
-        result = subprocess.run(
-            [sys.executable, str(self.manage_py), *arguments],
-            env=self.env,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
+        result = self._run([str(self.manage_py), *arguments], timeout)
         if check:
             assert result.returncode == 0, result.stdout + result.stderr
         return result
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a management command; the caller ends it."""
-        return subprocess.Popen(
-            [sys.executable, str(self.manage_py), *arguments],
-            env=self.env,
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return popen([str(self.manage_py), *arguments], self.env, ROOT)
 
     @contextmanager
     def running(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
@@ -75,19 +61,29 @@ class Project:
         rows = self.query("SELECT position FROM django_esdb_projectiontracking")
         return rows[0][0] if rows else None
 
-    def python(self, code: str) -> str:
-        """Run code with Django set up; return what it printed."""
+    def python(self, code: str, *, fresh: bool = False) -> str:
+        """
+        Run code with Django set up; return what it printed.
+
+        Args:
+            code: What is run.
+            fresh: Whether only what it imports itself may be imported.
+        """
         setup = "import django; django.setup()\n"
-        result = subprocess.run(
-            [sys.executable, "-c", setup + code],
-            env=self.env,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        result = self._run(["-c", setup + code], timeout=60, fresh=fresh)
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout
+
+    def _run(
+        self, arguments: list[str], timeout: float, *, fresh: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        with popen(arguments, self.env, ROOT, fresh=fresh) as process:
+            try:
+                out, err = process.communicate(timeout=timeout)
+            except BaseException:
+                process.kill()
+                raise
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def clean_environment() -> dict[str, str]:

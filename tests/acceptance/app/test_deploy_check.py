@@ -21,7 +21,8 @@ def test_the_command_loads_no_grpc_and_asks_no_server(project: Project) -> None:
         "import sys\n"
         "from django.core.management import call_command\n"
         "call_command('check', '--deploy', '--tag', 'django_esdb', stderr=sys.stdout)\n"
-        "print('grpc' in sys.modules)\n"
+        "print('grpc' in sys.modules)\n",
+        fresh=True,
     )
 
     assert "django_esdb.W005" in printed
