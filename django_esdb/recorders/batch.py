@@ -67,6 +67,7 @@ class Batch:
         self._at: Tracking | None = None
         self._last: Tracking | None = None
         self._has_joined = False
+        self._joined = Joined(self)
         self._doomed_by: BaseException | None = None
 
     def event_ended(self) -> bool:
@@ -98,13 +99,14 @@ class Batch:
         Raises:
             IntegrityError: It is another event, or is processed already.
         """
-        if tracking != self._at or self._has_joined:
+        is_other = tracking is not self._at and tracking != self._at
+        if is_other or self._has_joined:
             msg = f"Cannot process {tracking} while at {self._at}"
             if self._has_joined:
                 msg += ", which is processed already"
             raise IntegrityError(msg)
         self._has_joined = True
-        return Joined(self)
+        return self._joined
 
     def end_at(self, position: int, **changes: Any) -> None:
         """

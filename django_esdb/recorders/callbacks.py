@@ -35,6 +35,8 @@ class CommitCallbacks:
         """Note that what was registered since the last call is of this event."""
         # More than its stubs say: savepoints, function, and whether it may fail.
         callbacks: list[Any] = self._connection.run_on_commit
+        if len(callbacks) == self._known:
+            return
         for index in range(self._known, len(callbacks)):
             savepoints, function, is_robust = callbacks[index]
             call = partial(_call, function, self._projection, tracking)

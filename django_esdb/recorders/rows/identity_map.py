@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from sys import getrefcount
 from typing import Any
 
@@ -12,7 +13,7 @@ from django.db import IntegrityError, models, transaction
 from django_esdb.db.vendors import ignores_case
 from django_esdb.recorders.rows.entry import Entry
 from django_esdb.recorders.rows.frozen import Trust
-from django_esdb.recorders.rows.instances import Changes, Instances
+from django_esdb.recorders.rows.instances import STATE_SIZE, Changes, Instances
 from django_esdb.recorders.rows.kept_instances import KeptInstances
 from django_esdb.recorders.rows.keys import Keys
 from django_esdb.recorders.rows.model_info import model_info
@@ -62,6 +63,7 @@ class IdentityMap:
         self._is_doubtful = info.doubtful is None or bool(info.doubtful)
         self._is_read_back = info.has_generated or info.has_filtering_manager()
         self._is_saved_by_itself = info.is_saved_by_itself()
+        self._is_thawed = self.instances.has_thawed
         self._pk_attname = info.pk.attname
         # Whether values have only to be compared and written.
         self.is_simple = not (
@@ -95,7 +97,9 @@ class IdentityMap:
             if entry is None:
                 return None
         instance = self.kept.taken(entry) if self._kept else entry.spare
-        entry.instance = self.instances.renewed(entry, instance)
+        if instance is None or self._is_thawed or instance is not entry.spare:
+            instance = self.instances.renewed(entry, instance)
+        entry.instance = instance
         self.in_hand[entry] = None
         return entry
 
@@ -275,30 +279,28 @@ class IdentityMap:
     def end_event_simply(self) -> Trust:
         """Take back what the event had in hand and let go of it, for simple models."""
         worst = Trust.CERTAIN
-        changes_of = self.instances.changes
+        instance = None
+        pk_attname, changes_of = self._pk_attname, self.instances.changes
         for entry in tuple(self.in_hand):
             instance = entry.instance
             if instance is None:
                 continue
             values = instance.__dict__
-            if values.get(self._pk_attname) is not entry.pk and self._is_gone(entry):
+            if values.get(pk_attname) is not entry.pk and self._is_gone(entry):
                 continue
             changes, trust = changes_of(entry, values)
             if changes or entry.is_unsaved:
                 trust = self._change(entry, changes, trust)
                 if trust > worst:
                     worst = trust
-            entry.is_behind = False
-            entry.instance = entry.spare = None
-            if getrefcount(instance) > _OWN_REFERENCES:
-                self.kept.keep(entry, instance)
-            else:
-                entry.spare = self.instances.spare(instance, values)
-        self.in_hand.clear()
+        # So that it is seen whether anything else holds it.
+        del instance
+        self.event_ended()
         return worst
 
     def event_ended(self) -> None:
         """Let go of what the event had in hand; it was taken back."""
+        size = self.instances.clean_size
         for entry in self.in_hand:
             entry.is_behind = False
             entry.spare = None
@@ -308,8 +310,11 @@ class IdentityMap:
             entry.instance = None
             if getrefcount(instance) > _OWN_REFERENCES:
                 self.kept.keep(entry, instance)
-            else:
-                entry.spare = self.instances.spare(instance, instance.__dict__)
+                continue
+            values = instance.__dict__
+            # It has nothing but its columns' values, and is to be used again.
+            if len(values) == size and len(values["_state"].__dict__) == STATE_SIZE:
+                entry.spare = instance
         self.in_hand.clear()
 
     def written(self, entry: Entry) -> None:
@@ -367,7 +372,11 @@ class IdentityMap:
 
     def wanted_keys(self, attname: str) -> Iterator[Any]:
         """Yield the keys that the batch's events will likely ask for."""
-        for raw in self.unit.keys_of(self.model):
+        raw_keys = list(self.unit.keys_of(self.model))
+        with suppress(TypeError):
+            # Mostly few aggregates have many events.
+            raw_keys = list(dict.fromkeys(raw_keys))
+        for raw in raw_keys:
             try:
                 yield self.keys.normalised(attname, raw)
             except (ValidationError, TypeError, ValueError):

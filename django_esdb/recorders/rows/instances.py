@@ -15,7 +15,7 @@ from django_esdb.recorders.rows.model_info import ModelInfo
 
 _new = object.__new__
 # Which database an instance is of, and that it is there.
-_STATE_SIZE = 2
+STATE_SIZE = 2
 
 Changes = list[tuple[int, Any]]
 
@@ -41,6 +41,11 @@ class Instances:
         info: What is known of the model.
         using: Alias of the database.
         connection: To it.
+
+    Attributes:
+        has_thawed: Whether some values are not kept as they are handed out.
+        clean_size: How many attributes an instance has that has nothing but its
+            columns' values; negative if no instance can be used again.
     """
 
     def __init__(
@@ -63,9 +68,9 @@ class Instances:
             if getattr(column.field, "generated", False)
         }
         self._presaved = info.presaved
-        # With the key and the state.
-        self._size = len(self.columns) + 2
         self._is_plain = not info.makes_instances_its_own_way()
+        # With the key and the state.
+        self.clean_size = len(self.columns) + 2 if self._is_plain else -1
         self._attnames = [column.attname for column in self.columns]
         # What is not kept as it is handed out.
         self._thawed = [
@@ -73,6 +78,7 @@ class Instances:
             for index, column in enumerate(self.columns)
             if column.thaw
         ]
+        self.has_thawed = bool(self._thawed)
         self._writable = [
             (index, column.attname, column.freeze, column.integers)
             for index, column in enumerate(self.columns)
@@ -125,17 +131,6 @@ class Instances:
         instance.__dict__.clear()
         instance.__dict__.update(fresh.__dict__)
         return instance
-
-    def spare(
-        self, instance: models.Model, values: dict[str, Any]
-    ) -> models.Model | None:
-        """Return an instance if it has nothing but its columns' values, else None."""
-        is_clean = (
-            len(values) == self._size
-            and len(values["_state"].__dict__) == _STATE_SIZE
-            and self._is_plain
-        )
-        return instance if is_clean else None
 
     def is_read_only(self, index: int) -> bool:
         """Return whether the database works out a column by itself."""

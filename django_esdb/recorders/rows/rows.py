@@ -133,6 +133,7 @@ class Rows(Generic[M]):
             if name not in self._names:
                 # Raises where there is no such field.
                 self._map.info.attname(name)
-        instance, _ = self.get_or_create(key)
+        entry = self._map.find(self._key, key)
+        instance = self.get_or_create(key)[0] if entry is None else entry.instance
         for name, amount in amounts.items():
             setattr(instance, name, getattr(instance, name) + amount)
