@@ -82,7 +82,8 @@ class Batch:
         """
         self._at = None
         self._unit.event_ended()
-        self._callbacks.belong_to(self._last)
+        if len(self._connection.run_on_commit) != self._callbacks.known:
+            self._callbacks.belong_to(self._last)
         return not self._unit.has_to_end
 
     def begin(self, tracking: Tracking) -> None:

@@ -24,24 +24,25 @@ class CommitCallbacks:
     Args:
         connection: The transaction's.
         projection: Whose transaction it is.
+
+    Attributes:
+        known: How many callbacks there were at the last call of :meth:`belong_to`.
     """
 
     def __init__(self, connection: BaseDatabaseWrapper, projection: str) -> None:
         self._connection = connection
         self._projection = projection
-        self._known = len(connection.run_on_commit)
+        self.known = len(connection.run_on_commit)
 
     def belong_to(self, tracking: Tracking | None) -> None:
         """Note that what was registered since the last call is of this event."""
         # More than its stubs say: savepoints, function, and whether it may fail.
         callbacks: list[Any] = self._connection.run_on_commit
-        if len(callbacks) == self._known:
-            return
-        for index in range(self._known, len(callbacks)):
+        for index in range(self.known, len(callbacks)):
             savepoints, function, is_robust = callbacks[index]
             call = partial(_call, function, self._projection, tracking)
             callbacks[index] = (savepoints, call, is_robust)
-        self._known = len(callbacks)
+        self.known = len(callbacks)
 
 
 def _call(

@@ -13,7 +13,7 @@ from django.db import IntegrityError, models, transaction
 from django_esdb.db.vendors import ignores_case
 from django_esdb.recorders.rows.entry import Entry
 from django_esdb.recorders.rows.frozen import Trust
-from django_esdb.recorders.rows.instances import STATE_SIZE, Changes, Instances
+from django_esdb.recorders.rows.instances import Changes, Instances
 from django_esdb.recorders.rows.kept_instances import KeptInstances
 from django_esdb.recorders.rows.keys import Keys
 from django_esdb.recorders.rows.model_info import model_info
@@ -63,8 +63,8 @@ class IdentityMap:
         self._is_doubtful = info.doubtful is None or bool(info.doubtful)
         self._is_read_back = info.has_generated or info.has_filtering_manager()
         self._is_saved_by_itself = info.is_saved_by_itself()
-        self._is_thawed = self.instances.has_thawed
         self._pk_attname = info.pk.attname
+        self._is_thawed = any(column.thaw for column in self.columns)
         # Whether values have only to be compared and written.
         self.is_simple = not (
             info.relations
@@ -80,8 +80,10 @@ class IdentityMap:
         """Return the row with this value, None if there is none; it is in hand then."""
         if attname == "pk":
             try:
-                entry = self.entries.get(key) or self.keys.by_pk(key)
+                entry = self.entries.get(key)
             except TypeError:
+                entry = None
+            if entry is None:
                 entry = self.keys.by_pk(key)
         else:
             self.take_back_all()
@@ -97,7 +99,7 @@ class IdentityMap:
             if entry is None:
                 return None
         instance = self.kept.taken(entry) if self._kept else entry.spare
-        if instance is None or self._is_thawed or instance is not entry.spare:
+        if instance is None or instance is not entry.spare or self._is_thawed:
             instance = self.instances.renewed(entry, instance)
         entry.instance = instance
         self.in_hand[entry] = None
@@ -276,46 +278,48 @@ class IdentityMap:
 
     # What the unit of work asks for
 
-    def end_event_simply(self) -> Trust:
-        """Take back what the event had in hand and let go of it, for simple models."""
+    def event_ended(self, *, is_taken_back: bool) -> Trust:
+        """
+        Let go of what the event had in hand.
+
+        Args:
+            is_taken_back: Whether it was taken back; if not, which only simple models
+                allow, that is done on the way.
+
+        Returns:
+            Whether the database has to be asked now.
+        """
         worst = Trust.CERTAIN
-        instance = None
-        pk_attname, changes_of = self._pk_attname, self.instances.changes
+        changes_of, is_clean = self.instances.changes, self.instances.is_clean
+        pk_attname, dirty = self._pk_attname, self.dirty
         for entry in tuple(self.in_hand):
             instance = entry.instance
             if instance is None:
                 continue
             values = instance.__dict__
-            if values.get(pk_attname) is not entry.pk and self._is_gone(entry):
-                continue
-            changes, trust = changes_of(entry, values)
-            if changes or entry.is_unsaved:
-                trust = self._change(entry, changes, trust)
-                if trust > worst:
-                    worst = trust
-        # So that it is seen whether anything else holds it.
-        del instance
-        self.event_ended()
-        return worst
-
-    def event_ended(self) -> None:
-        """Let go of what the event had in hand; it was taken back."""
-        size = self.instances.clean_size
-        for entry in self.in_hand:
+            if not is_taken_back:
+                # As in take_back, without a call for each row.
+                if values.get(pk_attname) is not entry.pk and self._is_gone(entry):
+                    continue
+                changes, trust = changes_of(entry, values)
+                if changes or entry.is_unsaved:
+                    if trust is not Trust.CERTAIN or entry.is_behind:
+                        trust = self._change(entry, changes, trust)
+                        worst = max(worst, trust)
+                    else:
+                        entry.is_unsaved = False
+                        current = entry.current
+                        for index, value in changes:
+                            current[index] = value
+                        dirty[entry] = None
             entry.is_behind = False
-            entry.spare = None
-            instance = entry.instance
-            if instance is None:
-                continue
-            entry.instance = None
+            entry.instance = entry.spare = None
             if getrefcount(instance) > _OWN_REFERENCES:
                 self.kept.keep(entry, instance)
-                continue
-            values = instance.__dict__
-            # It has nothing but its columns' values, and is to be used again.
-            if len(values) == size and len(values["_state"].__dict__) == STATE_SIZE:
+            elif is_clean(values):
                 entry.spare = instance
         self.in_hand.clear()
+        return worst
 
     def written(self, entry: Entry) -> None:
         """Note that the database has a row as it is here."""
@@ -372,11 +376,11 @@ class IdentityMap:
 
     def wanted_keys(self, attname: str) -> Iterator[Any]:
         """Yield the keys that the batch's events will likely ask for."""
-        raw_keys = list(self.unit.keys_of(self.model))
+        wanted = list(self.unit.keys_of(self.model))
+        # Many events have the same key.
         with suppress(TypeError):
-            # Mostly few aggregates have many events.
-            raw_keys = list(dict.fromkeys(raw_keys))
-        for raw in raw_keys:
+            wanted = list(dict.fromkeys(wanted))
+        for raw in wanted:
             try:
                 yield self.keys.normalised(attname, raw)
             except (ValidationError, TypeError, ValueError):

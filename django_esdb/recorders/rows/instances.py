@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from django.db import NotSupportedError, models
@@ -15,7 +16,7 @@ from django_esdb.recorders.rows.model_info import ModelInfo
 
 _new = object.__new__
 # Which database an instance is of, and that it is there.
-STATE_SIZE = 2
+_STATE_SIZE = 2
 
 Changes = list[tuple[int, Any]]
 
@@ -43,9 +44,9 @@ class Instances:
         connection: To it.
 
     Attributes:
-        has_thawed: Whether some values are not kept as they are handed out.
-        clean_size: How many attributes an instance has that has nothing but its
-            columns' values; negative if no instance can be used again.
+        changes: Takes a row and what its instance has; returns the index and the
+            settled value of each column that differs, and how far these values are
+            known. It puts what differs in order in the instance, too.
     """
 
     def __init__(
@@ -68,9 +69,13 @@ class Instances:
             if getattr(column.field, "generated", False)
         }
         self._presaved = info.presaved
-        self._is_plain = not info.makes_instances_its_own_way()
+        # One call less for the models that have no such fields.
+        self.changes: Callable[[Entry, dict[str, Any]], tuple[Changes, Trust]] = (
+            self._changes_before_save if self._presaved else self._compared
+        )
         # With the key and the state.
-        self.clean_size = len(self.columns) + 2 if self._is_plain else -1
+        self._size = len(self.columns) + 2
+        self._is_plain = not info.makes_instances_its_own_way()
         self._attnames = [column.attname for column in self.columns]
         # What is not kept as it is handed out.
         self._thawed = [
@@ -78,9 +83,8 @@ class Instances:
             for index, column in enumerate(self.columns)
             if column.thaw
         ]
-        self.has_thawed = bool(self._thawed)
         self._writable = [
-            (index, column.attname, column.freeze, column.integers)
+            (index, column.attname, column.freeze, column.integers, column.settle)
             for index, column in enumerate(self.columns)
             if index not in self._read_only
         ]
@@ -132,24 +136,23 @@ class Instances:
         instance.__dict__.update(fresh.__dict__)
         return instance
 
+    def is_clean(self, values: dict[str, Any]) -> bool:
+        """Return whether an instance has nothing but its columns' values."""
+        return (
+            len(values) == self._size
+            and len(values["_state"].__dict__) == _STATE_SIZE
+            and self._is_plain
+        )
+
     def is_read_only(self, index: int) -> bool:
         """Return whether the database works out a column by itself."""
         return index in self._read_only
 
-    def changes(self, entry: Entry, values: dict[str, Any]) -> tuple[Changes, Trust]:
-        """
-        Return what of an instance differs from the row, and put that in order there.
-
-        Args:
-            entry: The row.
-            values: What its instance has.
-
-        Returns:
-            The index and the settled value of each column that was changed, and how
-            far these values are known.
-        """
+    def _changes_before_save(
+        self, entry: Entry, values: dict[str, Any]
+    ) -> tuple[Changes, Trust]:
         compared = self._compared(entry, values)
-        if not self._presaved or not (compared[0] or entry.is_unsaved):
+        if not (compared[0] or entry.is_unsaved):
             return compared
         for field in self._presaved:
             # Such as the time of the last change.
@@ -160,7 +163,7 @@ class Instances:
         current = entry.current
         changes: Changes = []
         worst = Trust.CERTAIN
-        for index, attname, freeze, integers in self._writable:
+        for index, attname, freeze, integers, settle in self._writable:
             before = current[index]
             # A deferred field has no value.
             value = values.get(attname, before)
@@ -176,8 +179,7 @@ class Instances:
                 frozen = freeze(value)
                 if frozen == before and type(frozen) is type(before):
                     continue
-            column = self.columns[index]
-            settled, trust = column.settle(value, frozen)
+            settled, trust = settle(value, frozen)
             if settled is not value and trust is Trust.CERTAIN and freeze is None:
                 values[attname] = settled
             if settled != before or type(settled) is not type(before):

@@ -37,7 +37,8 @@ class JSONValues:
         return self.settle_frozen(value, self.freeze(value))
 
     def settle_frozen(self, value: Any, frozen: Any) -> Settled:
-        if self._is_own or not _is_plain_json(value):
+        # What marshal refuses is no plain value, such as members of an enumeration.
+        if self._is_own or type(frozen) is not bytes or not _is_plain_json(value):
             return frozen, Trust.DOUBTFUL
         if self._is_sorted and _OBJECT in frozen:
             frozen = self.freeze(_as_jsonb_keeps_it(value))
@@ -61,6 +62,8 @@ def _is_plain_json(value: Any) -> bool:
     if kind is str:
         return bool(value.isascii() and "\0" not in value) or _is_plain_text(value)
     if kind is list:
+        if value and type(value[0]) is str and _are_ascii_texts(value):
+            return True
         for item in value:
             # Mostly these, without a call for each.
             is_plain = type(item) is str and item.isascii() and "\0" not in item
@@ -74,6 +77,15 @@ def _is_plain_json(value: Any) -> bool:
     if kind is float:
         return _LEAST_FLOAT < abs(value) < _LARGEST_FLOAT or repr(value) == "0.0"
     return kind in (int, bool, type(None))
+
+
+def _are_ascii_texts(values: list[Any]) -> bool:
+    """Return whether all are texts in ASCII without NUL; none of a subclass."""
+    try:
+        text = "".join(values)
+    except TypeError:
+        return False
+    return text.isascii() and "\0" not in text
 
 
 def _is_plain_text(text: str) -> bool:

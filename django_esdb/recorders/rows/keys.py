@@ -50,14 +50,8 @@ class Keys:
         self._refresh_limit = 1 << 30
 
     def by_pk(self, key: Any) -> Entry | None:
-        """Return the row with this primary key, None if there is none."""
+        """Return the row with this primary key in any form, None if there is none."""
         entries = self._rows.entries
-        try:
-            entry = entries.get(key)
-        except TypeError:
-            entry = None
-        if entry is not None:
-            return entry
         key = self.normalised("pk", key)
         entry = entries.get(key)
         if entry is None:

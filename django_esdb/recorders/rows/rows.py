@@ -68,14 +68,17 @@ class Rows(Generic[M]):
         entry = self._map.find(self._key, key)
         if entry is not None:
             return entry.instance, False
+        return self._made(key, defaults or {}), True
+
+    def _made(self, key: Any, defaults: Mapping[str, Any]) -> M:
         model = cast("type[M]", self._map.model)
         attname = self._map.info.pk.attname if self._key == "pk" else self._key
         values = {
             name: value() if callable(value) else value
-            for name, value in (defaults or {}).items()
+            for name, value in defaults.items()
         }
         values = {attname: self._map.keys.normalised(self._key, key), **values}
-        return self.add(model(**values)), True
+        return self.add(model(**values))
 
     def add(self, instance: M) -> M:
         """
@@ -134,6 +137,6 @@ class Rows(Generic[M]):
                 # Raises where there is no such field.
                 self._map.info.attname(name)
         entry = self._map.find(self._key, key)
-        instance = self.get_or_create(key)[0] if entry is None else entry.instance
+        instance = self._made(key, {}) if entry is None else entry.instance
         for name, amount in amounts.items():
             setattr(instance, name, getattr(instance, name) + amount)

@@ -134,7 +134,7 @@ class UnitOfWork:
             if not rows.in_hand:
                 continue
             if rows.is_simple:
-                trust = rows.end_event_simply()
+                trust = rows.event_ended(is_taken_back=False)
             else:
                 taken_back.append(rows)
                 trust = rows.take_back_all()
@@ -151,7 +151,7 @@ class UnitOfWork:
             with self._marking(), self.own_statements():
                 self.has_to_end = not check_references_now(self.connection)
         for rows in taken_back:
-            rows.event_ended()
+            rows.event_ended(is_taken_back=True)
 
     def flush(self) -> None:
         """Take back what is in hand, and write everything that is pending."""

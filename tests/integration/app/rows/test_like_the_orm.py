@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -29,6 +30,10 @@ from tests.support.rows_app.models import (
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Trick(StrEnum):
+    ROLL = "roll"
 
 
 def test_an_increment_by_one_key_is_seen_by_another(runner: Runner, rows: Any) -> None:
@@ -103,6 +108,32 @@ def test_only_values_go_from_event_to_event(runner: Runner, rows: Any) -> None:
             row = rows(Animal).get(animal.pk)
             assert not hasattr(row, "remembered")
             assert row.owner.visits == 5
+
+
+def test_only_values_go_on_though_no_one_holds_the_instance(
+    runner: Runner, rows: Any
+) -> None:
+    Counter.objects.create(name="a")
+    with runner.batch(2) as event:
+        with event():
+            rows(Counter).get("a").remembered = True
+        with event():
+            assert not hasattr(rows(Counter).get("a"), "remembered")
+
+
+def test_members_of_enumerations_in_json_are_plain_in_later_events(
+    runner: Runner, rows: Any
+) -> None:
+    animal = Animal.objects.create(name="Fido", tricks=["sit"])
+    with runner.batch(2) as event:
+        with event():
+            rows(Animal).get(animal.pk).tricks = ["sit", Trick.ROLL]
+        with event():
+            tricks = rows(Animal).get(animal.pk).tricks
+            assert [type(trick) for trick in tricks] == [str, str]
+
+    animal.refresh_from_db()
+    assert animal.tricks == ["sit", "roll"]
 
 
 def test_what_was_changed_is_updated_and_not_inserted(
