@@ -40,9 +40,13 @@ class Scheduler:
 
     The thread is there as long as there is something to call. It does not keep the
     process from exiting. All methods may be called by any thread.
+
+    Args:
+        thread_name: Of its thread, no other's.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, thread_name: str = THREAD_NAME) -> None:
+        self._thread_name = thread_name
         self._at_end: list[Callable[[], object]] = []
         self.forget()
 
@@ -65,7 +69,7 @@ class Scheduler:
             self._periodic.append(periodic)
             if self._thread is None:
                 self._thread = threading.Thread(
-                    target=self._run, name=THREAD_NAME, daemon=True
+                    target=self._run, name=self._thread_name, daemon=True
                 )
                 self._thread.start()
             self._note_change()
@@ -88,7 +92,7 @@ class Scheduler:
                 if not self._periodic:
                     thread, self._thread = self._thread, None
                 self._note_change()
-            if not waits or threading.current_thread().name == THREAD_NAME:
+            if not waits or threading.current_thread().name == self._thread_name:
                 return
             self._changed.wait_for(lambda: not periodic.is_under_way)
         if thread is not None:

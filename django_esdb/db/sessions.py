@@ -5,13 +5,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
 from types import FrameType
 from typing import Any
 
-from django.db import backends, connections
+from django.db import backends, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_esdb.db.vendors import is_postgresql
@@ -35,10 +35,12 @@ class Session:
     Attributes:
         using: Alias of the database.
         identity: Its number on the server; on SQLite the connection itself.
+        seen: When it was in the transaction at hand, by the monotonic clock.
     """
 
     using: str
     identity: Any
+    seen: float = field(default_factory=monotonic, compare=False)
 
 
 def session_of(connection: BaseDatabaseWrapper) -> Session:
@@ -76,11 +78,30 @@ def end_session(session: Session, frame: Callable[[], FrameType | None]) -> None
         with suppress(sqlite3.Error):
             _end_connection(session.identity, frame)
         return
-    with connection.cursor() as cursor:
-        if is_postgresql(connection):
-            cursor.execute("SELECT pg_terminate_backend(%s)", [session.identity])
-        else:
+    if is_postgresql(connection):
+        _terminate(session)
+    else:
+        with connection.cursor() as cursor:
             cursor.execute("KILL CONNECTION %s", [session.identity])
+
+
+def _terminate(session: Session) -> None:
+    # Meanwhile the number may be another session's, and a pooler may have given the
+    # session to someone else: their transactions are younger. Half of the time, since
+    # clocks are set.
+    age = (monotonic() - session.seen) / 2
+    query = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND "
+        "(xact_start IS NULL OR xact_start <= "
+        "clock_timestamp() - make_interval(secs => %s))"
+    )
+    with (
+        transaction.atomic(using=session.using),
+        connections[session.using].cursor() as cursor,
+    ):
+        # Who has logged in may end it; the role that is assumed may be a lesser one.
+        cursor.execute("SET LOCAL ROLE NONE")
+        cursor.execute(query, [session.identity, age])
 
 
 def _end_connection(

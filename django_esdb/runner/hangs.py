@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sysconfig
 import threading
 import traceback
@@ -21,9 +22,10 @@ from django_esdb.db.sessions import end_session
 from django_esdb.exceptions import EventHangError
 from django_esdb.leases.lease import Lease
 from django_esdb.masking import masked
+from django_esdb.runner.endings import done_within, write_to_stderr
 from django_esdb.runner.slow_events import EventClock
 from eventsourcing_eventstoredb.backoff import keep_trying
-from eventsourcing_eventstoredb.scheduler import Periodic, scheduler
+from eventsourcing_eventstoredb.scheduler import Periodic, Scheduler
 from eventsourcing_eventstoredb.text import describe, named_line
 
 logger = logging.getLogger("django_esdb.runner")
@@ -37,6 +39,14 @@ _LONGEST_TURN_PART = 1 / 4
 _WRITE_SECONDS = 10.0
 _LOCK_SECONDS = 1.0
 _PAUSE_SECONDS = 0.1
+# In all, for a database that does not answer.
+_RELEASE_SECONDS = 15.0
+_LOG_SECONDS = 2.0
+
+# Not the thread that renews leases: that waits for the database, which may be what an
+# event hangs in.
+_watching = Scheduler("hang-watch")
+os.register_at_fork(after_in_child=_watching.forget)
 
 _PACKAGE = str(Path(__file__).parent.parent)
 _LIBRARIES = tuple(
@@ -46,12 +56,12 @@ _LIBRARIES = tuple(
 
 class HangWatch:
     """
-    Looks in the scheduler's thread whether an event takes too long.
+    Looks in a thread for all projections whether an event takes too long.
 
     Args:
         clock: Knows the event.
         hangs: Called once, in a thread of its own, when one has taken longer than
-            ``ESDB_EVENT_SECONDS``; in the scheduler's, others would have to wait.
+            ``ESDB_EVENT_SECONDS``; others would have to wait in the watch's.
         name: Of that thread.
     """
 
@@ -64,11 +74,11 @@ class HangWatch:
         self._seen: float | None = None
         self._seconds = 0.0
         self._looked = monotonic()
-        self._periodic: Periodic = scheduler.every(_TURN_SECONDS, self._look)
+        self._periodic: Periodic = _watching.every(_TURN_SECONDS, self._look)
 
     def stop(self) -> None:
         """Look no more."""
-        scheduler.cancel(self._periodic)
+        _watching.cancel(self._periodic)
 
     def _look(self) -> None:
         now = monotonic()
@@ -84,7 +94,7 @@ class HangWatch:
         else:
             self._seconds += elapsed
             if self._seconds >= limit:
-                scheduler.cancel(self._periodic)
+                _watching.cancel(self._periodic)
                 threading.Thread(
                     target=self._hangs, name=self._name, daemon=True
                 ).start()
@@ -111,17 +121,35 @@ def hang_error(projection: str, clock: EventClock) -> EventHangError:
     return error
 
 
+def log_hang(error: EventHangError) -> None:
+    """
+    Log where a projection hangs.
+
+    It may hang while it logs, with the lock of a handler. Then the line is written to
+    standard error.
+    """
+    what = f"{error}; the process ends, and another may take over"
+    if not _logged("%s. Stack:\n%s", what, error.stack):
+        done_within(_LOG_SECONDS, lambda: write_to_stderr(what))
+
+
 def release_what_hangs(lease: Lease, clock: EventClock, error: EventHangError) -> None:
     """
     Let another process take over from a thread that hangs, and say why in the row.
 
-    Its session in the database is ended, with the locks that it has.
+    Its session in the database is ended, with the locks that it has. Blocks for as
+    long as the database is given to do so.
 
     Args:
         lease: The projection's, which is not renewed any more.
         clock: Knows the thread's session, and whether it is at an event.
         error: What to write down.
     """
+    if not done_within(_RELEASE_SECONDS, lambda: _release(lease, clock, error)):
+        _log_unwritten(lease, f"the database has not answered in {_RELEASE_SECONDS} s")
+
+
+def _release(lease: Lease, clock: EventClock, error: EventHangError) -> None:
     using = lease.tracked.using
     session = clock.session
     position = None if clock.is_committing else clock.position
@@ -145,14 +173,22 @@ def release_what_hangs(lease: Lease, clock: EventClock, error: EventHangError) -
     try:
         keep_trying(release, pause_after, wait)
     except Exception as failure:
-        logger.error(
-            "That an event hangs could not be written down: projection=%s error=%s",
-            lease.tracked.projection,
-            named_line(failure),
-        )
+        _log_unwritten(lease, named_line(failure))
     finally:
         with suppress(DatabaseError):
             connections[using].close()
+
+
+def _log_unwritten(lease: Lease, reason: str) -> None:
+    _logged(
+        "That an event hangs could not be written down: projection=%s error=%s",
+        lease.tracked.projection,
+        reason,
+    )
+
+
+def _logged(message: str, *values: object) -> bool:
+    return done_within(_LOG_SECONDS, lambda: logger.error(message, *values))
 
 
 def _handlers_part(stack: list[traceback.FrameSummary]) -> list[traceback.FrameSummary]:

@@ -72,8 +72,13 @@ class Ownership:
         return was_failing
 
     def abandon(self, clock: EventClock, error: EventHangError) -> None:
-        """Let another process take over from a thread that hangs; blocks a while."""
-        self._renewal.stop()
+        """
+        Let another process take over from a thread that hangs.
+
+        Blocks for a while, but not for ever if the database does not answer.
+        """
+        # A renewal that is under way may wait for that database, too.
+        self._renewal.stop(waits=False)
         self._is_abandoned = True
         release_what_hangs(self.lease, clock, error)
 

@@ -41,9 +41,9 @@ class LeaseRenewal:
         self._connections = ConnectionKeeper()
         self._periodic: Periodic = scheduler.every(self._seconds, self._renew)
 
-    def stop(self) -> None:
-        """Renew it no more; waits for a renewal that is under way."""
-        scheduler.cancel(self._periodic)
+    def stop(self, *, waits: bool = True) -> None:
+        """Renew it no more; waits for a renewal that is under way if told so."""
+        scheduler.cancel(self._periodic, waits=waits)
 
     def _renew(self) -> None:
         self._connections.begin_work()

@@ -14,6 +14,7 @@ from django_esdb.leases.process_identity import is_gone, new_owner
 from django_esdb.leases.shared_look import SharedLook
 from django_esdb.models import ProjectionState, ProjectionTracking
 from django_esdb.registry import Registration
+from django_esdb.runner.term import Goal
 from django_esdb.status.fingerprints import fingerprint
 from django_esdb.subscriptions.positions import is_caught_up
 
@@ -81,18 +82,19 @@ class ElsewhereCheck:
     """
     Tells whether a projection's owner has caught up.
 
-    The events that count are those that are there when it is first asked.
-
     Args:
         registration: The projection.
         look: Reads its row, with those of others.
+        goal: Which events count.
     """
 
-    def __init__(self, registration: Registration, look: SharedLook) -> None:
+    def __init__(
+        self, registration: Registration, look: SharedLook, goal: Goal
+    ) -> None:
         self._registration = registration
         self._look = look
+        self._goal = goal
         self._app: Application[Any] | None = None
-        self._head: int | None = None
 
     def __call__(self) -> bool:
         """Ask the database, and the event store if need be."""
@@ -100,12 +102,11 @@ class ElsewhereCheck:
             self._app = make_application(
                 self._registration.application_class, self._registration.env()
             )
-            self._head = self._app.recorder.max_notification_id()
         return is_caught_up(
             self._app,
             self._registration.topics,
             self._look.row(self._registration.tracked()).position,
-            self._head,
+            self._goal.of(self._app),
         )
 
     def close(self) -> None:

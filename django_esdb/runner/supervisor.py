@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,8 +27,9 @@ from django_esdb.runner.decisions import (
     Known,
     decide,
 )
+from django_esdb.runner.endings import done_within
 from django_esdb.runner.errors import blame_event, end_state, projection_error
-from django_esdb.runner.hangs import HangWatch, hang_error
+from django_esdb.runner.hangs import HangWatch, hang_error, log_hang
 from django_esdb.runner.ownership import Ownership
 from django_esdb.runner.reporting import Reporter
 from django_esdb.runner.slow_events import EventClock
@@ -39,9 +39,9 @@ from django_esdb.runner.term import Goal, Term
 from eventsourcing_eventstoredb.backoff import Backoff, keep_trying
 from eventsourcing_eventstoredb.text import one_line
 
-logger = logging.getLogger("django_esdb.runner")
-
 _PAUSES = Backoff()
+# For receivers of signals, when an event hangs.
+_TELL_SECONDS = 5.0
 
 
 class Supervisor:
@@ -91,8 +91,8 @@ class Supervisor:
         self._look = look or SharedLook(decisions.STANDBY_SECONDS)
         self._look.await_all([registration.tracked()])
         self._standby = Standby(registration, self._look)
-        self._elsewhere = ElsewhereCheck(registration, self._look)
         self._goal = Goal()
+        self._elsewhere = ElsewhereCheck(registration, self._look, self._goal)
         self._policy = FailurePolicy(registration.on_failure, registration.retries)
         self._clock = EventClock()
         self._hung = hung
@@ -329,19 +329,17 @@ class Supervisor:
         error = hang_error(self.registration.name, self._clock)
         with self._changed:
             ownership = self._ownership
-            if ownership is None or self._lost is not None:
+            if ownership is None:
                 return
             self._hangs = error
             self._is_stopping = True
             self._end_term()
-        logger.error(
-            "%s; the process ends, and another may take over. Stack:\n%s",
-            error,
-            error.stack,
-        )
-        ownership.abandon(self._clock, error)
-        self._reporter.failed(error)
-        self._hung(self)
+        try:
+            log_hang(error)
+            ownership.abandon(self._clock, error)
+            done_within(_TELL_SECONDS, lambda: self._reporter.failed(error))
+        finally:
+            self._hung(self)
 
     def _end_term(self) -> None:
         if self._term is not None:

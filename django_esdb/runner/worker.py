@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +17,7 @@ from django_esdb.exceptions import ProjectionError
 from django_esdb.leases.shared_look import SharedLook
 from django_esdb.registry import Registration
 from django_esdb.runner import decisions
+from django_esdb.runner.endings import end_process
 from django_esdb.runner.errors import projection_error
 from django_esdb.runner.stalls import StallWatch
 from django_esdb.runner.startup import Startup
@@ -111,7 +110,7 @@ class Worker:
             finally:
                 self._stall_watch.stop()
             if self._hung:
-                _end_process(HANG_STATUS)
+                end_process(HANG_STATUS)
         return self._errors
 
     def stop(self) -> None:
@@ -147,10 +146,7 @@ class Worker:
         # Its thread cannot be ended, so the process has to, after the others.
         self._hung.add(_thread_name(supervisor))
         if self._stop_by is None:
-            seconds = self._options.shutdown_timeout
-            self._stop_by = monotonic() + (
-                _SHUTDOWN_SECONDS if seconds is None else seconds
-            )
+            self._stop_by = monotonic() + self._shutdown_seconds()
         self.stop()
 
     def _is_only_hanging(self) -> bool:
@@ -185,14 +181,22 @@ class Worker:
             thread.join(_SIGNALS_SECONDS)
             self._stall_watch.postpone()
             if self._is_only_hanging():
-                _end_process(HANG_STATUS)
+                end_process(HANG_STATUS)
             if self._stop_by is not None and monotonic() > self._stop_by:
-                logger.error(
-                    "Not stopped within %s s, ending anyway: thread=%s",
-                    self._options.shutdown_timeout,
-                    thread.name,
+                end_process(
+                    HANG_STATUS if self._hung else TIMEOUT_STATUS, self._say_not_stopped
                 )
-                _end_process(HANG_STATUS if self._hung else TIMEOUT_STATUS)
+
+    def _say_not_stopped(self) -> None:
+        logger.error(
+            "Not stopped within %s s, ending anyway: threads=%s",
+            self._shutdown_seconds(),
+            ",".join(thread.name for thread in self._threads if thread.is_alive()),
+        )
+
+    def _shutdown_seconds(self) -> float:
+        seconds = self._options.shutdown_timeout
+        return _SHUTDOWN_SECONDS if seconds is None else seconds
 
     @contextmanager
     def _stopped_by_signals(self) -> Iterator[None]:
@@ -202,7 +206,7 @@ class Worker:
 
         def stop(number: int, frame: FrameType | None) -> None:
             if stopping:
-                _end_process(SIGNAL_STATUS + number)
+                end_process(SIGNAL_STATUS + number)
             stopping.append(number)
             # A supervisor's lock may be held by the code that this interrupted.
             threading.Thread(target=self.stop).start()
@@ -220,12 +224,3 @@ class Worker:
 
 def _thread_name(supervisor: Supervisor) -> str:
     return f"projection-{supervisor.registration.name}"
-
-
-def _end_process(status: int) -> None:
-    # Python would wait for the threads, which is what must not be done. Databases
-    # undo what is not committed, and leases end by themselves.
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -11,11 +12,13 @@ import pytest
 from django.db import connection, transaction
 from eventsourcing.persistence import Tracking
 
-from django_esdb.exceptions import EventHangError
-from django_esdb.models import ProjectionState
+from django_esdb.db.sessions import end_session
+from django_esdb.exceptions import EventHangError, LeaseLostError
+from django_esdb.models import ProjectionState, ProjectionTracking
 from django_esdb.policies import OnFailure
 from django_esdb.registry import Registration
-from django_esdb.runner import Supervisor, hangs
+from django_esdb.runner import Supervisor, hangs, supervisor
+from eventsourcing_eventstoredb.scheduler import scheduler
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.projections import TrainingSchoolProjection
 from tests.support.failed_events import tricks
@@ -86,21 +89,21 @@ def hanging(registration: Callable[..., Registration]) -> Registration:
 def hang_once(registration: Registration) -> EventHangError:
     """Run the projection until it hangs, and return what its supervisor says."""
     has_hung = threading.Event()
-    supervisor = Running(registration, hung=lambda hung: has_hung.set())
-    supervisor.thread.start()
+    this = Running(registration, hung=lambda hung: has_hung.set())
+    this.thread.start()
     assert has_hung.wait(SECONDS)
     row = tracking()
     assert row.state == ProjectionState.RETRYING
     assert row.owner, "the next owner has to know that it was not released"
-    assert supervisor.thread.is_alive() or HangingProjection.hang is ask_long
+    assert this.thread.is_alive() or HangingProjection.hang is ask_long
     wakes.set()
-    supervisor.thread.join(SECONDS)
-    assert not supervisor.thread.is_alive()
+    this.thread.join(SECONDS)
+    assert not this.thread.is_alive()
     wakes.clear()
-    assert isinstance(supervisor.error, EventHangError)
+    assert isinstance(this.error, EventHangError)
     assert tracking().error == row.error, "what it does later must not hide why"
-    assert str(supervisor.error) == row.error
-    return supervisor.error
+    assert str(this.error) == row.error
+    return this.error
 
 
 @pytest.mark.parametrize("hang", [wait_long, compute_long, ask_long])
@@ -170,6 +173,122 @@ def test_a_callback_that_hangs_after_the_commit_is_no_events_fault(
     row = tracking()
     assert (row.position, row.attempted_position) == (position, None)
     assert tricks("Fido") == ["hang"]
+
+
+def test_a_hang_is_noticed_while_renewals_wait_for_the_database(
+    school: TrainingSchool, hanging: Registration
+) -> None:
+    school.register("Fido")
+    position = school.add_trick("Fido", "hang")
+    is_waiting = threading.Event()
+
+    def wait_for_database() -> None:
+        is_waiting.set()
+        wakes.wait(SECONDS)
+
+    periodic = scheduler.every(0.0, wait_for_database)
+    try:
+        assert is_waiting.wait(SECONDS)
+        assert hang_once(hanging).position == position
+    finally:
+        wakes.set()
+        scheduler.cancel(periodic)
+
+
+class HangingHandler(logging.Handler):
+    """Hangs with its lock, as one that sends mail may."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        wakes.wait(SECONDS)
+
+
+def test_a_handler_that_hangs_while_it_logs_is_reported_on_standard_error(
+    school: TrainingSchool,
+    hanging: Registration,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    logger = logging.getLogger("django_esdb.runner")
+    monkeypatch.setattr(
+        HangingProjection, "hang", staticmethod(lambda: logger.error("on its way"))
+    )
+    monkeypatch.setattr(hangs, "_LOG_SECONDS", 0.2)
+    monkeypatch.setattr(supervisor, "_TELL_SECONDS", 0.2)
+    school.register("Fido")
+    position = school.add_trick("Fido", "hang")
+    handler = HangingHandler()
+    logger.addHandler(handler)
+    try:
+        error = hang_once(hanging)
+    finally:
+        logger.removeHandler(handler)
+
+    assert error.position == position
+    assert str(error) in capfd.readouterr().err
+
+
+def test_a_row_that_stays_locked_does_not_keep_the_process_from_ending(
+    school: TrainingSchool,
+    hanging: Registration,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As when a retry of failed events waits for the row, and hangs at the same."""
+    school.register("Fido")
+    school.add_trick("Fido", "hang")
+    has_lock, has_hung = threading.Event(), threading.Event()
+
+    def lock_row() -> None:
+        try:
+            with transaction.atomic():
+                assert ProjectionTracking.objects.select_for_update().get()
+                has_lock.set()
+                wakes.wait(SECONDS)
+        finally:
+            connection.close()
+
+    other = threading.Thread(target=lock_row)
+
+    def hang() -> None:
+        other.start()
+        wait_long()
+
+    def end(session: Any, frame: Any) -> None:
+        end_session(session, frame)
+        assert has_lock.wait(SECONDS)
+
+    monkeypatch.setattr(HangingProjection, "hang", staticmethod(hang))
+    monkeypatch.setattr(hangs, "end_session", end)
+    monkeypatch.setattr(hangs, "_RELEASE_SECONDS", 2.0)
+    this = Running(hanging, hung=lambda hung: has_hung.set())
+    this.thread.start()
+    assert has_hung.wait(SECONDS)
+
+    assert "could not be written down" in caplog.text
+    wakes.set()
+    other.join(SECONDS)
+    this.thread.join(SECONDS)
+    assert isinstance(this.error, EventHangError)
+
+
+def test_a_handler_that_hangs_after_the_lease_was_lost_ends_the_process_too(
+    school: TrainingSchool, hanging: Registration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    school.register("Fido")
+    school.add_trick("Fido", "hang")
+    has_hung = threading.Event()
+    this = Running(hanging, hung=lambda hung: has_hung.set())
+
+    def hang() -> None:
+        this._lease_lost(LeaseLostError("another process has it"))
+        wait_long()
+
+    monkeypatch.setattr(HangingProjection, "hang", staticmethod(hang))
+    this.thread.start()
+    assert has_hung.wait(SECONDS)
+    wakes.set()
+    this.thread.join(SECONDS)
+    assert isinstance(this.error, EventHangError)
 
 
 def test_a_process_that_stood_still_blames_no_event(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import DatabaseError, OperationalError, connection
 from django.db.backends.signals import connection_created
 
 from django_esdb.db.functions import DatabaseTime
@@ -101,6 +102,57 @@ def test_a_look_is_as_old_as_its_interval_at_most(
     look.forget(first)
     with django_assert_num_queries(1):
         look.row(first)
+
+
+def test_a_database_that_does_not_answer_is_waited_for_once_and_holds_up_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    look = SharedLook(0.001)
+    queries: list[str] = []
+    found: list[Any] = []
+    is_asked, is_waiting, answers = (threading.Event() for _ in range(3))
+
+    def ask(name: str) -> None:
+        try:
+            found.append(look.row(TrackedProjection("default", name, "App")))
+        except DatabaseError as error:
+            found.append(error)
+        finally:
+            connection.close()
+
+    def fail(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        queries.append(sql)
+        is_asked.set()
+        assert answers.wait(SECONDS)
+        msg = "timeout expired"
+        raise OperationalError(msg)
+
+    def note_connection(*, connection: Any, **kwargs: Any) -> None:
+        connection.execute_wrappers.append(fail)
+
+    def note_asking() -> float:
+        if threading.current_thread() is second:
+            is_waiting.set()
+        return time.monotonic()
+
+    first, second = (threading.Thread(target=ask, args=(name,)) for name in "ab")
+    monkeypatch.setattr(shared_look, "monotonic", note_asking)
+    connection_created.connect(note_connection)
+    try:
+        first.start()
+        assert is_asked.wait(SECONDS)
+        second.start()
+        assert is_waiting.wait(SECONDS)
+        # Would block if there were one lock.
+        look.await_all([TrackedProjection("other", "c", "App")])
+    finally:
+        answers.set()
+        first.join(SECONDS)
+        second.join(SECONDS)
+        connection_created.disconnect(note_connection)
+
+    assert [type(each) for each in found] == [OperationalError] * 2
+    assert len(queries) == 1
 
 
 def test_a_row_that_is_not_there_is_made() -> None:
