@@ -194,6 +194,11 @@ class ProjectionRegistry:
     def __len__(self) -> int:
         return len(self._registry)
 
+    def __bool__(self) -> bool:
+        # Django's autodiscovery takes a false registry for none, and when a module
+        # fails restores what it has not kept: an UnboundLocalError hides the reason.
+        return True
+
 
 registry = ProjectionRegistry()
 
