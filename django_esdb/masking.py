@@ -10,7 +10,9 @@ STARS = "********"
 _SECRET_NAMES = re.compile("API|AUTH|TOKEN|KEY|SECRET|PASS", re.IGNORECASE)
 _ADDRESS_NAMES = re.compile("(ESDB|EVENTSTOREDB)_URI$", re.IGNORECASE)
 _CONNECTION_STRING = re.compile(
-    r"\b((?:esdb|kurrentdb|kdb)(?:\+discover)?://)(.*)", re.IGNORECASE
+    # Of whatever stands before it: a repr writes a line break as \n.
+    r"((?:esdb|kurrentdb|kdb)(?:\+discover)?://)(.*)",
+    re.IGNORECASE,
 )
 _ANY_CONNECTION_STRING = re.compile(r"([a-z][a-z0-9+.-]*://)(.*)", re.IGNORECASE)
 _HOST = r"(?:\[[0-9a-f:.%]*\]|[^\s:@/?#,\[\]]*)(?::\d*)?"

@@ -147,6 +147,11 @@ class ProjectionTracking(models.Model):
         blank=True,
         help_text="Why it is retrying, paused, stopped or failed.",
     )
+    traceback = models.TextField(
+        default="",
+        blank=True,
+        help_text="Where it failed, innermost last; without values.",
+    )
     attempts = models.PositiveIntegerField(
         default=0, help_text="How many failed attempts the next event has had."
     )
@@ -230,6 +235,11 @@ class FailedEvent(models.Model):
         blank=True,
         help_text="Why it failed; empty if it only waits for an earlier one.",
     )
+    traceback = models.TextField(
+        default="",
+        blank=True,
+        help_text="Where it failed, innermost last; without values.",
+    )
     attempts = models.PositiveIntegerField(default=0)
     parked_at = models.DateTimeField()
     attempted_at = models.DateTimeField(null=True)
@@ -270,6 +280,11 @@ class SkippedEvent(models.Model):
     originator_version = models.BigIntegerField()
     topic = models.TextField()
     error = models.TextField(default="", blank=True, help_text="Why it failed.")
+    traceback = models.TextField(
+        default="",
+        blank=True,
+        help_text="Where it failed, innermost last; without values.",
+    )
     skipped_at = models.DateTimeField()
 
     objects = ProjectionEventQuerySet.as_manager()

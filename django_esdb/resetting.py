@@ -59,6 +59,7 @@ def reset_projection(registration: Registration) -> Counter[str]:
             state=ProjectionState.STOPPED,
             state_since=timezone.now(),
             error="",
+            traceback="",
             attempts=0,
             **NOTHING_ATTEMPTED,
             fingerprint="",

@@ -28,6 +28,7 @@ from django_esdb.status.status import (
     local,
     place,
     shown,
+    shown_lines,
     status_of,
     with_details,
 )
@@ -86,7 +87,7 @@ class ProjectionTrackingAdmin(_ActingAdmin):
     search_fields = ("projection", "application")
     fields = (
         *("projection", "application", "current_state", "since", "advice"),
-        *("whole_error", "attempts", "attempted_position"),
+        *("whole_error", "place", "attempts", "attempted_position"),
         *("failed_events", "skipped_events"),
         *("position", "updated_at", "event_position", "event"),
         *("owner", "until", "token", "fingerprint"),
@@ -155,6 +156,10 @@ class ProjectionTrackingAdmin(_ActingAdmin):
     def whole_error(self, row: ProjectionTracking) -> str:
         return _status(row).error
 
+    @admin.display(description="traceback")
+    def place(self, row: ProjectionTracking) -> str:
+        return _preformatted(row.traceback)
+
     @admin.display(description="event ID")
     def event(self, row: ProjectionTracking) -> str:
         return shown(row.event_id)
@@ -208,6 +213,10 @@ class _EventPages:
     def whole_error(self, event: _Event) -> str:
         return shown(event.error) or _NOT_TRIED
 
+    @admin.display(description="traceback")
+    def place(self, event: _Event) -> str:
+        return _preformatted(event.traceback)
+
 
 @admin.register(FailedEvent)
 class FailedEventAdmin(_EventPages, _ActingAdmin):
@@ -220,7 +229,7 @@ class FailedEventAdmin(_EventPages, _ActingAdmin):
     fields = (
         *("id", "projection", "application", "position"),
         *("aggregate", "originator_version", "event_topic"),
-        *("whole_error", "attempts", "parked_at", "attempted_at"),
+        *("whole_error", "place", "attempts", "parked_at", "attempted_at"),
     )
     readonly_fields = fields
     actions = ("retry", "discard")
@@ -283,9 +292,13 @@ class SkippedEventAdmin(_EventPages, ReadModelAdmin):
     fields = (
         *("id", "projection", "application", "position"),
         *("aggregate", "originator_version", "event_topic"),
-        *("whole_error", "skipped_at"),
+        *("whole_error", "place", "skipped_at"),
     )
     readonly_fields = fields
+
+
+def _preformatted(text: str) -> str:
+    return format_html("<pre>{}</pre>", shown_lines(text)) if text else ""
 
 
 def _may(request: HttpRequest, what: str) -> bool:

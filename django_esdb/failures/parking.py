@@ -71,13 +71,16 @@ class ParkedAggregates:
         self._known -= asked - parked
         return parked
 
-    def park(self, notification: Notification, error: str = "") -> None:
+    def park(
+        self, notification: Notification, error: str = "", traceback: str = ""
+    ) -> None:
         """
         Put an event aside.
 
         Args:
             notification: The event.
             error: Why it failed, in one line; empty if an earlier one is there.
+            traceback: Where it failed.
         """
         now = timezone.now()
         FailedEvent.objects.using(self._tracked.using).create(
@@ -88,6 +91,7 @@ class ParkedAggregates:
             originator_version=notification.originator_version,
             topic=storable(notification.topic),
             error=error,
+            traceback=traceback,
             attempts=1 if error else 0,
             parked_at=now,
             attempted_at=now if error else None,

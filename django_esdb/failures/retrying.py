@@ -33,6 +33,7 @@ from django_esdb.leases.lease import TrackedProjection
 from django_esdb.models import FailedEvent, FailedEventQuerySet
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import Registration
+from django_esdb.tracebacks import traceback_of
 from eventsourcing_eventstoredb.text import named_line
 
 
@@ -292,6 +293,7 @@ class _Retrying:
     def _process(self, event: FailedEvent) -> str | None:
         notification = self._read(event)
         if notification is None:
+            place = ""
             error = (
                 "it is not in the store any more; discard it, or connect to the store "
                 "that has it"
@@ -312,12 +314,15 @@ class _Retrying:
                 # More likely the command's than the handler's.
                 raise
             except BaseException as problem:
-                error = named_line(problem)
+                error, place = named_line(problem), traceback_of(problem)
                 if is_transient(problem):
                     self._require_database(problem)
                     return error
         failed_events(self._tracked).filter(pk=event.pk).update(
-            error=error, attempts=F("attempts") + 1, attempted_at=timezone.now()
+            error=error,
+            traceback=place,
+            attempts=F("attempts") + 1,
+            attempted_at=timezone.now(),
         )
         return error
 

@@ -22,7 +22,10 @@ def skipped_events(tracked: TrackedProjection) -> ProjectionEventQuerySet:
 
 
 def note_skipped(
-    tracked: TrackedProjection, notification: Notification, error: str
+    tracked: TrackedProjection,
+    notification: Notification,
+    error: str,
+    traceback: str = "",
 ) -> None:
     """
     Write down that an event is left out; within the position's transaction.
@@ -33,6 +36,7 @@ def note_skipped(
         tracked: The projection.
         notification: The event.
         error: Why it failed, in one line.
+        traceback: Where it failed.
     """
     kept = skipped_events(tracked)
     kept.update_or_create(
@@ -44,6 +48,7 @@ def note_skipped(
             "originator_version": notification.originator_version,
             "topic": storable(notification.topic),
             "error": error,
+            "traceback": traceback,
             "skipped_at": timezone.now(),
         },
     )

@@ -212,7 +212,11 @@ class Lease:
         self.set_state(state, error, owner="", leased_until=None, **changes)
 
     def set_state(
-        self, state: ProjectionState, error: str = "", **changes: Any
+        self,
+        state: ProjectionState,
+        error: str = "",
+        traceback: str = "",
+        **changes: Any,
     ) -> None:
         """
         Write down what the projection is at.
@@ -220,6 +224,7 @@ class Lease:
         Args:
             state: The state.
             error: Why, in one line.
+            traceback: Where, if it is code that has failed.
             changes: Other fields of the row.
         """
         # First, since the database may be what is away.
@@ -228,7 +233,7 @@ class Lease:
         if said != self._last_state:
             changes.update(state_since=timezone.now())
         self._last_state = said
-        self._mine().update(state=state, error=error, **changes)
+        self._mine().update(state=state, error=error, traceback=traceback, **changes)
 
     def recovery(self, position: int) -> dict[str, Any]:
         """
@@ -247,6 +252,7 @@ class Lease:
             "state": ProjectionState.RUNNING,
             "state_since": timezone.now(),
             "error": "",
+            "traceback": "",
             **({} if is_ahead else {"attempts": 0, **NOTHING_ATTEMPTED}),
         }
 
@@ -294,7 +300,7 @@ class Lease:
         self.attempted_position = position
         return before
 
-    def give_up_at(self, error: str, position: int | None) -> bool:
+    def give_up_at(self, error: str, position: int | None, traceback: str = "") -> bool:
         """
         End the lease now, though its process still works on something and hangs.
 
@@ -305,6 +311,7 @@ class Lease:
             error: What it hangs at, in one line.
             position: The event's, to be counted as an attempt that did not end; None
                 if no event is to blame.
+            traceback: Where it hangs.
 
         Returns:
             Whether it was this process's.
@@ -322,6 +329,7 @@ class Lease:
         self.set_state(
             ProjectionState.RETRYING,
             error,
+            traceback,
             token=next_token(row),
             # Not now itself, at which the clock may stand.
             leased_until=DatabaseTime(-1),

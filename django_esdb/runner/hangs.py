@@ -24,6 +24,7 @@ from django_esdb.leases.lease import Lease
 from django_esdb.masking import masked
 from django_esdb.runner.endings import done_within, write_to_stderr
 from django_esdb.runner.slow_events import EventClock
+from django_esdb.tracebacks import traceback_of
 from eventsourcing_eventstoredb.backoff import keep_trying
 from eventsourcing_eventstoredb.scheduler import Periodic, Scheduler
 from eventsourcing_eventstoredb.text import describe, named_line
@@ -159,7 +160,7 @@ def _release(lease: Lease, clock: EventClock, error: EventHangError) -> None:
         if session is not None:
             end_session(session, clock.frame)
         limit_lock_waits(connections[using], _LOCK_SECONDS)
-        lease.give_up_at(str(error), position)
+        lease.give_up_at(str(error), position, traceback_of(error))
 
     def pause_after(failure: Exception) -> float | None:
         close_if_lost(connections[using])

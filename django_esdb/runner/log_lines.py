@@ -8,6 +8,7 @@ from typing import Any
 from django.dispatch import receiver
 
 from django_esdb import signals
+from django_esdb.tracebacks import traceback_of
 from eventsourcing_eventstoredb.text import one_line
 
 logger = logging.getLogger("django_esdb.runner")
@@ -33,18 +34,28 @@ def _standing_by(*, projection: str, owner: str, reason: str, **kwargs: Any) -> 
 def _event_failed(
     *,
     projection: str,
+    position: int | None,
     error: Exception,
     retries: int,
     seconds: float | None,
     is_first: bool,
     **kwargs: Any,
 ) -> None:
-    if is_first and seconds is not None:
+    if not is_first:
+        return
+    place = traceback_of(error)
+    if seconds is not None:
         logger.warning(
-            "Event failed, trying again up to %s times: projection=%s error=%s",
+            "Event failed, trying again up to %s times: projection=%s error=%s%s",
             retries,
             projection,
             one_line(error),
+            f"\n{place}" if place else "",
+        )
+    elif place:
+        # What becomes of it has a line of its own.
+        logger.error(
+            "Event failed: projection=%s position=%s\n%s", projection, position, place
         )
 
 

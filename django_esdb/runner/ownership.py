@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import Error as DatabaseError
 
-from django_esdb.exceptions import EventHangError, LeaseLostError
+from django_esdb.exceptions import EventError, EventHangError, LeaseLostError
 from django_esdb.leases.lease import Lease
 from django_esdb.models import ProjectionState
 from django_esdb.registry import Registration
@@ -16,6 +16,7 @@ from django_esdb.runner.hangs import release_what_hangs
 from django_esdb.runner.renewals import LeaseRenewal
 from django_esdb.runner.slow_events import EventClock
 from django_esdb.status.fingerprints import fingerprint
+from django_esdb.tracebacks import traceback_of
 from eventsourcing_eventstoredb.text import one_line
 
 
@@ -61,7 +62,10 @@ class Ownership:
         if self._is_abandoned:
             return
         with suppress(DatabaseError):
-            self.lease.set_state(ProjectionState.RETRYING, one_line(error), **changes)
+            place = traceback_of(error) if isinstance(error, EventError) else ""
+            self.lease.set_state(
+                ProjectionState.RETRYING, one_line(error), place, **changes
+            )
 
     def note_recovery(self) -> bool:
         """Write down that all is well; return whether something was wrong."""
@@ -82,13 +86,16 @@ class Ownership:
         self._is_abandoned = True
         release_what_hangs(self.lease, clock, error)
 
-    def give_back(self, state: ProjectionState, reason: str) -> None:
+    def give_back(
+        self, state: ProjectionState, reason: str, traceback: str = ""
+    ) -> None:
         """
         Let another process take over; does nothing if one has done so.
 
         Args:
             state: What the projection is at from now on.
             reason: Why, in one line.
+            traceback: Where, if it is code that has failed.
         """
         self._renewal.stop()
         if self._is_abandoned:
@@ -96,7 +103,7 @@ class Ownership:
         # The next owner finds out, at the latest when the lease is over.
         with suppress(DatabaseError):
             changes = self._paused_by() if state is ProjectionState.PAUSED else {}
-            self.lease.release(state, reason, **changes)
+            self.lease.release(state, reason, traceback=traceback, **changes)
 
     def _paused_by(self) -> dict[str, str]:
         """Note which code has given up here, for a standby with other code."""

@@ -25,6 +25,7 @@ from django_esdb.runner.row_keys import expected_keys
 from django_esdb.runner.slow_events import EventClock, idle_seconds
 from django_esdb.subscriptions.positions import event_identity
 from django_esdb.subscriptions.received import ReceivedEvent
+from django_esdb.tracebacks import traceback_of
 from eventsourcing_eventstoredb.text import describe, named_line
 
 # So many are processed one by one when they have failed together.
@@ -284,6 +285,7 @@ class BatchProcessor:
             raise failure
         notification = event.notification
         reason = named_line(failure.__cause__ or failure)
+        place = traceback_of(failure)
         with self._view.batch(
             self._application_name,
             self.position,
@@ -292,9 +294,9 @@ class BatchProcessor:
             **self._changes(notification),
         ):
             if action is OnFailure.PARK:
-                self._parked.park(notification, reason)
+                self._parked.park(notification, reason, place)
             else:
-                note_skipped(self._tracked, notification, reason)
+                note_skipped(self._tracked, notification, reason, place)
         self._sender.send(
             signals.event_failed,
             position=notification.id,

@@ -36,6 +36,7 @@ from django_esdb.runner.slow_events import EventClock
 from django_esdb.runner.standby import ElsewhereCheck, Standby
 from django_esdb.runner.startup import Startup
 from django_esdb.runner.term import Goal, Term
+from django_esdb.tracebacks import traceback_of
 from eventsourcing_eventstoredb.backoff import Backoff, keep_trying
 from eventsourcing_eventstoredb.text import one_line
 
@@ -149,7 +150,9 @@ class Supervisor:
                 self._give_back(ProjectionState.STOPPED)
                 raise self._hangs from error
             failure = self._failure(error)
-            self._give_back(end_state(error), one_line(failure))
+            state = end_state(error)
+            place = "" if state is ProjectionState.STOPPED else traceback_of(error)
+            self._give_back(state, one_line(failure), place)
             self._reporter.failed(failure)
             if failure is error:
                 raise
@@ -288,7 +291,9 @@ class Supervisor:
             ownership.note_retry(error, attempts=failures, **NOTHING_ATTEMPTED)
             connections.close_all()
         if decision.action is Action.PAUSE:
-            self._give_back(ProjectionState.PAUSED, one_line(error))
+            self._give_back(
+                ProjectionState.PAUSED, one_line(error), traceback_of(error)
+            )
             self._policy.forget_failures()
             self._failed_turns = 0
             self._reporter.paused(error)
@@ -346,10 +351,12 @@ class Supervisor:
             self._term.stop()
         self._changed.notify_all()
 
-    def _give_back(self, state: ProjectionState, reason: str = "") -> None:
+    def _give_back(
+        self, state: ProjectionState, reason: str = "", traceback: str = ""
+    ) -> None:
         ownership, self._ownership = self._ownership, None
         if ownership is not None:
-            ownership.give_back(state, reason)
+            ownership.give_back(state, reason, traceback)
             self._lost = None
 
     def _failure(self, error: BaseException) -> ProjectionError:

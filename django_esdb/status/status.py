@@ -31,6 +31,7 @@ from django_esdb.models import (
 )
 from django_esdb.registry import Registration, registry
 from django_esdb.status.fingerprints import fingerprint
+from django_esdb.tracebacks import safe_lines
 from eventsourcing_eventstoredb.text import LONGEST_LINE, one_line
 
 # Of a projection whose owner has exited without releasing its lease.
@@ -59,6 +60,7 @@ class ProjectionStatus:
         position: Of the last event that is processed; None if none is.
         updated_at: When the position was last moved.
         error: Why it is retrying or paused, or why it was stopped; may be empty.
+        traceback: Where code has failed, innermost last; may be empty.
         attempts: How many failed attempts the next event has had.
         failed_events: How many events are put aside.
         skipped_events: How many events were left out, as far as they are kept.
@@ -79,10 +81,16 @@ class ProjectionStatus:
     position: int | None = None
     updated_at: datetime | None = None
     error: str = ""
+    traceback: str = ""
     attempts: int = 0
     failed_events: int = 0
     skipped_events: int = 0
     advice: list[str] = field(default_factory=list)
+
+    @property
+    def key(self) -> tuple[str | None, str, str]:
+        """What no other status has in common with it."""
+        return self.database, self.projection, self.application
 
 
 def projection_statuses() -> list[ProjectionStatus]:
@@ -185,6 +193,11 @@ def shown(text: str, limit: int = LONGEST_LINE) -> str:
     return one_line(masked("", text), limit) if text else ""
 
 
+def shown_lines(text: str) -> str:
+    """Return a stored traceback as bounded lines without secrets."""
+    return safe_lines(text)
+
+
 def local(value: datetime) -> datetime:
     """Return a time in the current time zone, if it has one."""
     return timezone.localtime(value) if timezone.is_aware(value) else value
@@ -245,6 +258,7 @@ def _status(
             "position": row.position,
             "updated_at": row.updated_at,
             "error": shown(row.error),
+            "traceback": shown_lines(row.traceback),
             "attempts": row.attempts,
         }
     if registration is not None:

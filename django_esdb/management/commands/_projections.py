@@ -43,7 +43,7 @@ def choose(names: Sequence[str]) -> list[Registration]:
     try:
         return [registry.get(name) for name in dict.fromkeys(names)]
     except NotRegisteredError as error:
-        raise CommandError(str(error), returncode=CONFIGURATION) from None
+        raise CommandError(str(error), returncode=CONFIGURATION) from error
 
 
 def topic_warnings(registrations: Iterable[Registration]) -> list[str]:
@@ -123,7 +123,7 @@ def require_migrations(registrations: Iterable[Registration]) -> None:
             plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
         except DatabaseError as error:
             msg = f"Cannot use database {alias!r}: {one_line(error)}"
-            raise CommandError(msg, returncode=FAILED) from None
+            raise CommandError(msg, returncode=FAILED) from error
         unapplied = [
             f"{migration.app_label}.{migration.name}"
             for migration, _ in plan
@@ -149,7 +149,7 @@ def stale() -> list[str]:
         return _stale()
     except DatabaseError as error:
         msg = f"Cannot use a database: {one_line(error)}"
-        raise CommandError(msg, returncode=FAILED) from None
+        raise CommandError(msg, returncode=FAILED) from error
 
 
 def put_aside(registrations: Iterable[Registration]) -> dict[str, int]:
@@ -166,7 +166,7 @@ def put_aside(registrations: Iterable[Registration]) -> dict[str, int]:
         }
     except DatabaseError as error:
         msg = f"Cannot use a database: {one_line(error)}"
-        raise CommandError(msg, returncode=FAILED) from None
+        raise CommandError(msg, returncode=FAILED) from error
     return {name: count for name, count in counts.items() if count}
 
 

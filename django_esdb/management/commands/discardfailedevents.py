@@ -49,5 +49,5 @@ class Command(BaseCommand):
             try:
                 count = discard_failed_events(registration, pk)
             except FailedEventError as error:
-                raise CommandError(str(error), returncode=CONFIGURATION) from None
+                raise CommandError(str(error), returncode=CONFIGURATION) from error
             self.stdout.write(f"{registration.name}: {count} discarded")

@@ -55,10 +55,10 @@ class Command(BaseCommand):
         try:
             deleted = reset_projection(registration)
         except ConfigurationError as error:
-            raise CommandError(str(error), returncode=CONFIGURATION) from None
+            raise CommandError(str(error), returncode=CONFIGURATION) from error
         except DatabaseError as error:
             msg = f"{registration.name} was not reset: {one_line(error)}"
-            raise CommandError(msg, returncode=FAILED) from None
+            raise CommandError(msg, returncode=FAILED) from error
         counts = [f"{label} {count}" for label, count in deleted.items() if count]
         said = f"deleted {', '.join(counts)}" if counts else "no row was there"
         self.stdout.write(f"{registration.name} starts over; {said}")

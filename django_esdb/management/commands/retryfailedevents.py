@@ -48,7 +48,7 @@ class Command(BaseCommand):
             try:
                 outcome = retry_failed_events(registration, pk, report=self._report)
             except FailedEventError as error:
-                raise CommandError(str(error), returncode=CONFIGURATION) from None
+                raise CommandError(str(error), returncode=CONFIGURATION) from error
             except (PersistenceError, DatabaseError) as error:
                 # Others may have another database or event store.
                 text = f"{registration.name}: broken off: {shown(str(error))}"

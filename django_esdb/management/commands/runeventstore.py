@@ -25,7 +25,7 @@ class Command(BaseCommand):
             server = cli.server_from(Namespace(**options))
             cli.serve_until_stopped(server, self._say)
         except (DataFileError, ServerError) as error:
-            raise CommandError(" ".join(str(error).split())) from None
+            raise CommandError(" ".join(str(error).split())) from error
 
     def _say(self, line: str) -> None:
         self.stdout.write(line)

@@ -141,7 +141,7 @@ class Command(BaseCommand):
         with self._told(registrations):
             errors = worker.run()
         if errors:
-            raise _command_error(errors, len(registrations))
+            raise _command_error(errors, len(registrations)) from errors[0]
         self._say(_caught_up(registrations) if until_caught_up else "Stopped")
 
     @contextmanager

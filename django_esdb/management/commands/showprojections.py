@@ -11,17 +11,18 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error as DatabaseError
-from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
+from rich.padding import Padding
 from rich.text import Text
 
 from django_esdb.management.commands._projections import (
+    CONFIGURATION,
     FAILED,
     require_migrations,
     require_valid_configuration,
 )
 from django_esdb.registry import registry
+from django_esdb.status.failed_places import FailedPlace, failed_places
 from django_esdb.status.status import (
     LOST,
     ProjectionStatus,
@@ -31,18 +32,9 @@ from django_esdb.status.status import (
     shown,
 )
 
-_COLUMNS = (
-    *("projection", "application", "database", "position", "updated_at"),
-    *("state", "since", "owner", "failed", "error"),
-)
-# What is cut where the terminal is narrow, after the error, and what it is not cut
-# below. A line may be wider than the terminal rather than without its state.
-_CUTTABLE = {"projection": 12, "application": 12, "database": 8, "owner": 12}
-_LEAST_ERROR = 30
-_GAP = 2
-_LONGEST_CELL = 40
-# Where there is no terminal.
-_WIDTH = 200
+_INDENT = 2
+# Where there is no terminal, lines end where their text does.
+_UNLIMITED = 100_000
 _STATE_STYLES = {
     "running": "green",
     "retrying": "yellow",
@@ -61,96 +53,125 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--json", action="store_true", help="Print a JSON list instead of a table."
+            "names",
+            nargs="*",
+            metavar="NAME",
+            help="Show only these, with the tracebacks of what has failed.",
+        )
+        parser.add_argument(
+            "--json", action="store_true", help="Print a JSON list instead of lines."
         )
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: Any, names: list[str], **options: Any) -> None:
         require_valid_configuration()
         require_migrations(registry)
         try:
-            statuses = projection_statuses()
+            statuses = _chosen(projection_statuses(), names)
+            places = {each.key: failed_places(each) for each in statuses if names}
         except DatabaseError as error:
             msg = f"Cannot use the database: {shown(str(error))}"
-            raise CommandError(msg, returncode=FAILED) from None
+            raise CommandError(msg, returncode=FAILED) from error
         if options["json"]:
             self.stdout.write(
                 json.dumps([_as_json(each) for each in statuses], indent=2)
             )
-        elif statuses:
-            is_terminal = self.stdout.isatty() or options["force_color"]
-            has_colours = self.style.ERROR("x") != "x"
-            self._write_table(statuses, with_colour=is_terminal and has_colours)
-        else:
+            return
+        if not statuses:
             self.stdout.write("No projection is registered.")
-
-    def _write_table(
-        self, statuses: Sequence[ProjectionStatus], *, with_colour: bool
-    ) -> None:
-        width = shutil.get_terminal_size((_WIDTH, 0)).columns
-        for line in _rendered(_table(statuses, width), width, with_colour=with_colour):
+        is_terminal = self.stdout.isatty() or options["force_color"]
+        has_colours = self.style.ERROR("x") != "x"
+        printer = _Printer(with_colour=is_terminal and has_colours)
+        for status in statuses:
+            printer.show(status, places.get(status.key), with_places=bool(names))
+        for line in printer.lines():
             self.stdout.write(line)
-        advice = [
-            f"{shown(each.projection)}: {line}"
-            for each in statuses
-            for line in each.advice
-        ]
-        if advice:
-            self.stdout.write("\n" + "\n".join(advice))
 
 
-def _table(statuses: Sequence[ProjectionStatus], width: int) -> Table:
-    rows = [_cells(status) for status in statuses]
-    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False)
-    needed = [
-        max(map(cell_len, column)) for column in zip(_COLUMNS, *rows, strict=True)
-    ]
-    for name, wish in zip(_COLUMNS[:-1], needed, strict=False):
-        most = min(wish, _LONGEST_CELL)
-        # Rich takes from columns that it may wrap only; none of the texts is wrapped.
-        table.add_column(
-            name,
-            no_wrap=name not in _CUTTABLE,
-            min_width=min(most, _CUTTABLE.get(name, most)),
-            max_width=most,
+class _Printer:
+    """Lays texts out; what is stored is never taken for markup."""
+
+    def __init__(self, *, with_colour: bool) -> None:
+        # Rich needs room for the indent and a letter.
+        width = max(shutil.get_terminal_size((_UNLIMITED, 0)).columns, _INDENT + 2)
+        self._console = Console(
+            file=io.StringIO(),
+            width=width,
+            force_terminal=with_colour,
+            color_system="standard" if with_colour else None,
+            legacy_windows=False,
         )
-    left = width - sum(column.max_width or 0 for column in table.columns)
-    left -= _GAP * len(table.columns)
-    error = min(needed[-1], max(_LEAST_ERROR, left))
-    table.add_column(_COLUMNS[-1], no_wrap=True, min_width=error, max_width=error)
-    for status, row in zip(statuses, rows, strict=True):
-        table.add_row(*_texts(status, row))
-    return table
+        self._parts: list[str] = []
+
+    def show(
+        self,
+        status: ProjectionStatus,
+        places: Sequence[FailedPlace] | None,
+        *,
+        with_places: bool,
+    ) -> None:
+        """Add a projection: its state in a word, the cause below, then the rest."""
+        style = _STATE_STYLES.get(status.state, "")
+        head = Text(overflow="fold")
+        head.append(status.state, style=style)
+        head.append(f" {shown(status.projection)}", style="bold")
+        self._add(head, 0)
+        if status.error:
+            self._add(Text(status.error, style=style), _INDENT)
+        if with_places:
+            self._traceback(status.traceback)
+        for line in status.advice:
+            self._add(Text(line), _INDENT)
+        self._add(Text(", ".join(_facts(status)), style="dim"), _INDENT)
+        for each in places or ():
+            self._add(Text(each.text, style="red"), _INDENT)
+            self._traceback(each.traceback)
+
+    def lines(self) -> list[str]:
+        """Return all lines, none wider than the terminal."""
+        return [line.rstrip() for part in self._parts for line in part.splitlines()]
+
+    def _traceback(self, text: str) -> None:
+        for line in text.splitlines():
+            bare = line.lstrip(" ")
+            self._add(Text(bare), 2 * _INDENT + len(line) - len(bare))
+
+    def _add(self, text: Text, indent: int) -> None:
+        text.overflow = "fold"
+        # Of a narrow terminal some is left for the text.
+        indent = min(indent, self._console.width // 2)
+        with self._console.capture() as capture:
+            self._console.print(Padding(text, (0, 0, 0, indent), expand=False))
+        self._parts.append(capture.get())
 
 
-def _texts(status: ProjectionStatus, cells: Sequence[str]) -> Iterator[Text]:
-    """Yield a row's cells as texts, since what is stored may look like markup."""
-    for name, cell in zip(_COLUMNS, cells, strict=True):
-        style = _STATE_STYLES.get(status.state, "") if name == "state" else ""
-        yield Text(cell, style=style, no_wrap=True, overflow="ellipsis")
+def _chosen(
+    statuses: Sequence[ProjectionStatus], names: Sequence[str]
+) -> list[ProjectionStatus]:
+    known = {each.projection for each in statuses}
+    for name in names:
+        if name not in known:
+            listed = ", ".join(sorted(map(shown, known))) or "none"
+            msg = f"There is no projection {shown(name)!r}; there are: {listed}"
+            raise CommandError(msg, returncode=CONFIGURATION)
+    return [each for each in statuses if not names or each.projection in names]
 
 
-def _rendered(table: Table, width: int, *, with_colour: bool) -> list[str]:
-    """Return the table's lines, with colours and other styles only if wanted."""
-    least = sum((column.min_width or 0) + _GAP for column in table.columns)
-    console = Console(
-        file=io.StringIO(),
-        width=max(width, least),
-        force_terminal=with_colour,
-        color_system="standard" if with_colour else None,
-        legacy_windows=False,
-    )
-    with console.capture() as capture:
-        console.print(table, crop=False)
-    return [line.rstrip() for line in capture.get().splitlines()]
-
-
-def _cells(status: ProjectionStatus) -> tuple[str, ...]:
-    values = (
-        *(status.projection, status.application, status.database, status.position),
-        *(_time(status.updated_at), status.state, _time(status.state_since)),
-        *(place(status.owner), status.failed_events or None, status.error),
-    )
-    return tuple("-" if value in (None, "") else shown(str(value)) for value in values)
+def _facts(status: ProjectionStatus) -> Iterator[str]:
+    since, moved = _time(status.state_since), _time(status.updated_at)
+    if since:
+        yield f"{status.state} since {since}"
+    yield "no position" if status.position is None else f"position {status.position}"
+    if moved:
+        yield f"moved {moved}"
+    yield f"application {shown(status.application)}"
+    if status.database is not None:
+        yield f"database {status.database}"
+    if status.owner:
+        yield f"owner {shown(place(status.owner))}"
+    if status.attempts:
+        yield f"attempts {status.attempts}"
+    if status.failed_events:
+        yield f"failed events {status.failed_events}"
 
 
 def _as_json(status: ProjectionStatus) -> dict[str, Any]:

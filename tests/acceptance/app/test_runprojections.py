@@ -85,7 +85,7 @@ def test_shows_projections(project: Project) -> None:
     assert shown["position"] > 0
     assert "example_project.training_school.domain:Dog.Registered" in shown["topics"]
     assert len(table) == 2
-    assert str(shown["position"]) in table[1]
+    assert f"position {shown['position']}," in table[1]
 
 
 @pytest.mark.any_database

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.utils import timezone
 from eventsourcing.popo import POPOTrackingRecorder
+from rich.cells import cell_len
 
 from django_esdb.db.functions import DatabaseTime
 from django_esdb.leases.lease import acquire_lease
@@ -65,9 +66,9 @@ def change(row: ProjectionTracking, **changes: Any) -> None:
     ProjectionTracking.objects.filter(pk=row.pk).update(**changes)
 
 
-def table() -> list[str]:
+def table(*names: str) -> list[str]:
     out = io.StringIO()
-    call_command("showprojections", stdout=out)
+    call_command("showprojections", *names, stdout=out)
     return out.getvalue().splitlines()
 
 
@@ -100,7 +101,10 @@ def test_a_projection_that_has_never_run_is_shown() -> None:
         assert shown[key] is None
     assert (shown["owner"], shown["error"], shown["advice"]) == ("", "", [])
     assert (shown["failed_events"], shown["attempts"]) == (0, 0)
-    assert len(table()) == 2
+    assert table() == [
+        "stopped TrainingSchoolProjection",
+        "  no position, application TrainingSchool, database default",
+    ]
 
 
 def test_who_runs_it_is_shown_by_host_and_process(
@@ -112,16 +116,16 @@ def test_who_runs_it_is_shown_by_host_and_process(
     lease.set_state(ProjectionState.RUNNING)
 
     [shown] = listed()
-    header, line = table()
+    head, line = table()
 
     assert shown["state"] == "running"
     assert shown["owner"] == owner
     assert shown["leased_until"] > shown["state_since"]
     host, process, _, random = owner.split(":")
-    assert f" {host}:{process} " in line
+    assert line.endswith(f", owner {host}:{process}")
     assert process == str(os.getpid())
     assert random not in line
-    assert line[header.index("state") :].startswith("running ")
+    assert head == "running TrainingSchoolProjection"
 
 
 @pytest.mark.parametrize("state", [ProjectionState.RUNNING, ProjectionState.RETRYING])
@@ -137,7 +141,7 @@ def test_one_whose_lease_is_over_is_lost(
     assert shown["state"] == LOST
     assert shown["state_since"] == shown["leased_until"]
     assert shown["advice"][0].startswith("lost: ")
-    assert table()[-1] == f"TrainingSchoolProjection: {shown['advice'][0]}"
+    assert table()[1] == f"  {shown['advice'][0]}"
 
 
 def test_one_whose_process_is_known_to_be_gone_is_lost(
@@ -159,11 +163,11 @@ def test_a_pause_is_shown_with_its_reason_and_what_to_do(
     lines = table()
 
     assert (shown["state"], shown["error"]) == ("paused", "KeyError: 'x'")
-    assert lines[1].endswith("KeyError: 'x'")
-    assert lines[2:] == [
-        "",
-        "TrainingSchoolProjection: paused: fix the cause, then start runprojections "
-        "again or run manage.py retryfailedevents TrainingSchoolProjection",
+    assert lines[:3] == [
+        "paused TrainingSchoolProjection",
+        "  KeyError: 'x'",
+        "  paused: fix the cause, then start runprojections again or run manage.py "
+        "retryfailedevents TrainingSchoolProjection",
     ]
 
 
@@ -172,10 +176,10 @@ def test_a_start_is_not_advised_where_it_would_not_help(
 ) -> None:
     change(row, state="paused", error="ended 3 times", attempted_position=8)
 
-    assert table()[-1].endswith(
+    assert table()[2].endswith(
         "then run manage.py retryfailedevents TrainingSchoolProjection"
     )
-    assert "start runprojections" not in table()[-1]
+    assert "start runprojections" not in table()[2]
 
 
 def test_a_pause_that_a_retry_tries_to_end_is_shown_as_retrying(
@@ -192,8 +196,8 @@ def test_a_pause_that_a_retry_tries_to_end_is_shown_as_retrying(
 
 def test_events_that_are_put_aside_are_counted(row: ProjectionTracking) -> None:
     park(row, 3, topic="t", error="KeyError: 'x'")
-    assert table()[-1] == (
-        "TrainingSchoolProjection: 1 failed event is put aside: fix the cause, then "
+    assert table()[1] == (
+        "  1 failed event is put aside: fix the cause, then "
         "run manage.py retryfailedevents TrainingSchoolProjection"
     )
     park(row, 5, topic="t")
@@ -218,9 +222,8 @@ def test_a_changed_definition_is_noticed(row: ProjectionTracking) -> None:
 
     [shown] = listed()
     assert shown["definition_changed"] is True
-    assert table()[-1] == (
-        "TrainingSchoolProjection: its definition changed since the read models were "
-        "begun: rebuild advised"
+    assert table()[1] == (
+        "  its definition changed since the read models were begun: rebuild advised"
     )
 
 
@@ -260,8 +263,9 @@ def test_positions_without_code_are_shown_last() -> None:
     assert (unknown["projection"], unknown["position"]) == ("Old", 5)
     assert (unknown["is_registered"], unknown["view"]) == (False, None)
     assert unknown["topics"] == []
-    assert table()[-1] == (
-        "Old: not registered: it was renamed, moved or removed, and its read models "
+    assert table()[-3] == "stopped Old"
+    assert table()[-2] == (
+        "  not registered: it was renamed, moved or removed, and its read models "
         "are not updated any more"
     )
 
@@ -286,56 +290,33 @@ def test_a_row_from_a_replica_is_known(row: ProjectionTracking, settings: Any) -
     assert registration_of(row) is not None
 
 
-@pytest.mark.parametrize("columns", ["60", "160", "1500"])
-def test_a_hostile_error_leaves_a_table(
+@pytest.mark.parametrize("columns", ["1", "5", "20", "60", "160", "1500"])
+def test_all_is_said_in_lines_as_wide_as_the_terminal(
     row: ProjectionTracking, columns: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
-    change(row, state="retrying", error=HOSTILE, leased_until=DatabaseTime(60))
+    change(row, state="retrying", error=HOSTILE, traceback=f"{HOSTILE}\n  File x")
+    change(row, owner=f"{'h' * 60}:1:s:r", leased_until=DatabaseTime(60))
+    change(row, position=2**62, attempts=3)
     ProjectionTracking.objects.create(
-        projection="p\x1b\n" * 50, application="\u202eA", position=5
+        projection="p\x1b\n" * 50, application="\u202eA" + "長" * 50, position=5
     )
+    [status, _] = listed()
 
-    lines = table()
+    lines = [*table(), *table("TrainingSchoolProjection")]
 
-    header, first, second, empty, *_ = lines
-    assert empty == ""
-    assert first[header.index("error") :].startswith("<script>")
-    assert first.endswith("…") == (columns != "1500")
-    if columns == "160":
-        assert max(map(len, (header, first, second))) <= 170
+    assert max(map(cell_len, lines)) <= max(int(columns), 4)
     assert all(line.isprintable() for line in lines)
-    [shown, _] = listed()
-    assert shown["error"].startswith("<script> \\x1b[31m\\u202e xxx")
+    said = "".join("".join(lines).split())
+    assert said.startswith("retryingTrainingSchoolProjection<script>\\x1b[31m\\u202e")
+    for whole in (status["error"], str(2**62), "h" * 60):
+        assert "".join(whole.split()) in said
 
 
-@pytest.mark.parametrize("columns", ["20", "80", "130"])
-def test_a_narrow_terminal_takes_from_texts_and_not_from_the_state(
-    row: ProjectionTracking, columns: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", columns)
-    owner = f"{'h' * 60}:1:s:r"
-    change(row, state="retrying", error="e" * 300, state_since=timezone.now())
-    change(row, owner=owner, leased_until=DatabaseTime(60), position=2**62)
+def test_without_a_terminal_no_line_is_wrapped(row: ProjectionTracking) -> None:
+    change(row, state="retrying", error="e " * 450 + "cause")
 
-    header, line, *_ = table()
-
-    assert line[header.index("state") :].startswith("retrying ")
-    assert f" {2**62} " in line
-    assert line[header.index("owner") :].startswith("hhhhhhhhhhh")
-    assert len(line[header.index("error") :]) >= 30
-    if columns == "130":
-        assert len(line) <= 160
-
-
-def test_a_table_fits_the_terminal(
-    row: ProjectionTracking, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "170")
-    owner = f"{'h' * 60}:1:s:r"
-    change(row, state="retrying", error="e" * 300, owner=owner)
-
-    assert max(map(len, table()[:2])) == 170
+    assert table()[1].endswith("e e cause")
 
 
 def test_what_is_stored_is_no_markup(row: ProjectionTracking) -> None:
@@ -361,3 +342,43 @@ def test_no_secret_is_shown(row: ProjectionTracking) -> None:
 
     assert SECRET not in "\n".join(table()) + json.dumps(listed())
     assert "cannot connect to esdb://***" in table()[1]
+
+
+PLACE = (
+    "Traceback (most recent call last):\n"
+    '  File "projections.py", line 7, in _\n'
+    "    1 / 0\n"
+    "ZeroDivisionError: division by zero"
+)
+
+
+def test_a_projection_that_is_named_is_shown_with_its_places(
+    row: ProjectionTracking,
+) -> None:
+    change(row, state="paused", error="ZeroDivisionError", traceback=PLACE)
+    failed = park(row, 3, topic="t", error="KeyError: 'x'", traceback=PLACE)
+    park(row, 5, topic="t")
+
+    named = table("TrainingSchoolProjection")
+
+    place = [f"    {line}" for line in PLACE.splitlines()]
+    assert named[1:6] == ["  ZeroDivisionError", *place]
+    assert named[-5:] == [f"  failed event {failed.pk} at 3: KeyError: 'x'", *place]
+    assert "Traceback" not in "\n".join(table())
+    assert listed()[0]["traceback"] == PLACE
+
+
+def test_a_name_that_is_not_there_is_refused_with_those_that_are() -> None:
+    with pytest.raises(
+        CommandError, match="no projection 'Nobody'; there are: TrainingSchoolProj"
+    ) as caught:
+        table("Nobody")
+
+    assert caught.value.returncode == 2
+
+
+def test_no_secret_is_in_a_traceback(row: ProjectionTracking) -> None:
+    address = f"esdb://admin:{SECRET}@localhost:2113"
+    change(row, state="paused", error="x", traceback=f"File x\n  connect('{address}')")
+
+    assert SECRET not in "\n".join(table(row.projection)) + json.dumps(listed())

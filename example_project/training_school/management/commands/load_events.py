@@ -52,7 +52,7 @@ class Command(BaseCommand):
             InfrastructureFactoryError,
             PersistenceError,
         ) as error:
-            raise CommandError(one_line(error)) from None
+            raise CommandError(one_line(error)) from error
         streams = {event.stream for event in events}
         self.stdout.write(
             f"Loaded {len(events)} events of {len(streams)} streams; "

@@ -38,7 +38,7 @@ class Command(BaseCommand):
         try:
             seeded = seed(get_application(TrainingSchool), dogs=dogs, tricks=tricks)
         except (PersistenceError, InfrastructureFactoryError) as error:
-            raise CommandError(one_line(error)) from None
+            raise CommandError(one_line(error)) from error
         self.stdout.write(
             f"Registered {seeded.dogs} dogs and taught {seeded.tricks} tricks; "
             f"{dogs - seeded.dogs} dogs and {dogs * tricks - seeded.tricks} tricks "

@@ -1,0 +1,67 @@
+"""Where an error happened: tracebacks that can be logged, stored and shown."""
+
+from __future__ import annotations
+
+import re
+import traceback
+
+from django_esdb.exceptions import EventError, EventHangError
+from django_esdb.masking import STARS, masked
+from eventsourcing_eventstoredb.text import one_line, storable
+
+# Of the text, in characters. What is longer loses its beginning: the place and the
+# cause come last.
+LONGEST_TRACEBACK = 6_000
+_LONGEST_LINE = 500
+_MOST_FRAMES = 40
+_CUT = "[...]"
+_PRIVATE_KEY = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
+    re.DOTALL,
+)
+
+
+def traceback_of(error: BaseException) -> str:
+    """
+    Return a bounded traceback without secrets; the innermost place comes last.
+
+    It has the source's lines, without the values of variables. White space at a
+    line's beginning stays, and what cannot be seen is escaped.
+
+    Args:
+        error: For an event's error the cause is shown, or where it hangs.
+
+    Returns:
+        Lines without a line break at the end; empty if no place is known.
+    """
+    if isinstance(error, EventHangError):
+        return safe_lines(error.stack)
+    if isinstance(error, EventError):
+        if error.__cause__ is None:
+            return ""
+        error = error.__cause__
+    if error.__traceback__ is None:
+        return ""
+    # A negative limit keeps the innermost frames. Values are never asked for.
+    parts = traceback.TracebackException.from_exception(error, limit=-_MOST_FRAMES)
+    return safe_lines("".join(parts.format()))
+
+
+def safe_lines(text: str) -> str:
+    """Return lines, bounded, without secrets and with nothing that cannot be seen."""
+    lines = _PRIVATE_KEY.sub(STARS, text).rstrip().split("\n")
+    said = "\n".join(map(_safe_line, lines))
+    if len(said) <= LONGEST_TRACEBACK:
+        return said
+    kept = said[-(LONGEST_TRACEBACK - len(_CUT) - 1) :]
+    # Not from the middle of a line, where there are several.
+    first, line_break, rest = kept.partition("\n")
+    return f"{_CUT}\n{rest if line_break else first}"
+
+
+def _safe_line(line: str) -> str:
+    bare = line.lstrip(" ")
+    if not bare.strip():
+        return ""
+    indent = line[: min(len(line) - len(bare), 40)]
+    return indent + storable(one_line(masked("", bare), _LONGEST_LINE))
