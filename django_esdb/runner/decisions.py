@@ -21,6 +21,8 @@ LONGEST_PAUSE_SECONDS = 30.0
 STANDBY_SECONDS = 0.5
 # Between attempts to stand by: a process that does must take over soon.
 LONGEST_STANDBY_SECONDS = 10.0
+# While an event store starts that is waited for.
+LONGEST_WAIT_SECONDS = 2.0
 # With --until-caught-up the caller waits for the end.
 MAX_FAILED_TURNS = 5
 
@@ -57,6 +59,7 @@ class Known:
         has_begun: Whether the projection has run, or there was something worth
             waiting for.
         has_lease: Whether this process is the projection's owner.
+        awaits_store: Whether the event store is away, and may still be waited for.
         may_begin_again: Whether another projection of the process could begin; None
             if that has to be found out.
         failed_turns: How many turns in a row failed without progress, with this one.
@@ -70,6 +73,7 @@ class Known:
 
     has_begun: bool = False
     has_lease: bool = False
+    awaits_store: bool = False
     may_begin_again: bool | None = False
     failed_turns: int = 1
     until_caught_up: bool = False
@@ -115,6 +119,8 @@ def decide(error: BaseException, known: Known) -> Decision:
     an event failed and is given up                                 pause
     an event failed: stopping                                       stop
     an event failed                                                 retry
+    transient, never begun: stopping, store is waited for           stop
+    transient, never begun: store is waited for                     retry
     transient, never begun: fail fast or until caught up            fail
     transient: stopping                                             stop
     transient, never begun: not known whether another could begin   ask others
@@ -147,6 +153,10 @@ def decide(error: BaseException, known: Known) -> Decision:
 
 
 def _decide_about_transient(known: Known) -> Decision:
+    if not known.has_begun and known.awaits_store:
+        if known.stopping:
+            return Decision(Action.STOP)
+        return _retry(known.failed_turns, LONGEST_WAIT_SECONDS)
     if not known.has_begun and (known.fail_fast or known.until_caught_up):
         return _FAIL
     if known.stopping:

@@ -19,6 +19,7 @@ from django_esdb.models import ProjectionState
 from django_esdb.policies import FailurePolicy
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import Registration
+from django_esdb.store_address import store_hint
 from django_esdb.subscriptions.received import ReceivedEvent
 from eventsourcing_eventstoredb.text import describe, named_line, one_line
 
@@ -31,7 +32,8 @@ def projection_error(
         return error
     verb = "failed" if has_begun else "cannot run"
     line = one_line(error) if isinstance(error, DjangoEsdbError) else named_line(error)
-    return ProjectionError(f"Projection {registration.name!r} {verb}: {line}")
+    hint = store_hint(registration.application_class, error)
+    return ProjectionError(f"Projection {registration.name!r} {verb}: {line}{hint}")
 
 
 def event_error(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from time import monotonic
 
 from django.db import connections
 
@@ -36,6 +37,7 @@ from django_esdb.runner.slow_events import EventClock
 from django_esdb.runner.standby import ElsewhereCheck, Standby
 from django_esdb.runner.startup import Startup
 from django_esdb.runner.term import Goal, Term
+from django_esdb.store_address import is_of_store
 from django_esdb.tracebacks import traceback_of
 from eventsourcing_eventstoredb.backoff import Backoff, keep_trying
 from eventsourcing_eventstoredb.text import one_line
@@ -67,6 +69,8 @@ class Supervisor:
             there are none.
         look: Reads the rows of all projections that the process waits for; None if
             there is one alone.
+        wait: For how many seconds from the first attempt an event store is waited
+            for that is not there yet.
         hung: Called, in another thread, when an event takes longer than it may and
             another process may take over: this one has to end.
     """
@@ -81,6 +85,7 @@ class Supervisor:
         fail_fast: bool = False,
         startup: Startup | None = None,
         look: SharedLook | None = None,
+        wait: float = 0.0,
         hung: Callable[[Supervisor], object] = lambda supervisor: None,
     ) -> None:
         self.registration = registration
@@ -97,6 +102,8 @@ class Supervisor:
         self._policy = FailurePolicy(registration.on_failure, registration.retries)
         self._clock = EventClock()
         self._hung = hung
+        self._wait_seconds = wait
+        self._wait_until: float | None = None
         self._connections = ConnectionKeeper()
         self._reporter = Reporter(registration)
         # Guards what others than the supervisor's thread change.
@@ -232,7 +239,8 @@ class Supervisor:
         if not isinstance(error, EventError):
             has_progressed = self._reached != self._reached_before
             self._failed_turns = 1 if has_progressed else self._failed_turns + 1
-        decision = decide(error, self._known())
+        awaits_store = self._awaits_store(error)
+        decision = decide(error, self._known(awaits_store=awaits_store))
         if decision.action is Action.ASK_OTHERS and self._startup is not None:
             # Meanwhile another process may be able to run it.
             self._give_back(ProjectionState.STOPPED, one_line(self._failure(error)))
@@ -251,8 +259,16 @@ class Supervisor:
             return None
         return _PAUSES.varied(decision.seconds)
 
-    def _known(self) -> Known:
+    def _awaits_store(self, error: Exception) -> bool:
+        if self._has_begun or not is_of_store(error):
+            return False
+        if self._wait_until is None:
+            self._wait_until = monotonic() + self._wait_seconds
+        return monotonic() < self._wait_until
+
+    def _known(self, *, awaits_store: bool = False) -> Known:
         return Known(
+            awaits_store=awaits_store,
             has_begun=self._has_begun,
             has_lease=self._ownership is not None,
             may_begin_again=None if self._startup is not None else False,

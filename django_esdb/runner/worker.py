@@ -47,6 +47,7 @@ class Options:
         batch_size: Most events in a transaction; None for the setting's.
         exclusive: Fail where another process runs a projection.
         fail_fast: End all projections when one fails or would be paused.
+        wait: Seconds for which an event store is waited for that is not there yet.
         shutdown_timeout: Seconds that stopping may take; None for no limit.
     """
 
@@ -54,6 +55,7 @@ class Options:
     batch_size: int | None = None
     exclusive: bool = False
     fail_fast: bool = False
+    wait: float = 0.0
     shutdown_timeout: float | None = None
 
 
@@ -138,6 +140,7 @@ class Worker:
             exclusive=self._options.exclusive,
             fail_fast=self._options.fail_fast,
             startup=self._startup,
+            wait=self._options.wait,
             look=self._look,
             hung=self._projection_hangs,
         )

@@ -21,6 +21,7 @@ from django_esdb.management.commands._projections import (
 from django_esdb.models import FailedEvent
 from django_esdb.registry import Registration
 from django_esdb.status.status import shown
+from django_esdb.store_address import store_hint
 
 
 class Command(BaseCommand):
@@ -52,6 +53,7 @@ class Command(BaseCommand):
             except (PersistenceError, DatabaseError) as error:
                 # Others may have another database or event store.
                 text = f"{registration.name}: broken off: {shown(str(error))}"
+                text += store_hint(registration.application_class, error)
                 self.stderr.write(self.style.ERROR(text))
                 broken_off += 1
                 continue

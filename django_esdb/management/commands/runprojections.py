@@ -30,9 +30,12 @@ from django_esdb.management.commands._projections import (
 )
 from django_esdb.registry import Registration
 from django_esdb.runner.worker import Options, Worker
+from django_esdb.tracebacks import traceback_of
 
 # Under the ten seconds after which containers are killed.
 _SHUTDOWN_SECONDS = 8.0
+# For an event store that is started with it.
+_WAIT_SECONDS = 30.0
 
 
 class Command(BaseCommand):
@@ -78,6 +81,14 @@ class Command(BaseCommand):
             help="End as soon as a projection fails, instead of pausing it.",
         )
         parser.add_argument(
+            "--wait",
+            type=_seconds,
+            default=_WAIT_SECONDS,
+            metavar="SECONDS",
+            help="How long to wait for an event store that is not there yet "
+            "(default: %(default)g).",
+        )
+        parser.add_argument(
             "--shutdown-timeout",
             type=_seconds,
             default=_SHUTDOWN_SECONDS,
@@ -109,6 +120,8 @@ class Command(BaseCommand):
         except CommandError as error:
             # The next change of code may fix it.
             self.stderr.write(self.style.ERROR(str(error)))
+            if options["traceback"]:
+                self.stderr.write(traceback_of(error))
 
     def _run(
         self,
@@ -118,6 +131,7 @@ class Command(BaseCommand):
         batch_size: int | None,
         exclusive: bool,
         fail_fast: bool,
+        wait: float,
         shutdown_timeout: float,
         created: Any = lambda worker: None,
         **options: Any,
@@ -134,6 +148,7 @@ class Command(BaseCommand):
                 batch_size=batch_size,
                 exclusive=exclusive,
                 fail_fast=fail_fast,
+                wait=wait,
                 shutdown_timeout=shutdown_timeout,
             ),
         )

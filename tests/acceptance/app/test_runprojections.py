@@ -103,7 +103,7 @@ def test_bad_address_is_refused(
     project.env["DJANGO_SETTINGS_MODULE"] = "tests.support.apps.settings"
     project.env["EVENTSTOREDB_URI"] = uri
 
-    refused(project, says=says, status=status)
+    refused(project, "--wait=0", says=says, status=status)
 
     assert project.position() is None
 

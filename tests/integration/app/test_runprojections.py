@@ -79,7 +79,9 @@ def test_bad_address_is_refused(
     output = StringIO()
 
     with pytest.raises(CommandError) as raised:
-        call_command("runprojections", *arguments, stdout=output, stderr=output)
+        call_command(
+            "runprojections", "--wait=0", *arguments, stdout=output, stderr=output
+        )
 
     error = str(raised.value)
     assert raised.value.returncode == status

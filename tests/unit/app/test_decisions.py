@@ -89,6 +89,18 @@ CASES = [
         {**OWNER, "event_failures": 3, "failed_turns": 9},
     ),
     Case(
+        "transient, never begun: stopping, store is waited for",
+        AWAY,
+        STOP,
+        {"awaits_store": True, "stopping": True},
+    ),
+    Case(
+        "transient, never begun: store is waited for",
+        AWAY,
+        Decision(Action.RETRY, 2.0),
+        {"awaits_store": True, "failed_turns": 9, "until_caught_up": True},
+    ),
+    Case(
         "transient, never begun: fail fast or until caught up",
         AWAY,
         FAIL,

@@ -1,0 +1,83 @@
+"""Which event store an application has, for messages about one that is away."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from django.db import Error as DatabaseError
+from eventsourcing.application import Application
+from eventsourcing.persistence import PersistenceError
+
+from django_esdb.conf import (
+    PERSISTENCE_MODULE,
+    application_environment,
+    build_env,
+    settings,
+)
+from django_esdb.db.errors import is_transient
+from django_esdb.exceptions import ConfigurationError
+from eventsourcing_eventstoredb.connection_settings import (
+    ConnectionSettingsError,
+    parse_connection,
+)
+
+_URI = "EVENTSTOREDB_URI"
+
+
+def is_of_store(error: BaseException) -> bool:
+    """Return whether an error is an event store's, and not the database's."""
+    return isinstance(error, PersistenceError) and not isinstance(
+        error.__cause__, DatabaseError
+    )
+
+
+def store_hint(application_class: type[Application[Any]], error: BaseException) -> str:
+    """
+    Return what to know about an event store that cannot be used: which, and what to do.
+
+    Args:
+        application_class: Whose event store it is.
+        error: What came of using it.
+
+    Returns:
+        A line that continues the error's, without secrets; empty if the error is
+        not the event store's, or the event store none that this is about.
+    """
+    if not is_of_store(error):
+        return ""
+    is_away = is_transient(error)
+    if not is_away and "certificate" not in str(error):
+        return ""
+    try:
+        env = application_environment(application_class)
+        if env.get("PERSISTENCE_MODULE", "") != PERSISTENCE_MODULE:
+            return ""
+        parsed = parse_connection(
+            env.get(_URI, ""),
+            username=env.get("EVENTSTOREDB_USERNAME"),
+            password=env.get("EVENTSTOREDB_PASSWORD"),
+            root_certificates=env.get("EVENTSTOREDB_ROOT_CERTIFICATES"),
+        )
+    except (ConfigurationError, ConnectionSettingsError):
+        # A check's to report.
+        return ""
+    where = f"; the event store's address is {parsed.address}, from {_source(env)}"
+    if not is_away:
+        return where
+    tls = "" if parsed.tls else " If it speaks TLS, Tls=false is wrong."
+    return (
+        f"{where}. Is it running? manage.py runeventstore starts the embedded one.{tls}"
+    )
+
+
+def _source(env: Any) -> str:
+    """Return the name of the setting or variable that the address comes from."""
+    for key in env.create_keys(_URI):
+        if key in settings.ESDB_ENV:
+            return f"ESDB_ENV[{key!r}]"
+        if key == _URI and settings.ESDB_URI:
+            return "the setting ESDB_URI"
+        if key in os.environ and key not in build_env():
+            return f"the environment variable {key}"
+    return "the application's env"
