@@ -105,3 +105,20 @@ def test_half_a_surrogate_pair_in_a_row_does_not_break_a_page(
 
     assert listed.status_code == shown.status_code == 200
     assert "half \ufffd" in shown.content.decode()
+
+
+def test_where_code_failed_is_shown_as_text(admin_client: Client) -> None:
+    place = (
+        'Traceback:\n  File "x.py", line 7, in <lambda>\nKeyError: esdb://u:s3cret@h'
+    )
+    row = ProjectionTracking.objects.create(
+        projection="P", application="A", position=5, state="paused", traceback=place
+    )
+
+    page = admin_client.get(f"/admin/django_esdb/projectiontracking/{row.pk}/change/")
+
+    text = page.content.decode()
+    assert (
+        "<pre>Traceback:\n  File &quot;x.py&quot;, line 7, in &lt;lambda&gt;\n" in text
+    )
+    assert "s3cret" not in text
