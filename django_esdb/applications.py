@@ -14,7 +14,7 @@ from eventsourcing.utils import EnvType
 
 from django_esdb.conf import APPLICATION_SETTINGS, build_env
 from django_esdb.masking import forget_locals
-from django_esdb.topics import guard_application
+from django_esdb.topics import guard_application, with_allowlist
 
 TApplication = TypeVar("TApplication", bound=Application[Any])
 
@@ -63,7 +63,7 @@ def make_application(
     """
     application = None
     try:
-        application = application_class(env)
+        application = application_class(with_allowlist(env, application_class.env))
         guard_application(application)
     except BaseException as error:
         if application is not None:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
+from django.apps import AppConfig, apps
 from django.conf import settings as django_settings
 from eventsourcing.application import Application
 from eventsourcing.utils import Environment
 
 from django_esdb.exceptions import ConfigurationError
 from django_esdb.masking import Masked
-from eventsourcing_eventstoredb.topics import TopicAllowlist
+from eventsourcing_eventstoredb.topics import REGISTERED, TopicAllowlist
 
 PERSISTENCE_MODULE = "eventsourcing_eventstoredb"
 # The latter two are the library's former names.
 MODULE_KEYS = ("PERSISTENCE_MODULE", "INFRASTRUCTURE_FACTORY", "FACTORY_TOPIC")
 TOPIC_ALLOWLIST = "EVENTSTOREDB_TOPIC_ALLOWLIST"
+EVENT_BASES = "EVENTSTOREDB_EVENT_BASES"
+# An entry of ESDB_TOPIC_ALLOWLIST that stands for the default.
+APPS = "@apps"
+_INSTALLED = frozenset(("site-packages", "dist-packages"))
+_FRAMEWORKS = frozenset(("django", "django_esdb", "eventsourcing"))
 
 
 class Settings:
@@ -55,8 +62,13 @@ class Settings:
 
     @property
     def ESDB_TOPIC_ALLOWLIST(self) -> list[str] | tuple[str, ...] | None:  # noqa: N802
-        """Modules and topics that stored events may name; None for all."""
+        """Modules and topics that stored events may name; None for own apps."""
         return getattr(django_settings, "ESDB_TOPIC_ALLOWLIST", None)
+
+    @property
+    def ESDB_EVENT_BASES(self) -> list[str] | tuple[str, ...]:  # noqa: N802
+        """Topics of classes whose subclasses count as events or aggregates."""
+        return getattr(django_settings, "ESDB_EVENT_BASES", None) or ()
 
     @property
     def ESDB_BATCH_SIZE(self) -> int:  # noqa: N802
@@ -95,6 +107,7 @@ settings = Settings()
 APPLICATION_SETTINGS = frozenset(
     (
         "ESDB_ENV",
+        "ESDB_EVENT_BASES",
         "ESDB_PASSWORD",
         "ESDB_ROOT_CERTIFICATES",
         "ESDB_TOPIC_ALLOWLIST",
@@ -131,34 +144,93 @@ def build_env(
     class_env = getattr(application_class, "env", {})
     if not {*os.environ, *class_env}.intersection(MODULE_KEYS):
         env["PERSISTENCE_MODULE"] = PERSISTENCE_MODULE
+    # Where it is not set, topics.with_allowlist adds its default.
     allowlist = topic_allowlist()
-    if allowlist is not None:
+    if allowlist is not None and settings.ESDB_TOPIC_ALLOWLIST is not None:
         env[TOPIC_ALLOWLIST] = ",".join(allowlist)
+    if bases := event_bases():
+        env[EVENT_BASES] = ",".join(bases)
     env.update(settings.ESDB_ENV)
     return {key: Masked(key, value) for key, value in env.items()}
 
 
 def topic_allowlist() -> tuple[str, ...] | None:
     """
-    Return ESDB_TOPIC_ALLOWLIST, None if it is not set.
+    Return ESDB_TOPIC_ALLOWLIST, by default the project's own apps.
+
+    None if it is not set and the environment variable is, which then counts.
 
     Raises:
         ConfigurationError: It is no list of modules and topics. Taking it for
-            not set would allow everything.
+            not set would allow more than is meant.
     """
     value: object = settings.ESDB_TOPIC_ALLOWLIST
-    if value is None:
+    if value is None and os.environ.get(TOPIC_ALLOWLIST):
         return None
-    if not isinstance(value, list | tuple) or not all(
-        isinstance(entry, str) for entry in value
-    ):
-        msg = "ESDB_TOPIC_ALLOWLIST must be a list or a tuple of strings"
-        raise ConfigurationError(msg)
+    entries = expand_apps(
+        [APPS] if value is None else _strings("ESDB_TOPIC_ALLOWLIST", value)
+    )
     try:
-        TopicAllowlist(value)
+        TopicAllowlist(entries)
     except ValueError as error:
         msg = f"ESDB_TOPIC_ALLOWLIST {error}"
         raise ConfigurationError(msg) from None
+    return entries
+
+
+def event_bases() -> tuple[str, ...]:
+    """
+    Return ESDB_EVENT_BASES.
+
+    Raises:
+        ConfigurationError: It is no list of strings.
+    """
+    return _strings("ESDB_EVENT_BASES", settings.ESDB_EVENT_BASES)
+
+
+def expand_apps(entries: Iterable[str]) -> tuple[str, ...]:
+    """Return the entries with the project's own apps in the place of ``@apps``."""
+    expanded = [
+        each
+        for entry in entries
+        for each in ((*own_apps(), REGISTERED) if entry == APPS else (entry,))
+    ]
+    return tuple(dict.fromkeys(expanded))
+
+
+def own_apps() -> tuple[str, ...]:
+    """
+    Return the modules of the installed apps that are the project's own.
+
+    Those are the ones that do not lie where packages are installed, unless they are
+    parts of the package that the settings or the URLs are in.
+    """
+    configs = (
+        apps.app_configs.values()
+        if apps.apps_ready
+        else map(AppConfig.create, django_settings.INSTALLED_APPS)
+    )
+    places = (
+        getattr(django_settings, "SETTINGS_MODULE", None),
+        getattr(django_settings, "ROOT_URLCONF", None),
+    )
+    project = {str(place).partition(".")[0] for place in places if place}
+    return tuple(config.name for config in configs if _is_own(config, project))
+
+
+def _is_own(config: AppConfig, project: set[str]) -> bool:
+    top = config.name.partition(".")[0]
+    if top in _FRAMEWORKS:
+        return False
+    return top in project or _INSTALLED.isdisjoint(Path(config.path).parts)
+
+
+def _strings(name: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(
+        isinstance(entry, str) for entry in value
+    ):
+        msg = f"{name} must be a list or a tuple of strings"
+        raise ConfigurationError(msg)
     return tuple(value)
 
 

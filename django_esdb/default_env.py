@@ -21,6 +21,7 @@ from django_esdb.conf import (
     build_env,
     settings,
 )
+from django_esdb.topics import with_allowlist
 
 _MARK = "_django_esdb_default_env"
 
@@ -40,7 +41,10 @@ def use_settings_as_default_env() -> None:
     def with_settings(
         self: Application[Any], name: str, env: EnvType | None = None
     ) -> Environment:
-        return construct_env(self, name, default_env(type(self), name, env))
+        given = default_env(type(self), name, env)
+        if given is not env:
+            given = with_allowlist(given, type(self).env)
+        return construct_env(self, name, given)
 
     setattr(with_settings, _MARK, True)
     Application.construct_env = with_settings  # type: ignore[method-assign]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 import threading
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -25,12 +27,19 @@ from eventsourcing_eventstoredb.connection_settings import (
     parse_connection,
 )
 from eventsourcing_eventstoredb.mapping import Layout
-from eventsourcing_eventstoredb.topics import AllowlistMapper, TopicAllowlist
+from eventsourcing_eventstoredb.topics import (
+    ANYWHERE,
+    AllowlistMapper,
+    TopicAllowlist,
+)
 
 if TYPE_CHECKING:
     from eventsourcing.utils import Environment, EnvType
 
     from eventsourcing_eventstoredb.protocol.clients import Client
+
+
+logger = logging.getLogger(__name__)
 
 
 class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
@@ -57,6 +66,7 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
     EVENTSTOREDB_FIRST_VERSION = "EVENTSTOREDB_FIRST_VERSION"
     EVENTSTOREDB_WATCHDOG_INTERVAL = "EVENTSTOREDB_WATCHDOG_INTERVAL"
     EVENTSTOREDB_TOPIC_ALLOWLIST = "EVENTSTOREDB_TOPIC_ALLOWLIST"
+    EVENTSTOREDB_EVENT_BASES = "EVENTSTOREDB_EVENT_BASES"
     ORIGINATOR_ID_TYPE = "ORIGINATOR_ID_TYPE"
 
     def __init__(self, env: Environment | EnvType | None = None) -> None:
@@ -111,8 +121,6 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
     ) -> Mapper[Any]:
         """Make the mapper that is configured, for allowed topics only."""
         mapper = super().mapper(transcoder, mapper_class)
-        if self._allowlist is None:
-            return mapper
         return AllowlistMapper(mapper, self._allowlist)
 
     def tracking_recorder(
@@ -194,12 +202,14 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
             raise InfrastructureFactoryError(msg)
         return seconds
 
-    def _read_topic_allowlist(self) -> TopicAllowlist | None:
+    def _read_topic_allowlist(self) -> TopicAllowlist:
         text = self.env.get(self.EVENTSTOREDB_TOPIC_ALLOWLIST)
         if not text:
-            return None
+            _warn_that_topics_are_free()
+            text = ANYWHERE
+        bases = self.env.get(self.EVENTSTOREDB_EVENT_BASES) or ""
         try:
-            return TopicAllowlist.parse(text)
+            return TopicAllowlist.parse(text, bases)
         except ValueError as error:
             msg = f"{self.EVENTSTOREDB_TOPIC_ALLOWLIST} {error}"
             raise InfrastructureFactoryError(msg) from None
@@ -213,6 +223,17 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
             msg = f"{self.ORIGINATOR_ID_TYPE} is {name!r}, but must be 'uuid' or 'text'"
             raise InfrastructureFactoryError(msg)
         return types[name.lower()]
+
+
+@lru_cache(maxsize=1)
+def _warn_that_topics_are_free() -> None:
+    # Once in a process: applications are made in every test and every request.
+    logger.warning(
+        "EVENTSTOREDB_TOPIC_ALLOWLIST is not set, so who can write to the event store "
+        "can have any installed module imported: set it to the modules of your "
+        "events, or to %s if that is meant to be",
+        ANYWHERE,
+    )
 
 
 _NO_TRACKING = (

@@ -1,5 +1,6 @@
 """
-Which topics may become objects, where the store is not trusted that far.
+Which topics may become objects: those of events, snapshots and aggregates, and
+where there is a list, those in it.
 
 A topic names a class, and finding it imports a module, which runs code. Topics
 are the types of stored events; the data of some have further ones in them: of
@@ -9,13 +10,17 @@ an aggregate's class, in its first event and in its snapshots.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import re
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from inspect import getattr_static
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
+from eventsourcing import utils
 from eventsourcing.domain import (
+    BaseAggregate,
     CanInitAggregate,
     CanSnapshotAggregate,
     DomainEventProtocol,
@@ -38,6 +43,16 @@ _SNAPSHOT = "eventsourcing.domain:Snapshot"
 # line cannot have, or that look like a pattern.
 _ENTRY = re.compile(r"[^\s,:.*]+(?:[.:][^\s,:.*]+)*")
 
+# Entries that stand for more than a name.
+ANYWHERE = "@anywhere"
+REGISTERED = "@registered"
+_SPECIAL = frozenset((ANYWHERE, REGISTERED))
+
+# What the library's protocols of events and of aggregates demand. A protocol with
+# data members cannot be asked whether a class follows it.
+_EVENT_MEMBERS = ("originator_id", "originator_version")
+_AGGREGATE_MEMBERS = ("id", "version")
+
 
 class TopicAllowlist:
     """
@@ -46,29 +61,38 @@ class TopicAllowlist:
     Args:
         entries: Each a module or package, such as ``school.domain``, with all
             that is in it, or a topic, such as ``school.domain:Dog``, with all
-            classes inside of that class.
+            classes inside of that class. ``@registered`` stands for the names
+            that the project's code has registered for classes in the list,
+            ``@anywhere`` for every module.
+        bases: Topics of classes whose subclasses may be made of stored topics
+            though they are none of the library's protocols.
 
     Raises:
         ValueError: There is no entry, or one is neither.
     """
 
-    def __init__(self, entries: Iterable[str]) -> None:
+    def __init__(self, entries: Iterable[str], bases: Iterable[str] = ()) -> None:
         own = frozenset(entries)
         if not own:
             msg = "names nothing, so that no event could be read"
             raise ValueError(msg)
         for entry in sorted(own):
-            if not _ENTRY.fullmatch(entry):
+            if not _ENTRY.fullmatch(entry) or (
+                entry.startswith("@") and entry not in _SPECIAL
+            ):
                 msg = f"has {quoted(entry)}, which is neither a module nor a topic"
                 raise ValueError(msg)
         self._entries = own | {_SNAPSHOT}
-        # Only what passed is kept, so hostile topics cannot make it grow.
+        self._bases = tuple(bases)
+        # Only what passed is kept, so hostile topics cannot make them grow.
         self._passed: set[str] = set()
+        self._events: set[str] = set()
+        self._aggregates: set[str] = set()
 
     @classmethod
-    def parse(cls, text: str) -> TopicAllowlist:
-        """Make one of text that has commas or spaces between the entries."""
-        return cls(text.replace(",", " ").split())
+    def parse(cls, text: str, bases: str = "") -> TopicAllowlist:
+        """Make one of texts that have commas or spaces between the entries."""
+        return cls(split_entries(text), split_entries(bases))
 
     def permits(self, topic: str) -> bool:
         """Return whether the topic leads to a class that is allowed; may import it."""
@@ -84,7 +108,11 @@ class TopicAllowlist:
         """
         if topic in self._passed:
             return None
-        if not self._has(topic) or _leads_out(topic):
+        if not self._has(topic):
+            registered = REGISTERED in self._entries and _registered(topic)
+            if not registered or not self._has(registered) or _leads_out(registered):
+                return "is not allowed"
+        elif _leads_out(topic):
             return "is not allowed"
         try:
             found = resolve_topic(topic)
@@ -99,7 +127,46 @@ class TopicAllowlist:
         self._passed.add(topic)
         return None
 
+    def objection_to_event(self, topic: str) -> str | None:
+        """Return what speaks against making an event or a snapshot of a topic."""
+        if topic in self._events:
+            return None
+        return self._objection(topic, self._events, self._is_event, "event or snapshot")
+
+    def objection_to_aggregate(self, topic: str) -> str | None:
+        """Return what speaks against making an aggregate of a topic."""
+        if topic in self._aggregates:
+            return None
+        return self._objection(topic, self._aggregates, self._is_aggregate, "aggregate")
+
+    def _objection(
+        self, topic: str, passed: set[str], fits: Callable[[type], bool], kind: str
+    ) -> str | None:
+        objection = self.objection(topic)
+        if objection is not None or topic not in self._passed:
+            return objection
+        if not fits(resolve_topic(topic)):
+            return f"is not allowed, since its class is no {kind}"
+        passed.add(topic)
+        return None
+
+    def _is_event(self, found: type) -> bool:
+        return _has_members(found, _EVENT_MEMBERS) or self._has_base(found)
+
+    def _is_aggregate(self, found: type) -> bool:
+        return (
+            issubclass(found, BaseAggregate)
+            or _has_members(found, _AGGREGATE_MEMBERS)
+            or self._has_base(found)
+        )
+
+    def _has_base(self, found: type) -> bool:
+        # From a setting, so that looking them up runs the project's own code.
+        return any(issubclass(found, resolve_topic(base)) for base in self._bases)
+
     def _has(self, topic: str) -> bool:
+        if ANYWHERE in self._entries:
+            return True
         module, _, path = topic.partition(":")
         return topic in self._entries or any(
             prefix in self._entries
@@ -132,7 +199,7 @@ class AllowlistMapper(Mapper[Any]):
             TopicNotAllowedError: Its topic is not allowed, or that of the
                 aggregate's class in its data.
         """
-        self._check(stored_event.topic, stored_event)
+        self._check(self.allowlist.objection_to_event, stored_event.topic, stored_event)
         domain_event = self.inner.to_domain_event(stored_event)
         # What the library resolves when an aggregate is made of the event.
         inside = None
@@ -141,11 +208,16 @@ class AllowlistMapper(Mapper[Any]):
         elif isinstance(domain_event, CanSnapshotAggregate):
             inside = getattr(domain_event, "topic", None)
         if isinstance(inside, str):
-            self._check(inside, stored_event)
+            self._check(self.allowlist.objection_to_aggregate, inside, stored_event)
         return domain_event
 
-    def _check(self, topic: str, stored_event: StoredEvent) -> None:
-        objection = self.allowlist.objection(topic)
+    def _check(
+        self,
+        objection_to: Callable[[str], str | None],
+        topic: str,
+        stored_event: StoredEvent,
+    ) -> None:
+        objection = objection_to(topic)
         if objection is None:
             return
         position = (
@@ -154,12 +226,53 @@ class AllowlistMapper(Mapper[Any]):
             else ""
         )
         msg = (
-            f"Topic {quoted(topic)} {objection}: stream "
+            f"Topic {quoted(topic)} {objection}{_missing(topic)}: stream "
             f"{quoted(stored_event.originator_id)}, version "
             f"{stored_event.originator_version}{position}; if it is meant to be, add "
             "it or its module to ESDB_TOPIC_ALLOWLIST (or EVENTSTOREDB_TOPIC_ALLOWLIST)"
         )
         raise TopicNotAllowedError(msg)
+
+
+def split_entries(text: str) -> list[str]:
+    """Return the entries of text that has commas or spaces between them."""
+    return text.replace(",", " ").split()
+
+
+def _missing(topic: str) -> str:
+    """Say that a topic's module is not there, as after a move; imports nothing."""
+    name = topic.partition(":")[0].partition(".")[0]
+    try:
+        found = name in sys.modules or importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        found = None
+    return "" if found else f" (Failed to resolve topic: no module {quoted(name)})"
+
+
+def _has_members(found: type, names: Iterable[str]) -> bool:
+    """Return whether a class declares all of the names, without running its code."""
+    spaces = [vars(each) for each in found.__mro__]
+    return all(
+        any(
+            name in space or name in space.get("__annotations__", ())
+            for space in spaces
+        )
+        for name in names
+    )
+
+
+def _registered(topic: str) -> str | None:
+    """Return the own name of what a topic was registered for, None if it was not."""
+    module, _, path = topic.partition(":")
+    prefixes = (*_prefixes("", module), *_prefixes(f"{module}:", path))
+    for prefix in reversed(prefixes):
+        found = utils._topic_cache.get(prefix)
+        if isinstance(found, ModuleType):
+            return found.__name__ + topic[len(prefix) :]
+        if isinstance(found, type):
+            own = f"{found.__module__}:{found.__qualname__}"
+            return own + topic[len(prefix) :]
+    return None
 
 
 def _prefixes(beginning: str, dotted: str) -> Iterator[str]:

@@ -85,7 +85,7 @@ def check_topic_allowlist() -> Iterator[CheckMessage]:
             f"{error}.",
             hint=(
                 'Its entries are like "school.domain" or "school.domain:Dog". '
-                "Leave it out to allow all topics."
+                "Leave it out to allow those of the project's own apps."
             ),
             id="django_esdb.E010",
         )

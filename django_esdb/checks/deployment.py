@@ -21,7 +21,13 @@ from django_esdb.checks.configuration import (
     check_env,
     parse_environment,
 )
-from django_esdb.conf import PERSISTENCE_MODULE, settings
+from django_esdb.conf import (
+    EVENT_BASES,
+    PERSISTENCE_MODULE,
+    TOPIC_ALLOWLIST,
+    own_apps,
+    settings,
+)
 from django_esdb.debug import SafeExceptionReporterFilter
 from django_esdb.exceptions import ConfigurationError
 from django_esdb.masking import has_password
@@ -29,6 +35,8 @@ from eventsourcing_eventstoredb.connection_settings import (
     ConnectionSettings,
     ConnectionSettingsError,
 )
+from eventsourcing_eventstoredb.text import quoted
+from eventsourcing_eventstoredb.topics import REGISTERED, split_entries
 
 _FILTER = "django_esdb.debug.SafeExceptionReporterFilter"
 _DEFAULT_PASSWORD = "changeit"  # noqa: S105  (EventStoreDB's own, known to all)
@@ -45,7 +53,7 @@ _SHORTEST_KEEP_ALIVE_MS = 1000
 
 def check_deployment(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """Return what should not be so in production."""
-    messages = [*_check_password_in_settings()]
+    messages = [*_check_password_in_settings(), *_check_topics()]
     for env in _environments():
         connection = _connection(env)
         if connection is not None:
@@ -142,6 +150,34 @@ def _hides_passwords() -> bool:
     except ImportError:
         return False
     return isinstance(chosen, type) and issubclass(chosen, SafeExceptionReporterFilter)
+
+
+def _check_topics() -> Iterator[CheckMessage]:
+    own = (*own_apps(), REGISTERED)
+    wider: dict[str, None] = {}
+    for env in _environments():
+        text = env.get(TOPIC_ALLOWLIST) or ""
+        wider |= dict.fromkeys(
+            entry
+            for entry in split_entries(text)
+            if entry not in own and not entry.startswith(_beginnings(own))
+        )
+        bases = split_entries(env.get(EVENT_BASES) or "")
+        wider |= dict.fromkeys(f"subclasses of {base}" for base in bases)
+    if wider:
+        yield Warning(
+            "Stored events may become objects of more than the project's own apps: "
+            f"{', '.join(map(quoted, wider))}.",
+            hint=(
+                "Name no more than the modules of events and aggregates in "
+                "ESDB_TOPIC_ALLOWLIST, and silence this check if that is so."
+            ),
+            id="django_esdb.W011",
+        )
+
+
+def _beginnings(entries: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"{entry}{mark}" for entry in entries for mark in ".:")
 
 
 def _check_verification(connection: ConnectionSettings) -> Iterator[CheckMessage]:

@@ -167,7 +167,7 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
             this_runner.may_start.wait()
         view = getattr(projection, "view", None)
         clock = EventClock() if this_runner is None else this_runner.clock
-        if this_runner is not None and this_runner._allowlist is not None:
+        if this_runner is not None:
             subscription.mapper = guarded_mapper(
                 subscription.mapper, this_runner._allowlist
             )

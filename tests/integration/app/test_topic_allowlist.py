@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.apps import apps
+from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 from eventsourcing.application import Application
 from eventsourcing.persistence import Mapper, StoredEvent
+from eventsourcing.utils import register_topic
 
 from django_esdb import get_application
 from django_esdb.applications import close_applications
 from django_esdb.checks.configuration import check_all
+from django_esdb.checks.deployment import check_deployment
+from django_esdb.conf import own_apps
 from django_esdb.exceptions import ConfigurationError, UndecodableEventError
 from django_esdb.models import ProjectionTracking
 from django_esdb.registry import Registration
 from django_esdb.runner import ProjectionRunner, Supervisor
+from django_esdb.topics import allowlist_of
 from eventsourcing_eventstoredb.topics import TopicNotAllowedError
 from example_project.training_school import domain
 from example_project.training_school.application import TrainingSchool
@@ -237,3 +245,129 @@ def test_a_malformed_list_in_the_environment_allows_nothing(
     assert message.msg.startswith("EVENTSTOREDB_TOPIC_ALLOWLIST ")
     with pytest.raises(ConfigurationError, match=r"^EVENTSTOREDB_TOPIC_ALLOWLIST"):
         get_application(OwnMapperSchool)
+
+
+STANDARD = [
+    "tempfile:_TemporaryFileCloser",
+    "logging:FileHandler",
+    "subprocess:Popen",
+    "os:path.join",
+    "os:system",
+    "shutil:rmtree",
+    "builtins:eval",
+    "django.contrib.auth.models:User",
+    "django_esdb.models:ProjectionTracking",
+    f"{DOMAIN}:register_topic",
+    f"{DOMAIN}:Dog",
+    "example_project.training_school.application:TrainingSchool",
+    "eventsourcing.domain:AggregateCreated",
+    "eventsourcing.domain:BaseAggregate.Event",
+]
+
+
+@pytest.mark.parametrize("topic", STANDARD)
+@pytest.mark.parametrize("plain", [False, True], ids=["get_application", "plain"])
+def test_by_default_nothing_but_own_events_is_made(
+    school: TrainingSchool, topic: str, plain: bool
+) -> None:
+    stored = insert(school, topic)
+    application = TrainingSchool() if plain else school
+
+    with pytest.raises(TopicNotAllowedError):
+        application.repository.get(stored.originator_id)
+    [notification] = application.recorder.select_notifications(None, 10)
+    with pytest.raises(TopicNotAllowedError):
+        application.mapper.to_domain_event(notification)
+    if plain:
+        application.close()
+
+
+def test_by_default_a_foreign_module_is_not_imported(
+    school: TrainingSchool, hostile: str
+) -> None:
+    stored = insert(school, hostile)
+
+    with pytest.raises(TopicNotAllowedError):
+        school.repository.get(stored.originator_id)
+
+
+@pytest.mark.parametrize("topic", [t for t in STANDARD if t != f"{DOMAIN}:Dog"])
+def test_a_first_event_names_no_other_class_than_an_aggregates(
+    school: TrainingSchool, topic: str
+) -> None:
+    state = json.dumps({"originator_topic": topic}).encode()
+    stored = StoredEvent(uuid4(), 0, f"{DOMAIN}:Dog.Registered", state)
+    school.recorder.insert_events([stored])
+
+    with pytest.raises(TopicNotAllowedError):
+        school.repository.get(stored.originator_id)
+
+
+def test_a_former_name_is_allowed_by_default_where_its_class_is(
+    school: TrainingSchool,
+) -> None:
+    with_default = allowlist_of({})
+    register_topic("gone.kennel:Hound", Dog)
+    register_topic("gone.library:Runner", Supervisor)
+
+    assert with_default.permits("gone.kennel:Hound.Registered")
+    assert with_default.objection_to_event("gone.kennel:Hound.Registered") is None
+    assert not with_default.permits("gone.library:Runner")
+    assert not with_default.permits("gone.library:Other")
+
+
+def test_apps_are_widened_by_further_entries(settings: Any) -> None:
+    settings.ESDB_TOPIC_ALLOWLIST = ["@apps", "tests.integration"]
+
+    allowlist = allowlist_of({})
+
+    assert allowlist.permits(f"{DOMAIN}:Dog.Registered")
+    assert allowlist.permits(f"{__name__}:OwnMapperSchool")
+    assert allowlist.objection_to_event(f"{__name__}:OwnMapperSchool") is not None
+    settings.ESDB_EVENT_BASES = ["eventsourcing.application:Application"]
+    assert allowlist_of({}).objection_to_event(f"{__name__}:OwnMapperSchool") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "own"),
+    [
+        ("school", "/srv/app/school", True),
+        ("shop", "/venv/lib/python3.12/site-packages/shop", False),
+        ("shop", "/usr/lib/python3/dist-packages/shop", False),
+        ("example_project.x", "/venv/lib/site-packages/example_project/x", True),
+        ("django.contrib.auth", "/src/django/contrib/auth", False),
+    ],
+)
+def test_own_apps_are_those_of_the_project(
+    monkeypatch: pytest.MonkeyPatch, name: str, path: str, own: bool
+) -> None:
+    config = SimpleNamespace(name=name, path=path)
+    monkeypatch.setattr(apps, "app_configs", {name: config})
+    monkeypatch.setattr(django_settings, "ROOT_URLCONF", "example_project.urls")
+
+    assert own_apps() == ((name,) if own else ())
+
+
+@pytest.mark.parametrize(
+    "widened",
+    [
+        {"ESDB_TOPIC_ALLOWLIST": ["@apps", "shared.events"]},
+        {"ESDB_TOPIC_ALLOWLIST": ["@anywhere"]},
+        {"ESDB_EVENT_BASES": ["shared.events:Base"]},
+        {"ESDB_ENV": {"EVENTSTOREDB_TOPIC_ALLOWLIST": "shared.events"}},
+    ],
+    ids=repr,
+)
+def test_a_deployment_check_tells_of_wider_lists(
+    settings: Any, widened: dict[str, Any]
+) -> None:
+    def ids() -> set[str | None]:
+        return {message.id for message in check_deployment()}
+
+    for narrow in (None, ["@apps"], [DOMAIN], [f"{DOMAIN}:Dog"]):
+        settings.ESDB_TOPIC_ALLOWLIST = narrow
+        assert "django_esdb.W011" not in ids()
+    settings.ESDB_TOPIC_ALLOWLIST = None
+    for name, value in widened.items():
+        setattr(settings, name, value)
+    assert "django_esdb.W011" in ids()

@@ -16,11 +16,13 @@ from eventsourcing.persistence import (
     InfrastructureFactoryError,
     JSONTranscoder,
     Mapper,
+    MapperDeserialisationError,
     Notification,
     StoredEvent,
 )
 from eventsourcing.utils import get_topic, register_topic
 
+from eventsourcing_eventstoredb.factory import _warn_that_topics_are_free
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from eventsourcing_eventstoredb.topics import (
     AllowlistMapper,
@@ -274,3 +276,35 @@ def test_a_malformed_variable_is_refused(env: dict[str, str], text: str) -> None
         InfrastructureFactoryError, match=r"^EVENTSTOREDB_TOPIC_ALLOWLIST (has|names)"
     ):
         Counters({**env, "EVENTSTOREDB_TOPIC_ALLOWLIST": text})
+
+
+def test_without_a_list_only_events_are_made_and_a_warning_is_logged(
+    env: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    _warn_that_topics_are_free.cache_clear()
+    with closing(Counters(env)) as application, closing(Counters(env)):
+        hostile = StoredEvent(uuid4(), 0, "logging:FileHandler", b"{}")
+        application.recorder.insert_events([hostile])
+        counter = Counter()
+        application.save(counter)
+
+        assert application.repository.get(counter.id).total == 0
+        with pytest.raises(TopicNotAllowedError, match="no event or snapshot"):
+            application.repository.get(hostile.originator_id)
+
+    assert caplog.text.count("EVENTSTOREDB_TOPIC_ALLOWLIST is not set") == 1
+
+
+def test_an_unknown_special_entry_is_refused() -> None:
+    with pytest.raises(ValueError, match="'@apps'"):
+        TopicAllowlist(["@apps"])
+
+
+def test_the_transcoder_makes_objects_of_registered_transcodings_only() -> None:
+    hostile = stored(
+        f"{HERE}:Counter.Increased",
+        x={"_type_": "subprocess:Popen", "_data_": ["true"]},
+    )
+
+    with pytest.raises(MapperDeserialisationError, match="subprocess:Popen"):
+        mapper(HERE).to_domain_event(hostile)
