@@ -42,7 +42,8 @@ def use_settings_as_default_env() -> None:
         self: Application[Any], name: str, env: EnvType | None = None
     ) -> Environment:
         given = default_env(type(self), name, env)
-        if given is not env:
+        # Where the process's variables name a module, it is not from the settings.
+        if given is not env and not os.environ.keys() & set(MODULE_KEYS):
             given = with_allowlist(given, type(self).env)
         return construct_env(self, name, given)
 

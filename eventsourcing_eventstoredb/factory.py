@@ -121,7 +121,8 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
     ) -> Mapper[Any]:
         """Make the mapper that is configured, for allowed topics only."""
         mapper = super().mapper(transcoder, mapper_class)
-        return AllowlistMapper(mapper, self._allowlist)
+        warn = _warn_that_topics_are_free if self._topics_are_free else None
+        return AllowlistMapper(mapper, self._allowlist, warn)
 
     def tracking_recorder(
         self, tracking_recorder_class: type[TrackingRecorder] | None = None
@@ -204,9 +205,8 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
 
     def _read_topic_allowlist(self) -> TopicAllowlist:
         text = self.env.get(self.EVENTSTOREDB_TOPIC_ALLOWLIST)
-        if not text:
-            _warn_that_topics_are_free()
-            text = ANYWHERE
+        self._topics_are_free = not text
+        text = text or ANYWHERE
         bases = self.env.get(self.EVENTSTOREDB_EVENT_BASES) or ""
         try:
             return TopicAllowlist.parse(text, bases)

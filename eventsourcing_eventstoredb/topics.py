@@ -181,12 +181,19 @@ class AllowlistMapper(Mapper[Any]):
     Args:
         inner: The mapper that makes them.
         allowlist: What is allowed.
+        warn: Called before the first event is made.
     """
 
-    def __init__(self, inner: Mapper[Any], allowlist: TopicAllowlist) -> None:
+    def __init__(
+        self,
+        inner: Mapper[Any],
+        allowlist: TopicAllowlist,
+        warn: Callable[[], object] | None = None,
+    ) -> None:
         super().__init__(inner.transcoder, inner.compressor, inner.cipher)
         self.inner = inner
         self.allowlist = allowlist
+        self._warn = warn
 
     def to_stored_event(self, domain_event: DomainEventProtocol[Any]) -> StoredEvent:
         return self.inner.to_stored_event(domain_event)
@@ -199,6 +206,9 @@ class AllowlistMapper(Mapper[Any]):
             TopicNotAllowedError: Its topic is not allowed, or that of the
                 aggregate's class in its data.
         """
+        if self._warn is not None:
+            self._warn()
+            self._warn = None
         self._check(self.allowlist.objection_to_event, stored_event.topic, stored_event)
         domain_event = self.inner.to_domain_event(stored_event)
         # What the library resolves when an aggregate is made of the event.

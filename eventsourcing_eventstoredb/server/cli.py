@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
+import os
 import signal
 import sys
 import threading
@@ -70,16 +72,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME:PASSWORD",
-        help="An admin; may be repeated. Needs TLS.",
+        help="An admin; may be repeated. Needs TLS. Other users of this machine see"
+        " it: --users-file and the variable EMBEDDED_SERVER_USERS are safer.",
     )
     parser.add_argument(
+        "--users-file",
+        type=Path,
+        metavar="FILE",
+        help="A file with an admin's NAME:PASSWORD in each line.",
+    )
+    parser.add_argument(
+        "--stream-users-file",
+        type=Path,
+        metavar="FILE",
+        help="The same for users as of --stream-user.",
+    )
+    parser.add_argument(
+        "--insecure",
+        action="store_true",
+        help="Listen on other addresses than this machine's without TLS and users.",
+    )
+    parser.add_argument(
+        "--stream-user",
         "--reader",
+        dest="stream_user",
         type=parse_user,
         action="append",
         default=[],
         metavar="NAME:PASSWORD",
-        help="A user who may use streams, yet neither $all nor streams that begin"
-        " with $; may be repeated. Needs TLS.",
+        help="A user who may read and write streams, yet neither $all nor"
+        " streams that begin with $; may be repeated. Needs TLS."
+        " --reader is its former name.",
     )
 
 
@@ -105,15 +128,67 @@ def server_from(options: argparse.Namespace) -> EmbeddedServer:
     Raises:
         ServerError: The options do not fit together.
     """
+    users = [
+        *options.user,
+        *_listed(options.users_file),
+        *_said("EMBEDDED_SERVER_USERS"),
+    ]
+    stream_users = [
+        *options.stream_user,
+        *_listed(options.stream_users_file),
+        *_said("EMBEDDED_SERVER_STREAM_USERS"),
+    ]
+    is_safe = options.tls_cert is not None and bool(users or stream_users)
+    if not (is_safe or options.insecure or _is_loopback(options.host)):
+        msg = (
+            f"On {options.host} others can reach this server: give it a certificate and"
+            " users, or --insecure if everyone may read and write."
+        )
+        raise ServerError(msg)
     return EmbeddedServer(
         host=options.host,
         port=options.port,
         data=options.data,
         tls_cert=options.tls_cert,
         tls_key=options.tls_key,
-        users=dict(options.user),
-        readers=dict(options.reader),
+        users=dict(users),
+        readers=dict(stream_users),
     )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _listed(path: Path | None) -> list[tuple[str, str]]:
+    if path is None:
+        return []
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        msg = f"Cannot read the users in {path}: {reason}."
+        raise ServerError(msg) from None
+    return _parsed(text, str(path))
+
+
+def _said(variable: str) -> list[tuple[str, str]]:
+    return _parsed(os.environ.get(variable, ""), variable)
+
+
+def _parsed(text: str, where: str) -> list[tuple[str, str]]:
+    users = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            try:
+                users.append(parse_user(line.strip()))
+            except argparse.ArgumentTypeError as error:
+                msg = f"{where}, line {number}: {error}."
+                raise ServerError(msg) from None
+    return users
 
 
 def serve_until_stopped(

@@ -19,6 +19,9 @@ from filelock import BaseFileLock, FileLock, Timeout
 APPLICATION_ID = 0x45534442  # "ESDB"
 FORMAT_VERSION = 1
 
+_HEADER = b"SQLite format 3\0"
+_HEADER_BYTES = 100
+
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE streams (
@@ -70,6 +73,7 @@ class Database:
             self.writer = self.reader = _connect(":memory:")
             self._create()
             return
+        _check_file(path)
         self._lock = _lock(path)
         try:
             self.writer = self._open(path)
@@ -87,6 +91,7 @@ class Database:
 
     def _open(self, path: Path) -> sqlite3.Connection:
         try:
+            _make_private(path)
             self.writer = _connect(str(path))
             is_new = self._check_format(path)
             # WAL lets readers continue while the writer waits for the disk. FULL makes
@@ -98,6 +103,9 @@ class Database:
             else:
                 # Proves now, not at the first append, that the file can be written.
                 self.writer.executescript("BEGIN IMMEDIATE; ROLLBACK;")
+        except OSError as error:
+            msg = f"Cannot use the data file {path}: {error.strerror or error}."
+            raise DataFileError(msg) from error
         except sqlite3.Error as error:
             self.writer.close()
             msg = f"Cannot use the data file {path}: {error}."
@@ -156,7 +164,12 @@ def _connect(database: str) -> sqlite3.Connection:
 def _lock(path: Path) -> BaseFileLock:
     """Take the lock file next to the data file, or say who stands in the way."""
     # A file that only lies there must not lock: it would outlive a killed server.
-    lock = FileLock(f"{path}.lock", thread_local=False, fallback_to_soft=False)
+    lock = FileLock(
+        f"{path}.lock", mode=0o600, thread_local=False, fallback_to_soft=False
+    )
+    if Path(lock.lock_file).is_symlink():
+        msg = f"Cannot use the data file {path}: {lock.lock_file} is a link. Remove it."
+        raise DataFileError(msg)
     try:
         # Made by filelock otherwise, where a name is only mistyped.
         path.parent.stat()
@@ -171,5 +184,49 @@ def _lock(path: Path) -> BaseFileLock:
         msg = f"Cannot use the data file {path}: {error.strerror or error}."
         raise DataFileError(msg) from error
     with suppress(OSError):
-        Path(lock.lock_file).write_text(f"{os.getpid()}\n")
+        descriptor = os.open(lock.lock_file, os.O_WRONLY | os.O_TRUNC | _NO_LINKS)
+        with open(descriptor, "w") as file:
+            file.write(f"{os.getpid()}\n")
     return lock
+
+
+# Windows has no such flag.
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what cannot be a data file, before anything is made next to it."""
+    if str(path) == ":memory:":
+        msg = "The data file :memory: is no file: name none to keep events in memory."
+        raise DataFileError(msg)
+    try:
+        if path.is_dir():
+            msg = f"Cannot use the data file {path}: it is a folder. Name a file in it."
+            raise DataFileError(msg)
+        if not path.exists():
+            return
+        with path.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+    except OSError as error:
+        msg = f"Cannot use the data file {path}: {error.strerror or error}."
+        raise DataFileError(msg) from error
+    if header and not header.startswith(_HEADER):
+        msg = (
+            f"Cannot use the data file {path}: file is not a database. Name a file that"
+            " this server made, or one that does not exist yet."
+        )
+        raise DataFileError(msg)
+    # 0 while the changes are in the file's log, which is looked at later.
+    application = int.from_bytes(header[68:72], "big")
+    if application not in (0, APPLICATION_ID):
+        msg = (
+            f"The file {path} is the database of another program. Name a file"
+            " that this server made, or one that does not exist yet."
+        )
+        raise DataFileError(msg)
+
+
+def _make_private(path: Path) -> None:
+    # SQLite gives its further files the mode of this one.
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))

@@ -54,6 +54,8 @@ _GRPC_OPTIONS = (
     # The real server's limit, 16 MiB less 10,000 bytes.
     ("grpc.max_receive_message_length", 16_767_216),
     ("grpc.max_send_message_length", -1),
+    # Identity alone: a message is decompressed before anything asks who sent it.
+    ("grpc.compression_enabled_algorithms_bitset", 1),
     # A second server on the same port must fail, not share it.
     ("grpc.so_reuseport", 0),
     # Notices clients that vanished silently. Clients may ping as they like.

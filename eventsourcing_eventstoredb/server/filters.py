@@ -1,12 +1,14 @@
 """
 Filters on the whole log, by type name or by stream name.
 
-Patterns come from clients, so every match has a time limit: a pattern that backtracks
-for ever ends its own call and nothing else.
+Patterns come from clients, so they are measured before they are compiled, and every
+match has a time limit: a pattern that backtracks for ever ends its own call and nothing
+else.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,6 +18,15 @@ from eventsourcing_eventstoredb.server.errors import HandlerError, InvalidArgume
 from eventsourcing_eventstoredb.server.records import Record
 
 PATTERN_TIMEOUT: Final = 0.25
+
+# Compiling holds all threads, the longer the more its counted repeats stand for.
+_LONGEST_PATTERN: Final = 100_000
+_MOST_REPEATS: Final = 10_000
+_PART = re.compile(
+    r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|[()]|\{\s*(\d*)\s*(?:,\s*(\d*)\s*)?\}|.", re.DOTALL
+)
+# With these flags text is read in another way, so nothing is known of its nesting.
+_OTHER_SYNTAX = re.compile(r"\(\?[a-zA-Z0-9-]*[xVv]")
 
 # Type and stream names repeat; their matches are remembered up to this many names.
 _REMEMBERED_NAMES = 10_000
@@ -32,6 +43,7 @@ class Filter:
 
     Raises:
         HandlerError: The pattern is not valid.
+        InvalidArgumentError: It is too large.
     """
 
     def __init__(self, field: str, pattern: str, prefixes: Sequence[str]) -> None:
@@ -40,6 +52,7 @@ class Filter:
         self._remembered: dict[str, bool] = {}
         self._pattern: regex.Pattern[str] | None = None
         if pattern:
+            _check_size(pattern)
             try:
                 self._pattern = regex.compile(pattern)
             except (regex.error, ValueError, OverflowError, RecursionError) as error:
@@ -76,3 +89,37 @@ class Filter:
             )
             raise InvalidArgumentError(msg) from error
         return found is not None
+
+
+def _check_size(pattern: str) -> None:
+    if len(pattern) > _LONGEST_PATTERN or _repeats(pattern) > (
+        len(pattern) + _MOST_REPEATS
+    ):
+        msg = (
+            "Invalid pattern: it is longer than"
+            f" {_LONGEST_PATTERN} characters, or its counted repeats stand for more"
+            f" than {_MOST_REPEATS}."
+        )
+        raise InvalidArgumentError(msg)
+
+
+def _repeats(pattern: str) -> int:
+    """Return about how long a pattern is with its counted repeats written out."""
+    product = 1
+    # Of each open group the length so far; and that of the part before.
+    lengths, last = [0], 1
+    for part in _PART.finditer(pattern):
+        if part[0] == "(":
+            lengths.append(0)
+        elif part[0] == ")":
+            last = max(lengths.pop(), 1) if len(lengths) > 1 else 1
+            lengths[-1] += last
+        elif part[0].startswith("{") and len(part[0]) > 1:
+            count = max((int(each[:9]) for each in part.groups() if each), default=1)
+            product *= max(count, 1)
+            last *= max(count, 1)
+            lengths[-1] += last
+        else:
+            last = 1
+            lengths[-1] += 1
+    return product if _OTHER_SYNTAX.search(pattern) else sum(lengths)

@@ -58,5 +58,8 @@ def test_a_process_does_not_import_what_is_not_allowed(
     assert "ESDB_TOPIC_ALLOWLIST" in run()
     assert not mark.exists()
     del project.env["TEST_TOPIC_ALLOWLIST"]
+    assert "ESDB_TOPIC_ALLOWLIST" in run()
+    assert not mark.exists()
+    project.env["TEST_TOPIC_ALLOWLIST"] = "@anywhere"
     run()
     assert mark.exists()
