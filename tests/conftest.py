@@ -10,6 +10,7 @@ from esdbclient import EventStoreDBClient
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from tests.support import hypothesis_profiles
+from tests.support.cluster import Cluster
 from tests.support.cpu import CpuTimes
 from tests.support.databases import SQLITE_URL, copied_database, new_database
 from tests.support.projects import Project, example, example_on
@@ -100,6 +101,13 @@ def server() -> Iterator[EmbeddedServer]:
     """An empty event store of the test's own."""
     with EmbeddedServer() as server:
         yield server
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """A cluster of three nodes, processes, over an empty store of the test's own."""
+    with Cluster() as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")

@@ -50,7 +50,7 @@ STOP_SECONDS: Final = 0.1
 STOP_ATTEMPTS: Final = 10
 STOP_ATTEMPT_SECONDS: Final = 1.0
 
-_GRPC_OPTIONS = (
+GRPC_OPTIONS: Final = (
     # The real server's limit, 16 MiB less 10,000 bytes.
     ("grpc.max_receive_message_length", 16_767_216),
     ("grpc.max_send_message_length", -1),
@@ -263,7 +263,7 @@ class EmbeddedServer:
 
     def _serve(self, log: Log, credentials: grpc.ServerCredentials | None) -> _Running:
         executor = ThreadPoolExecutor(MAX_CALLS, thread_name_prefix="esdb-server")
-        server = grpc.server(executor, options=_GRPC_OPTIONS)
+        server = grpc.server(executor, options=GRPC_OPTIONS)
         self.port = self._bind(server, credentials)
         calls = Calls(self._users, executor.submit)
         reader, writer = Reader(log), Writer(log)

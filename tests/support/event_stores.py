@@ -71,7 +71,7 @@ class EventStore:
         Raises:
             EventStoreError: It does not start.
         """
-        ports = [self._port] if self._port else _free_ports()
+        ports = [self._port] if self._port else free_ports()
         for port in ports:
             if self._start_at(port):
                 self._port = port
@@ -116,7 +116,8 @@ class EventStore:
         return True
 
 
-def _free_ports() -> list[int]:
+def free_ports() -> list[int]:
+    """Return ports at which nothing listens, as many as are worth a try."""
     # Runs at the same time must not get in each other's way.
     return [port for port in random.sample(_PORTS, _ATTEMPTS) if _is_free(port)]
 

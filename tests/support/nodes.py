@@ -15,6 +15,23 @@ State = gossip_pb2.MemberInfo.VNodeState
 Member = tuple[Any, str]
 
 
+def cluster_info(members: Sequence[Member]) -> Any:
+    """Return what gossip says; see :class:`Node` for the members."""
+    return gossip_pb2.ClusterInfo(
+        members=[
+            gossip_pb2.MemberInfo(
+                state=state,
+                is_alive=not address.startswith("-"),
+                http_end_point=gossip_pb2.EndPoint(
+                    address=address.strip("-").partition(":")[0],
+                    port=int(address.partition(":")[2]),
+                ),
+            )
+            for state, address in members
+        ]
+    )
+
+
 class Node(gossip_pb2_grpc.GossipServicer, grpc.GenericRpcHandler):
     """
     A node of a cluster.
@@ -43,19 +60,7 @@ class Node(gossip_pb2_grpc.GossipServicer, grpc.GenericRpcHandler):
     def Read(self, request: object, context: grpc.ServicerContext) -> Any:
         self.asked += 1
         self.is_held.wait(60)
-        return gossip_pb2.ClusterInfo(
-            members=[
-                gossip_pb2.MemberInfo(
-                    state=state,
-                    is_alive=not address.startswith("-"),
-                    http_end_point=gossip_pb2.EndPoint(
-                        address=address.strip("-").partition(":")[0],
-                        port=int(address.partition(":")[2]),
-                    ),
-                )
-                for state, address in self.members
-            ]
-        )
+        return cluster_info(self.members)
 
     def service(self, call: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
         if "streams.Streams" not in call.method:
