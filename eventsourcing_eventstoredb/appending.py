@@ -86,8 +86,8 @@ def append(
                     size = sum(len(event.data) for event in events)
                     msg = (
                         f"{subject}: {size} bytes are more than the server takes at "
-                        f"once ({error.details}); save less at once, or raise the "
-                        "server's MaxAppendSize"
+                        f"once ({error.details}); save less at once, or raise this "
+                        "limit of the server"
                     )
                     raise DataError(msg) from error
                 raise

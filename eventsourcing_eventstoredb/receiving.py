@@ -191,6 +191,10 @@ class Receiver:
                 self._after = recorded.commit_position
             elif message.HasField("caught_up"):
                 self.caught_up()
+            elif message.HasField("fell_behind"):
+                self.fell_behind()
+            # Whatever else comes, also from newer servers, tells nothing that counts:
+            # a checkpoint may lie beyond events that are still to come.
 
     def _receive(self) -> None:
         call = self._call
@@ -206,6 +210,11 @@ class Receiver:
         self._backoff.reset()
         self._state.enter(Phase.LIVE)
         self._ahead.set_live(True)
+
+    def fell_behind(self) -> None:
+        """Note that what comes from now on is not new, until it has caught up."""
+        self._ahead.set_live(False)
+        self._state.enter(Phase.CATCHING_UP)
 
     def _resume(self) -> None:
         """Receive until stopped or until something fails."""

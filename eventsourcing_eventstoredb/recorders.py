@@ -203,7 +203,8 @@ class EventStoreDBApplicationRecorder(
         Raises:
             UnknownPositionError: The store does not have the position *gt*.
             ProgrammingError: *gt* is not the position of an event, or the server
-                refuses.
+                refuses. Servers newer than 23.10 tell a wrong position only after
+                they have confirmed: then the iteration raises it.
             OperationalError: The server could not be asked.
         """
         return EventStoreDBSubscription(

@@ -51,6 +51,10 @@ class EventStoreDBSubscription(Subscription["EventStoreDBApplicationRecorder"]):
         watchdog_interval: Seconds of silence after which the server is asked
             whether it is alive and whether there is something.
 
+    Where the store reaches beyond *gt* but no event begins there, EventStoreDB 23.10
+    refuses at once, so that this raises ProgrammingError; newer servers confirm the
+    subscription first, and the iteration or :meth:`next_batch` raises it.
+
     Raises:
         UnknownPositionError: The store does not have the position *gt*.
         ProgrammingError: The server refuses, and would again.

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.empty_pb2 import Empty
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from eventsourcing_eventstoredb.protocol.errors import CallError, answer_error
 from eventsourcing_eventstoredb.protocol.generated import gossip, shared, streams
@@ -181,12 +182,26 @@ def _refusal(error: Any) -> CallError:
     elif error.details.Is(shared.MaximumAppendSizeExceeded.DESCRIPTOR):
         exceeded = shared.MaximumAppendSizeExceeded()
         error.details.Unpack(exceeded)
-        details = f"at most {exceeded.maxAppendSize} bytes"
+        details = f"at most {exceeded.maxAppendSize} bytes, its MaxAppendSize"
+    elif name == "MaximumAppendEventSizeExceeded":
+        details = _event_size_details(error.details.value)
     elif error.details.Is(shared.BadRequest.DESCRIPTOR):
         bad = shared.BadRequest()
         error.details.Unpack(bad)
         details = str(bad.message)
     return answer_error(name, details)
+
+
+def _event_size_details(answer: bytes) -> str:
+    """Say how much one event may be; esdbclient does not know this message."""
+    fields = {
+        each.field_number: each.data
+        for each in UnknownFieldSet(Empty.FromString(answer))
+    }
+    return (
+        f"one event has {fields.get(2, 'too many')} bytes, at most "
+        f"{fields.get(3, 'fewer')}, its MaxAppendEventSize"
+    )
 
 
 def _all_options(position: int | None, *, at_end: bool) -> Options.AllOptions:

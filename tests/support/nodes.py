@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -32,6 +32,15 @@ def cluster_info(members: Sequence[Member]) -> Any:
     )
 
 
+class Refused(Exception):  # noqa: N818  it is what is answered
+    """Ends a read with a code and details."""
+
+    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+        super().__init__(details)
+        self.code = code
+        self.details = details
+
+
 class Node(gossip_pb2_grpc.GossipServicer, grpc.GenericRpcHandler):
     """
     A node of a cluster.
@@ -42,6 +51,8 @@ class Node(gossip_pb2_grpc.GossipServicer, grpc.GenericRpcHandler):
             alive begins with a minus sign.
         asked: How often it was asked for them.
         refusal: What it answers to any call about streams: code, details, trailers.
+        read: If it is there, what answers reads: gets the request, returns messages,
+            which may be followed by a refusal.
         is_held: While it is clear, it does not say what the nodes are.
     """
 
@@ -54,6 +65,7 @@ class Node(gossip_pb2_grpc.GossipServicer, grpc.GenericRpcHandler):
             "",
             {},
         )
+        self.read: Callable[[bytes], Iterable[bytes]] | None = None
         self.is_held = threading.Event()
         self.is_held.set()
 
@@ -72,6 +84,15 @@ class Node(gossip_pb2_grpc.GossipServicer, grpc.GenericRpcHandler):
             context.abort(code, details)
             yield b""
 
+        def answer(request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+            assert self.read is not None
+            try:
+                yield from self.read(request)
+            except Refused as error:
+                context.abort(error.code, error.details)
+
+        if self.read is not None and call.method.endswith("/Read"):
+            return grpc.unary_stream_rpc_method_handler(answer)
         return grpc.stream_stream_rpc_method_handler(refuse)
 
 
