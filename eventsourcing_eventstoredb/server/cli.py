@@ -19,7 +19,8 @@ from eventsourcing_eventstoredb.server.embedded import EmbeddedServer, ServerErr
 DEFAULT_PORT: Final = 2113
 
 DESCRIPTION: Final = (
-    "Runs a server that speaks EventStoreDB's protocol, for development and tests."
+    "Runs a server that speaks EventStoreDB's protocol as version 23.10 does, for"
+    " development and tests."
     " Production runs EventStoreDB itself: this server is one process on one machine,"
     " without replication, projections or backups."
 )
