@@ -8,6 +8,7 @@ and importing it must stay cheap: gRPC is loaded when a recorder is made.
 
 from __future__ import annotations
 
+from eventsourcing_eventstoredb.deadlines import store_deadline
 from eventsourcing_eventstoredb.factory import EventStoreDBFactory
 
-__all__ = ["EventStoreDBFactory"]
+__all__ = ["EventStoreDBFactory", "store_deadline"]

@@ -10,6 +10,7 @@ from uuid import UUID
 from eventsourcing.persistence import AggregateRecorder, StoredEvent
 
 from eventsourcing_eventstoredb import appending, mapping
+from eventsourcing_eventstoredb.deadlines import store_deadline
 from eventsourcing_eventstoredb.mapping import Layout
 from eventsourcing_eventstoredb.protocol import calls, messages, retrying
 from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient
@@ -136,13 +137,17 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
         highest: int,
         desc: bool,
         limit: int,
+        *,
+        from_leader: bool = False,
     ) -> list[StoredEvent]:
         """Select by the version in the metadata, which only ever grows."""
         selected: list[StoredEvent] = []
         name = self.layout.snapshots_stream_name(originator_id)
         # The latest snapshot is what is asked for most: read just that one.
         page = limit if desc and highest == sys.maxsize and not lowest else sys.maxsize
-        for recorded in self._read_stream(name, None, desc=desc, limit=page):
+        for recorded in self._read_stream(
+            name, None, desc=desc, limit=page, from_leader=from_leader
+        ):
             snapshot = mapping.stored_snapshot(originator_id, recorded)
             version = snapshot.originator_version
             if version < lowest if desc else version > highest:
@@ -154,7 +159,13 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
         return selected
 
     def _read_stream(
-        self, name: str, position: int | None, *, desc: bool, limit: int
+        self,
+        name: str,
+        position: int | None,
+        *,
+        desc: bool,
+        limit: int,
+        from_leader: bool = False,
     ) -> list[Any]:
         """Return recorded events in the protocol's form; all that were asked for."""
         request = messages.stream_request(name, position, backwards=desc, limit=limit)
@@ -165,7 +176,7 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
                     return [
                         message.event.event
                         for message in calls.read_messages(
-                            self.client, request, seconds
+                            self.client, request, seconds, from_leader=from_leader
                         )
                         if message.HasField("event")
                     ]
@@ -174,12 +185,19 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
                         return []
                     raise
 
-        return retrying.with_retries(self.client, attempt, retrying.READ_DEADLINE)
+        return retrying.with_retries(
+            self.client, attempt, retrying.READ_DEADLINE, from_leader=from_leader
+        )
 
     def _append(self, stored_events: Sequence[StoredEvent]) -> int | None:
         """Append and return the commit position, None if there was nothing to."""
         if not stored_events:
             return None
+        # For what is read before, too.
+        with store_deadline(appending.deadline(self.client)):
+            return self._append_in_time(stored_events)
+
+    def _append_in_time(self, stored_events: Sequence[StoredEvent]) -> int | None:
         originator_id = appending.single_originator_id(stored_events)
         if self.for_snapshotting:
             return self._append_snapshots(originator_id, stored_events)
@@ -205,7 +223,9 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
         self, originator_id: UUID | str, snapshots: Sequence[StoredEvent]
     ) -> int | None:
         """Append snapshots unless there is a later one, which has to stay the last."""
-        latest = self._select_snapshots(originator_id, 0, sys.maxsize, True, 1)
+        latest = self._select_snapshots(
+            originator_id, 0, sys.maxsize, True, 1, from_leader=True
+        )
         if latest and latest[0].originator_version > snapshots[0].originator_version:
             return None
         name = self.layout.snapshots_stream_name(originator_id)

@@ -10,6 +10,7 @@ from eventsourcing.persistence import Notification
 from eventsourcing_eventstoredb.event_filter import EventFilter
 from eventsourcing_eventstoredb.protocol import calls, messages
 from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient
+from eventsourcing_eventstoredb.protocol.connections import Connection
 from eventsourcing_eventstoredb.protocol.errors import client_errors
 
 # The first page is what was asked for. Later ones grow, since then most of what
@@ -31,7 +32,9 @@ class AllStream:
         self.event_filter = event_filter
         self._server_filter = event_filter.server_filter
 
-    def head(self, timeout: float | None = None) -> int | None:
+    def head(
+        self, timeout: float | None = None, connection: Connection | None = None
+    ) -> int | None:
         """
         Return the position of the last event of all, None if there is none.
 
@@ -39,7 +42,7 @@ class AllStream:
             OperationalError: The server did not answer in *timeout* seconds.
         """
         with client_errors("Reading all streams backwards"):
-            return calls.read_head(self.client, timeout)
+            return calls.read_head(self.client, timeout, connection)
 
     def notifications(
         self,
@@ -48,6 +51,7 @@ class AllStream:
         first_page: int,
         backwards: bool = False,
         timeout: float | None = None,
+        connection: Connection | None = None,
     ) -> Iterator[Notification]:
         """
         Yield notifications page by page, each of them once.
@@ -58,6 +62,7 @@ class AllStream:
             first_page: How many will probably be taken.
             backwards: Whether to read towards the first event.
             timeout: Seconds that each page may take.
+            connection: What to read over; None for the client's.
 
         Raises:
             ProgrammingError: *start* is not the position of an event, and there
@@ -77,7 +82,9 @@ class AllStream:
                 server_filter=self._server_filter,
             )
             with client_errors("Reading all streams"):
-                for message in calls.read_messages(self.client, request, timeout):
+                for message in calls.read_messages(
+                    self.client, request, timeout, connection=connection
+                ):
                     if not message.HasField("event"):
                         continue
                     received += 1
@@ -107,14 +114,18 @@ class AllStream:
             event from *after* up to it is a notification. None if there is
             none, or if there is a notification beyond *after*.
         """
+        # Of one node: another one may lag behind the head.
+        connection = self.connection(timeout)
         # The order matters: what is written between the two reads lies beyond
         # the head, and is found rather than passed over.
-        head = self.head(timeout)
+        head = self.head(timeout, connection)
         if head is None or (after is not None and head <= after):
             return None
         # Forwards, since backwards the server would search the whole log for
         # the last match, however long ago that was.
-        following = self.notifications(after, first_page=1, timeout=timeout)
+        following = self.notifications(
+            after, first_page=1, timeout=timeout, connection=connection
+        )
         try:
             for notification in following:
                 if after is None or notification.id > after:
@@ -123,7 +134,17 @@ class AllStream:
             following.close()  # type: ignore[attr-defined]
         return head
 
-    def subscribe(self, after: int | None) -> Any:
+    def connection(self, timeout: float | None = None) -> Connection:
+        """
+        Return the connection to read over, for reads that belong together.
+
+        Raises:
+            OperationalError: There is none in *timeout* seconds.
+        """
+        with client_errors("Connecting"):
+            return calls.connection_of(self.client, timeout)
+
+    def subscribe(self, after: int | None, connection: Connection) -> Any:
         """Start a subscription's call; its first message confirms it."""
         request = messages.subscription_request(after, self._server_filter)
-        return calls.start_read(self.client, request)
+        return calls.start_read(connection, request)

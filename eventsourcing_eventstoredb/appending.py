@@ -23,7 +23,7 @@ from eventsourcing_eventstoredb.protocol.errors import (
     reason_of,
 )
 from eventsourcing_eventstoredb.protocol.proposals import ProposedEvent, StreamState
-from eventsourcing_eventstoredb.protocol.retrying import with_retries
+from eventsourcing_eventstoredb.protocol.retrying import SAVE_ATTEMPT, with_retries
 
 # Seconds for one save with all its retries, where the connection string has no
 # DefaultDeadline: the election of a leader fits in, and a request of a web site
@@ -92,7 +92,14 @@ def append(
                     raise DataError(msg) from error
                 raise
 
-    return with_retries(client, attempt, deadline(client), reopens=True)
+    return with_retries(
+        client,
+        attempt,
+        deadline(client),
+        reopens=True,
+        from_leader=True,
+        each=SAVE_ATTEMPT,
+    )
 
 
 def deadline(client: EventStoreDBClient) -> float:
@@ -117,13 +124,17 @@ def check_not_deleted(client: EventStoreDBClient, name: str) -> None:
     def attempt(seconds: float) -> bytes:
         with client_errors(f"Reading metadata of stream {name!r}"):
             metadata = b""
-            for message in calls.read_messages(client, request, seconds):
+            for message in calls.read_messages(
+                client, request, seconds, from_leader=True
+            ):
                 if message.HasField("event"):
                     metadata = message.event.event.data
             return metadata
 
     try:
-        metadata = with_retries(client, attempt, deadline(client), reopens=True)
+        metadata = with_retries(
+            client, attempt, deadline(client), reopens=True, from_leader=True
+        )
     except ProgrammingError as error:
         # A user who may not read metadata can still append.
         if reason_of(error) is Reason.ACCESS_DENIED:

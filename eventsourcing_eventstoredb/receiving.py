@@ -10,27 +10,40 @@ from eventsourcing.persistence import (
     Notification,
     OperationalError,
     PersistenceError,
+    ProgrammingError,
 )
 
 from eventsourcing_eventstoredb.all_stream import AllStream
 from eventsourcing_eventstoredb.backoff import Backoff, keep_trying
 from eventsourcing_eventstoredb.exceptions import UnknownPositionError
-from eventsourcing_eventstoredb.protocol.calls import end_call
+from eventsourcing_eventstoredb.lagging import lagging
+from eventsourcing_eventstoredb.protocol import calls
+from eventsourcing_eventstoredb.protocol.clients import connector_of
+from eventsourcing_eventstoredb.protocol.connections import Connection
 from eventsourcing_eventstoredb.protocol.errors import Reason, client_errors, reason_of
 from eventsourcing_eventstoredb.protocol.forking import gate
 from eventsourcing_eventstoredb.protocol.retrying import (
+    CLUSTER_PATIENCE,
     connected,
+    find_anew,
     is_closed,
     is_cluster,
-    renew_connection,
     wait_for_connection,
+    with_retries,
 )
+from eventsourcing_eventstoredb.protocol.watching import GRACE_SECONDS, watcher
 from eventsourcing_eventstoredb.read_ahead import ReadAhead
 from eventsourcing_eventstoredb.subscription_state import Phase, StateCell
 
 # What the server says when something in it went wrong. Before a subscription is
 # confirmed that is an answer to its position; later, resuming may help.
 _SERVER_FAILURES = (Reason.HANDLER_FAILED, Reason.UNKNOWN, Reason.INTERNAL)
+
+# So often nodes of a cluster may fail to subscribe before that is taken for an answer.
+_HANDLER_FAILURES = 3
+
+# Seconds between attempts in a cluster, where another node may be there at once.
+_LONGEST_CLUSTER_PAUSE = 1.0
 
 
 class Receiver:
@@ -67,6 +80,9 @@ class Receiver:
         self._call: Any = None
         # The same, until this thread has ended it, though another one dropped it.
         self._unended: Any = None
+        # What it goes over, and who sees to it that it ends.
+        self._over: Connection | None = None
+        self._ending: Any = None
         # What the last attempt went over, and why it failed.
         self._connection: Any = None
         self._cause: BaseException | None = None
@@ -91,7 +107,39 @@ class Receiver:
         self._decoding_ended = ended
         self._decode = decode
 
-    def connect(self) -> None:
+    def begin(self) -> None:
+        """
+        Subscribe for the first time, and wait for the server to confirm it.
+
+        In a cluster that is tried again, on another node if need be.
+
+        Raises:
+            UnknownPositionError: The store does not have the position.
+            ProgrammingError: The server refuses, and would again.
+            OperationalError: The server could not be asked.
+        """
+        client = self._log.client
+        tries = _HANDLER_FAILURES if is_cluster(client) else 1
+
+        def attempt(seconds: float) -> None:
+            nonlocal tries
+            try:
+                self.connect(connected(client))
+            except PersistenceError as error:
+                self.end_call()
+                if reason_of(error) is Reason.HANDLER_FAILED:
+                    tries -= 1
+                    if not tries:
+                        raise ProgrammingError(str(error)) from error.__cause__
+                raise
+
+        if is_cluster(client):
+            with_retries(client, attempt, CLUSTER_PATIENCE)
+        else:
+            with gate.inside():
+                attempt(self._answer_within)
+
+    def connect(self, connection: Connection) -> None:
         """
         Subscribe, and wait for the server to confirm it.
 
@@ -103,11 +151,15 @@ class Receiver:
         after = self.position
         self.message_count += 1
         if after is not None:
-            self._check_position(after)
+            self._check_position(after, connection)
         with client_errors("Subscribing to all streams"):
-            call = self._unended = self._log.subscribe(after)
+            call = self._unended = self._log.subscribe(after, connection)
+            watch = calls.watch_first_answer(
+                call, connection, calls.FIRST_ANSWER, self._answer_within
+            )
             with self._call_lock:
                 self._call = call
+                self._over = connection
                 if self._stopped.is_set():
                     call.cancel()
             try:
@@ -115,19 +167,25 @@ class Receiver:
             except StopIteration:
                 msg = "Subscribing to all streams: the server ended the call"
                 raise OperationalError(msg) from None
+            finally:
+                watcher.end(watch)
         self.message_count += 1
         self._state.enter(Phase.CATCHING_UP)
 
-    def _check_position(self, after: int) -> None:
-        """Raise UnknownPositionError if the store does not reach so far."""
-        # A node of a cluster may lag behind the one that the position is from.
-        pauses = (0.1, 0.4, 1.0, 2.0) if is_cluster(self._log.client) else ()
-        for pause in (*pauses, None):
-            head = self._log.head(self._answer_within)
-            if head is not None and head >= after:
-                return
-            if pause is None or self._stopped.wait(pause):
-                raise UnknownPositionError(after, head)
+    def _check_position(self, after: int, connection: Connection) -> None:
+        """Raise an error if the store, or this node of it, does not reach so far."""
+        client = self._log.client
+        head = self._log.head(self._answer_within, connection)
+        if head is not None and head >= after:
+            lagging.caught_up(client)
+            return
+        if not is_cluster(client) or lagging.is_lost(client, after):
+            raise UnknownPositionError(after, head)
+        msg = (
+            f"Subscribing to all streams: {connection.target} is at position {head} "
+            f"and has yet to reach {after}, up to where all was received"
+        )
+        raise OperationalError(msg)
 
     def run(self) -> None:
         """Receive until stopped or until what cannot be cured by resuming."""
@@ -163,15 +221,27 @@ class Receiver:
         """End the call that is under way, from any thread, so that it is resumed."""
         with self._call_lock:
             call, self._call = self._call, None
-        if call is not None:
-            call.cancel()
+            connection = self._over
+        if call is None:
+            return
+        call.cancel()
+        if connection is not None and call is self._unended:
+            # What gRPC does not end even so, closing the channel does.
+            self._ending = watcher.begin(call, connection, GRACE_SECONDS, self._longer)
 
     def end_call(self) -> None:
         """End the call that is under way; only for the thread that receives."""
         self.drop_call()
         call, self._unended = self._unended, None
         if call is not None:
-            end_call(call)
+            calls.end_call(call)
+        ending, self._ending = self._ending, None
+        if ending is not None:
+            watcher.end(ending)
+
+    def _longer(self) -> float | None:
+        """Give the thread longer while it waits for the consumer."""
+        return GRACE_SECONDS if self._ahead.is_full else None
 
     def receive_from(self, messages: Iterator[Any]) -> None:
         """Take a call's messages until it ends."""
@@ -221,10 +291,11 @@ class Receiver:
         self._connection = None
         while not self._stopped.is_set():
             with gate.inside(self):
-                self._connection = connected(self._log.client)
+                connection = self._connection = connected(self._log.client)
                 try:
                     if self._call is None:
-                        self.connect()
+                        self.connect(connection)
+                        connector_of(self._log.client).outage.succeeded()
                     self._receive()
                 finally:
                     self.end_call()
@@ -236,15 +307,20 @@ class Receiver:
             return None
         if self._stopped.is_set() or is_closed(self._log.client):
             return None
+        connector_of(self._log.client).outage.failed(error)
         self._cause = error.__cause__
         self._ahead.set_live(False)
         self._state.enter(Phase.DISCONNECTED, str(error))
         return self._backoff.next_pause()
 
     def _wait(self, pause: float) -> bool:
-        wait_for_connection(self._log.client, pause, self._stopped.is_set)
-        if not self._stopped.is_set():
-            renew_connection(self._log.client, self._connection, self._cause)
+        client = self._log.client
+        if not is_cluster(client):
+            wait_for_connection(client, pause, self._stopped.is_set)
+        elif not self._stopped.wait(min(pause, _LONGEST_CLUSTER_PAUSE)):
+            find_anew(
+                connector_of(client), self._connection, self._cause, CLUSTER_PATIENCE
+            )
         return not self._stopped.is_set()
 
     def _fail(self, error: BaseException) -> None:

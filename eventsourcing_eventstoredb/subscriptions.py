@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from eventsourcing.persistence import Notification, OperationalError, Subscription
 
-from eventsourcing_eventstoredb.protocol.forking import gate
 from eventsourcing_eventstoredb.read_ahead import ReadAhead
 from eventsourcing_eventstoredb.receiving import Receiver
 from eventsourcing_eventstoredb.subscription_state import (
@@ -86,8 +85,7 @@ class EventStoreDBSubscription(Subscription["EventStoreDBApplicationRecorder"]):
         )
         self._watchdog.start()
         try:
-            with gate.inside():
-                self._receiver.connect()
+            self._receiver.begin()
         except BaseException:
             self.stop()
             self._receiver.end_call()

@@ -134,6 +134,7 @@ class Watchdog:
         if passed_over is not None:
             self._receiver.save_checkpoint(passed_over)
             return False
+        # It may be of a node that is further, so only its being missed again counts.
         head = self._log.head(_READING_SECONDS)
         if head is None or (position is not None and head <= position):
             return False

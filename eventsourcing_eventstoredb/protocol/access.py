@@ -46,6 +46,27 @@ class Access:
         """Whether one of several nodes is looked for."""
         return self.resolves_names or len(self.targets) > 1
 
+    @property
+    def pings(self) -> bool:
+        """Whether connections are pinged: by default where another node could help."""
+        return self.is_cluster or bool(self.channel_options)
+
+    @property
+    def node(self) -> str:
+        """What is looked for, in a word for messages."""
+        names = {"random": "node", "readonlyreplica": "read-only replica"}
+        return names.get(self.node_preference, self.node_preference)
+
+    @property
+    def addresses(self) -> str:
+        """The servers that are named, for messages; a host is told once in a row."""
+        shown, before = [], ""
+        for target in self.targets:
+            host, _, port = target.rpartition(":")
+            shown.append(f":{port}" if host == before else target)
+            before = host
+        return ", ".join(shown)
+
 
 class BasicAuthentication(grpc.AuthMetadataPlugin):  # type: ignore[misc]
     """A user name and a password of any characters, sent with each call."""

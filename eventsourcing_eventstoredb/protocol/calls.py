@@ -8,36 +8,44 @@ them, and only a read that the server has finished ends without an error.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
+from time import monotonic
 from typing import Any
 
 import grpc
 
 from eventsourcing_eventstoredb.protocol import messages, private
 from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient, connector_of
+from eventsourcing_eventstoredb.protocol.connections import Connection
 from eventsourcing_eventstoredb.protocol.errors import CallError, Reason, call_error
 from eventsourcing_eventstoredb.protocol.generated import streams
 from eventsourcing_eventstoredb.protocol.proposals import ProposedEvent, StreamState
+from eventsourcing_eventstoredb.protocol.questions import Question
+from eventsourcing_eventstoredb.protocol.watching import (
+    GRACE_SECONDS,
+    Watch,
+    watcher,
+)
+
+# Seconds in which a node of a cluster has to begin its answer to a read, or to say that
+# it is there: a search through all streams may take longer.
+FIRST_ANSWER = 3.0
+_QUESTION = 1.0
 
 
 def start_read(
-    client: EventStoreDBClient,
-    request: streams.ReadReq,
-    timeout: float | None = None,
+    connection: Connection, request: streams.ReadReq, timeout: float | None = None
 ) -> Any:
     """
     Send a request and return the call, an iterator of messages.
 
     Args:
-        client: Any esdbclient client.
+        connection: Where to.
         request: What to read.
         timeout: Seconds that the whole call may take; None for no limit.
-
-    Raises:
-        CallError: The client was closed, or no node of the cluster can be used.
     """
-    connection = connector_of(client).connection()
     return connection.streams.Read(request, **connection.arguments(timeout))
 
 
@@ -45,25 +53,103 @@ def read_messages(
     client: EventStoreDBClient,
     request: streams.ReadReq,
     timeout: float | None = None,
+    *,
+    connection: Connection | None = None,
+    from_leader: bool = False,
 ) -> Iterator[streams.ReadResp]:
     """
     Yield a read's messages in the server's order, to the last one or to an error.
 
     Closing the iterator ends the call.
 
+    Args:
+        client: Any esdbclient client.
+        request: What to read.
+        timeout: Seconds that the whole call may take; None for no limit.
+        connection: What to read over; None for the client's.
+        from_leader: Whether to read over the client's connection to the leader.
+
     Raises:
         CallError: The read failed or was cut short.
     """
     process_id = os.getpid()
-    call = start_read(client, request, timeout)
+    if connection is None:
+        connection = connection_of(client, timeout, from_leader=from_leader)
+    end = monotonic() + (math.inf if timeout is None else timeout + GRACE_SECONDS)
+    call = start_read(connection, request, timeout)
+    watch = _watched_read(call, connection, timeout)
     try:
+        for message in call:
+            watch.look = None
+            watch.due = end
+            yield message
+            break
         yield from call
     except grpc.RpcError as error:
-        raise call_error(error) from error
+        raise late_error(watch, error) from error
     finally:
         # In a forked child nothing would ever come of the parent's call.
         if process_id == os.getpid():
             end_call(call)
+        watcher.end(watch)
+
+
+def watch_first_answer(
+    call: Any, connection: Connection, seconds: float, longest: float = math.inf
+) -> Watch:
+    """
+    Break off a call that has no answer in time, unless the server answers otherwise.
+
+    Args:
+        call: An iterator of messages.
+        connection: What it goes over.
+        seconds: In which something has to come.
+        longest: In which the call has to be answered by a server that is only slow.
+
+    Returns:
+        The watch, which the caller ends.
+    """
+    question = Question()
+    end = monotonic() + longest
+    is_asked = False
+
+    def look() -> float | None:
+        nonlocal is_asked
+        if is_asked:
+            left = end - monotonic()
+            return left if question.is_answered(0) and left > 0 else None
+        is_asked = True
+        question.ask(connection, _QUESTION)
+        return _QUESTION
+
+    return watcher.begin(call, connection, max(seconds - _QUESTION, 0.0), look)
+
+
+def _watched_read(call: Any, connection: Connection, timeout: float | None) -> Watch:
+    longest = math.inf if timeout is None else timeout + GRACE_SECONDS
+    if connection.is_of_cluster and longest > FIRST_ANSWER:
+        return watch_first_answer(call, connection, FIRST_ANSWER, longest)
+    return watcher.begin(call, connection, longest)
+
+
+def late_error(watch: Watch, error: grpc.RpcError) -> CallError:
+    """Return why a call failed that may have been broken off for being late."""
+    if watch.is_late:
+        return CallError(Reason.DEADLINE, "the call was broken off")
+    return call_error(error)
+
+
+def connection_of(
+    client: EventStoreDBClient, timeout: float | None, *, from_leader: bool = False
+) -> Connection:
+    """
+    Return the client's connection, or the one for its saves.
+
+    Raises:
+        CallError: The client was closed, or no node of the cluster can be used.
+    """
+    connector = connector_of(client)
+    return (connector.for_leader if from_leader else connector).connection(timeout)
 
 
 def end_call(call: Any) -> None:
@@ -76,7 +162,11 @@ def end_call(call: Any) -> None:
     private.take_the_last(call)
 
 
-def read_head(client: EventStoreDBClient, timeout: float | None) -> int | None:
+def read_head(
+    client: EventStoreDBClient,
+    timeout: float | None,
+    connection: Connection | None = None,
+) -> int | None:
     """
     Return the position of the last event in the store, None if it is empty.
 
@@ -85,7 +175,7 @@ def read_head(client: EventStoreDBClient, timeout: float | None) -> int | None:
     """
     request = messages.all_request(None, backwards=True, limit=1)
     position = None
-    for message in read_messages(client, request, timeout):
+    for message in read_messages(client, request, timeout, connection=connection):
         if message.WhichOneof("content") == "event":
             position = int(message.event.event.commit_position)
     return position
@@ -113,16 +203,18 @@ def append(
             they may have been.
     """
     request = messages.append_request(name, current_version, events, seconds)
-    connection = connector_of(client).connection()
+    connection = connection_of(client, seconds, from_leader=True)
     call = connection.streams.BatchAppend(
         iter([request]), **connection.arguments(seconds, requires_leader=True)
     )
+    watch = watcher.begin(call, connection, seconds + GRACE_SECONDS)
     try:
         for answer in call:
             return messages.appended_position(answer)
     except grpc.RpcError as error:
-        raise call_error(error) from error
+        raise late_error(watch, error) from error
     finally:
+        watcher.end(watch)
         # The server may have left it open.
         call.cancel()
     raise CallError(Reason.UNAVAILABLE, "the server ended the call without an answer")

@@ -188,6 +188,8 @@ def _access(client: EventStoreDBClient) -> Access:
         # esdbclient sends the interval under a name that gRPC does not know.
         ("grpc.keepalive_time_ms", options.KeepAliveInterval),
         ("grpc.keepalive_timeout_ms", options.KeepAliveTimeout),
+        # What acts: without it gRPC waits a minute for the answer to a ping.
+        ("grpc.http2.ping_timeout_ms", options.KeepAliveTimeout),
     )
     return Access(
         targets=tuple(spec.targets),

@@ -13,6 +13,9 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from dataclasses import replace
+from functools import cached_property
+from time import monotonic
 from typing import Any
 
 import grpc
@@ -22,6 +25,7 @@ from eventsourcing_eventstoredb.protocol.access import Access, ChannelOptions
 from eventsourcing_eventstoredb.protocol.errors import CallError, Reason
 from eventsourcing_eventstoredb.protocol.forking import before_fork, gate
 from eventsourcing_eventstoredb.protocol.generated import GossipStub, StreamsStub
+from eventsourcing_eventstoredb.protocol.outages import Outage
 
 _CHANNEL_OPTIONS: ChannelOptions = (
     # The largest event and what belongs to it.
@@ -40,6 +44,15 @@ _CHANNEL_OPTIONS: ChannelOptions = (
     ("grpc.enable_retries", 0),
 )
 
+# Without these gRPC waits a minute for a ping's answer, whatever it is asked for
+# otherwise, and pings no more when it has sent two and no data.
+_PING_OPTIONS: ChannelOptions = (
+    ("grpc.keepalive_time_ms", 2000),
+    ("grpc.keepalive_timeout_ms", 3000),
+    ("grpc.http2.ping_timeout_ms", 3000),
+    ("grpc.http2.max_pings_without_data", 0),
+)
+
 
 class Connection:
     """
@@ -51,12 +64,16 @@ class Connection:
         streams: The calls about streams.
         gossip: The calls about the cluster.
         companions: What to call before the channel is closed.
+        is_closed: Whether the channel was closed, or is about to be.
+        is_of_cluster: Whether another node could answer instead.
     """
 
     def __init__(
         self, access: Access, target: str, options: ChannelOptions = ()
     ) -> None:
         self.target = target
+        self.is_closed = False
+        self.is_of_cluster = access.is_cluster
         self.channel = _open_channel(access, target, options)
         self.streams = StreamsStub(self.channel)  # type: ignore[no-untyped-call]
         self.gossip = GossipStub(self.channel)  # type: ignore[no-untyped-call]
@@ -85,13 +102,17 @@ class Connection:
 
     def close(self) -> None:
         """Close the channel, which breaks off the calls over it."""
+        self.is_closed = True
         for close in self.companions:
             close()
         self.channel.close()
 
 
 def _open_channel(access: Access, target: str, options: ChannelOptions) -> grpc.Channel:
-    options = (*_CHANNEL_OPTIONS, *access.channel_options, *options)
+    pings = _PING_OPTIONS if access.pings else ()
+    # What is named by the address takes the place of this package's own.
+    every = dict((*_CHANNEL_OPTIONS, *pings, *access.channel_options, *options))
+    options = tuple(every.items())
     if access.channel_credentials is None:
         return grpc.insecure_channel(target, options=options)
     return grpc.secure_channel(target, access.channel_credentials, options=options)
@@ -104,10 +125,15 @@ class Connector:
     Args:
         access: Which servers there are, and how to speak to them.
         find: Opens a connection to a node of a cluster; blocks.
+
+    Attributes:
+        access: As the argument.
+        outage: Tells whether calls succeed.
     """
 
-    def __init__(self, access: Access, find: Callable[[Access], Connection]) -> None:
+    def __init__(self, access: Access, find: Callable[[Connector], Connection]) -> None:
         self.access = access
+        self.outage = Outage(access)
         self._find = find
         self._connection: Connection | None = None
         self._is_closed = False
@@ -116,38 +142,60 @@ class Connector:
         self._opening: Future[Connection] | None = None
         _connectors.add(weakref.ref(self, _connectors.discard))
 
+    @cached_property
+    def for_leader(self) -> Connector:
+        """What has a connection to the leader; this, if the leader is preferred."""
+        if not self.access.is_cluster or self.access.node_preference == "leader":
+            return self
+        access = replace(self.access, node_preference="leader")
+        leader = Connector(access, self._find)
+        leader._is_closed = self._is_closed
+        return leader
+
     @property
     def is_closed(self) -> bool:
         """Whether :meth:`close` was called, and :meth:`reopen` not since."""
         return self._is_closed
 
-    def connection(self) -> Connection:
+    def connection(self, seconds: float | None = None) -> Connection:
         """
         Return the connection, and open one first if there is none.
 
         Only with a cluster this blocks, while it is asked for its members.
 
+        Args:
+            seconds: How long to wait for that; None for no limit.
+
         Raises:
             CallError: This was closed, or no node of the cluster can be used.
         """
-        return self._connection or self.replace(None)
+        connection = self._connection
+        if connection is not None and not connection.is_closed:
+            return connection
+        return self.replace(connection, seconds=seconds)
 
     def replace(
-        self, failed: Connection | None, target: str | None = None
+        self,
+        failed: Connection | None,
+        target: str | None = None,
+        seconds: float | None = None,
     ) -> Connection:
         """
         Open another connection in place of one that failed.
 
-        Done once for all threads that wait for it; they have its failure, too.
+        A node is looked for once for all threads that wait for it; they have the look's
+        failure, too.
 
         Args:
             failed: The connection that failed. If there is another one by now, that
                 one is left alone.
             target: Where to connect to; None to look for a node.
+            seconds: How long to wait for a node; None for no limit.
 
         Raises:
             CallError: This was closed, or no node of the cluster can be used.
         """
+        began = monotonic()
         # In this order, since who holds the lock may have to pass the gate.
         with gate.inside():
             with self._lock:
@@ -155,29 +203,44 @@ class Connector:
                     raise CallError(Reason.CLOSED, "it cannot be used any more")
                 if self._connection is not None and self._connection is not failed:
                     return self._connection
-                others = self._opening
-                own: Future[Connection] = Future()
-                if others is None:
-                    self._opening = own
-            if others is not None:
-                return others.result()
+                if target is None and not self.access.is_cluster:
+                    target = self.access.targets[0]
+                looks = self._opening is None and target is None
+                if looks:
+                    self._opening = Future()
+                opening = self._opening
+            if target is not None:
+                return self._use(Connection(self.access, target), failed)
+            assert opening is not None
+            if looks:
+                threading.Thread(
+                    target=self._look,
+                    args=(opening, failed),
+                    name="eventstoredb-discovery",
+                    daemon=True,
+                ).start()
             try:
-                opened = self._opened(failed, target)
-            except BaseException as error:
-                own.set_exception(error)
-                raise
-            finally:
-                with self._lock:
-                    self._opening = None
-            own.set_result(opened)
-            return opened
+                return opening.result(seconds)
+            except TimeoutError:
+                took = self.outage.seconds or monotonic() - began
+                raise CallError(
+                    Reason.NO_NODE,
+                    f"no {self.access.node} among {self.access.addresses} was found "
+                    f"in {took:.0f} s",
+                ) from None
 
     def reopen(self) -> None:
         """Allow connections again, after this was closed."""
         self._is_closed = False
+        leader = self._leader_in_use()
+        if leader is not None:
+            leader.reopen()
 
     def close(self) -> None:
         """Close the connection, and open no other one; may be called repeatedly."""
+        leader = self._leader_in_use()
+        if leader is not None:
+            leader.close()
         if self._is_closed:
             # Also when the interpreter has all but ended, and modules are gone.
             return
@@ -201,15 +264,38 @@ class Connector:
         self._lock = threading.RLock()
         self._opening = None
 
-    def _opened(self, failed: Connection | None, target: str | None) -> Connection:
-        access = self.access
-        if target is None and not access.is_cluster:
-            target = access.targets[0]
-        opened = Connection(access, target) if target else self._find(access)
+    def _leader_in_use(self) -> Connector | None:
+        leader: Connector | None = self.__dict__.get("for_leader")
+        return None if leader is self else leader
+
+    def _look(self, opening: Future[Connection], failed: Connection | None) -> None:
+        """Look for a node; in a thread that ends with that, and limits no waiter."""
+        # Who waits for it is inside, and may hold up a fork.
+        with gate.inside(at_once=True):
+            try:
+                found = self._find(self)
+                used = self._use(found, failed)
+            except BaseException as error:
+                self._end_look(opening)
+                opening.set_exception(error)
+            else:
+                self._end_look(opening)
+                opening.set_result(used)
+
+    def _end_look(self, opening: Future[Connection]) -> None:
         with self._lock:
-            if self._is_closed:
+            if self._opening is opening:
+                self._opening = None
+
+    def _use(self, opened: Connection, failed: Connection | None) -> Connection:
+        with self._lock:
+            current = self._connection
+            if self._is_closed or (current is not None and current is not failed):
                 opened.close()
+            if self._is_closed:
                 raise CallError(Reason.CLOSED, "while it was connecting")
+            if current is not None and current is not failed:
+                return current
             self._connection = opened
         if failed is not None:
             failed.close()

@@ -67,9 +67,9 @@ class Reason(Enum):
     CERTIFICATE = ProgrammingError, _CERTIFICATE
     UNAUTHENTICATED = ProgrammingError, _UNKNOWN_USER
     ACCESS_DENIED = ProgrammingError, _MAY_NOT
-    # Before a subscription is confirmed that is an answer to its position; later
-    # something in the server went wrong.
-    HANDLER_FAILED = ProgrammingError, "the server failed: {}"
+    # A node says so now and then that is asked for what only the leader can do; to a
+    # subscription it is also the answer to a position.
+    HANDLER_FAILED = OperationalError, "the server failed: {}"
     UNKNOWN = ProgrammingError, "the server refused: {}"
     INTERNAL = InternalError, "{}"
     REFUSED = ProgrammingError, "{}"

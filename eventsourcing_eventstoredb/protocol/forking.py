@@ -68,17 +68,22 @@ class Gate:
         self._thread = threading.local()
 
     @contextmanager
-    def inside(self, work: Work = _CALL) -> Iterator[None]:
+    def inside(self, work: Work = _CALL, *, at_once: bool = False) -> Iterator[None]:
         """
         Wait until no fork is under way, and hold up the next one meanwhile.
 
         A thread that is inside may enter once more.
+
+        Args:
+            work: What the thread does.
+            at_once: Whether to enter though a fork is waiting, since a thread that is
+                inside waits for this one.
         """
         if getattr(self._thread, "is_inside", False):
             yield
             return
         with self._changed:
-            while self._forks:
+            while self._forks and not at_once:
                 self._changed.wait()
             self._inside.append(work)
         self._thread.is_inside = True

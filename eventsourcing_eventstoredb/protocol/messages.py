@@ -150,12 +150,20 @@ def members(answer: gossip.ClusterInfo) -> list[tuple[str, str]]:
     """Return of each node of a cluster that is alive what it is, and its address."""
     return [
         (
-            _NODE_STATES.get(member.state, "other"),
+            _NODE_STATES.get(member.state) or _state_name(member.state),
             f"{member.http_end_point.address}:{member.http_end_point.port}",
         )
         for member in answer.members
         if member.is_alive
     ]
+
+
+def _state_name(state: Any) -> str:
+    try:
+        return str(gossip.MemberInfo.VNodeState.Name(state)).lower()
+    except ValueError:
+        # Of a server that is newer than the messages.
+        return "other"
 
 
 def _proposed_message(event: ProposedEvent) -> Any:

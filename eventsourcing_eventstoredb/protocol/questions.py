@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 
 from eventsourcing_eventstoredb.protocol.connections import Connection
+from eventsourcing_eventstoredb.protocol.errors import CallError, Reason, call_error
 from eventsourcing_eventstoredb.protocol.generated import shared
 
 # What says that no server has answered; any other status is an answer.
@@ -47,6 +48,15 @@ class Question:
         if not self._is_over.wait(seconds):
             return None
         return self._call.code() not in _NO_ANSWER
+
+    def answer(self) -> Any:
+        """Return the answer that has come, the nodes, or a CallError."""
+        try:
+            return self._call.result(0)
+        except grpc.RpcError as error:
+            return call_error(error)
+        except (grpc.FutureTimeoutError, grpc.FutureCancelledError):
+            return CallError(Reason.DEADLINE)
 
     def leave_grpc(self) -> None:
         """Break the question off."""

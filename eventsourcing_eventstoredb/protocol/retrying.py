@@ -9,8 +9,9 @@ from typing import Any, TypeVar, cast
 from eventsourcing.persistence import OperationalError
 
 from eventsourcing_eventstoredb.backoff import Backoff, keep_trying
+from eventsourcing_eventstoredb.deadlines import seconds_left
 from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient, connector_of
-from eventsourcing_eventstoredb.protocol.connections import Connection
+from eventsourcing_eventstoredb.protocol.connections import Connection, Connector
 from eventsourcing_eventstoredb.protocol.errors import (
     CallError,
     Reason,
@@ -22,15 +23,23 @@ from eventsourcing_eventstoredb.protocol.questions import Question
 
 T = TypeVar("T")
 
-# Seconds after a first failure for which to try again: the election of a leader
-# or the restart of a server fits in, and callers are not held up for long.
+# Seconds after a first failure for which to try again: the restart of a server fits in,
+# and callers are not held up for long.
 PATIENCE = 3.0
+
+# The same in a cluster, where an election fits in: it takes longer on a busy machine.
+CLUSTER_PATIENCE = 10.0
 
 # Seconds for one read with its retries. A frozen server must not hold a thread
 # for ever, and the longest stream has to fit in.
 READ_DEADLINE = 60.0
 
+# Seconds for one attempt to save in a cluster: then another node may be the leader.
+SAVE_ATTEMPT = 3.0
+
 _TURN_SECONDS = 0.05
+# A server that answers may not be ready for all that is asked.
+_SHORTEST_PAUSE = 0.5
 
 
 def with_retries(
@@ -39,6 +48,8 @@ def with_retries(
     seconds: float,
     *,
     reopens: bool = False,
+    from_leader: bool = False,
+    each: float | None = None,
 ) -> T:
     """
     Call *attempt* until it succeeds, fails for good, or the time is over.
@@ -47,16 +58,19 @@ def with_retries(
         client: Whose connection is replaced where that can help.
         attempt: Gets the seconds that it may take.
         seconds: How long all attempts may take. After a first failure there are
-            new ones for :data:`PATIENCE` seconds only.
+            new ones for :data:`PATIENCE` seconds only, in a cluster
+            :data:`CLUSTER_PATIENCE`. A ``store_deadline`` that is over sooner counts.
         reopens: Whether a client that was closed before is connected again, as
             esdbclient does for appends. A read must not do that: it would not
             notice that it was cut short.
+        from_leader: Whether the attempts use the connection to the leader.
+        each: How long one attempt may take in a cluster; None for the whole time.
 
     Raises:
         OperationalError: The last attempt's, when the time is over or the
             client was closed.
     """
-    attempts = _Attempts(client, attempt, seconds, reopens)
+    attempts = _Attempts(client, attempt, seconds, reopens, from_leader, each)
     # Waiting never ends it.
     return cast("T", keep_trying(attempts.begin, attempts.pause_after, attempts.wait))
 
@@ -70,21 +84,37 @@ class _Attempts:
         attempt: Callable[[float], Any],
         seconds: float,
         reopens: bool,
+        from_leader: bool,
+        each: float | None,
     ) -> None:
-        self._client = client
-        self._connector = connector_of(client)
+        connector = connector_of(client)
+        self._connector = connector.for_leader if from_leader else connector
+        self._is_cluster = connector.access.is_cluster
         self._attempt = attempt
-        self._last = self._end = time.monotonic() + seconds
+        self._last = self._end = time.monotonic() + seconds_left(seconds)
+        self._each = each if self._is_cluster else None
         self._reopens = reopens
         self._backoff = Backoff(longest=1.0)
         self._connection: Connection | None = None
         self._cause: BaseException | None = None
+        self._not_found: CallError | None = None
 
     def begin(self) -> Any:
         self._connection = None
+        remaining = self._end - time.monotonic()
+        if remaining <= 0:
+            raise _too_late(self._cause)
+        if self._each is not None:
+            remaining = min(remaining, self._each)
         with gate.inside():
-            self._connection = connected(self._client)
-            return self._attempt(max(self._end - time.monotonic(), 0.001))
+            with client_errors("Connecting"):
+                if self._not_found is not None:
+                    # What it would say over the old connection is no news.
+                    raise self._not_found
+                self._connection = self._connector.connection(remaining)
+            result = self._attempt(remaining)
+        self._connector.outage.succeeded()
+        return result
 
     def pause_after(self, error: Exception) -> float | None:
         if not isinstance(error, OperationalError):
@@ -93,17 +123,33 @@ class _Attempts:
             self._reopens = False
             self._connector.reopen()
             return 0.0
+        if not self._connector.is_closed:
+            self._connector.outage.failed(error)
         self._cause = error.__cause__
         pause = self._backoff.next_pause()
-        self._last = min(self._last, time.monotonic() + PATIENCE)
+        patience = CLUSTER_PATIENCE if self._is_cluster else PATIENCE
+        self._last = min(self._last, time.monotonic() + patience)
         if self._connector.is_closed or time.monotonic() + pause >= self._last:
             return None
         return pause
 
     def wait(self, pause: float) -> bool:
-        wait_for_connection(self._client, pause)
-        renew_connection(self._client, self._connection, self._cause)
+        connector = self._connector
+        if not self._is_cluster:
+            wait_until_connected(connector, pause)
+            return True
+        time.sleep(pause)
+        left = self._last - time.monotonic()
+        self._not_found = find_anew(connector, self._connection, self._cause, left)
         return True
+
+
+def _too_late(cause: BaseException | None) -> OperationalError:
+    said = f"; before that: {cause}" if isinstance(cause, CallError) else ""
+    failure = CallError(Reason.DEADLINE, f"the time for this work is over{said}")
+    error = OperationalError(f"Asking EventStoreDB: {failure}")
+    error.__cause__ = failure
+    return error
 
 
 def connected(client: EventStoreDBClient) -> Connection:
@@ -114,7 +160,7 @@ def connected(client: EventStoreDBClient) -> Connection:
         OperationalError: The client was closed, or no node of the cluster can be used.
     """
     with client_errors("Connecting"):
-        return connector_of(client).connection()
+        return connector_of(client).connection(seconds_left(CLUSTER_PATIENCE))
 
 
 def is_closed(client: EventStoreDBClient) -> bool:
@@ -131,7 +177,21 @@ def wait_for_connection(
     client: EventStoreDBClient,
     seconds: float,
     is_needless: Callable[[], bool] = lambda: False,
-) -> None:
+) -> bool:
+    """
+    Wait for a server that answers, so long at most; return whether one does.
+
+    Where a cluster has no node to connect to, one is looked for. Returns at once if the
+    client is closed, and soon if *is_needless* says so.
+    """
+    return wait_until_connected(connector_of(client), seconds, is_needless)
+
+
+def wait_until_connected(
+    connector: Connector,
+    seconds: float,
+    is_needless: Callable[[], bool] = lambda: False,
+) -> bool:
     """
     Wait so long, and let a broken connection be made again meanwhile.
 
@@ -140,41 +200,49 @@ def wait_for_connection(
     after it every five seconds, so that a server that is back would not be found
     for up to ten.
 
-    Returns at once if the client is closed, and soon if *is_needless* says so.
+    Returns early if the connection works, at once if this is closed, and soon if
+    *is_needless* says so.
     """
-    end = time.monotonic() + seconds
+    began = time.monotonic()
+    end = began + seconds
     is_connected = False
     while (remaining := end - time.monotonic()) > 0:
-        if is_closed(client) or is_needless():
-            return
+        if connector.is_closed or is_needless():
+            break
         if not is_connected:
-            is_connected = _answers(client, remaining, is_needless)
+            is_connected = _answers(connector, remaining, is_needless)
+        if is_connected and time.monotonic() - began >= _SHORTEST_PAUSE:
+            break
         remaining = min(end - time.monotonic(), _TURN_SECONDS)
         if remaining > 0:
             time.sleep(remaining)
+    return is_connected
 
 
 def _answers(
-    client: EventStoreDBClient, seconds: float, is_needless: Callable[[], bool]
+    connector: Connector, seconds: float, is_needless: Callable[[], bool]
 ) -> bool:
     """Wait so long for a server that answers, whatever it says."""
     question = Question()
     with gate.inside(question):
         try:
-            question.ask(connected(client), seconds, waits=True)
+            question.ask(connector.connection(seconds), seconds, waits=True)
             while (answer := question.is_answered(_TURN_SECONDS)) is None:
                 if is_needless():
                     question.leave_grpc()
                     return False
             return answer
-        except (OperationalError, ValueError):
+        except (CallError, ValueError):
             # There is no member of the cluster, or the channel is closed.
             return False
 
 
-def renew_connection(
-    client: EventStoreDBClient, failed: Connection | None, cause: BaseException | None
-) -> None:
+def find_anew(
+    connector: Connector,
+    failed: Connection | None,
+    cause: BaseException | None,
+    seconds: float | None = None,
+) -> CallError | None:
     """
     Look for another node of the cluster, where there is a cluster.
 
@@ -182,17 +250,22 @@ def renew_connection(
     break off what other threads do over it.
 
     Args:
-        client: The client to renew the connection of.
-        failed: The connection that failed. If the client has another one by
+        connector: Has the connection.
+        failed: The connection that failed. If there is another one by
             now, that one is left alone.
         cause: Why it failed.
+        seconds: How long to wait for a node; None for no limit.
+
+    Returns:
+        Why there is none.
     """
-    connector = connector_of(client)
-    if failed is None or not connector.access.is_cluster or connector.is_closed:
-        return
+    if not connector.access.is_cluster or connector.is_closed:
+        return None
     leader = cause.leader if isinstance(cause, CallError) else None
+    if connector.access.node_preference != "leader":
+        leader = None
     try:
-        connector.replace(failed, leader)
-    except CallError:
-        # The next attempt goes over the old connection and says what is wrong.
-        return
+        connector.replace(failed, leader, seconds)
+    except CallError as error:
+        return error
+    return None

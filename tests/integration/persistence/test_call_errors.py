@@ -43,7 +43,7 @@ STATUSES = [
     (StatusCode.UNAVAILABLE, "empty address list: ", "", ProgrammingError),
     (StatusCode.ABORTED, "Consumer too slow", "", OperationalError),
     (StatusCode.CANCELLED, "was dropped", "", OperationalError),
-    (StatusCode.UNKNOWN, "Exception was thrown by handler.", "", ProgrammingError),
+    (StatusCode.UNKNOWN, "Exception was thrown by handler.", "", OperationalError),
     (StatusCode.UNKNOWN, "Unexpected ReadStreamResult", "", ProgrammingError),
     (StatusCode.INTERNAL, "broken", "", InternalError),
     (StatusCode.UNIMPLEMENTED, "", "", ProgrammingError),

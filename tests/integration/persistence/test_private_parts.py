@@ -28,7 +28,9 @@ def start(server: EmbeddedServer) -> Iterator[Callable[[], Any]]:
     client = Client(parse_connection(server.uri))
 
     def start() -> Any:
-        call = calls.start_read(client, messages.subscription_request(None, None))
+        call = calls.start_read(
+            client.connector.connection(), messages.subscription_request(None, None)
+        )
         next(call)
         return call
 

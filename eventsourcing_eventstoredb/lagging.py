@@ -1,0 +1,45 @@
+"""Whether a node that lacks a position lags behind, or the store was replaced."""
+
+from __future__ import annotations
+
+import threading
+from time import monotonic
+
+from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient, connector_of
+from eventsourcing_eventstoredb.protocol.heads import a_node_reaches
+
+# Seconds for which a position is waited for that no node has: the one that had it may
+# be about to come back.
+_PATIENCE = 60.0
+
+
+class _Lagging:
+    """Remembers for the process since when a position is missing from a cluster."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._since: dict[tuple[str, ...], float] = {}
+
+    def is_lost(self, client: EventStoreDBClient, position: int) -> bool:
+        """
+        Return whether to give a position up that a node of a cluster has not.
+
+        That is so if no node has had it for a minute; asks them all, and blocks.
+        """
+        access = connector_of(client).access
+        if a_node_reaches(access, position):
+            self.caught_up(client)
+            return False
+        now = monotonic()
+        with self._lock:
+            since = self._since.setdefault(access.targets, now)
+        return now - since >= _PATIENCE
+
+    def caught_up(self, client: EventStoreDBClient) -> None:
+        """Note that a position was found."""
+        if self._since:
+            with self._lock:
+                self._since.pop(connector_of(client).access.targets, None)
+
+
+lagging = _Lagging()

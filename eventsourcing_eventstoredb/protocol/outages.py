@@ -1,0 +1,66 @@
+"""How long nothing has succeeded, and what the log says about that."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from time import monotonic
+
+from eventsourcing_eventstoredb.protocol.access import Access
+
+logger = logging.getLogger("eventsourcing_eventstoredb")
+
+# What is over sooner, such as the election of a leader, is no news.
+QUIET_SECONDS = 3.0
+
+
+class Outage:
+    """
+    Tells the log once that the servers cannot be used, and once that they can again.
+
+    Any thread may use it.
+
+    Args:
+        access: Which servers there are.
+    """
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._lock = threading.Lock()
+        self._since: float | None = None
+        self._is_told = False
+
+    @property
+    def seconds(self) -> float:
+        """For how long calls have failed; 0 if the last one did not."""
+        since = self._since
+        return 0.0 if since is None else monotonic() - since
+
+    def failed(self, error: BaseException) -> None:
+        """Note that a call has failed, in a way that may pass."""
+        with self._lock:
+            now = monotonic()
+            if self._since is None:
+                self._since = now
+            if self._is_told or now - self._since < QUIET_SECONDS:
+                return
+            self._is_told = True
+        logger.warning(
+            "EventStoreDB cannot be used: servers=%s error=%s",
+            self._access.addresses,
+            error,
+        )
+
+    def succeeded(self) -> None:
+        """Note that a call has succeeded."""
+        if self._since is None:
+            return
+        with self._lock:
+            seconds, was_told = self.seconds, self._is_told
+            self._since, self._is_told = None, False
+        if was_told:
+            logger.info(
+                "EventStoreDB can be used again: servers=%s after=%.1fs",
+                self._access.addresses,
+                seconds,
+            )
