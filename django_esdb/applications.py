@@ -18,6 +18,9 @@ from django_esdb.topics import guard_application, with_allowlist
 
 TApplication = TypeVar("TApplication", bound=Application[Any])
 
+# What a request has saved it reads again, from whichever node it was told to prefer.
+_NODE_PREFERENCE = "EVENTSTOREDB_NODE_PREFERENCE"
+
 _lock = threading.Lock()
 _applications: dict[type[Application[Any]], Application[Any]] = {}
 
@@ -28,6 +31,8 @@ def get_application(application_class: type[TApplication]) -> TApplication:
 
     It is made at first use, may be shared by threads, and is closed and made
     again when a setting that it was made from changes. A forked child makes its own.
+    In a cluster it reads from the leader, unless ``EVENTSTOREDB_NODE_PREFERENCE`` says
+    otherwise in ``ESDB_ENV`` or in the process's environment.
 
     Raises:
         eventsourcing.persistence.InfrastructureFactoryError: The settings do
@@ -38,9 +43,10 @@ def get_application(application_class: type[TApplication]) -> TApplication:
     with _lock:
         application = _applications.get(application_class)
         if application is None:
-            application = make_application(
-                application_class, build_env(application_class)
-            )
+            env = build_env(application_class)
+            given = {**application_class.env, **os.environ, **env}
+            env.setdefault(_NODE_PREFERENCE, given.get(_NODE_PREFERENCE, "leader"))
+            application = make_application(application_class, env)
             _applications[application_class] = application
     assert isinstance(application, application_class)
     return application

@@ -118,6 +118,7 @@ def parse_connection(
     username: str | None = None,
     password: str | None = None,
     root_certificates: str | None = None,
+    node_preference: str | None = None,
 ) -> ConnectionSettings:
     """
     Read a connection string and what belongs to it.
@@ -129,6 +130,7 @@ def parse_connection(
         password: Takes the place of the password in *uri*.
         root_certificates: PEM text, or the path of a file that has it. Looked
             at only where TLS is on.
+        node_preference: Takes the place of the one in *uri*.
 
     Returns:
         The settings, with every value checked that can be without a server.
@@ -156,7 +158,7 @@ def parse_connection(
         targets=_parse_targets(hosts),
         username=username or unquote(credentials.partition(":")[0]),
         password=password or unquote(credentials.partition(":")[2]),
-        options=_parse_options(query),
+        options=_parse_options(query, node_preference),
     )
     if settings.scheme == "esdb+discover" and len(settings.targets) > 1:
         msg = f"{scheme}:// takes one host, but {len(settings.targets)} are given"
@@ -256,7 +258,9 @@ def _parse_targets(hosts: str) -> tuple[str, ...]:
     return tuple(targets)
 
 
-def _parse_options(query: str) -> tuple[tuple[str, str], ...]:
+def _parse_options(
+    query: str, node_preference: str | None = None
+) -> tuple[tuple[str, str], ...]:
     options = {}
     for key, value in parse_qsl(query, keep_blank_values=True):
         name = _FIELDS.get(key.lower())
@@ -267,6 +271,8 @@ def _parse_options(query: str) -> tuple[tuple[str, str], ...]:
             )
             raise ConnectionSettingsError(msg)
         options[name] = value
+    if node_preference:
+        options["NodePreference"] = node_preference
     _check_options(options)
     return tuple(sorted(options.items()))
 

@@ -67,6 +67,7 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
     EVENTSTOREDB_WATCHDOG_INTERVAL = "EVENTSTOREDB_WATCHDOG_INTERVAL"
     EVENTSTOREDB_TOPIC_ALLOWLIST = "EVENTSTOREDB_TOPIC_ALLOWLIST"
     EVENTSTOREDB_EVENT_BASES = "EVENTSTOREDB_EVENT_BASES"
+    EVENTSTOREDB_NODE_PREFERENCE = "EVENTSTOREDB_NODE_PREFERENCE"
     ORIGINATOR_ID_TYPE = "ORIGINATOR_ID_TYPE"
 
     def __init__(self, env: Environment | EnvType | None = None) -> None:
@@ -163,6 +164,7 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
                 username=self.env.get(self.EVENTSTOREDB_USERNAME),
                 password=self.env.get(self.EVENTSTOREDB_PASSWORD),
                 root_certificates=self.env.get(self.EVENTSTOREDB_ROOT_CERTIFICATES),
+                node_preference=self.env.get(self.EVENTSTOREDB_NODE_PREFERENCE),
             )
         except ConnectionSettingsError as error:
             msg = f"Cannot use {self.EVENTSTOREDB_URI}: {error}"

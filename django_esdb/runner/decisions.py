@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from django.db import Error as DatabaseError
+from eventsourcing.persistence import InterfaceError, OperationalError
+
 from django_esdb.db.errors import is_transient
 from django_esdb.exceptions import (
     EventError,
@@ -17,6 +20,8 @@ from eventsourcing_eventstoredb.backoff import Backoff
 # Of the pauses before another attempt.
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
+# The same where the event store is away, which many processes wait for.
+LONGEST_STORE_PAUSE_SECONDS = 5.0
 # How soon an owner's clean shutdown is noticed, and a pause's end.
 STANDBY_SECONDS = 0.5
 # Between attempts to stand by: a process that does must take over soon.
@@ -133,7 +138,7 @@ def decide(error: BaseException, known: Known) -> Decision:
     ==============================================================  ==============
 
     Pauses before a retry double, from half a second on: for an event with its failures,
-    else with the turns that failed in a row.
+    else with the turns that failed in a row, to 5 seconds while the store is away.
     """
     if isinstance(error, LeaseHeldError):
         return _FAIL if known.exclusive else _stand_by()
@@ -148,11 +153,19 @@ def decide(error: BaseException, known: Known) -> Decision:
             return _FAIL if refuses_pause else Decision(Action.PAUSE)
         return Decision(Action.STOP) if known.stopping else _retry(known.event_failures)
     if is_transient(error):
-        return _decide_about_transient(known)
+        longest = LONGEST_STORE_PAUSE_SECONDS if is_store_outage(error) else None
+        return _decide_about_transient(known, longest)
     return _FAIL
 
 
-def _decide_about_transient(known: Known) -> Decision:
+def is_store_outage(error: BaseException) -> bool:
+    """Return whether it is the event store that is away, and not a database."""
+    return isinstance(error, OperationalError | InterfaceError) and not isinstance(
+        error.__cause__, DatabaseError
+    )
+
+
+def _decide_about_transient(known: Known, longest: float | None) -> Decision:
     if not known.has_begun and known.awaits_store:
         if known.stopping:
             return Decision(Action.STOP)
@@ -165,12 +178,14 @@ def _decide_about_transient(known: Known) -> Decision:
         if known.may_begin_again is None:
             return Decision(Action.ASK_OTHERS)
         # What cannot even begin is more likely wrong than away for a moment.
-        return _retry(known.failed_turns) if known.may_begin_again else _FAIL
+        if not known.may_begin_again:
+            return _FAIL
+        return _retry(known.failed_turns, longest)
     if not known.has_lease:
-        return _retry(known.failed_turns, LONGEST_STANDBY_SECONDS)
+        return _retry(known.failed_turns, longest or LONGEST_STANDBY_SECONDS)
     if known.until_caught_up and known.failed_turns >= MAX_FAILED_TURNS:
         return _FAIL
-    return _retry(known.failed_turns)
+    return _retry(known.failed_turns, longest)
 
 
 def _stand_by() -> Decision:

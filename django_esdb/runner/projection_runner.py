@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import weakref
 from collections import Counter
+from contextlib import suppress
 from threading import Event as ThreadingEvent
 from types import TracebackType
 from typing import Any
 
 from django.db import connections
 from eventsourcing import projection as library
+from eventsourcing.application import Application
+from eventsourcing.persistence import PersistenceError, ProgrammingError
 from eventsourcing.projection import ApplicationSubscription
 from eventsourcing.utils import EnvType
 
@@ -39,11 +43,16 @@ from django_esdb.topics import (
     guarded_mapper,
     with_allowlist,
 )
+from eventsourcing_eventstoredb import store_deadline
+
+logger = logging.getLogger("django_esdb.runner")
 
 # How long nothing has to come before the position is moved past what is not
 # the projection's; asking costs the event store two reads.
 _FIRST_IDLE_SECONDS = 0.1
 _LONGEST_IDLE_SECONDS = 60.0
+# How long that may take: events that come meanwhile wait.
+_IDLE_LOOK_SECONDS = 3.0
 
 
 class ProjectionRunner(library.ProjectionRunner[Any, Any]):
@@ -105,17 +114,45 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
         )
         env = with_allowlist(env)
         self._allowlist = allowlist_for(application_class, env)
+        made: list[Application[Any]] = []
         try:
             super().__init__(
-                application_class=with_subscription(application_class),
+                application_class=with_subscription(application_class, made.append),
                 projection_class=with_subscribed_topics(projection_class),
                 view_class=view_class,
                 env=env,
             )
         except BaseException as error:
-            forget_locals(error)
+            try:
+                # Whose connection may be what is wrong: the next term gets another one.
+                self._check_store(error, made, projection_class, view_class, env)
+            finally:
+                for app in made:
+                    app.close()
+                forget_locals(error)
             raise
         guard_application(self.app)
+
+    @staticmethod
+    def _check_store(
+        error: BaseException,
+        made: list[Application[Any]],
+        projection_class: type[library.Projection[Any]],
+        view_class: type[Any],
+        env: EnvType | None,
+    ) -> None:
+        """Raise an error that says so, if the position is one of another store."""
+        if (
+            not isinstance(error, ProgrammingError)
+            or not made
+            or not issubclass(view_class, DjangoTrackingRecorder)
+        ):
+            return
+        view = DjangoTrackingRecorder(
+            projection_class.name, using=view_class.database()
+        )
+        with suppress(PersistenceError):
+            check_same_store(made[0].recorder, view.tracked(made[0].name).row())
 
     def __exit__(
         self,
@@ -261,9 +298,15 @@ def _save_checkpoint(
     order: CommitOrder,
     connection_keeper: ConnectionKeeper,
 ) -> None:
-    position = passed_over_position(
-        subscription.recorder, processor.position, projection.topics, order
-    )
+    try:
+        with store_deadline(_IDLE_LOOK_SECONDS):
+            position = passed_over_position(
+                subscription.recorder, processor.position, projection.topics, order
+            )
+    except PersistenceError as error:
+        # The subscription says what is wrong, if it concerns it. This can wait.
+        logger.debug("Looking for a later position failed: %s", error)
+        return
     if position is not None:
         connection_keeper.begin_work()
         processor.save_checkpoint(position)

@@ -27,6 +27,7 @@ from django_esdb.runner.decisions import (
     Decision,
     Known,
     decide,
+    is_store_outage,
 )
 from django_esdb.runner.endings import done_within
 from django_esdb.runner.errors import blame_event, end_state, projection_error
@@ -36,6 +37,7 @@ from django_esdb.runner.reporting import Reporter
 from django_esdb.runner.slow_events import EventClock
 from django_esdb.runner.standby import ElsewhereCheck, Standby
 from django_esdb.runner.startup import Startup
+from django_esdb.runner.store_waits import wait_for_store
 from django_esdb.runner.term import Goal, Term
 from django_esdb.store_address import is_of_store
 from django_esdb.tracebacks import traceback_of
@@ -114,6 +116,7 @@ class Supervisor:
         self._term: Term | None = None
         self._ownership: Ownership | None = None
         self._has_begun = False
+        self._waits_for_store = False
         self._is_outage = False
         self._failed_turns = 0
         self._reached: int | None = None
@@ -222,11 +225,18 @@ class Supervisor:
 
     def _wait(self, seconds: float) -> bool:
         self._connections.end_work(seconds)
+        if self._waits_for_store:
+            self._waits_for_store = False
+            began = monotonic()
+            if wait_for_store(self.registration, seconds, self._has_to_act):
+                seconds = 0.0
+            seconds -= monotonic() - began
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._is_stopping or self._lost is not None, seconds
-            )
+            self._changed.wait_for(self._has_to_act, max(seconds, 0.0))
             return not self._is_stopping
+
+    def _has_to_act(self) -> bool:
+        return self._is_stopping or self._lost is not None
 
     def _pause_after(self, error: Exception) -> float | None:
         """Do what is decided about an error; return how long to wait, None to end."""
@@ -241,6 +251,7 @@ class Supervisor:
             self._failed_turns = 1 if has_progressed else self._failed_turns + 1
         awaits_store = self._awaits_store(error)
         decision = decide(error, self._known(awaits_store=awaits_store))
+        self._waits_for_store = is_store_outage(error)
         if decision.action is Action.ASK_OTHERS and self._startup is not None:
             # Meanwhile another process may be able to run it.
             self._give_back(ProjectionState.STOPPED, one_line(self._failure(error)))

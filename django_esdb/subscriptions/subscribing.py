@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from typing import Any, TypeVar
@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from eventsourcing.application import Application
 from eventsourcing.persistence import ApplicationRecorder, Subscription
 from eventsourcing.projection import ApplicationSubscription
+from eventsourcing.utils import EnvType
 
 from django_esdb.db.connections import with_connections_kept
 from django_esdb.subscriptions.polling import PollingSubscription
@@ -22,11 +23,18 @@ _SUBSCRIPTIONS_END = tuple(map(int, version("eventsourcing").split(".")[:2])) >=
 _LIBRARY_MODULES = ("eventsourcing.popo", "eventsourcing.postgres")
 
 
-def with_subscription(application_class: type[TApplication]) -> type[TApplication]:
+def with_subscription(
+    application_class: type[TApplication],
+    made: Callable[[Application[Any]], object] = lambda app: None,
+) -> type[TApplication]:
     """
     Return the application's class, in a form that can always be subscribed to.
 
     Where its recorder has no subscription, it is polled.
+
+    Args:
+        application_class: The class.
+        made: Called with each application as soon as it has its recorder.
     """
 
     class Subscribable(application_class):  # type: ignore[valid-type, misc]
@@ -46,6 +54,10 @@ def with_subscription(application_class: type[TApplication]) -> type[TApplicatio
 
             recorder.subscribe = subscribe_or_poll  # type: ignore[method-assign]
             return recorder
+
+        def __init__(self, env: EnvType | None = None) -> None:
+            super().__init__(env)
+            made(self)
 
     Subscribable.__name__ = application_class.__name__
     Subscribable.__qualname__ = application_class.__qualname__

@@ -122,7 +122,7 @@ CASES = [
     Case(
         "transient, never begun: another could begin",
         AWAY,
-        Decision(Action.RETRY, 30.0),
+        Decision(Action.RETRY, 5.0),
         {"may_begin_again": True, "failed_turns": 100},
     ),
     Case(
@@ -134,13 +134,13 @@ CASES = [
     Case(
         "transient, owner",
         AWAY,
-        Decision(Action.RETRY, 8.0),
+        Decision(Action.RETRY, 5.0),
         {**OWNER, "failed_turns": 5},
     ),
     Case(
         "transient, standing by",
         AWAY,
-        Decision(Action.RETRY, 10.0),
+        Decision(Action.RETRY, 5.0),
         {"has_begun": True, "until_caught_up": True, "failed_turns": 100},
     ),
     Case("anything else", OtherStoreError(), FAIL, OWNER),

@@ -1,0 +1,213 @@
+"""A cluster whose leader is killed, frozen or away, as applications see it."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from uuid import UUID, uuid4
+
+import pytest
+from eventsourcing.persistence import OperationalError, StoredEvent
+
+from eventsourcing_eventstoredb import EventStoreDBFactory, store_deadline
+from eventsourcing_eventstoredb.exceptions import UnknownPositionError
+from eventsourcing_eventstoredb.protocol.clients import connector_of
+from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
+from tests.support.cluster import Cluster, Refusal
+
+
+@contextmanager
+def recording(
+    cluster: Cluster, options: str = ""
+) -> Iterator[EventStoreDBApplicationRecorder]:
+    env = {"EVENTSTOREDB_URI": f"{cluster.uri}&{options}"}
+    with closing(EventStoreDBFactory(env)) as factory:
+        recorder = factory.application_recorder()
+        assert isinstance(recorder, EventStoreDBApplicationRecorder)
+        yield recorder
+
+
+def save(
+    recorder: EventStoreDBApplicationRecorder, dog: UUID, version: int = 0
+) -> int | None:
+    recorded = recorder.insert_events([StoredEvent(dog, version, "topic", b"{}")])
+    return recorded[0] if recorded else None
+
+
+def test_reads_and_saves_leave_a_leader_that_is_frozen(cluster: Cluster) -> None:
+    dog = uuid4()
+    with recording(cluster) as recorder:
+        save(recorder, dog)
+        cluster.nodes[0].freeze()
+        cluster.elect(1)
+
+        assert len(recorder.select_events(dog)) == 1
+        save(recorder, dog, 1)
+        assert len(recorder.select_events(dog)) == 2
+
+        cluster.nodes[0].wake()
+        save(recorder, dog, 2)
+        assert [event.originator_version for event in recorder.select_events(dog)] == [
+            *(0, 1, 2)
+        ]
+
+
+def test_a_save_outlasts_an_election(cluster: Cluster) -> None:
+    with recording(cluster) as recorder:
+        dog = uuid4()
+        save(recorder, dog)
+        cluster.nodes[0].kill()
+        cluster.leaderless()
+        elected = threading.Timer(4.0, cluster.elect, [1])
+        elected.start()
+
+        save(recorder, uuid4())
+        assert len(recorder.select_events(dog)) == 1
+        elected.join()
+
+
+def test_without_a_leader_the_error_says_so(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "eventsourcing_eventstoredb")
+    with recording(cluster) as recorder:
+        save(recorder, uuid4())
+        cluster.leaderless()
+
+        with pytest.raises(OperationalError) as raised, store_deadline(4):
+            save(recorder, uuid4())
+        text = str(raised.value)
+        first, second = (node.address for node in cluster.nodes[:2])
+        assert f"no leader among {first}, :{second.partition(':')[2]}" in text
+        assert "; the last that answered says: election; " in text
+
+        cluster.elect(2)
+        save(recorder, uuid4())
+
+    levels = [record.levelname for record in caplog.records]
+    assert levels == ["WARNING", "INFO"]
+
+
+@pytest.mark.parametrize("refusal", list(Refusal))
+def test_saves_go_to_the_leader_and_reads_where_they_are_preferred(
+    cluster: Cluster, refusal: Refusal
+) -> None:
+    cluster.refuse_with(refusal)
+    with recording(cluster, "NodePreference=follower") as recorder:
+        dog = uuid4()
+        connector = connector_of(recorder.client)
+        preferred = connector.connection().target
+        save(recorder, dog)
+        elected = next(node for node in cluster.nodes[1:] if node.address != preferred)
+        cluster.elect(elected.number)
+        save(recorder, dog, 1)
+
+        assert connector.connection().target == preferred
+        assert connector.for_leader.connection().target == elected.address
+
+
+def test_a_subscription_begins_wherever_the_client_is_connected(
+    cluster: Cluster,
+) -> None:
+    with recording(cluster) as recorder:
+        position = save(recorder, uuid4())
+        cluster.elect(1)
+
+        with recorder.subscribe(gt=position) as subscription:
+            later = save(recorder, uuid4())
+            assert next(subscription).id == later
+
+
+def test_one_look_limits_no_thread(cluster: Cluster) -> None:
+    with recording(cluster) as recorder:
+        save(recorder, uuid4())
+        cluster.leaderless()
+        took: dict[float, float] = {}
+
+        def read(seconds: float) -> None:
+            began = time.monotonic()
+            with pytest.raises(OperationalError), store_deadline(seconds):
+                recorder.max_notification_id()
+            took[seconds] = time.monotonic() - began
+
+        threads = [
+            threading.Thread(target=read, args=[seconds]) for seconds in (0.5, 1.0, 2.0)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    for seconds, elapsed in took.items():
+        assert elapsed < seconds + 1
+
+
+@pytest.mark.slow("the lag is 5 s")
+def test_changes_of_lagging_nodes_hide_no_event(cluster: Cluster) -> None:
+    with recording(cluster, "NodePreference=random") as recorder:
+        before = save(recorder, uuid4())
+        cluster.lag = 5
+        connector = connector_of(recorder.client)
+        is_over = threading.Event()
+        passed: list[int | None] = []
+
+        def change_nodes() -> None:
+            while not is_over.wait(random.uniform(0.01, 0.2)):
+                connector.replace(connector.connection())
+
+        def look() -> None:
+            while not is_over.wait(0.01):
+                with suppress(OperationalError):
+                    passed.append(recorder.passed_over_position(before))
+
+        threads = [threading.Thread(target=each) for each in (change_nodes, look)]
+        with recorder.subscribe(gt=before) as subscription:
+            saved = [save(recorder, uuid4())]
+            for thread in threads:
+                thread.start()
+            for _ in range(199):
+                time.sleep(random.uniform(0.0, 0.02))
+                saved.append(save(recorder, uuid4()))
+
+            received = [next(subscription).id for _ in saved]
+        is_over.set()
+        for thread in threads:
+            thread.join()
+
+    assert received == saved
+    # Something is there after it all the while.
+    assert set(passed) <= {None}
+
+
+def test_a_node_that_is_behind_is_waited_for(cluster: Cluster) -> None:
+    with recording(cluster, "NodePreference=follower") as recorder:
+        save(recorder, uuid4())
+        position = save(recorder, uuid4())
+        for node in cluster.nodes[1:]:
+            node.kill()
+            node.restart(behind=1)
+        caught_up = threading.Timer(
+            2.0, lambda: [node.catch_up() for node in cluster.nodes[1:]]
+        )
+        caught_up.start()
+
+        with recorder.subscribe(gt=position) as subscription:
+            later = save(recorder, uuid4())
+            assert next(subscription).id == later
+        caught_up.join()
+
+
+def test_a_position_that_no_node_has_is_given_up(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eventsourcing_eventstoredb.lagging._PATIENCE", 0.5)
+    with recording(cluster) as recorder:
+        position = save(recorder, uuid4())
+        assert position is not None
+
+        with pytest.raises(UnknownPositionError):
+            recorder.subscribe(gt=position + 1_000_000)
