@@ -100,6 +100,11 @@ class Settings:
         """How long, in seconds, an event may be computed without a statement."""
         return getattr(django_settings, "ESDB_EVENT_SECONDS", 300.0)
 
+    @property
+    def ESDB_REQUEST_SECONDS(self) -> float:  # noqa: N802
+        """How long, in seconds, a request may take with the event store in all."""
+        return getattr(django_settings, "ESDB_REQUEST_SECONDS", 10.0)
+
 
 settings = Settings()
 

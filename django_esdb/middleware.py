@@ -28,7 +28,8 @@ def store_deadline_middleware(
 
         async def in_time_async(request: HttpRequest) -> HttpResponse:
             with store_deadline(settings.ESDB_REQUEST_SECONDS):
-                return await get_response(request)
+                response: HttpResponse = await get_response(request)
+                return response
 
         return in_time_async
 

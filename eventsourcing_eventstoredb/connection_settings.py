@@ -273,6 +273,9 @@ def _parse_options(
         options[name] = value
     if node_preference:
         options["NodePreference"] = node_preference
+        if node_preference.lower() == "leader":
+            # The default, so that clients are shared with those who say nothing.
+            del options["NodePreference"]
     _check_options(options)
     return tuple(sorted(options.items()))
 
