@@ -15,6 +15,7 @@ from eventsourcing.persistence import (
 
 from eventsourcing_eventstoredb.all_stream import AllStream
 from eventsourcing_eventstoredb.backoff import Backoff, keep_trying
+from eventsourcing_eventstoredb.deadlines import seconds_left
 from eventsourcing_eventstoredb.exceptions import UnknownPositionError
 from eventsourcing_eventstoredb.lagging import lagging
 from eventsourcing_eventstoredb.protocol import calls
@@ -154,28 +155,22 @@ class Receiver:
             self._check_position(after, connection)
         with client_errors("Subscribing to all streams"):
             call = self._unended = self._log.subscribe(after, connection)
-            watch = calls.watch_first_answer(
-                call, connection, calls.FIRST_ANSWER, self._answer_within
-            )
             with self._call_lock:
                 self._call = call
                 self._over = connection
                 if self._stopped.is_set():
                     call.cancel()
-            try:
-                next(call)
-            except StopIteration:
-                msg = "Subscribing to all streams: the server ended the call"
-                raise OperationalError(msg) from None
-            finally:
-                watcher.end(watch)
+            calls.take_confirmation(call, connection, self._seconds_to_answer())
         self.message_count += 1
         self._state.enter(Phase.CATCHING_UP)
+
+    def _seconds_to_answer(self) -> float:
+        return max(seconds_left(self._answer_within), 0.001)
 
     def _check_position(self, after: int, connection: Connection) -> None:
         """Raise an error if the store, or this node of it, does not reach so far."""
         client = self._log.client
-        head = self._log.head(self._answer_within, connection)
+        head = self._log.head(self._seconds_to_answer(), connection)
         if head is not None and head >= after:
             lagging.caught_up(client)
             return

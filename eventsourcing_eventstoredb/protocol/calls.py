@@ -86,7 +86,7 @@ def read_messages(
             break
         yield from call
     except grpc.RpcError as error:
-        raise late_error(watch, error) from error
+        raise _late_error(watch, error) from error
     finally:
         # In a forked child nothing would ever come of the parent's call.
         if process_id == os.getpid():
@@ -94,8 +94,35 @@ def read_messages(
         watcher.end(watch)
 
 
-def watch_first_answer(
-    call: Any, connection: Connection, seconds: float, longest: float = math.inf
+def take_confirmation(call: Any, connection: Connection, seconds: float) -> None:
+    """
+    Take a subscription's first message, which confirms it.
+
+    Args:
+        call: An iterator of messages.
+        connection: What it goes over.
+        seconds: In which a server has to confirm it; one of a cluster that does not
+            answer otherwise either, in :data:`FIRST_ANSWER`.
+
+    Raises:
+        CallError: It was not confirmed.
+    """
+    if connection.is_of_cluster and seconds > FIRST_ANSWER:
+        watch = _watch_first_answer(call, connection, FIRST_ANSWER, seconds)
+    else:
+        watch = watcher.begin(call, connection, seconds)
+    try:
+        next(call)
+    except StopIteration:
+        raise CallError(Reason.UNAVAILABLE, "the server ended the call") from None
+    except grpc.RpcError as error:
+        raise _late_error(watch, error) from error
+    finally:
+        watcher.end(watch)
+
+
+def _watch_first_answer(
+    call: Any, connection: Connection, seconds: float, longest: float
 ) -> Watch:
     """
     Break off a call that has no answer in time, unless the server answers otherwise.
@@ -128,11 +155,11 @@ def watch_first_answer(
 def _watched_read(call: Any, connection: Connection, timeout: float | None) -> Watch:
     longest = math.inf if timeout is None else timeout + GRACE_SECONDS
     if connection.is_of_cluster and longest > FIRST_ANSWER:
-        return watch_first_answer(call, connection, FIRST_ANSWER, longest)
+        return _watch_first_answer(call, connection, FIRST_ANSWER, longest)
     return watcher.begin(call, connection, longest)
 
 
-def late_error(watch: Watch, error: grpc.RpcError) -> CallError:
+def _late_error(watch: Watch, error: grpc.RpcError) -> CallError:
     """Return why a call failed that may have been broken off for being late."""
     if watch.is_late:
         return CallError(Reason.DEADLINE, "the call was broken off")
@@ -212,7 +239,7 @@ def append(
         for answer in call:
             return messages.appended_position(answer)
     except grpc.RpcError as error:
-        raise late_error(watch, error) from error
+        raise _late_error(watch, error) from error
     finally:
         watcher.end(watch)
         # The server may have left it open.
