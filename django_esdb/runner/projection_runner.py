@@ -44,6 +44,7 @@ from django_esdb.topics import (
     with_allowlist,
 )
 from eventsourcing_eventstoredb import store_deadline
+from eventsourcing_eventstoredb.subscription_state import SubscriptionState
 
 logger = logging.getLogger("django_esdb.runner")
 
@@ -178,6 +179,12 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
             super().run_forever(0)
         except BaseException as raised:
             raise raised from cause
+
+    @property
+    def subscription_state(self) -> SubscriptionState | None:
+        """What the subscription is at; None if it does not tell."""
+        state = getattr(self._subscription.subscription, "state", None)
+        return state if isinstance(state, SubscriptionState) else None
 
     def is_caught_up(self, head: int | None) -> bool:
         """

@@ -8,6 +8,7 @@ from dataclasses import replace
 from time import monotonic
 
 from django.db import connections
+from eventsourcing.persistence import OperationalError
 
 from django_esdb.db.connections import ConnectionKeeper
 from django_esdb.exceptions import (
@@ -199,6 +200,7 @@ class Supervisor:
             began=self._began,
             recovered=self._recovered if self._is_outage else None,
             position=self._reached,
+            store_is_away=self._store_is_away,
         )
         with self._changed:
             self._term = term
@@ -351,6 +353,14 @@ class Supervisor:
         self._is_outage = False
         if self._ownership is not None and self._ownership.note_recovery():
             self._reporter.recovered()
+
+    def _store_is_away(self, problem: str | None) -> None:
+        """Write down what a subscription that resumes by itself is at."""
+        if self._ownership is not None:
+            if problem is None:
+                self._ownership.note_recovery()
+            else:
+                self._ownership.note_retry(OperationalError(problem))
 
     def _lease_lost(self, error: LeaseLostError) -> None:
         with self._changed:

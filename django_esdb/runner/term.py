@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any
 
@@ -17,11 +18,15 @@ from django_esdb.policies import FailurePolicy
 from django_esdb.registry import Registration
 from django_esdb.runner.projection_runner import ProjectionRunner
 from django_esdb.runner.slow_events import EventClock
+from eventsourcing_eventstoredb.subscription_state import Phase
 
 # A term that lasts as long, after a failed one, is taken for a recovery.
 RECOVERED_SECONDS = 2.0
 
 _CAUGHT_UP_POLL_SECONDS = 0.05
+# What is over sooner is not told of.
+_AWAY_AFTER = timedelta(seconds=2)
+_STORE_POLL_SECONDS = 0.5
 
 
 class Goal:
@@ -58,6 +63,8 @@ class Term:
         recovered: Called when it has run for :data:`RECOVERED_SECONDS`; None if
             the caller need not know.
         position: Of the event that was processed last, as far as it is known.
+        store_is_away: Called with the reason when the event store cannot be reached for
+            two seconds, and with None when it can again.
 
     Attributes:
         position: As the argument, and moved on when the projection has run.
@@ -75,7 +82,9 @@ class Term:
         began: Callable[[int | None], None],
         recovered: Callable[[], None] | None,
         position: int | None,
+        store_is_away: Callable[[str | None], None] | None = None,
     ) -> None:
+        self._store_is_away = store_is_away
         self._registration = registration
         self._lease = lease
         self._policy = policy
@@ -90,6 +99,7 @@ class Term:
         self._connections = ConnectionKeeper()
         self._ends_outage_at = 0.0
         self._head: int | None = None
+        self._was_away = False
         self.position = position
 
     def stop(self) -> None:
@@ -149,9 +159,22 @@ class Term:
             if self._goal is not None and self._is_caught_up(runner):
                 return
             runner.run_forever(timeout=self._pause())
+            self._look_at_store(runner)
             if self._recovered is not None and monotonic() > self._ends_outage_at:
                 self._recovered()
                 self._recovered = None
+
+    def _look_at_store(self, runner: ProjectionRunner) -> None:
+        """Tell when the event store is away, and when it is there again."""
+        state = runner.subscription_state
+        if state is None or self._store_is_away is None:
+            return
+        is_away = state.phase is Phase.DISCONNECTED
+        if is_away and datetime.now(UTC) - state.since < _AWAY_AFTER:
+            return
+        if is_away is not self._was_away:
+            self._was_away = is_away
+            self._store_is_away(state.problem if is_away else None)
 
     def _is_caught_up(self, runner: ProjectionRunner) -> bool:
         self._connections.begin_work()
@@ -168,5 +191,5 @@ class Term:
             return _CAUGHT_UP_POLL_SECONDS
         close_connections()
         if self._recovered is None:
-            return None
+            return _STORE_POLL_SECONDS
         return max(0.0, self._ends_outage_at - monotonic())
