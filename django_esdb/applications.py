@@ -43,13 +43,21 @@ def get_application(application_class: type[TApplication]) -> TApplication:
     with _lock:
         application = _applications.get(application_class)
         if application is None:
-            env = build_env(application_class)
-            given = {**application_class.env, **os.environ, **env}
-            env.setdefault(_NODE_PREFERENCE, given.get(_NODE_PREFERENCE, "leader"))
+            env = _prefer_leader(application_class, build_env(application_class))
             application = make_application(application_class, env)
             _applications[application_class] = application
     assert isinstance(application, application_class)
     return application
+
+
+def _prefer_leader(
+    application_class: type[Application[Any]], env: dict[str, str]
+) -> dict[str, str]:
+    # By itself, since error pages show the variables of functions that fail.
+    for given in (env, os.environ, application_class.env):
+        if _NODE_PREFERENCE in given:
+            return env
+    return {**env, _NODE_PREFERENCE: "leader"}
 
 
 def make_application(

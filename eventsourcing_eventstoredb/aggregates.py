@@ -194,7 +194,7 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
         if not stored_events:
             return None
         # For what is read before, too.
-        with store_deadline(appending.deadline(self.client)):
+        with store_deadline(max(appending.deadline(self.client), 0.001)):
             return self._append_in_time(stored_events)
 
     def _append_in_time(self, stored_events: Sequence[StoredEvent]) -> int | None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
+from time import monotonic, sleep
 
-from eventsourcing.persistence import InfrastructureFactory, PersistenceError
+from eventsourcing.domain import EventSourcingError
+from eventsourcing.persistence import InfrastructureFactory, OperationalError
 from eventsourcing.utils import Environment
 
 from django_esdb.registry import Registration
-from eventsourcing_eventstoredb import EventStoreDBFactory
+from eventsourcing_eventstoredb import EventStoreDBFactory, store_deadline
+
+_PAUSE_SECONDS = 0.1
 
 
 def wait_for_store(
@@ -31,22 +35,24 @@ def wait_for_store(
     # Loads gRPC.
     from eventsourcing_eventstoredb.protocol.retrying import wait_for_connection
 
-    name = registration.application_class.name
-    with suppress(PersistenceError):
+    env = {
+        **registration.application_class.env,
+        **os.environ,
+        **registration.env(),
+    }
+    try:
         factory = InfrastructureFactory.construct(
-            Environment(
-                name,
-                {
-                    **registration.application_class.env,
-                    **os.environ,
-                    **registration.env(),
-                },
-            )
+            Environment(registration.application_class.name, env)
         )
-        if not isinstance(factory, EventStoreDBFactory):
-            return False
-        try:
-            return wait_for_connection(factory.client, seconds, is_needless)
-        finally:
-            factory.close()
+    except EventSourcingError:
+        return False
+    if not isinstance(factory, EventStoreDBFactory):
+        return False
+    end = monotonic() + seconds
+    with closing(factory):
+        while not is_needless() and (left := end - monotonic()) > 0:
+            with suppress(OperationalError), store_deadline(left):
+                return wait_for_connection(factory.client, left, is_needless)
+            # A cluster has no node to connect to yet.
+            sleep(min(_PAUSE_SECONDS, left))
     return False

@@ -119,6 +119,11 @@ def is_caught_up(
     """
     if head is None or (position is not None and position >= head):
         return True
+    ask = getattr(app.recorder, "passed_over_position", None)
+    if ask is not None:
+        # The node that is asked may lag behind the head: then nothing is known.
+        passed_over = ask(position, topics)
+        return passed_over is not None and passed_over >= head
     return not app.recorder.select_notifications(
         start=position,
         limit=1,

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import grpc
 
 from eventsourcing_eventstoredb.connection_settings import ConnectionSettings
+from eventsourcing_eventstoredb.deadlines import seconds_left
 from eventsourcing_eventstoredb.protocol.access import Access, BasicAuthentication
 from eventsourcing_eventstoredb.protocol.connections import Connection, Connector
 from eventsourcing_eventstoredb.protocol.discovery import find_node
@@ -34,6 +35,9 @@ from eventsourcing_eventstoredb.protocol.generated import (
     ProjectionsService,
     StreamsService,
 )
+
+# For the members of a cluster to tell where to connect to.
+_CONNECTING_SECONDS = 10.0
 
 __all__ = [
     "Client",
@@ -248,7 +252,7 @@ def acquire_client(settings: ConnectionSettings) -> Client:
             shared = _shared[settings] = _Shared(Client(settings))
         shared.users += 1
     try:
-        shared.client.connector.connection()
+        shared.client.connector.connection(seconds_left(_CONNECTING_SECONDS))
     except BaseException:
         release_client(settings)
         raise

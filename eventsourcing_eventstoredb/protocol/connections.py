@@ -129,11 +129,13 @@ class Connector:
     Attributes:
         access: As the argument.
         outage: Tells whether calls succeed.
+        failure: Why there was no node when one was looked for last.
     """
 
     def __init__(self, access: Access, find: Callable[[Connector], Connection]) -> None:
         self.access = access
         self.outage = Outage(access)
+        self.failure: CallError | None = None
         self._find = find
         self._connection: Connection | None = None
         self._is_closed = False
@@ -207,6 +209,7 @@ class Connector:
                     target = self.access.targets[0]
                 looks = self._opening is None and target is None
                 if looks:
+                    self.failure = None
                     self._opening = Future()
                 opening = self._opening
             if target is not None:
@@ -222,6 +225,9 @@ class Connector:
             try:
                 return opening.result(seconds)
             except TimeoutError:
+                if self.failure is not None:
+                    details = self.failure.details
+                    raise CallError(Reason.NO_NODE, details) from None
                 took = self.outage.seconds or monotonic() - began
                 raise CallError(
                     Reason.NO_NODE,
@@ -263,6 +269,7 @@ class Connector:
         # What held it is a thread of the parent.
         self._lock = threading.RLock()
         self._opening = None
+        self.outage = Outage(self.access)
 
     def _leader_in_use(self) -> Connector | None:
         leader: Connector | None = self.__dict__.get("for_leader")

@@ -41,6 +41,7 @@ def find_node(connector: Connector) -> Connection:
         if connection is not None:
             return connection
         error = CallError(Reason.NO_NODE, look.failure(connector.outage.seconds))
+        connector.failure = error
         connector.outage.failed(error)
         attempts -= 1
         if attempts <= 0 or connector.is_closed:

@@ -103,7 +103,7 @@ class _Attempts:
         self._connection = None
         remaining = self._end - time.monotonic()
         if remaining <= 0:
-            raise _too_late(self._cause)
+            raise _too_late(self._not_found or self._cause)
         if self._each is not None:
             remaining = min(remaining, self._each)
         with gate.inside():
