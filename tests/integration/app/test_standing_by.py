@@ -163,17 +163,25 @@ def test_a_row_that_is_not_there_is_made() -> None:
 
 
 def test_who_waits_is_told_when_it_is_known_for_whom(
-    school: TrainingSchool, school_projection: Registration
+    school: TrainingSchool,
+    school_projection: Registration,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Who has just taken the lease is not committed yet when that is first asked."""
     lease = acquire_lease(school_projection.tracked(), "", 600)
     assert lease is not None
     this = Running(school_projection)
+    looks: list[None] = []
+    row = this._look.row
+
+    def note(tracked: TrackedProjection) -> ProjectionTracking:
+        looks.append(None)
+        return row(tracked)
+
+    monkeypatch.setattr(this._look, "row", note)
     this.thread.start()
     try:
-        wait_until(lambda: this._look._interval >= 0)
-        first = this._look._interval
-        wait_until(lambda: this._look._interval > first)
+        wait_until(lambda: len(looks) > 1)
         assert not this.events
         lease.tracked.queryset().update(owner="host:1:scope:other")
         this.wait_for("standing by")

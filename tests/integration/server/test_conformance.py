@@ -25,13 +25,9 @@ RECORDINGS = {
     file.stem: file for folder in FOLDERS for file in (folder / "golden").glob("*.json")
 }
 
-# Most of a scenario's time is waiting to see that nothing more comes.
-CONCURRENT_SCENARIOS = 64
-
-
-def seconds_of_waiting(name: str) -> float:
-    """Tell how long a scenario takes at least."""
-    return sum(step.get("idle", 0) + step.get("sleep", 0) for step in SCENARIOS[name])
+# Most of a scenario's time is waiting to see that nothing more comes, so they are played
+# side by side; in parts, as each process that runs some of the tests plays its own.
+TOGETHER = 32
 
 
 def play(steps: list[dict[str, Any]]) -> list[Any]:
@@ -43,29 +39,44 @@ def play(steps: list[dict[str, Any]]) -> list[Any]:
         return ScenarioPlayer(channel).play(steps)
 
 
+class Plays:
+    """What the server has answered, by the scenario's name."""
+
+    def __init__(self, executor: ThreadPoolExecutor, selected: list[str]) -> None:
+        self._executor = executor
+        self._selected = selected
+        self._futures: dict[str, Future[list[Any]]] = {}
+
+    def __getitem__(self, name: str) -> list[Any]:
+        if name not in self._futures:
+            start = self._selected.index(name) // TOGETHER * TOGETHER
+            for each in self._selected[start : start + TOGETHER]:
+                self._futures[each] = self._executor.submit(play, SCENARIOS[each])
+        return self._futures[name].result()
+
+
 @pytest.fixture(scope="module")
-def plays(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[list[Any]]]]:
-    selected = {
+def plays(request: pytest.FixtureRequest) -> Iterator[Plays]:
+    selected = [
         item.callspec.params["name"]
         for item in request.session.items
         if isinstance(item, pytest.Function)
         and item.originalname == "test_answers_as_eventstoredb_does"
-    }
-    with ThreadPoolExecutor(CONCURRENT_SCENARIOS) as executor:
-        yield {
-            name: executor.submit(play, SCENARIOS[name])
-            # The longest first, so that none is left alone at the end.
-            for name in sorted(selected, key=seconds_of_waiting, reverse=True)
-        }
+    ]
+    with ThreadPoolExecutor(TOGETHER) as executor:
+        yield Plays(executor, selected)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_answers_as_eventstoredb_does(
-    name: str, plays: dict[str, Future[list[Any]]]
-) -> None:
+def test_answers_as_eventstoredb_does(name: str, plays: Plays) -> None:
     recorded = json.loads(RECORDINGS[name].read_text())
 
-    assert recorded == plays[name].result()
+    played = plays[name]
+    if played != recorded:
+        # A scenario waits for so long and no longer, which may have been too short on a
+        # busy machine. Alone it has the time.
+        played = play(SCENARIOS[name])
+    assert recorded == played
 
 
 def test_every_scenario_has_a_recording() -> None:
