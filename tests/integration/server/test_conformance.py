@@ -25,9 +25,10 @@ RECORDINGS = {
     file.stem: file for folder in FOLDERS for file in (folder / "golden").glob("*.json")
 }
 
-# Most of a scenario's time is waiting to see that nothing more comes, so they are played
-# side by side; in parts, as each process that runs some of the tests plays its own.
-TOGETHER = 32
+# Most of a scenario's time is waiting to see that nothing more comes, so many are
+# played side by side; not all, as each process that has some of the tests plays its
+# own.
+TOGETHER = 80
 
 
 def play(steps: list[dict[str, Any]]) -> list[Any]:
