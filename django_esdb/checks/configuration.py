@@ -207,6 +207,7 @@ def check_projections() -> Iterator[CheckMessage]:
             view_class.database()
         except ViewDatabaseError as error:
             yield Error(f"{error}.", obj=view_class, id="django_esdb.E006")
+            continue
         for model in view_class.read_models:
             owner = owners.setdefault(model._meta.label, registration.name)
             if owner != registration.name:

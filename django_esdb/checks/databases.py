@@ -12,7 +12,7 @@ from django_esdb.db.vendors import begins_without_write_lock, most_connections
 from django_esdb.exceptions import ViewDatabaseError
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.recorders.rows.model_info import model_info
-from django_esdb.registry import registry
+from django_esdb.registry import Registration, registry
 
 
 def check_databases() -> Iterator[CheckMessage]:
@@ -48,6 +48,9 @@ def check_databases() -> Iterator[CheckMessage]:
 def check_read_models() -> Iterator[CheckMessage]:
     """Read models should be of a kind that ``rows`` takes."""
     for registration in registry:
+        if _alias(registration) is None:
+            # Another check reports what is wrong.
+            continue
         for model in getattr(registration.view_class, "read_models", ()):
             try:
                 model_info(model)
@@ -61,12 +64,16 @@ def check_read_models() -> Iterator[CheckMessage]:
 
 
 def _projections_by_alias() -> Counter[str]:
-    counts: Counter[str] = Counter()
-    for registration in registry:
-        if issubclass(registration.view_class, DjangoTrackingRecorder):
-            try:
-                counts[registration.view_class.database()] += 1
-            except ViewDatabaseError:
-                # Another check's to report.
-                continue
-    return counts
+    aliases = map(_alias, registry)
+    return Counter(alias for alias in aliases if alias is not None)
+
+
+def _alias(registration: Registration) -> str | None:
+    """Return the alias of a view's database; None if it has none that can be told."""
+    view_class = registration.view_class
+    if not issubclass(view_class, DjangoTrackingRecorder):
+        return None
+    try:
+        return view_class.database()
+    except ViewDatabaseError:
+        return None

@@ -63,6 +63,10 @@ def poll_pause(waited: float) -> float:
     return min(waited * 1.25, _LONGEST_WAIT_SECONDS)
 
 
+def _is_model(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, models.Model)
+
+
 class DjangoTrackingRecorder(TrackingRecorder):
     """
     Base class of materialised views that are kept in Django models.
@@ -103,8 +107,13 @@ class DjangoTrackingRecorder(TrackingRecorder):
 
         Raises:
             ViewDatabaseError: There is no such database, or a read model is
-                written to another one.
+                written to another one, or ``read_models`` are no models.
         """
+        declared: Any = cls.read_models
+        if not isinstance(declared, Iterable) or not all(map(_is_model, declared)):
+            example = declared.__name__ if _is_model(declared) else "Model"
+            msg = f"{cls.__name__}.read_models must be models in a tuple: ({example},)"
+            raise ViewDatabaseError(msg)
         written = {
             model._meta.label: router.db_for_write(model) for model in cls.read_models
         }

@@ -165,5 +165,29 @@ def test_a_read_model_of_two_projections_is_an_error(
     assert "training_school.Dog is a read model of both" in message.msg
 
 
+@pytest.mark.parametrize(
+    ("read_models", "example"),
+    [
+        (Dog, "Dog"),
+        ((Dog, "School"), "Model"),
+        ("training_school.Dog", "Model"),
+        (None, "Model"),
+    ],
+)
+def test_read_models_that_are_no_models_are_an_error(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, read_models: Any, example: str
+) -> None:
+    settings.ESDB_URI = "esdb://localhost?Tls=false"
+    registration = next(iter(registry))
+    monkeypatch.setattr(registration.view_class, "read_models", read_models)
+
+    [message] = check_all()
+
+    assert message.id == "django_esdb.E006"
+    assert message.msg.endswith(
+        f".read_models must be models in a tuple: ({example},)."
+    )
+
+
 def test_no_setting_is_cached_in_the_settings_object() -> None:
     assert vars(settings) == {}
