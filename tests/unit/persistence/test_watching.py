@@ -83,10 +83,14 @@ def test_who_does_not_get_longer_is_broken_off(
 def test_a_call_that_is_over_is_left_alone() -> None:
     watcher = Watcher()
     over, hanging = Hanging(needs_close=False), Hanging(needs_close=False)
-    watch = watcher.begin(over, over, 0.01)
+    watch = watcher.begin(over, over, 60)
     watcher.end(watch)
+    watch.due = 0
 
-    watcher.end(watcher.begin(hanging, hanging, 0.02))
+    # The thread has looked at all calls when it ends this one.
+    late = watcher.begin(hanging, hanging, 0.01)
+    assert hanging.is_over.wait(60)
+    watcher.end(late)
     watcher.rest()
 
     assert not over.is_over.is_set()
