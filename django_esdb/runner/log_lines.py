@@ -8,6 +8,7 @@ from typing import Any
 from django.dispatch import receiver
 
 from django_esdb import signals
+from django_esdb.exceptions import UndecodableEventError
 from django_esdb.tracebacks import traceback_of
 from eventsourcing_eventstoredb.text import one_line
 
@@ -43,7 +44,9 @@ def _event_failed(
 ) -> None:
     if not is_first:
         return
-    place = traceback_of(error)
+    # What cannot be decoded has not come to anyone's handler.
+    is_of_handler = not isinstance(error, UndecodableEventError)
+    place = traceback_of(error) if is_of_handler else ""
     if seconds is not None:
         logger.warning(
             "Event failed, trying again up to %s times: projection=%s error=%s%s",

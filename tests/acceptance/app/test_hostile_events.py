@@ -35,15 +35,19 @@ def append(
         )
 
 
-def assert_stops_in_one_line(project: Project, projection: str, says: str) -> str:
+def assert_stops_in_one_line(
+    project: Project, projection: str, says: str, *, has_place: bool = False
+) -> str:
     result = project.manage(
         "runprojections", projection, "--until-caught-up", check=False
     )
     *log, line = result.stderr.removesuffix("\n").split("\n")
     assert result.returncode == 1, result.stdout + result.stderr
     assert says in line
-    # The log has said before where that was.
-    assert not log or log[0].startswith("Event failed: projection=")
+    # The log has said before where a handler failed.
+    assert [each.partition("=")[0] for each in log[:1]] == (
+        ["Event failed: projection"] if has_place else []
+    )
     for each in (*log, line):
         assert each.isprintable(), ascii(each)
     assert len(line) < 2500
@@ -108,7 +112,10 @@ def test_an_error_that_repeats_a_payload_is_one_line(
     append(server, REGISTERED, json.dumps({"name": name}).encode())
 
     line = assert_stops_in_one_line(
-        everything, "RepeatingProjection", "stopped at an event that it failed to"
+        everything,
+        "RepeatingProjection",
+        "stopped at an event that it failed to",
+        has_place=True,
     )
 
     assert r"\x1b[2J" in line
