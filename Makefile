@@ -59,7 +59,7 @@ test: $(STAMP) ## Run all tests but slow ones, on every database that can be rea
 
 .PHONY: test-slow
 test-slow: $(STAMP) ## Run the tests that are slow, and what draws examples with more of them
-	@HYPOTHESIS_PROFILE=thorough $(TESTS) -m "slow or hypothesis"
+	@HYPOTHESIS_PROFILE=thorough $(TESTS) --in-turn -m "slow or hypothesis"
 
 # Each has to reach the limit in pyproject.toml by itself.
 PACKAGES := django_esdb eventsourcing_eventstoredb

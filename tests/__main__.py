@@ -40,8 +40,11 @@ def main() -> int:
     # SQLite's are as many as all others together. Side by side each has the processor
     # while the other waits.
     others = threading.Thread(target=_run_each, args=(runs[1:],))
-    others.start()
+    if not options.in_turn:
+        others.start()
     runs[0].run(is_shown=True)
+    if options.in_turn:
+        others.start()
     others.join()
     for run in runs[1:]:
         run.show()
@@ -132,6 +135,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "-m", default="", metavar="EXPRESSION", help='markers, such as "not slow"'
+    )
+    parser.add_argument(
+        "--in-turn",
+        action="store_true",
+        help="use one database after the other, not SQLite and the others side by side",
     )
     parser.add_argument(
         "--coverage", action="store_true", help="note which code is run"

@@ -32,7 +32,8 @@ def is_sqlite(project: Project) -> bool:
 
 def suspend_outside_of_transaction(project: Project, this: Watched) -> None:
     """Suspend a process, on SQLite at a moment when it does not have the lock."""
-    end = time.monotonic() + SECONDS
+    # It takes luck, and the more, the busier the machine is.
+    end = time.monotonic() + 3 * SECONDS
     while True:
         this.suspend()
         if not is_sqlite(project) or can_be_written(project):
