@@ -25,7 +25,7 @@ _NO_TESTS = 5
 
 
 def main() -> int:
-    """Run and print which databases it ran on; return the worst exit status."""
+    """Run and print which databases it ran on; return 1 if any run has failed."""
     options, arguments = _parser().parse_known_args()
     runs = [
         _Run(name, url, report, [*_command(options, expression), *arguments])
@@ -50,11 +50,10 @@ def main() -> int:
         run.show()
     print("\n=== Databases")  # noqa: T201
     print("\n".join(run.line for run in runs), flush=True)  # noqa: T201
-    tested = {run.name.casefold() for run in runs if run.status == 0}
-    missing = _required() - tested
+    missing = _required() - {run.name.casefold() for run in runs if run.has_tests}
     if missing:
         print(f"Required but not run: {', '.join(sorted(missing))}")  # noqa: T201
-    return max(run.status or 0 for run in runs) or int(bool(missing))
+    return int(bool(missing) or any(run.has_failed for run in runs))
 
 
 class _Run:
@@ -63,7 +62,7 @@ class _Run:
 
     Attributes:
         name: The database's.
-        status: pytest's exit status; None as long as it was not run, or had no tests.
+        status: pytest's exit status; None as long as it was not run.
     """
 
     def __init__(self, name: str, url: str, report: str, command: list[str]) -> None:
@@ -74,19 +73,28 @@ class _Run:
         self._command = command
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  (read later)
 
-    def run(self, *, is_shown: bool) -> None:
+    @property
+    def has_tests(self) -> bool:
+        """Whether some were run there."""
+        return self.status not in (None, _NO_TESTS)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether they were to run, and did not pass."""
+        return bool(self._url) and self.status not in (0, _NO_TESTS)
+
+    def run(self, *, is_shown: bool = False) -> None:
         """Run them, and show what they say now or when asked to; blocks."""
         if not self._url:
             return
         if is_shown:
             self._print_title()
-        status = subprocess.run(
+        self.status = subprocess.run(
             self._command,
             env=_environment(self._url),
             stdout=None if is_shown else self._output,
             stderr=None if is_shown else subprocess.STDOUT,
         ).returncode
-        self.status = None if status == _NO_TESTS else status
 
     def show(self) -> None:
         """Print what they have said."""
@@ -101,7 +109,7 @@ class _Run:
         """How it ended."""
         if not self._url:
             return f"{self.name}: not run, {self._report}"
-        passed = "FAILED" if self.status else "passed"
+        passed = "FAILED" if self.has_failed else "passed"
         return f"{self.name}: {passed} {self._report}".rstrip()
 
     def _print_title(self) -> None:
@@ -110,7 +118,7 @@ class _Run:
 
 def _run_each(runs: Iterable[_Run]) -> None:
     for run in runs:
-        run.run(is_shown=False)
+        run.run()
 
 
 def _command(options: argparse.Namespace, expression: str) -> list[str]:
