@@ -216,62 +216,8 @@ class FailedEventQuerySet(ProjectionEventQuerySet):
         return self.order_by("projection", "application", "position")
 
 
-class FailedEvent(models.Model):
-    """
-    An event that a projection has put aside, to be looked at.
-
-    It was written in the transaction that moved the position past it. The event
-    itself stays in the store; it is read from there when it is tried again.
-    """
-
-    projection = models.CharField(max_length=255)
-    application = models.CharField(max_length=255)
-    position = models.PositiveBigIntegerField(help_text="The event's notification ID.")
-    originator_id = models.TextField(help_text="The aggregate that it is of.")
-    originator_version = models.BigIntegerField()
-    topic = models.TextField()
-    error = models.TextField(
-        default="",
-        blank=True,
-        help_text="Why it failed; empty if it only waits for an earlier one.",
-    )
-    traceback = models.TextField(
-        default="",
-        blank=True,
-        help_text="Where it failed, innermost last; without values.",
-    )
-    attempts = models.PositiveIntegerField(default=0)
-    parked_at = models.DateTimeField()
-    attempted_at = models.DateTimeField(null=True)
-
-    objects = FailedEventQuerySet.as_manager()
-
-    class Meta:
-        ordering = ("projection", "application", "position")
-        constraints = (
-            models.UniqueConstraint(
-                fields=("projection", "application", "position"),
-                name="django_esdb_failed_event_unique",
-            ),
-        )
-        permissions = (
-            ("retry_failedevent", "Can retry failed event"),
-            ("discard_failedevent", "Can discard failed event"),
-        )
-
-    def __str__(self) -> str:
-        # Pages show it where nothing else makes the store's texts safe.
-        topic, aggregate = one_line(self.topic, 100), one_line(self.originator_id, 80)
-        return f"{topic} of {aggregate} at {self.position}"
-
-
-class SkippedEvent(models.Model):
-    """
-    An event that a projection has left out for good, since it failed.
-
-    It was written in the transaction that moved the position past it. Of each
-    projection the latest are kept.
-    """
+class UnprocessedEvent(models.Model):
+    """An event of a projection that it could not process, and why."""
 
     projection = models.CharField(max_length=255)
     application = models.CharField(max_length=255)
@@ -285,20 +231,65 @@ class SkippedEvent(models.Model):
         blank=True,
         help_text="Where it failed, innermost last; without values.",
     )
+
+    class Meta:
+        abstract = True
+        ordering = ("projection", "application", "position")
+
+    def __str__(self) -> str:
+        # Pages show it where nothing else makes the store's texts safe.
+        topic, aggregate = one_line(self.topic, 100), one_line(self.originator_id, 80)
+        return f"{topic} of {aggregate} at {self.position}"
+
+
+class FailedEvent(UnprocessedEvent):
+    """
+    An event that a projection has put aside, to be looked at.
+
+    It was written in the transaction that moved the position past it. The event
+    itself stays in the store; it is read from there when it is tried again.
+    """
+
+    error = models.TextField(
+        default="",
+        blank=True,
+        help_text="Why it failed; empty if it only waits for an earlier one.",
+    )
+    attempts = models.PositiveIntegerField(default=0)
+    parked_at = models.DateTimeField()
+    attempted_at = models.DateTimeField(null=True)
+
+    objects = FailedEventQuerySet.as_manager()
+
+    class Meta(UnprocessedEvent.Meta):
+        constraints = (
+            models.UniqueConstraint(
+                fields=("projection", "application", "position"),
+                name="django_esdb_failed_event_unique",
+            ),
+        )
+        permissions = (
+            ("retry_failedevent", "Can retry failed event"),
+            ("discard_failedevent", "Can discard failed event"),
+        )
+
+
+class SkippedEvent(UnprocessedEvent):
+    """
+    An event that a projection has left out for good, since it failed.
+
+    It was written in the transaction that moved the position past it. Of each
+    projection the latest are kept.
+    """
+
     skipped_at = models.DateTimeField()
 
     objects = ProjectionEventQuerySet.as_manager()
 
-    class Meta:
-        ordering = ("projection", "application", "position")
+    class Meta(UnprocessedEvent.Meta):
         constraints = (
             models.UniqueConstraint(
                 fields=("projection", "application", "position"),
                 name="django_esdb_skipped_event_unique",
             ),
         )
-
-    def __str__(self) -> str:
-        # Pages show it where nothing else makes the store's texts safe.
-        topic, aggregate = one_line(self.topic, 100), one_line(self.originator_id, 80)
-        return f"{topic} of {aggregate} at {self.position}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
@@ -22,7 +22,12 @@ from django_esdb.admin.actions import (
     retry_projection,
 )
 from django_esdb.admin.read_models import ReadModelAdmin
-from django_esdb.models import FailedEvent, ProjectionTracking, SkippedEvent
+from django_esdb.models import (
+    FailedEvent,
+    ProjectionTracking,
+    SkippedEvent,
+    UnprocessedEvent,
+)
 from django_esdb.status.status import (
     ProjectionStatus,
     local,
@@ -40,7 +45,6 @@ __all__ = [
     "SkippedEventAdmin",
 ]
 
-_Event: TypeAlias = FailedEvent | SkippedEvent
 
 # Longest text in a list; a page of its own has all of it.
 _SHORT = 200
@@ -194,27 +198,27 @@ class _EventPages:
     """Columns of events that were not processed."""
 
     @admin.display(ordering="originator_id")
-    def aggregate(self, event: _Event) -> str:
+    def aggregate(self, event: UnprocessedEvent) -> str:
         return shown(event.originator_id, _SHORT)
 
     @admin.display(description="event", ordering="topic")
-    def event_class(self, event: _Event) -> str:
+    def event_class(self, event: UnprocessedEvent) -> str:
         return shown(event.topic.rpartition(":")[2], _SHORT)
 
     @admin.display(description="topic")
-    def event_topic(self, event: _Event) -> str:
+    def event_topic(self, event: UnprocessedEvent) -> str:
         return shown(event.topic)
 
     @admin.display(description="error")
-    def short_error(self, event: _Event) -> str:
+    def short_error(self, event: UnprocessedEvent) -> str:
         return shown(event.error, _SHORT) or _NOT_TRIED
 
     @admin.display(description="error")
-    def whole_error(self, event: _Event) -> str:
+    def whole_error(self, event: UnprocessedEvent) -> str:
         return shown(event.error) or _NOT_TRIED
 
     @admin.display(description="traceback")
-    def place(self, event: _Event) -> str:
+    def place(self, event: UnprocessedEvent) -> str:
         return _preformatted(event.traceback)
 
 

@@ -10,6 +10,7 @@ not even one that resolves failed events.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from django.utils import timezone
 from eventsourcing.persistence import Notification
@@ -31,6 +32,22 @@ def failed_events(tracked: TrackedProjection) -> FailedEventQuerySet:
 def aggregate_key(notification: Notification) -> str:
     """Return an event's aggregate as failed events name it."""
     return storable(str(notification.originator_id))
+
+
+def event_fields(
+    tracked: TrackedProjection, notification: Notification, error: str, traceback: str
+) -> dict[str, Any]:
+    """Return the fields of an event's row, whatever becomes of the event."""
+    return {
+        "projection": tracked.projection,
+        "application": tracked.application,
+        "position": notification.id,
+        "originator_id": aggregate_key(notification),
+        "originator_version": notification.originator_version,
+        "topic": storable(notification.topic),
+        "error": error,
+        "traceback": traceback,
+    }
 
 
 class ParkedAggregates:
@@ -84,14 +101,7 @@ class ParkedAggregates:
         """
         now = timezone.now()
         FailedEvent.objects.using(self._tracked.using).create(
-            projection=self._tracked.projection,
-            application=self._tracked.application,
-            position=notification.id,
-            originator_id=aggregate_key(notification),
-            originator_version=notification.originator_version,
-            topic=storable(notification.topic),
-            error=error,
-            traceback=traceback,
+            **event_fields(self._tracked, notification, error, traceback),
             attempts=1 if error else 0,
             parked_at=now,
             attempted_at=now if error else None,

@@ -5,10 +5,9 @@ from __future__ import annotations
 from django.utils import timezone
 from eventsourcing.persistence import Notification
 
-from django_esdb.failures.parking import aggregate_key
+from django_esdb.failures.parking import event_fields
 from django_esdb.leases.lease import TrackedProjection
 from django_esdb.models import ProjectionEventQuerySet, SkippedEvent
-from eventsourcing_eventstoredb.text import storable
 
 # Enough to look for a cause, and for all that somebody may be waiting for.
 MOST_KEPT = 1_000
@@ -40,15 +39,9 @@ def note_skipped(
     """
     kept = skipped_events(tracked)
     kept.update_or_create(
-        projection=tracked.projection,
-        application=tracked.application,
         position=notification.id,
         defaults={
-            "originator_id": aggregate_key(notification),
-            "originator_version": notification.originator_version,
-            "topic": storable(notification.topic),
-            "error": error,
-            "traceback": traceback,
+            **event_fields(tracked, notification, error, traceback),
             "skipped_at": timezone.now(),
         },
     )
