@@ -75,9 +75,10 @@ def read_messages(
     process_id = os.getpid()
     if connection is None:
         connection = connection_of(client, timeout, from_leader=from_leader)
-    end = monotonic() + (math.inf if timeout is None else timeout + GRACE_SECONDS)
+    longest = math.inf if timeout is None else timeout + GRACE_SECONDS
+    end = monotonic() + longest
     call = start_read(connection, request, timeout)
-    watch = _watched_read(call, connection, timeout)
+    watch = _watch_first_answer(call, connection, longest)
     try:
         for message in call:
             watch.look = None
@@ -107,10 +108,7 @@ def take_confirmation(call: Any, connection: Connection, seconds: float) -> None
     Raises:
         CallError: It was not confirmed.
     """
-    if connection.is_of_cluster and seconds > FIRST_ANSWER:
-        watch = _watch_first_answer(call, connection, FIRST_ANSWER, seconds)
-    else:
-        watch = watcher.begin(call, connection, seconds)
+    watch = _watch_first_answer(call, connection, seconds)
     try:
         next(call)
     except StopIteration:
@@ -121,21 +119,22 @@ def take_confirmation(call: Any, connection: Connection, seconds: float) -> None
         watcher.end(watch)
 
 
-def _watch_first_answer(
-    call: Any, connection: Connection, seconds: float, longest: float
-) -> Watch:
+def _watch_first_answer(call: Any, connection: Connection, longest: float) -> Watch:
     """
-    Break off a call that has no answer in time, unless the server answers otherwise.
+    Break off a call that has no answer in time.
+
+    In a cluster that is :data:`FIRST_ANSWER`, unless the server answers otherwise.
 
     Args:
         call: An iterator of messages.
         connection: What it goes over.
-        seconds: In which something has to come.
         longest: In which the call has to be answered by a server that is only slow.
 
     Returns:
         The watch, which the caller ends.
     """
+    if not connection.is_of_cluster or longest <= FIRST_ANSWER:
+        return watcher.begin(call, connection, longest)
     question = Question()
     end = monotonic() + longest
     is_asked = False
@@ -149,14 +148,7 @@ def _watch_first_answer(
         question.ask(connection, _QUESTION)
         return _QUESTION
 
-    return watcher.begin(call, connection, max(seconds - _QUESTION, 0.0), look)
-
-
-def _watched_read(call: Any, connection: Connection, timeout: float | None) -> Watch:
-    longest = math.inf if timeout is None else timeout + GRACE_SECONDS
-    if connection.is_of_cluster and longest > FIRST_ANSWER:
-        return _watch_first_answer(call, connection, FIRST_ANSWER, longest)
-    return watcher.begin(call, connection, longest)
+    return watcher.begin(call, connection, FIRST_ANSWER - _QUESTION, look)
 
 
 def _late_error(watch: Watch, error: grpc.RpcError) -> CallError:
