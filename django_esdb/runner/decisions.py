@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from django.db import Error as DatabaseError
 from eventsourcing.persistence import InterfaceError, OperationalError
 
 from django_esdb.db.errors import is_transient
@@ -15,6 +14,7 @@ from django_esdb.exceptions import (
     LeaseLostError,
     ProjectionPausedError,
 )
+from django_esdb.store_address import is_of_store
 from eventsourcing_eventstoredb.backoff import Backoff
 
 # Of the pauses before another attempt.
@@ -160,9 +160,7 @@ def decide(error: BaseException, known: Known) -> Decision:
 
 def is_store_outage(error: BaseException) -> bool:
     """Return whether it is the event store that is away, and not a database."""
-    return isinstance(error, OperationalError | InterfaceError) and not isinstance(
-        error.__cause__, DatabaseError
-    )
+    return isinstance(error, OperationalError | InterfaceError) and is_of_store(error)
 
 
 def _decide_about_transient(known: Known, longest: float | None) -> Decision:
