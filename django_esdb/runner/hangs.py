@@ -49,6 +49,7 @@ _LOG_SECONDS = 2.0
 _watching = Scheduler("hang-watch")
 os.register_at_fork(after_in_child=_watching.forget)
 
+_RUNNER = str(Path(__file__).parent)
 _PACKAGE = str(Path(__file__).parent.parent)
 _LIBRARIES = tuple(
     sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")
@@ -194,12 +195,8 @@ def _logged(message: str, *values: object) -> bool:
 
 def _handlers_part(stack: list[traceback.FrameSummary]) -> list[traceback.FrameSummary]:
     """Leave out how the runner came to call the projection."""
-    own = [n for n, frame in enumerate(stack) if _is_runner(frame.filename)]
+    own = [n for n, each in enumerate(stack) if each.filename.startswith(_RUNNER)]
     return stack[own[-1] :] if own else stack
-
-
-def _is_runner(filename: str) -> bool:
-    return filename.startswith(str(Path(_PACKAGE, "runner")))
 
 
 def _place(stack: list[traceback.FrameSummary]) -> str:
