@@ -13,6 +13,7 @@ from tests.support import hypothesis_profiles
 from tests.support.cluster import Cluster
 from tests.support.cpu import CpuTimes
 from tests.support.databases import SQLITE_URL, copied_database, new_database
+from tests.support.event_stores import EventStore
 from tests.support.projects import Project, example, example_on
 from tests.support.school import registration, school, school_projection
 
@@ -75,6 +76,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section(f"over {_SLOW_SECONDS} s, and not marked as slow")
         for node, duration in sorted(slow.items(), key=lambda each: -each[1]):
             terminalreporter.line(f"{duration:6.1f}s {node}")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[EventStore]:
+    """A store in another process: nothing that it does wakes gRPC in this one."""
+    store = EventStore(tmp_path)
+    store.start()
+    yield store
+    store.kill()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,12 +6,31 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from eventsourcing.persistence import OperationalError
 
 from django_esdb.applications import close_applications, get_application
 from django_esdb.registry import Registration, registry
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.projections import TrainingSchoolProjection
+
+
+class AwaySchool(TrainingSchool):
+    """
+    Cannot be made at first, as when the event store is away for a moment.
+
+    Attributes:
+        failures: How often it fails from now on.
+    """
+
+    name = TrainingSchool.name
+    failures = 0
+
+    def __init__(self, env: Any = None) -> None:
+        if AwaySchool.failures:
+            AwaySchool.failures -= 1
+            raise OperationalError("it is away")
+        super().__init__(env)
 
 
 @pytest.fixture

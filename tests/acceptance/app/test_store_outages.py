@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,9 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
 
 
 @pytest.fixture
-def store(tmp_path: Path, settings: Any) -> Iterator[EventStore]:
-    store = EventStore(tmp_path)
-    store.start()
+def store(store: EventStore, settings: Any) -> EventStore:
     settings.ESDB_URI = store.uri
-    yield store
-    store.kill()
+    return store
 
 
 def state(registration: Registration) -> ProjectionState:

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -23,14 +22,6 @@ from tests.support.event_stores import EventStore
 
 DOG = uuid4()
 SECONDS = 2.0
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[EventStore]:
-    store = EventStore(tmp_path)
-    store.start()
-    yield store
-    store.kill()
 
 
 @pytest.fixture(params=["the factory's", "a plain one"])

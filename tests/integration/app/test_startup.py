@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from eventsourcing.persistence import OperationalError
 
 from django_esdb import signals
 from django_esdb.exceptions import ProjectionError
@@ -18,24 +17,12 @@ from django_esdb.runner import Options, Worker
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.models import SchoolCounts
 from example_project.training_school.projections import TrainingSchoolProjection
+from tests.support.school import AwaySchool
 from tests.support.supervising import SECONDS, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 MakeRegistration = Callable[..., Registration]
-
-
-class AwaySchool(TrainingSchool):
-    """Cannot be made at first, as when the event store is away for a moment."""
-
-    name = TrainingSchool.name
-    failures = 0
-
-    def __init__(self, env: Any = None) -> None:
-        if AwaySchool.failures:
-            AwaySchool.failures -= 1
-            raise OperationalError("it is away")
-        super().__init__(env)
 
 
 class Other(TrainingSchoolProjection):

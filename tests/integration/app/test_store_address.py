@@ -16,24 +16,12 @@ from django_esdb.runner import Supervisor
 from django_esdb.store_address import store_hint
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
+from tests.support.school import AwaySchool
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
 
 AWAY = OperationalError("it is away")
 RUNNING = ". Is it running? manage.py runeventstore starts the embedded one."
-
-
-class AwaySchool(TrainingSchool):
-    """Cannot be made so often at first."""
-
-    name = TrainingSchool.name
-    failures = 0
-
-    def __init__(self, env: Any = None) -> None:
-        if AwaySchool.failures:
-            AwaySchool.failures -= 1
-            raise OperationalError("it is away")
-        super().__init__(env)
 
 
 @pytest.mark.parametrize(

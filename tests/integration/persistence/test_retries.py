@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -16,15 +15,6 @@ from tests.support.stores import school_at
 
 # By itself gRPC looks every five seconds, so one round could find it by chance.
 ROUNDS = 4
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[EventStore]:
-    """A store in another process: nothing that it does wakes gRPC in this one."""
-    store = EventStore(tmp_path)
-    store.start()
-    yield store
-    store.kill()
 
 
 @pytest.fixture
