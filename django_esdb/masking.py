@@ -17,6 +17,19 @@ _CONNECTION_STRING = re.compile(
 _ANY_CONNECTION_STRING = re.compile(r"([a-z][a-z0-9+.-]*://)(.*)", re.IGNORECASE)
 _HOST = r"(?:\[[0-9a-f:.%]*\]|[^\s:@/?#,\[\]]*)(?::\d*)?"
 _HOSTS = re.compile(rf"{_HOST}(?:,{_HOST})*(?=[/?\s'\"]|$)", re.IGNORECASE)
+# A secret may stand in the wrong place: only these are shown.
+_SCHEME = re.compile(
+    r"(?:https?|(?:esdb|kurrentdb|kdb)(?:\+discover)?)://", re.IGNORECASE
+)
+_QUERY = re.compile(rf"^({_HOST}(?:,{_HOST})*/?)\?([^\s'\"]*)", re.IGNORECASE)
+_HARMLESS = re.compile(
+    r"(?:Tls|TlsVerifyCert)=(?:true|false|yes|no|on|off)"
+    r"|NodePreference=(?:leader|follower|random|readonlyreplica)"
+    r"|(?:MaxDiscoverAttempts|DiscoveryInterval|GossipTimeout|DefaultDeadline"
+    r"|KeepAliveInterval|KeepAliveTimeout)=-?\d{1,7}"
+    r"|",
+    re.IGNORECASE,
+)
 _PRIVATE_KEY = "PRIVATE KEY-----"
 
 
@@ -62,11 +75,23 @@ def masked(name: str, value: str) -> str:
 
 def _mask(match: re.Match[str]) -> str:
     scheme, rest = match.groups()
+    if not _SCHEME.fullmatch(scheme):
+        scheme = f"{STARS}://"
     _, separator, hosts = rest.rpartition("@")
     if separator:
-        return f"{scheme}{STARS}@{hosts}"
+        return f"{scheme}{STARS}@{_QUERY.sub(_mask_query, hosts)}"
     # A password may stand where a port should, if the host was forgotten.
-    return f"{scheme}{rest if _HOSTS.match(rest) else STARS}"
+    if not _HOSTS.match(rest):
+        return f"{scheme}{STARS}"
+    return f"{scheme}{_QUERY.sub(_mask_query, rest)}"
+
+
+def _mask_query(match: re.Match[str]) -> str:
+    hosts, query = match.groups()
+    fields = (
+        field if _HARMLESS.fullmatch(field) else STARS for field in query.split("&")
+    )
+    return f"{hosts}?{'&'.join(fields)}"
 
 
 def has_password(uri: str) -> bool:

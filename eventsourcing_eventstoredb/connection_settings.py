@@ -2,15 +2,17 @@
 What an EventStoreDB connection string says, checked without opening anything.
 
 This module loads no gRPC, so that configuration can be checked cheaply. No
-message it makes repeats a user name, a password or a whole connection string.
+message it makes repeats a user name, a password or a whole connection string, nor
+anything else of one that is wrong, since a secret may stand anywhere in it.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cached_property
 from urllib.parse import parse_qsl, unquote, urlencode
 
@@ -187,27 +189,32 @@ def _with_tls(
         )
         raise CertificateError(msg)
     for name in user_files:
-        read_certificate(options[name], name=name)
-    if "TlsCaFile" in options:
-        root_certificates = root_certificates or options.pop("TlsCaFile")
-        options.pop("TlsCaFile", None)
+        read_certificate(options[name], name=name, is_shown=False)
+    ca_file = options.pop("TlsCaFile", "")
+    if root_certificates:
+        root_certificates = read_certificate(
+            root_certificates, name="root certificates"
+        )
+    elif ca_file:
+        root_certificates = read_certificate(ca_file, name="TlsCaFile", is_shown=False)
     return ConnectionSettings(
         scheme=settings.scheme,
         targets=settings.targets,
         username=settings.username,
         password=settings.password,
         options=tuple(sorted(options.items())),
-        root_certificates=(
-            read_certificate(root_certificates, name="root certificates")
-            if root_certificates
-            else None
-        ),
+        root_certificates=root_certificates or None,
     )
 
 
-def read_certificate(value: str, *, name: str) -> str:
+def read_certificate(value: str, *, name: str, is_shown: bool = True) -> str:
     """
     Return the PEM text that *value* is or that lies in the file it names.
+
+    Args:
+        value: The text or the path.
+        name: What it is, for messages.
+        is_shown: Whether messages may have the path in them.
 
     Raises:
         CertificateError: There is no such file, or no PEM text in it.
@@ -215,16 +222,17 @@ def read_certificate(value: str, *, name: str) -> str:
     text = value
     if "-----BEGIN" not in value:
         path = os.path.expanduser(value)
+        is_shown = is_shown and len(value) < 200 and value.isprintable()
+        shown = repr(value) if is_shown else "the file that is named"
         try:
             with open(path, encoding="ascii") as file:
                 text = file.read()
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "not a text file"
-            shown = value if len(value) < 200 and value.isprintable() else "..."
-            msg = f"{name}: cannot read {shown!r}: {reason}"
+            msg = f"{name}: cannot read {shown}: {reason}"
             raise CertificateError(msg) from None
         if "-----BEGIN" not in text:
-            msg = f"{name}: {value!r} has no PEM text in it"
+            msg = f"{name}: {shown} has no PEM text in it"
             raise CertificateError(msg)
     return text
 
@@ -234,9 +242,16 @@ def _scheme_problem(scheme: str, separator: str) -> str:
     if not separator or not _SCHEME.fullmatch(scheme):
         return f"the connection string has no scheme; it should look like {_EXAMPLE}"
     return (
-        f"the connection string has the scheme {scheme[:30]!r}, "
-        f"but it must be one of {', '.join(_SCHEMES)}; for example {_EXAMPLE}"
+        f"the connection string has an unknown scheme{_meant(scheme, _SCHEMES)}; "
+        f"it must be one of {', '.join(_SCHEMES)}, for example {_EXAMPLE}"
     )
+
+
+def _meant(written: str, known: Iterable[str]) -> str:
+    """Say which of the known names was meant, without what was written."""
+    names = {name.lower(): name for name in known}
+    found = get_close_matches(written.lower(), names, n=1)
+    return f" (did you mean {names[found[0]]}?)" if found else ""
 
 
 def _parse_targets(hosts: str) -> tuple[str, ...]:
@@ -265,8 +280,10 @@ def _parse_options(
     for key, value in parse_qsl(query, keep_blank_values=True):
         name = _FIELDS.get(key.lower())
         if name is None:
+            # Neither the name nor the value: part of a password may stand there.
             msg = (
-                f"the connection string has an unknown field {key[:30]!r}; "
+                "the connection string has an unknown field"
+                f"{_meant(key, _FIELDS.values())}; "
                 f"known are {', '.join(_FIELDS.values())}"
             )
             raise ConnectionSettingsError(msg)
@@ -292,5 +309,5 @@ def _check_options(options: Mapping[str, str]) -> None:
         elif name == "NodePreference" and value.lower() not in _NODE_PREFERENCES:
             problem = f"must be one of {', '.join(_NODE_PREFERENCES)}"
         if problem:
-            msg = f"the connection string has {name}={value[:30]!r}, which {problem}"
+            msg = f"the connection string has a {name} that {problem}"
             raise ConnectionSettingsError(msg)

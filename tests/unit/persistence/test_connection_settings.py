@@ -83,6 +83,8 @@ def test_file_that_is_no_certificate_is_refused(tmp_path: Path, content: bytes) 
 
     with pytest.raises(CertificateError, match=r"ca\.pem"):
         parse_connection("esdb://a:b@localhost", root_certificates=str(file))
+    with pytest.raises(CertificateError, match=r"^TlsCaFile: .*the file that is named"):
+        parse_connection(f"esdb://a:b@localhost?TlsCaFile={file}")
 
 
 @pytest.mark.parametrize(
@@ -92,7 +94,8 @@ def test_file_that_is_no_certificate_is_refused(tmp_path: Path, content: bytes) 
         ("Tls=false&GossipTimeout=soon", "must be a whole number"),
         ("Tls=false&MaxDiscoverAttempts=0", "must be at least 1"),
         ("Tls=false&NodePreference=nearest", "must be one of leader, follower"),
-        ("Tls=false&Colour=red", "unknown field 'Colour'"),
+        ("Tls=false&Colour=red", "unknown field; known are Tls, "),
+        ("Tsl=false", r"unknown field \(did you mean Tls\?\)"),
     ],
 )
 def test_wrong_field_is_refused(query: str, says: str) -> None:
@@ -120,3 +123,27 @@ def test_a_users_certificate_and_its_key_need_each_other(tmp_path: Path) -> None
             parse_connection(f"esdb://a:b@localhost?{name}={file}")
     both = f"esdb://a:b@localhost?UserCertFile={file}&UserKeyFile={file}"
     assert dict(parse_connection(both).options)["UserKeyFile"] == str(file)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3cret://localhost",
+        "esdbs3cret://localhost",
+        "esdb://localhost?s3cret",
+        "esdb://localhost?Tls=false&Tls3cret=x",
+        "esdb://localhost?Password=s3cret",
+        *(
+            f"esdb://admin:changeit@localhost?{name}={value}"
+            for name in ("Tls", "TlsVerifyCert", "NodePreference", "GossipTimeout")
+            for value in ("s3cret", "true%20s3cret")
+        ),
+        "esdb://admin:changeit@localhost?TlsCaFile=s3cret",
+        "esdb://admin:changeit@localhost?UserCertFile=s3cret&UserKeyFile=s3cret",
+    ],
+)
+def test_nothing_of_a_wrong_connection_string_is_repeated(uri: str) -> None:
+    with pytest.raises(ConnectionSettingsError) as raised:
+        parse_connection(uri)
+
+    assert "s3cret" not in str(raised.value).lower()
