@@ -5,16 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 from eventsourcing.application import Application
+from eventsourcing.persistence import OperationalError
 from eventsourcing.utils import EnvType
 
 from django_esdb.conf import APPLICATION_SETTINGS, build_env
 from django_esdb.masking import forget_locals
 from django_esdb.topics import guard_application, with_allowlist
+from eventsourcing_eventstoredb.deadlines import seconds_left
 
 TApplication = TypeVar("TApplication", bound=Application[Any])
 
@@ -37,10 +41,12 @@ def get_application(application_class: type[TApplication]) -> TApplication:
     Raises:
         eventsourcing.persistence.InfrastructureFactoryError: The settings do
             not say where the event store is, or cannot be used.
+        eventsourcing.persistence.OperationalError: The event store cannot be used
+            now, or not in the time that the web request has.
         django_esdb.exceptions.ConfigurationError: ESDB_TOPIC_ALLOWLIST is
             malformed.
     """
-    with _lock:
+    with _in_turn():
         application = _applications.get(application_class)
         if application is None:
             env = _prefer_leader(application_class, build_env(application_class))
@@ -48,6 +54,23 @@ def get_application(application_class: type[TApplication]) -> TApplication:
             _applications[application_class] = application
     assert isinstance(application, application_class)
     return application
+
+
+@contextmanager
+def _in_turn() -> Iterator[None]:
+    """Hold the lock; another thread may be connecting, which a deadline limits."""
+    lock = _lock
+    left = seconds_left(threading.TIMEOUT_MAX)
+    if not lock.acquire(timeout=max(left, 0)):
+        msg = (
+            "Connecting to the event store: another thread still tries to, and the "
+            "time for this work is over"
+        )
+        raise OperationalError(msg)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _prefer_leader(

@@ -27,9 +27,11 @@ class SimpleDjangoEsdbConfig(AppConfig):
         # They load models, which cannot be before all apps are there.
         from django_esdb.checks.configuration import TAG, check_all
         from django_esdb.checks.deployment import check_deployment
+        from django_esdb.web_requests import limit_web_requests
 
         checks.register(check_all, TAG)
         checks.register(check_deployment, TAG, deploy=True)
+        limit_web_requests()
 
 
 class DjangoEsdbConfig(SimpleDjangoEsdbConfig):

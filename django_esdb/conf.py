@@ -101,9 +101,9 @@ class Settings:
         return getattr(django_settings, "ESDB_EVENT_SECONDS", 300.0)
 
     @property
-    def ESDB_REQUEST_SECONDS(self) -> float:  # noqa: N802
-        """How long, in seconds, a request may take with the event store in all."""
-        return getattr(django_settings, "ESDB_REQUEST_SECONDS", 10.0)
+    def ESDB_WEB_DEADLINE(self) -> float:  # noqa: N802
+        """How long, in seconds, a web request may take with event stores in all."""
+        return getattr(django_settings, "ESDB_WEB_DEADLINE", 5.0)
 
 
 settings = Settings()

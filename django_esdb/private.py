@@ -10,6 +10,9 @@ They belong where they are used, and are listed here:
   ``Application.construct_env``, which is documented for subclasses to override: the
   library has no default for all applications but environment variables, which child
   processes would get, too.
+- ``web_requests.py`` puts functions around ``BaseHandler.get_response`` and
+  ``get_response_async``: Django's signals of a request's begin and end reach no async
+  view, and a middleware would have to be configured.
 - ``subscribed_topics.py`` reads ``_topic_cache`` of the library's ``utils``, which has
   the former names of classes: ``register_topic`` can be told some, and not be asked.
 - ``eventsourcing_eventstoredb.topics`` reads it as well, to tell what a registered name

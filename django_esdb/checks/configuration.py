@@ -39,7 +39,7 @@ from eventsourcing_eventstoredb.connection_settings import (
 TAG = "django_esdb"
 
 _LONGEST_BATCH_SECONDS = 60
-_LONGEST_REQUEST_SECONDS = 3600
+_LONGEST_WEB_DEADLINE = 3600
 # Below, an owner that is merely slow would lose its lease.
 _SHORTEST_LEASE_SECONDS = 0.5
 _LONGEST_LEASE_SECONDS = 3600
@@ -179,7 +179,7 @@ def check_numbers() -> Iterator[CheckMessage]:
             "django_esdb.E011",
         ),
         ("ESDB_EVENT_SECONDS", 1, _LONGEST_EVENT_SECONDS, "django_esdb.E014"),
-        ("ESDB_REQUEST_SECONDS", 0.1, _LONGEST_REQUEST_SECONDS, "django_esdb.E015"),
+        ("ESDB_WEB_DEADLINE", 0.1, _LONGEST_WEB_DEADLINE, "django_esdb.E015"),
     ):
         seconds: object = getattr(settings, name)
         if (

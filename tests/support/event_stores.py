@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -93,6 +94,11 @@ class EventStore:
             with self._process:
                 self._process.kill()
             self._process = None
+
+    def freeze(self) -> None:
+        """Have it keep its connections and say nothing, until it is killed."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
 
     def _start_at(self, port: int) -> bool:
         with self._said.open("a") as said:
