@@ -35,13 +35,7 @@ def reset_projection(registration: Registration) -> Counter[str]:
         django.db.Error: The database cannot be used, or refuses since other rows refer
             to the read models'. Nothing is changed.
     """
-    view_class = registration.view_class
-    if not issubclass(view_class, DjangoTrackingRecorder):
-        msg = (
-            f"{view_class.__name__} keeps the position of {registration.name} itself, "
-            "so it cannot be reset here"
-        )
-        raise ConfigurationError(msg)
+    view_class = _view_class(registration)
     tracked = registration.tracked()
     tracked.ensure_row()
     deleted: Counter[str] = Counter()
@@ -75,6 +69,43 @@ def reset_projection(registration: Registration) -> Counter[str]:
             rows = model._base_manager.using(tracked.using).all()
             deleted.update(rows.delete()[1])
     return deleted
+
+
+def what_is_made(registration: Registration) -> Counter[str] | None:
+    """
+    Return how many rows :func:`reset_projection` would delete, by the model's label.
+
+    Those that the database deletes along with them are not counted. None if there is
+    nothing that could be reset: neither rows nor a position, nor an error.
+
+    Raises:
+        ConfigurationError: The view keeps its position itself.
+        django.db.Error: The database cannot be used.
+    """
+    view_class = _view_class(registration)
+    tracked = registration.tracked()
+    made: Counter[str] = Counter()
+    for model in referring_first(view_class.read_models):
+        made[model._meta.label] = model._base_manager.using(tracked.using).count()
+    for kept in (FailedEvent, SkippedEvent):
+        events = kept.objects.using(tracked.using)
+        made[kept._meta.label] = events.of(
+            tracked.projection, tracked.application
+        ).count()
+    row = tracked.queryset().first()
+    has_begun = row is not None and (row.position is not None or row.error)
+    return made if has_begun or made.total() else None
+
+
+def _view_class(registration: Registration) -> type[DjangoTrackingRecorder]:
+    view_class = registration.view_class
+    if not issubclass(view_class, DjangoTrackingRecorder):
+        msg = (
+            f"{view_class.__name__} keeps the position of {registration.name} itself, "
+            "so it cannot be reset here"
+        )
+        raise ConfigurationError(msg)
+    return view_class
 
 
 def referring_first(

@@ -12,6 +12,8 @@ from eventsourcing_eventstoredb.text import one_line, storable
 # Of the text, in characters. What is longer loses its beginning: the place and the
 # cause come last.
 LONGEST_TRACEBACK = 6_000
+# Of one that is printed when it is asked for, with all that came before its error.
+_LONGEST_PRINTED = 100_000
 _LONGEST_LINE = 500
 _MOST_FRAMES = 40
 _CUT = "[...]"
@@ -42,18 +44,32 @@ def traceback_of(error: BaseException) -> str:
         error = error.__cause__
     if error.__traceback__ is None:
         return ""
+    return safe_lines(_formatted(error))
+
+
+def masked_traceback(error: BaseException) -> str:
+    """
+    Return the traceback of an error and of its causes, which come first.
+
+    It is as that of :func:`traceback_of`, but whole as long as 100,000 characters
+    are enough.
+    """
+    return safe_lines(_formatted(error), _LONGEST_PRINTED)
+
+
+def _formatted(error: BaseException) -> str:
     # A negative limit keeps the innermost frames. Values are never asked for.
     parts = traceback.TracebackException.from_exception(error, limit=-_MOST_FRAMES)
-    return safe_lines("".join(parts.format()))
+    return "".join(parts.format())
 
 
-def safe_lines(text: str) -> str:
+def safe_lines(text: str, limit: int = LONGEST_TRACEBACK) -> str:
     """Return lines, bounded, without secrets and with nothing that cannot be seen."""
     lines = _PRIVATE_KEY.sub(STARS, text).rstrip().split("\n")
     said = "\n".join(map(_safe_line, lines))
-    if len(said) <= LONGEST_TRACEBACK:
+    if len(said) <= limit:
         return said
-    kept = said[-(LONGEST_TRACEBACK - len(_CUT) - 1) :]
+    kept = said[-(limit - len(_CUT) - 1) :]
     # Not from the middle of a line, where there are several.
     first, line_break, rest = kept.partition("\n")
     return f"{_CUT}\n{rest if line_break else first}"

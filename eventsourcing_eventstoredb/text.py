@@ -41,6 +41,11 @@ def named_line(error: BaseException) -> str:
     return line if line == name else f"{name}: {line}"
 
 
+def counted(number: int, one: str, several: str) -> str:
+    """Return a number with its noun: ``1 event``, ``2 events``."""
+    return f"{number} {one if number == 1 else several}"
+
+
 def quoted(name: object, limit: int = LONGEST_NAME) -> str:
     """Return a name in quotes with what cannot be seen in it escaped."""
     return _cut(repr(_bounded(str(name), limit)), limit)

@@ -157,6 +157,22 @@ def discard_selected(
     return events
 
 
+def count_failed_events(registration: Registration, pk: int | None = None) -> int:
+    """
+    Return how many failed events :func:`discard_failed_events` would leave out.
+
+    Raises:
+        FailedEventError: There is no event *pk*.
+        django.db.Error: The database cannot be used.
+    """
+    tracked = registration.tracked()
+    events = failed_events(tracked)
+    count = (events if pk is None else events.filter(pk=pk)).count()
+    if pk is not None and not count:
+        raise _unknown(tracked, pk)
+    return count
+
+
 def discard_failed_events(registration: Registration, pk: int | None = None) -> int:
     """
     Leave out failed events for good.

@@ -21,7 +21,7 @@ from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import Registration
 from django_esdb.store_address import store_hint
 from django_esdb.subscriptions.received import ReceivedEvent
-from eventsourcing_eventstoredb.text import describe, named_line, one_line
+from eventsourcing_eventstoredb.text import counted, describe, named_line, one_line
 
 
 def projection_error(
@@ -61,7 +61,7 @@ def crash_error(projection: str, event: ReceivedEvent, crashes: int) -> EventErr
     """Return an error that says at which event processes have ended, and how often."""
     failure = EventCrashError(
         f"Projection {projection!r} stopped at an event at which its process has ended "
-        f"{crashes} times: {describe(event.notification)}"
+        f"{counted(crashes, 'time', 'times')}: {describe(event.notification)}"
     )
     failure.position = event.notification.id
     return failure
@@ -69,9 +69,11 @@ def crash_error(projection: str, event: ReceivedEvent, crashes: int) -> EventErr
 
 def note_brake(failure: EventError) -> None:
     """Add to an error's text that it is not skipped, as those before it were."""
+    most = settings.ESDB_MAX_SKIPPED
+    said = counted(most, "event in a row has", "events in a row have")
     failure.args = (
-        f"{failure}; more than {settings.ESDB_MAX_SKIPPED} events in a row have "
-        "failed, so something else is wrong, and this one is not skipped",
+        f"{failure}; more than {said} failed, so something else is wrong, and this "
+        "one is not skipped",
     )
 
 

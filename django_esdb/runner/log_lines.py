@@ -10,7 +10,7 @@ from django.dispatch import receiver
 from django_esdb import signals
 from django_esdb.exceptions import UndecodableEventError
 from django_esdb.tracebacks import traceback_of
-from eventsourcing_eventstoredb.text import one_line
+from eventsourcing_eventstoredb.text import counted, one_line
 
 logger = logging.getLogger("django_esdb.runner")
 
@@ -49,8 +49,8 @@ def _event_failed(
     place = traceback_of(error) if is_of_handler else ""
     if seconds is not None:
         logger.warning(
-            "Event failed, trying again up to %s times: projection=%s error=%s%s",
-            retries,
+            "Event failed, trying again up to %s: projection=%s error=%s%s",
+            counted(retries, "time", "times"),
             projection,
             one_line(error),
             f"\n{place}" if place else "",

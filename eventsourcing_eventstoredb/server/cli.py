@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -26,6 +26,11 @@ DESCRIPTION: Final = (
 )
 
 EXIT_FAILED: Final = 1
+EXIT_STATUSES: Final = {
+    "0": "stopped by a signal",
+    "1": "the server cannot start",
+    "2": "an option is wrong",
+}
 
 SIGNALS_SECONDS: Final = 0.2
 
@@ -105,6 +110,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " streams that begin with $; may be repeated. Needs TLS."
         " --reader is its former name.",
     )
+
+
+def exit_status_help(statuses: Mapping[str, str]) -> str:
+    """Return what a command's help says of its exit statuses."""
+    listed = ", ".join(f"{key} {text}" for key, text in statuses.items())
+    return f"Exit status: {listed}."
 
 
 def parse_user(text: str) -> tuple[str, str]:
@@ -227,7 +238,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Wrong options end the process with 2.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m eventsourcing_eventstoredb.server", description=DESCRIPTION
+        prog="python -m eventsourcing_eventstoredb.server",
+        description=DESCRIPTION,
+        epilog=exit_status_help(EXIT_STATUSES),
     )
     add_arguments(parser)
     options = parser.parse_args(arguments)

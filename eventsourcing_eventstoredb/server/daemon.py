@@ -19,7 +19,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from eventsourcing_eventstoredb.server.cli import DEFAULT_PORT, serve_until_stopped
+from eventsourcing_eventstoredb.server.cli import (
+    DEFAULT_PORT,
+    exit_status_help,
+    serve_until_stopped,
+)
 from eventsourcing_eventstoredb.server.database import DataFileError
 from eventsourcing_eventstoredb.server.embedded import EmbeddedServer, ServerError
 from eventsourcing_eventstoredb.server.pid_file import (
@@ -29,6 +33,11 @@ from eventsourcing_eventstoredb.server.pid_file import (
 )
 
 EXIT_FAILED: Final = 1
+EXIT_STATUSES: Final = {
+    "0": "the server runs or does not run, as was wanted",
+    "1": "that could not be brought about",
+    "2": "an option is wrong",
+}
 
 STOP_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.02
@@ -155,6 +164,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m eventsourcing_eventstoredb.server.daemon",
         description="Runs the embedded event store in the background: «start» returns"
         " when it listens, «stop» when it has ended.",
+        epilog=exit_status_help(EXIT_STATUSES),
     )
     parser.add_argument("command", choices=("start", "stop", _SERVE))
     parser.add_argument(

@@ -10,6 +10,11 @@ from example_project.demo.children import ROOT
 from example_project.demo.folder import Folder, FolderError
 from example_project.demo.running import Demo, DemoError
 
+EXIT_STATUSES = {
+    "0": "stopped by a signal",
+    "1": "a part has ended or could not be started",
+    "2": "an option is wrong",
+}
 _PORT_NUMBERS = range(65536)
 
 
@@ -71,6 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m example_project.demo",
         description="Runs the example: event store, projections, web site.",
+        epilog="Exit status: "
+        + ", ".join(f"{key} {text}" for key, text in EXIT_STATUSES.items())
+        + ".",
     )
     parser.add_argument(
         "--port",

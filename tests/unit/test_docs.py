@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
-from django.core.management import get_commands
+from django.core.management import get_commands, load_command_class
 
 from django_esdb.conf import KNOWN_SETTINGS
 from eventsourcing_eventstoredb import EventStoreDBFactory
@@ -80,6 +81,31 @@ def test_each_command_is_described(command: str) -> None:
         re.search(rf"\b{command}\b", text.read_text(encoding="utf-8"))
         for text in [*PAGES, ROOT / "README.md"]
     )
+
+
+def exit_statuses() -> Iterator[tuple[str, str, str]]:
+    for name, app in get_commands().items():
+        if app in ("django_esdb", "example_project.training_school"):
+            command = load_command_class(app, name)
+            for status, meaning in command.exit_statuses.items():
+                yield f"manage.py {name}", status, meaning
+    for module in (
+        "eventsourcing_eventstoredb.server.cli",
+        "eventsourcing_eventstoredb.server.daemon",
+        "example_project.demo.__main__",
+    ):
+        started_as = module.removesuffix(".cli").removesuffix(".__main__")
+        statuses = importlib.import_module(module).EXIT_STATUSES
+        for status, meaning in statuses.items():
+            yield f"python -m {started_as}", status, meaning
+
+
+def test_each_exit_status_is_in_the_one_table_and_no_other() -> None:
+    section = page("troubleshooting").partition("## Exit statuses")[2]
+    table = section.partition("\n## ")[0]
+    rows = re.findall(r"^\| `(.+)` \| (.+) \| (.+) \|$", table, re.MULTILINE)
+
+    assert sorted(rows) == sorted(exit_statuses())
 
 
 def test_each_check_is_described_and_no_other() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from django.apps import apps
 from django.core.checks import ERROR
@@ -16,6 +17,7 @@ from django_esdb.checks.configuration import check_all
 from django_esdb.checks.topics import check_topics_of
 from django_esdb.exceptions import NotRegisteredError
 from django_esdb.failures.parking import failed_events
+from django_esdb.management.base import CONFIGURATION, FAILED
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import Registration, registry
 from django_esdb.status.status import (
@@ -24,10 +26,6 @@ from django_esdb.status.status import (
     unregistered_rows,
 )
 from eventsourcing_eventstoredb.text import one_line
-
-CONFIGURATION = 2
-FAILED = 1
-LEASE = 3
 
 
 def choose(names: Sequence[str]) -> list[Registration]:
@@ -86,17 +84,23 @@ def is_confirmed(warning: str) -> bool:
 
 
 def choose_failed(name: str | None, pk: int | None) -> list[Registration]:
-    """Return the projections that such a command is about."""
-    if name is not None:
-        return choose([name])
-    if pk is None:
-        return choose([])
+    """
+    Return the projections that such a command is about; their tables are there.
+
+    Raises:
+        CommandError: There is none, or a database cannot be used.
+    """
+    registrations = choose([] if name is None else [name])
+    require_migrations(registrations)
+    if name is not None or pk is None:
+        return registrations
     # Numbers are those of a database, and projections may lie in several.
-    found = [
-        registration
-        for registration in choose([])
-        if failed_events(registration.tracked()).filter(pk=pk).exists()
-    ]
+    with database_errors():
+        found = [
+            registration
+            for registration in registrations
+            if failed_events(registration.tracked()).filter(pk=pk).exists()
+        ]
     if len(found) > 1:
         names = ", ".join(registration.name for registration in found)
         msg = f"There is a failed event {pk} of each of {names}; name one of them"
@@ -138,6 +142,21 @@ def require_migrations(registrations: Iterable[Registration]) -> None:
             raise CommandError(msg, returncode=CONFIGURATION)
 
 
+@contextmanager
+def database_errors() -> Iterator[None]:
+    """
+    Say in a line why a database cannot be used.
+
+    Raises:
+        CommandError: The block has raised a database's error.
+    """
+    try:
+        yield
+    except DatabaseError as error:
+        msg = f"Cannot use a database: {one_line(error)}"
+        raise CommandError(msg, returncode=FAILED) from error
+
+
 def stale() -> list[str]:
     """
     Say, in a line for each, which projections' rows are not those of the code.
@@ -145,11 +164,8 @@ def stale() -> list[str]:
     Raises:
         CommandError: A database cannot be used.
     """
-    try:
+    with database_errors():
         return _stale()
-    except DatabaseError as error:
-        msg = f"Cannot use a database: {one_line(error)}"
-        raise CommandError(msg, returncode=FAILED) from error
 
 
 def put_aside(registrations: Iterable[Registration]) -> dict[str, int]:
@@ -159,14 +175,11 @@ def put_aside(registrations: Iterable[Registration]) -> dict[str, int]:
     Raises:
         CommandError: A database cannot be used.
     """
-    try:
+    with database_errors():
         counts = {
             registration.name: failed_events(registration.tracked()).count()
             for registration in registrations
         }
-    except DatabaseError as error:
-        msg = f"Cannot use a database: {one_line(error)}"
-        raise CommandError(msg, returncode=FAILED) from error
     return {name: count for name, count in counts.items() if count}
 
 

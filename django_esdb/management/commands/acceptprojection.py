@@ -3,23 +3,26 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
+from django_esdb.management.base import SafeCommand
 from django_esdb.management.commands._projections import (
     choose,
+    database_errors,
     require_migrations,
     require_valid_configuration,
 )
 from django_esdb.status.accepting import accept_definition
 
 
-class Command(BaseCommand):
+class Command(SafeCommand):
     help = (
         "Says that the rows of a projection are right though its definition has "
         "changed since they were begun, so that no rebuild is advised any more."
     )
-    # They are run below, to report the first error in a line.
-    requires_system_checks = ()
+    exit_statuses = {
+        "0": "accepted, or it has not changed",
+        "1": "a database cannot be used",
+        "2": "there is no such projection, or something is not configured",
+    }
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name", metavar="NAME", help="The projection.")
@@ -28,7 +31,9 @@ class Command(BaseCommand):
         require_valid_configuration()
         [registration] = choose([name])
         require_migrations([registration])
-        if accept_definition(registration):
+        with database_errors():
+            accepted = accept_definition(registration)
+        if accepted:
             self.stdout.write(f"{name}: the definition of today is accepted")
         else:
             self.stdout.write(f"{name}: its definition has not changed")

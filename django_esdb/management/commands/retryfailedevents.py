@@ -3,36 +3,36 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import Error as DatabaseError
 from eventsourcing.persistence import PersistenceError
 
 from django_esdb.exceptions import FailedEventError
 from django_esdb.failures.resuming import TAKEOVER_SECONDS, is_run
 from django_esdb.failures.retrying import Outcome, retry_failed_events
+from django_esdb.management.base import CONFIGURATION, FAILED, SafeCommand
 from django_esdb.management.commands._projections import (
-    CONFIGURATION,
-    FAILED,
     add_failed_event_arguments,
     choose_failed,
-    require_migrations,
     require_valid_configuration,
 )
 from django_esdb.models import FailedEvent
 from django_esdb.registry import Registration
 from django_esdb.status.status import shown
 from django_esdb.store_address import store_hint
+from eventsourcing_eventstoredb.text import counted
 
 
-class Command(BaseCommand):
+class Command(SafeCommand):
     help = (
         "Processes events that were put aside again, each in a transaction, in order "
-        "and with the code of today, and resumes paused projections. "
-        "Exit status: 0 all were processed, 1 some failed, 2 there is no such event "
-        "or something is not configured."
+        "and with the code of today, and resumes paused projections."
     )
-    # They are run below, to report the first error in a line.
-    requires_system_checks = ()
+    exit_statuses = {
+        "0": "all were processed, or there was none",
+        "1": "some failed again, or the event store or a database cannot be used",
+        "2": "there is no such event or projection, or something is not configured",
+    }
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_failed_event_arguments(parser, "Try only the event with this number.")
@@ -42,7 +42,6 @@ class Command(BaseCommand):
     ) -> None:
         require_valid_configuration()
         registrations = choose_failed(name, pk)
-        require_migrations(registrations)
         failed = 0
         broken_off = 0
         for registration in registrations:
@@ -60,14 +59,16 @@ class Command(BaseCommand):
             failed += outcome.failed
             self.stdout.write(
                 f"{registration.name}: {outcome.resolved} processed, "
-                f"{outcome.failed} failed again, {outcome.waiting} wait behind them"
+                f"{outcome.failed} failed again, "
+                f"{_waiting(outcome.waiting)} for an earlier one"
                 + self._who_runs(registration, outcome)
             )
         if broken_off:
-            msg = f"{broken_off} of {len(registrations)} projections were broken off"
+            of = counted(len(registrations), "projection", "projections")
+            msg = f"Broken off: {broken_off} of {of}"
             raise CommandError(msg, returncode=FAILED)
         if failed:
-            msg = f"{failed} events failed again"
+            msg = f"{counted(failed, 'event', 'events')} failed again"
             raise CommandError(msg, returncode=FAILED)
 
     def _who_runs(self, registration: Registration, outcome: Outcome) -> str:
@@ -83,3 +84,7 @@ class Command(BaseCommand):
             self.stderr.write(
                 self.style.ERROR(f"Event {event.pk} at {event.position}: {error}")
             )
+
+
+def _waiting(count: int) -> str:
+    return counted(count, "waits", "wait")

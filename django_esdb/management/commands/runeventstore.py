@@ -3,19 +3,19 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from django_esdb.management.base import SafeCommand
 from eventsourcing_eventstoredb.server import DataFileError, ServerError, cli
 
 
-class Command(BaseCommand):
+class Command(SafeCommand):
     help = (
         "Runs the embedded event store, which speaks EventStoreDB's protocol, for "
         "development and tests, until stopped by SIGTERM or SIGINT. "
         "Production runs EventStoreDB."
     )
-    # It is what the other commands' settings point at: it needs none of them.
-    requires_system_checks = ()
+    exit_statuses = cli.EXIT_STATUSES
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         cli.add_arguments(parser)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.dispatch import Signal
 from django.utils import autoreload
 
@@ -18,9 +18,8 @@ from django_esdb.exceptions import (
     LeaseLostError,
     ProjectionError,
 )
+from django_esdb.management.base import FAILED, LEASE, SafeCommand
 from django_esdb.management.commands._projections import (
-    FAILED,
-    LEASE,
     choose,
     put_aside,
     require_migrations,
@@ -30,7 +29,7 @@ from django_esdb.management.commands._projections import (
 )
 from django_esdb.registry import Registration
 from django_esdb.runner.worker import Options, Worker
-from django_esdb.tracebacks import traceback_of
+from django_esdb.tracebacks import masked_traceback
 
 # Under the ten seconds after which containers are killed.
 _SHUTDOWN_SECONDS = 8.0
@@ -38,18 +37,21 @@ _SHUTDOWN_SECONDS = 8.0
 _WAIT_SECONDS = 30.0
 
 
-class Command(BaseCommand):
+class Command(SafeCommand):
     help = (
         "Runs projections: processes the events of their applications into read "
         "models, from where each one was, until stopped by SIGTERM or SIGINT. "
-        "Each projection runs in one process; others stand by. "
-        "Exit status: 0 stopped or caught up, 1 a projection failed, "
-        "2 something is not configured, 3 another process runs it (--exclusive), "
-        "4 not stopped in time, 5 an event took longer than ESDB_EVENT_SECONDS, "
-        "128 + N ended by a second signal N."
+        "Each projection runs in one process; others stand by."
     )
-    # They are run below, to report the first error in a line.
-    requires_system_checks = ()
+    exit_statuses = {
+        "0": "stopped by a signal, or caught up",
+        "1": "a projection failed, or a database cannot be used",
+        "2": "there is no such projection, or something is not configured",
+        "3": "another process runs a projection, or has taken it over (--exclusive)",
+        "4": "not stopped in time: the batches that were under way are undone",
+        "5": "an event took longer than ESDB_EVENT_SECONDS: batches are undone",
+        "128 + N": "ended by a second signal N: batches are undone",
+    }
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -121,7 +123,7 @@ class Command(BaseCommand):
             # The next change of code may fix it.
             self.stderr.write(self.style.ERROR(str(error)))
             if options["traceback"]:
-                self.stderr.write(traceback_of(error))
+                self.stderr.write(masked_traceback(error))
 
     def _run(
         self,

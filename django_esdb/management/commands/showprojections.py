@@ -9,15 +9,14 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import Error as DatabaseError
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from django_esdb.management.base import CONFIGURATION, FAILED, SafeCommand
 from django_esdb.management.commands._projections import (
-    CONFIGURATION,
-    FAILED,
     require_migrations,
     require_valid_configuration,
 )
@@ -44,12 +43,16 @@ _STATE_STYLES = {
 }
 
 
-class Command(BaseCommand):
+class Command(SafeCommand):
     help = (
         "Shows what each projection is at: how far it has got, who runs it, and "
         "what is wrong. Asks the database only, not the event store."
     )
-    requires_system_checks = ()
+    exit_statuses = {
+        "0": "shown, whatever the projections are at",
+        "1": "a database cannot be used",
+        "2": "there is no such projection, or something is not configured",
+    }
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(

@@ -102,6 +102,58 @@ def test_all_is_discarded_when_the_answer_is_yes(
     assert not FailedEvent.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("pks", "question"),
+    [
+        (
+            slice(None),
+            "3 failed events of Picky will be discarded: the read models will never "
+            "see them.",
+        ),
+        (
+            slice(1),
+            "1 failed event of Picky will be discarded: the read models will never "
+            "see it.",
+        ),
+    ],
+)
+def test_the_question_says_how_many_are_discarded(
+    parked: list[FailedEvent],
+    answer: Answer,
+    capsys: pytest.CaptureFixture[str],
+    pks: slice,
+    question: str,
+) -> None:
+    FailedEvent.objects.exclude(pk__in=[each.pk for each in parked[pks]]).delete()
+    answer("yes\n")
+
+    run("discardfailedevents")
+
+    assert capsys.readouterr().out == f"{question} Type yes to continue: "
+
+
+def test_the_question_is_about_the_one_event_that_is_meant(
+    parked: list[FailedEvent], answer: Answer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer("yes\n")
+
+    run("discardfailedevents", "--id", str(parked[2].pk))
+
+    assert capsys.readouterr().out.startswith("1 failed event of Picky will be")
+    assert FailedEvent.objects.count() == 2
+
+
+def test_nothing_is_asked_where_there_is_nothing_to_discard(
+    parked: list[FailedEvent], capsys: pytest.CaptureFixture[str]
+) -> None:
+    FailedEvent.objects.all().delete()
+
+    out, err = run("discardfailedevents")
+
+    assert (out, err) == ("There is no failed event to discard\n", "")
+    assert capsys.readouterr().out == ""
+
+
 @pytest.mark.parametrize("command", ["retryfailedevents", "discardfailedevents"])
 def test_a_number_that_no_event_has_is_refused(
     parked: list[FailedEvent], command: str
@@ -154,7 +206,7 @@ def test_an_outage_of_one_event_does_not_keep_others_from_being_retried(
     PickyProjection.bad.clear()
     err = io.StringIO()
 
-    with pytest.raises(CommandError, match="1 events failed again"):
+    with pytest.raises(CommandError, match="1 event failed again"):
         call_command("retryfailedevents", stdout=io.StringIO(), stderr=err)
 
     assert "OperationalError: a service is away" in err.getvalue()
@@ -199,7 +251,7 @@ def test_an_outage_of_one_projection_does_not_keep_others_from_being_retried(
     PickyProjection.bad.clear()
     out, err = io.StringIO(), io.StringIO()
 
-    with pytest.raises(CommandError, match="1 of 2 projections were broken off"):
+    with pytest.raises(CommandError, match="Broken off: 1 of 2 projections"):
         call_command("retryfailedevents", stdout=out, stderr=err)
 
     assert "Away: broken off: " in err.getvalue()

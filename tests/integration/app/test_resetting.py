@@ -215,13 +215,59 @@ def test_command_asks_first(
         monkeypatch.setattr("sys.stdin", io.StringIO(answer))
         with pytest.raises(CommandError, match="Nothing was reset"):
             run(NAME)
-    assert "training_school.Dog" in capsys.readouterr().out
+    assert capsys.readouterr().out.startswith(
+        f"{NAME} will start over from the first event; 1 row of training_school.Dog "
+        "and 1 row of training_school.SchoolCounts will be deleted. Type yes"
+    )
     assert counts() == [(1, 0)]
 
     monkeypatch.setattr("sys.stdin", io.StringIO("yes\n"))
     run(NAME)
 
     assert counts() == []
+
+
+def test_the_question_counts_failed_events_too(
+    parked: list[FailedEvent],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delitem(registry._registry, NAME)
+    monkeypatch.setattr("sys.stdin", io.StringIO("no\n"))
+
+    with pytest.raises(CommandError, match="Nothing was reset"):
+        run("Picky")
+
+    assert "2 rows of training_school.Dog, " in (asked := capsys.readouterr().out)
+    assert " and 3 rows of django_esdb.FailedEvent will be deleted." in asked
+
+
+def test_a_position_without_rows_is_asked_about(
+    school: TrainingSchool,
+    school_projection: Registration,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    school.register("Fido")
+    catch_up(school_projection)
+    Dog.objects.all().delete()
+    SchoolCounts.objects.all().delete()
+    monkeypatch.setattr("sys.stdin", io.StringIO("yes\n"))
+
+    run(NAME)
+
+    assert capsys.readouterr().out.startswith(
+        f"{NAME} will start over from the first event. Type yes"
+    )
+    assert tracking().position is None
+
+
+def test_nothing_is_asked_where_there_is_nothing_to_reset(
+    school: TrainingSchool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(NAME) == f"{NAME} has no position and no rows: nothing to reset\n"
+    assert capsys.readouterr().out == ""
+    assert not ProjectionTracking.objects.exists()
 
 
 def test_what_is_not_known_is_refused(

@@ -4,12 +4,13 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from eventsourcing.persistence import InfrastructureFactoryError, PersistenceError
 
 from django_esdb import get_application
+from django_esdb.management.base import SafeCommand
 from eventsourcing_eventstoredb import EventStoreDBFactory
-from eventsourcing_eventstoredb.text import one_line
+from eventsourcing_eventstoredb.text import counted, one_line
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.event_files import (
     EventFileError,
@@ -18,12 +19,18 @@ from example_project.training_school.event_files import (
 )
 
 
-class Command(BaseCommand):
+class Command(SafeCommand):
     help = (
         "Appends the events in a file to the event store, with their IDs and at their "
         "revisions, so that loading a file again changes nothing. The file is checked "
         "as a whole before anything is appended."
     )
+    exit_statuses = {
+        "0": "loaded, or there already",
+        "1": "the file or the event store cannot be used; maybe a part was loaded",
+        "2": "an option is wrong",
+    }
+    requires_system_checks = "__all__"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -55,6 +62,7 @@ class Command(BaseCommand):
             raise CommandError(one_line(error)) from error
         streams = {event.stream for event in events}
         self.stdout.write(
-            f"Loaded {len(events)} events of {len(streams)} streams; "
-            "those that were there already are not there twice"
+            f"Loaded {counted(len(events), 'event', 'events')} of "
+            f"{counted(len(streams), 'stream', 'streams')}; "
+            "what was there already is not there twice"
         )

@@ -3,20 +3,27 @@ from __future__ import annotations
 from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from eventsourcing.persistence import InfrastructureFactoryError, PersistenceError
 
 from django_esdb import get_application
-from eventsourcing_eventstoredb.text import one_line
+from django_esdb.management.base import SafeCommand
+from eventsourcing_eventstoredb.text import counted, one_line
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.seeding import seed
 
 
-class Command(BaseCommand):
+class Command(SafeCommand):
     help = (
         "Registers dogs and teaches them tricks, always the same ones. What is "
         "recorded already is not recorded again."
     )
+    exit_statuses = {
+        "0": "registered, or there already",
+        "1": "the event store cannot be used; maybe a part was registered",
+        "2": "an option is wrong",
+    }
+    requires_system_checks = "__all__"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -39,11 +46,20 @@ class Command(BaseCommand):
             seeded = seed(get_application(TrainingSchool), dogs=dogs, tricks=tricks)
         except (PersistenceError, InfrastructureFactoryError) as error:
             raise CommandError(one_line(error)) from error
+        there_dogs, there_tricks = dogs - seeded.dogs, dogs * tricks - seeded.tricks
+        verb = "was" if there_dogs + there_tricks == 1 else "were"
         self.stdout.write(
-            f"Registered {seeded.dogs} dogs and taught {seeded.tricks} tricks; "
-            f"{dogs - seeded.dogs} dogs and {dogs * tricks - seeded.tricks} tricks "
-            "were there already"
+            f"Registered {_dogs(seeded.dogs)} and taught {_tricks(seeded.tricks)}; "
+            f"{_dogs(there_dogs)} and {_tricks(there_tricks)} {verb} there already"
         )
+
+
+def _dogs(number: int) -> str:
+    return counted(number, "dog", "dogs")
+
+
+def _tricks(number: int) -> str:
+    return counted(number, "trick", "tricks")
 
 
 def _count(text: str) -> int:

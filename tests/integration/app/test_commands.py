@@ -1,0 +1,113 @@
+"""What all commands have in common: their help, and their errors' tracebacks."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from django.core.management import (
+    BaseCommand,
+    CommandError,
+    get_commands,
+    load_command_class,
+)
+
+from django_esdb.management.base import SafeCommand
+from eventsourcing_eventstoredb.server import cli, daemon
+from eventsourcing_eventstoredb.text import counted
+from example_project.demo import __main__ as demo
+
+SECRET = "s3cret-w0rd"
+COMMANDS = sorted(
+    (app, name)
+    for name, app in get_commands().items()
+    if app in ("django_esdb", "example_project.training_school")
+)
+
+
+class Failing(SafeCommand):
+    """Fails with an error whose cause has a password in it."""
+
+    exit_statuses = {"3": "it fails"}
+    error: type[Exception] = CommandError
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            msg = f"esdb://admin:{SECRET}@host:2113"
+            raise ValueError(msg)
+        except ValueError as cause:
+            error = self.error("it fails")
+            if isinstance(error, CommandError):
+                error.returncode = 3
+            raise error from cause
+
+
+def run(command: BaseCommand, *arguments: str) -> tuple[int | str | None, str]:
+    """Run a command as from a shell; return its exit status and standard error."""
+    command.stderr._out = err = io.StringIO()  # type: ignore[attr-defined]
+    with pytest.raises(SystemExit) as ended:
+        command.run_from_argv(["manage.py", "failing", *arguments])
+    return ended.value.code, err.getvalue()
+
+
+@pytest.mark.parametrize(("app", "name"), COMMANDS)
+def test_help_says_each_exit_status(app: str, name: str) -> None:
+    command = load_command_class(app, name)
+
+    assert isinstance(command, SafeCommand)
+    text = " ".join(command.create_parser("manage.py", name).format_help().split())
+
+    assert len(command.exit_statuses) > 1
+    for status, meaning in command.exit_statuses.items():
+        assert f"{status} {meaning}" in text
+
+
+@pytest.mark.parametrize("module", [cli, daemon, demo])
+def test_help_of_programs_says_each_exit_status(
+    module: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["program", "--help"])
+    # The demo's would stay.
+    monkeypatch.setattr("signal.signal", lambda *args: None)
+
+    with pytest.raises(SystemExit):
+        module.main()
+
+    text = " ".join(capsys.readouterr().out.split())
+    for status, meaning in module.EXIT_STATUSES.items():
+        assert f"{status} {meaning}" in text
+
+
+def test_an_error_is_a_line() -> None:
+    assert run(Failing()) == (3, "CommandError: it fails\n")
+
+
+def test_a_traceback_is_masked_and_the_exit_status_stays() -> None:
+    status, said = run(Failing(), "--traceback")
+
+    assert status == 3
+    lines = said.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert "ValueError: esdb://********@host:2113" in lines
+    assert lines[-1].endswith("CommandError: it fails")
+    assert SECRET not in said
+
+
+def test_an_unforeseen_error_is_masked_too() -> None:
+    command = Failing()
+    command.error = RuntimeError
+
+    status, said = run(command)
+
+    assert status == 1
+    assert said.splitlines()[-1] == "RuntimeError: it fails"
+    assert "esdb://********@host:2113" in said
+    assert SECRET not in said
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(0, "0 events"), (1, "1 event"), (2, "2 events")]
+)
+def test_numbers_have_their_noun(number: int, said: str) -> None:
+    assert counted(number, "event", "events") == said
