@@ -10,7 +10,6 @@ from eventsourcing.persistence import (
     Notification,
     OperationalError,
     PersistenceError,
-    ProgrammingError,
 )
 
 from eventsourcing_eventstoredb.all_stream import AllStream
@@ -37,11 +36,8 @@ from eventsourcing_eventstoredb.read_ahead import ReadAhead
 from eventsourcing_eventstoredb.subscription_state import Phase, StateCell
 
 # What the server says when something in it went wrong. Before a subscription is
-# confirmed that is an answer to its position; later, resuming may help.
-_SERVER_FAILURES = (Reason.HANDLER_FAILED, Reason.UNKNOWN, Reason.INTERNAL)
-
-# So often nodes of a cluster may fail to subscribe before that is taken for an answer.
-_HANDLER_FAILURES = 3
+# confirmed for the first time it is an answer; later, resuming may help.
+_SERVER_FAILURES = (Reason.POSITION, Reason.INTERNAL)
 
 # Seconds between attempts in a cluster, where another node may be there at once.
 _LONGEST_CLUSTER_PAUSE = 1.0
@@ -120,18 +116,12 @@ class Receiver:
             OperationalError: The server could not be asked.
         """
         client = self._log.client
-        tries = _HANDLER_FAILURES if is_cluster(client) else 1
 
         def attempt(seconds: float) -> None:
-            nonlocal tries
             try:
                 self.connect(connected(client))
-            except PersistenceError as error:
+            except PersistenceError:
                 self.end_call()
-                if reason_of(error) is Reason.HANDLER_FAILED:
-                    tries -= 1
-                    if not tries:
-                        raise ProgrammingError(str(error)) from error.__cause__
                 raise
 
         if is_cluster(client):
@@ -160,7 +150,12 @@ class Receiver:
                 self._over = connection
                 if self._stopped.is_set():
                     call.cancel()
-            calls.take_confirmation(call, connection, self._seconds_to_answer())
+            calls.take_confirmation(
+                call,
+                connection,
+                self._seconds_to_answer(),
+                at_position=after is not None,
+            )
         self.message_count += 1
         self._state.enter(Phase.CATCHING_UP)
 

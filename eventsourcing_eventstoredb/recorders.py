@@ -114,59 +114,55 @@ class EventStoreDBApplicationRecorder(
             # The library's first ID, where its notification log begins.
             start = None
         after = None if inclusive_of_start else start
+
+        def attempt(seconds: float) -> list[Notification]:
+            try:
+                return self._selected(start, after, limit, stop, topics, seconds)
+            except ProgrammingError as error:
+                # Who asks for this very position wants to know if it is an event's.
+                if reason_of(error) is not Reason.POSITION or stop == start:
+                    raise
+                assert start is not None
+                # The library's notification log goes on at the last ID and one.
+                before = start - 1
+                return self._selected(before, before, limit, stop, topics, seconds)
+
         try:
-            return self._select_notifications(start, after, limit, stop, topics)
+            return retrying.with_retries(self.client, attempt, retrying.READ_DEADLINE)
         except ProgrammingError as error:
             # The server refuses a position that is no event's if there are later
             # events.
-            if reason_of(error) is not Reason.UNKNOWN or start is None:
+            if reason_of(error) is not Reason.POSITION or start is None:
                 raise
-            return self._select_from_within(error, start, limit, stop, topics)
+            return self._nothing_after(start, error)
 
-    def _select_notifications(
+    def _selected(
         self,
         start: int | None,
         after: int | None,
         limit: int,
         stop: int | None,
         topics: Sequence[str],
+        seconds: float,
     ) -> list[Notification]:
         """Read from the event at *start*, and leave out the one at *after*."""
-
-        def attempt(seconds: float) -> list[Notification]:
-            selected: list[Notification] = []
-            found = self.all_stream(topics).notifications(
-                start, first_page=limit, timeout=seconds
-            )
-            for notification in found:
-                if stop is not None and notification.id > stop:
+        selected: list[Notification] = []
+        found = self.all_stream(topics).notifications(
+            start, first_page=limit, timeout=seconds
+        )
+        for notification in found:
+            if stop is not None and notification.id > stop:
+                break
+            if notification.id != after:
+                selected.append(notification)
+                if len(selected) == limit:
                     break
-                if notification.id != after:
-                    selected.append(notification)
-                    if len(selected) == limit:
-                        break
-            return selected
+        return selected
 
-        return retrying.with_retries(self.client, attempt, retrying.READ_DEADLINE)
-
-    def _select_from_within(
-        self,
-        refused: ProgrammingError,
-        start: int,
-        limit: int,
-        stop: int | None,
-        topics: Sequence[str],
+    def _nothing_after(
+        self, start: int, refused: ProgrammingError
     ) -> list[Notification]:
-        """Read from a position that the server has refused, if it can be meant."""
-        # Who asks for this very position wants to know whether it is an event's.
-        if stop != start:
-            try:
-                # The library's notification log goes on at the last ID and one.
-                before = start - 1
-                return self._select_notifications(before, before, limit, stop, topics)
-            except ProgrammingError as error:
-                if reason_of(error) is not Reason.UNKNOWN:
-                    raise
+        """Return nothing, unless a notification lies beyond the refused position."""
         # None of the later events may be a notification, as at the end of a log that
         # others write to: then there is nothing to return.
         last = self.max_notification_id()

@@ -19,7 +19,12 @@ import grpc
 from eventsourcing_eventstoredb.protocol import messages, private
 from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient, connector_of
 from eventsourcing_eventstoredb.protocol.connections import Connection
-from eventsourcing_eventstoredb.protocol.errors import CallError, Reason, call_error
+from eventsourcing_eventstoredb.protocol.errors import (
+    CallError,
+    Reason,
+    call_error,
+    position_error,
+)
 from eventsourcing_eventstoredb.protocol.generated import streams
 from eventsourcing_eventstoredb.protocol.proposals import ProposedEvent, StreamState
 from eventsourcing_eventstoredb.protocol.questions import Question
@@ -70,7 +75,8 @@ def read_messages(
         from_leader: Whether to read over the client's connection to the leader.
 
     Raises:
-        CallError: The read failed or was cut short.
+        CallError: The read failed or was cut short. Where it was to begin at a position
+            in the log and failed before the first message, that may be the reason.
     """
     process_id = os.getpid()
     if connection is None:
@@ -79,15 +85,17 @@ def read_messages(
     end = monotonic() + longest
     call = start_read(connection, request, timeout)
     watch = _watch_first_answer(call, connection, longest)
+    at_position = request.options.all.HasField("position")
     try:
         for message in call:
+            at_position = False
             watch.look = None
             watch.due = end
             yield message
             break
         yield from call
     except grpc.RpcError as error:
-        raise _late_error(watch, error) from error
+        raise _failure(watch, error, at_position) from error
     finally:
         # In a forked child nothing would ever come of the parent's call.
         if process_id == os.getpid():
@@ -95,7 +103,9 @@ def read_messages(
         watcher.end(watch)
 
 
-def take_confirmation(call: Any, connection: Connection, seconds: float) -> None:
+def take_confirmation(
+    call: Any, connection: Connection, seconds: float, *, at_position: bool
+) -> None:
     """
     Take a subscription's first message, which confirms it.
 
@@ -104,9 +114,10 @@ def take_confirmation(call: Any, connection: Connection, seconds: float) -> None
         connection: What it goes over.
         seconds: In which a server has to confirm it; one of a cluster that does not
             answer otherwise either, in :data:`FIRST_ANSWER`.
+        at_position: Whether it begins at a position in the log.
 
     Raises:
-        CallError: It was not confirmed.
+        CallError: It was not confirmed; the position may be the reason.
     """
     watch = _watch_first_answer(call, connection, seconds)
     try:
@@ -114,7 +125,7 @@ def take_confirmation(call: Any, connection: Connection, seconds: float) -> None
     except StopIteration:
         raise CallError(Reason.UNAVAILABLE, "the server ended the call") from None
     except grpc.RpcError as error:
-        raise _late_error(watch, error) from error
+        raise _failure(watch, error, at_position) from error
     finally:
         watcher.end(watch)
 
@@ -151,11 +162,14 @@ def _watch_first_answer(call: Any, connection: Connection, longest: float) -> Wa
     return watcher.begin(call, connection, FIRST_ANSWER - _QUESTION, look)
 
 
-def _late_error(watch: Watch, error: grpc.RpcError) -> CallError:
+def _failure(
+    watch: Watch, error: grpc.RpcError, at_position: bool = False
+) -> CallError:
     """Return why a call failed that may have been broken off for being late."""
     if watch.is_late:
         return CallError(Reason.DEADLINE, "the call was broken off")
-    return call_error(error)
+    failure = call_error(error)
+    return position_error(failure) if at_position else failure
 
 
 def connection_of(
@@ -231,7 +245,7 @@ def append(
         for answer in call:
             return messages.appended_position(answer)
     except grpc.RpcError as error:
-        raise _late_error(watch, error) from error
+        raise _failure(watch, error) from error
     finally:
         watcher.end(watch)
         # The server may have left it open.

@@ -42,6 +42,9 @@ _MAY_NOT = (
 )
 
 
+_POSITION = "the server refused the position, where perhaps no event begins: {}"
+
+
 @unique
 class Reason(Enum):
     """
@@ -67,10 +70,12 @@ class Reason(Enum):
     CERTIFICATE = ProgrammingError, _CERTIFICATE
     UNAUTHENTICATED = ProgrammingError, _UNKNOWN_USER
     ACCESS_DENIED = ProgrammingError, _MAY_NOT
-    # A node says so now and then that is asked for what only the leader can do; to a
-    # subscription it is also the answer to a position.
-    HANDLER_FAILED = OperationalError, "the server failed: {}"
-    UNKNOWN = ProgrammingError, "the server refused: {}"
+    # With one code, and in words that differ between servers, a node says that it
+    # knows no leader, or was asked for what only a leader can do, or failed.
+    UNKNOWN = OperationalError, "the server failed: {}"
+    # With the same code a server refuses a position in the log; see position_error.
+    POSITION = ProgrammingError, _POSITION
+    INVALID_ARGUMENT = ProgrammingError, "the server calls it invalid: {}"
     INTERNAL = InternalError, "{}"
     REFUSED = ProgrammingError, "{}"
 
@@ -82,15 +87,14 @@ class Reason(Enum):
 _Code = grpc.StatusCode
 
 # The first line that fits counts: a status code, the name that the server gives to the
-# exception, in a trailer or as the type of an answer to a batch, and what is in the
-# text. None and "" fit everything.
+# exception, in a trailer or as the type of an answer to a batch, and what is in a text
+# of gRPC's own. None and "" fit everything. Texts of servers differ, and tell nothing.
 _TABLE: tuple[tuple[grpc.StatusCode | None, str | None, str, Reason], ...] = (
     (None, "wrong-expected-version", "", Reason.WRONG_VERSION),
     (None, "stream-deleted", "", Reason.STREAM_DELETED),
-    (_Code.FAILED_PRECONDITION, None, "is deleted", Reason.STREAM_DELETED),
     (None, "not-leader", "", Reason.NOT_LEADER),
-    (_Code.NOT_FOUND, None, "Leader info available", Reason.NOT_LEADER),
-    (_Code.UNKNOWN, None, "No leader info available", Reason.NOT_LEADER),
+    # A stream that is not there is no error, but a message.
+    (_Code.NOT_FOUND, None, "", Reason.NOT_LEADER),
     (None, "access-denied", "", Reason.ACCESS_DENIED),
     (_Code.PERMISSION_DENIED, None, "", Reason.ACCESS_DENIED),
     (_Code.UNAUTHENTICATED, None, "", Reason.UNAUTHENTICATED),
@@ -108,9 +112,8 @@ _TABLE: tuple[tuple[grpc.StatusCode | None, str | None, str, Reason], ...] = (
     (_Code.UNAVAILABLE, None, "", Reason.UNAVAILABLE),
     (_Code.ABORTED, None, "", Reason.ABORTED),
     (_Code.CANCELLED, None, "", Reason.CANCELLED),
-    (_Code.UNKNOWN, None, "Exception was thrown by handler", Reason.HANDLER_FAILED),
     (_Code.UNKNOWN, None, "", Reason.UNKNOWN),
-    (None, "unknown", "", Reason.UNKNOWN),
+    (_Code.INVALID_ARGUMENT, None, "", Reason.INVALID_ARGUMENT),
     (_Code.INTERNAL, None, "", Reason.INTERNAL),
     (None, None, "", Reason.REFUSED),
 )
@@ -181,6 +184,20 @@ def call_error(error: grpc.RpcError) -> CallError:
         host = _text(trailers["leader-endpoint-host"])
         leader = f"{host}:{_text(trailers.get('leader-endpoint-port'))}"
     return CallError(reason, details, leader)
+
+
+def position_error(error: CallError) -> CallError:
+    """
+    Return why a call failed at once that was to begin at a position in the log.
+
+    A failure of the server is then an answer to the position, though it may come from
+    a node that cannot answer now: in a cluster it is worth asking again.
+    """
+    if error.reason not in (Reason.UNKNOWN, Reason.INVALID_ARGUMENT):
+        return error
+    refused = CallError(Reason.POSITION, error.details, error.leader)
+    refused.__cause__ = error.__cause__
+    return refused
 
 
 def answer_error(name: str, details: str) -> CallError:

@@ -30,6 +30,11 @@ PATIENCE = 3.0
 # The same in a cluster, where an election fits in: it takes longer on a busy machine.
 CLUSTER_PATIENCE = 10.0
 
+# So often nodes of a cluster may refuse a position before that is taken for an answer:
+# one that has lost its leader, and one that was asked for what only a leader can do,
+# says the same as one that does not know the position.
+_POSITION_REFUSALS = 3
+
 # Seconds for one read with its retries. A frozen server must not hold a thread
 # for ever, and the longest stream has to fit in.
 READ_DEADLINE = 60.0
@@ -98,6 +103,7 @@ class _Attempts:
         self._connection: Connection | None = None
         self._cause: BaseException | None = None
         self._not_found: CallError | None = None
+        self._position_refusals = 0
 
     def begin(self) -> Any:
         self._connection = None
@@ -117,7 +123,7 @@ class _Attempts:
         return result
 
     def pause_after(self, error: Exception) -> float | None:
-        if not isinstance(error, OperationalError):
+        if not isinstance(error, OperationalError) and not self._is_doubtful(error):
             return None
         if self._reopens and reason_of(error) is Reason.CLOSED:
             self._reopens = False
@@ -132,6 +138,13 @@ class _Attempts:
         if self._connector.is_closed or time.monotonic() + pause >= self._last:
             return None
         return pause
+
+    def _is_doubtful(self, error: Exception) -> bool:
+        """Tell whether another node may take a position that one has refused."""
+        if not self._is_cluster or reason_of(error) is not Reason.POSITION:
+            return False
+        self._position_refusals += 1
+        return self._position_refusals < _POSITION_REFUSALS
 
     def wait(self, pause: float) -> bool:
         connector = self._connector

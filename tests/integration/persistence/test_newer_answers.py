@@ -15,7 +15,7 @@ from uuid import NAMESPACE_OID, uuid5
 import grpc
 import pytest
 from esdbclient.protos.Grpc import shared_pb2, status_pb2, streams_pb2
-from eventsourcing.persistence import ProgrammingError
+from eventsourcing.persistence import OperationalError, ProgrammingError
 from google.protobuf import any_pb2, json_format
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -83,23 +83,32 @@ class Script:
 
     Attributes:
         head: The position of the last event.
+        positions: Of the events that are read; None for the head alone.
+        refusal: What a read is answered that begins anywhere else before the head.
         subscriptions: What each subscription gets; the last one stays open.
         begun_after: The positions that subscriptions were asked to begin after.
     """
 
     def __init__(self, this: Node) -> None:
         self.head = 1_000_000
+        self.positions: list[int] | None = None
+        self.refusal = Refused(grpc.StatusCode.UNKNOWN, "")
         self.subscriptions: list[Iterable[bytes | Refused]] = []
         self.begun_after: list[int] = []
         this.read = self.answer
 
     def answer(self, body: bytes) -> Iterator[bytes]:
         request = streams_pb2.ReadReq.FromString(body).options
+        begin = request.all.position.commit_position
         if request.WhichOneof("count_option") != "subscription":
             if request.read_direction == request.Backwards:
                 yield event(self.head)
+            elif self.positions is not None:
+                if begin < self.head and begin not in self.positions:
+                    raise self.refusal
+                yield from (event(each) for each in self.positions if each >= begin)
             return
-        self.begun_after.append(request.all.position.commit_position)
+        self.begun_after.append(begin)
         for message in self.subscriptions.pop(0):
             if isinstance(message, Refused):
                 raise message
@@ -217,6 +226,50 @@ def test_a_wrong_position_is_refused_before_the_confirmation(
 
     with recorder(this) as reading, pytest.raises(ProgrammingError):
         reading.subscribe(gt=1)
+
+
+TEXTS = st.text(st.characters(categories=["L", "N", "P", "Zs"]), max_size=30)
+
+
+@given(TEXTS, st.sampled_from(["UNKNOWN", "INVALID_ARGUMENT"]))
+@example("Unexpected FilteredReadAllResult: Error", "UNKNOWN")
+@example("Unexpected FilteredReadAllResult: InvalidPosition >> Log", "UNKNOWN")
+@example("Exception was thrown by handler.", "UNKNOWN")
+@example("Trying to read from an invalid position.", "INVALID_ARGUMENT")
+def test_a_read_inside_a_record_is_told_by_the_code_alone(
+    this: Node, details: str, code: str
+) -> None:
+    said = Script(this)
+    said.positions = [10, 20, said.head]
+    said.refusal = Refused(grpc.StatusCode[code], details)
+
+    with recorder(this) as reading:
+        following = reading.select_notifications(start=11, limit=1)
+        assert [each.id for each in following] == [20]
+        with pytest.raises(ProgrammingError, match="position 15 is inside an event"):
+            reading.select_notifications(start=15, limit=1)
+        with pytest.raises(ProgrammingError, match="position 11 is inside"):
+            reading.select_notifications(start=11, limit=1, stop=11)
+
+
+def test_who_subscribes_inside_a_record_is_told_so(this: Node) -> None:
+    said = Script(this)
+    said.subscriptions = [[Refused(grpc.StatusCode.UNKNOWN, "It differs.")]]
+
+    with (
+        recorder(this) as reading,
+        pytest.raises(ProgrammingError, match="perhaps no event begins: It differs"),
+    ):
+        reading.subscribe(gt=1)
+
+
+def test_a_failure_that_no_position_explains_may_pass(this: Node) -> None:
+    said = Script(this)
+    failed = Refused(grpc.StatusCode.UNKNOWN, "Trying to read from an invalid position")
+    said.subscriptions = [[failed]]
+
+    with recorder(this) as reading, pytest.raises(OperationalError):
+        reading.subscribe()
 
 
 def test_a_wrong_position_is_refused_after_the_confirmation(this: Node) -> None:
