@@ -1,5 +1,5 @@
 """
-What reading a notification costs: the bare stub, esdbclient and this package.
+What reading a notification costs: the bare stub, the client library and this package.
 
     python -m benchmarks.bench_reading [--events N] [--rounds N] [--quick] [--uri URI]
 
@@ -21,9 +21,15 @@ from uuid import uuid4
 
 import grpc
 import grpc.experimental
-from esdbclient import EventStoreDBClient, NewEvent, StreamState
-from esdbclient.protos.Grpc import streams_pb2, streams_pb2_grpc
 
+from benchmarks.support.client_library import (
+    NAME,
+    EventStoreDBClient,
+    NewEvent,
+    StreamState,
+    streams_pb2,
+    streams_pb2_grpc,
+)
 from benchmarks.support.event_stores import event_store
 from benchmarks.support.options import new_parser
 from eventsourcing_eventstoredb.all_stream import AllStream
@@ -67,7 +73,7 @@ def read_stub(channel: grpc.Channel, count: int) -> int:
     return received
 
 
-def read_esdbclient(client: EventStoreDBClient, count: int) -> int:
+def read_with_client(client: EventStoreDBClient, count: int) -> int:
     """Read by the client's own subscription."""
     with client.subscribe_to_all(window_size=2000) as subscription:
         return sum(1 for _ in islice(subscription, count))
@@ -103,8 +109,8 @@ def readers(uri: str) -> Iterator[tuple[str, Callable[[int], int]]]:
     yield "stub, channel as gRPC makes it", partial(read_stub, bare)
     single = ours.connector.connection().channel
     yield "stub, SingleThreadedUnaryStream", partial(read_stub, single)
-    yield "esdbclient, channel as it makes it", partial(read_esdbclient, plain)
-    yield "esdbclient, SingleThreadedUnaryStream", partial(read_esdbclient, fast)
+    yield f"{NAME}, channel as it makes it", partial(read_with_client, plain)
+    yield f"{NAME}, SingleThreadedUnaryStream", partial(read_with_client, fast)
     yield "next_batch(2000)", partial(read_batches, recorder)
     yield "iteration", partial(read_iteration, recorder)
     yield "select_notifications", partial(read_selection, recorder)
@@ -113,7 +119,7 @@ def readers(uri: str) -> Iterator[tuple[str, Callable[[int], int]]]:
 
 
 class FastClient(EventStoreDBClient):
-    """An esdbclient client with the one option that makes the difference."""
+    """A client of the client library with the one option that makes the difference."""
 
     def _construct_grpc_channel(
         self, grpc_target: str, grpc_options: Any = ()

@@ -26,9 +26,14 @@ from typing import Any
 
 import grpc
 import grpc.experimental
-from esdbclient import EventStoreDBClient, NewEvent, StreamState
-from esdbclient.protos.Grpc import shared_pb2, streams_pb2
 
+from benchmarks.support.client_library import (
+    EventStoreDBClient,
+    NewEvent,
+    StreamState,
+    shared_pb2,
+    streams_pb2,
+)
 from benchmarks.support.event_stores import listening, new_prefix
 from benchmarks.support.options import new_parser
 

@@ -13,9 +13,8 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from esdbclient import EventStoreDBClient, NewEvent, StreamState
-
 from benchmarks.measure_projection import DOGS_AT_A_TIME, stored_events
+from benchmarks.support.client_library import EventStoreDBClient, NewEvent, StreamState
 from benchmarks.support.databases import execute
 from benchmarks.support.event_stores import event_store, new_prefix
 from benchmarks.support.processes import (

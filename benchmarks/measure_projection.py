@@ -21,7 +21,6 @@ django.setup()
 from django.core.management import call_command  # noqa: E402
 from django.db import connections  # noqa: E402
 from django.db.models import F  # noqa: E402
-from esdbclient import EventStoreDBClient, NewEvent, StreamState  # noqa: E402
 from eventsourcing.application import Application  # noqa: E402
 from eventsourcing.persistence import (  # noqa: E402
     ApplicationRecorder,
@@ -33,6 +32,11 @@ from eventsourcing.persistence import (  # noqa: E402
 from eventsourcing.popo import POPOApplicationRecorder  # noqa: E402
 from eventsourcing.projection import ProjectionRunner as LibraryRunner  # noqa: E402
 
+from benchmarks.support.client_library import (  # noqa: E402
+    EventStoreDBClient,
+    NewEvent,
+    StreamState,
+)
 from benchmarks.support.event_stores import event_store, new_prefix  # noqa: E402
 from django_esdb.recorders import DjangoTrackingRecorder  # noqa: E402
 from django_esdb.runner import ProjectionRunner  # noqa: E402

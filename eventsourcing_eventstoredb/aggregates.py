@@ -26,7 +26,8 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
     says otherwise. One call writes to one stream, in one transaction.
 
     Args:
-        client: Any esdbclient client; it stays the caller's to close.
+        client: Any client of esdbclient or kurrentdbclient; it stays the caller's to
+            close.
         for_snapshotting: Whether these are snapshots, for which versions have
             gaps and a conflict is impossible.
         layout: How the aggregates lie in streams.

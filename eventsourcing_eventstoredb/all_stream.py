@@ -23,7 +23,7 @@ class AllStream:
     Reads the log of all streams for the events that one filter lets through.
 
     Args:
-        client: Any esdbclient client.
+        client: Any client of esdbclient or kurrentdbclient.
         event_filter: Which events are notifications.
     """
 

@@ -52,7 +52,7 @@ def append(
     recognises them by their IDs, so they are written once.
 
     Args:
-        client: Any esdbclient client.
+        client: Any client of esdbclient or kurrentdbclient.
         name: The stream's name.
         current_version: Position of the last event that must be there, or a state.
         events: At least one.

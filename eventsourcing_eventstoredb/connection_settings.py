@@ -104,7 +104,7 @@ class ConnectionSettings:
     @property
     def client_uri(self) -> str:
         """
-        A connection string that esdbclient parses as meant.
+        A connection string that the client libraries parse as meant.
 
         It insists on credentials where TLS is on, but reads encoded ones
         wrongly; it gets a placeholder, and the real ones go another way.

@@ -21,6 +21,7 @@ from eventsourcing.persistence import (
     Transcoder,
 )
 
+from eventsourcing_eventstoredb import client_library
 from eventsourcing_eventstoredb.connection_settings import (
     ConnectionSettings,
     ConnectionSettingsError,
@@ -50,7 +51,7 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
     with equal settings share one client.
 
     Attributes:
-        client: The shared esdbclient client, made at first use.
+        client: The shared client of the client library, made at first use.
         settings: What the environment says about the connection.
 
     Raises:
@@ -68,11 +69,13 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
     EVENTSTOREDB_TOPIC_ALLOWLIST = "EVENTSTOREDB_TOPIC_ALLOWLIST"
     EVENTSTOREDB_EVENT_BASES = "EVENTSTOREDB_EVENT_BASES"
     EVENTSTOREDB_NODE_PREFERENCE = "EVENTSTOREDB_NODE_PREFERENCE"
+    EVENTSTOREDB_CLIENT = client_library.VARIABLE
     ORIGINATOR_ID_TYPE = "ORIGINATOR_ID_TYPE"
 
     def __init__(self, env: Environment | EnvType | None = None) -> None:
         super().__init__(env)
         self.settings = self._connection_settings()
+        self._check_client_library()
         self.originator_id_type = self._originator_id_type()
         self._stream_prefix = self._read_stream_prefix()
         self._first_version = self._read_first_version()
@@ -83,6 +86,7 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
 
     @property
     def client(self) -> Client:
+        client_library.load(self.env.get(self.EVENTSTOREDB_CLIENT))
         # Loads gRPC, which takes a tenth of a second and forbids forking.
         from eventsourcing_eventstoredb.protocol.clients import acquire_client
         from eventsourcing_eventstoredb.protocol.errors import client_errors
@@ -168,6 +172,13 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
             )
         except ConnectionSettingsError as error:
             msg = f"Cannot use {self.EVENTSTOREDB_URI}: {error}"
+            raise InfrastructureFactoryError(msg) from None
+
+    def _check_client_library(self) -> None:
+        try:
+            client_library.choose(self.env.get(self.EVENTSTOREDB_CLIENT))
+        except client_library.ClientLibraryError as error:
+            msg = f"Cannot use EventStoreDB: {error}"
             raise InfrastructureFactoryError(msg) from None
 
     def _layout(self) -> Layout:

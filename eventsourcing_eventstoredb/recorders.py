@@ -39,7 +39,8 @@ class EventStoreDBApplicationRecorder(
     application's aggregates are passed over.
 
     Args:
-        client: Any esdbclient client; it stays the caller's to close.
+        client: Any client of esdbclient or kurrentdbclient; it stays the caller's to
+            close.
         for_snapshotting: Whether these are snapshots.
         originator_id_type: ``UUID`` or ``str``, the type of the aggregates'
             IDs; None to have each event's class decide.

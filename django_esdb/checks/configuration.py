@@ -29,6 +29,7 @@ from django_esdb.exceptions import ConfigurationError, ViewDatabaseError
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import registry
 from django_esdb.topics import allowlist_of
+from eventsourcing_eventstoredb import client_library
 from eventsourcing_eventstoredb.connection_settings import (
     CertificateError,
     ConnectionSettings,
@@ -94,7 +95,10 @@ def check_topic_allowlist() -> Iterator[CheckMessage]:
 
 def check_connections() -> Iterator[CheckMessage]:
     """Each application's event store must be named in a way that can be used."""
-    messages = [_check_connection(env) for env in application_environments()]
+    messages = [
+        _check_connection(env) or _check_client_library(env)
+        for env in application_environments()
+    ]
     # Applications that share a wrong setting would each report it.
     yield from {str(message): message for message in messages if message}.values()
 
@@ -142,6 +146,20 @@ def _check_connection(env: Environment) -> CheckMessage | None:
     return None
 
 
+def _check_client_library(env: Environment) -> CheckMessage | None:
+    if env.get("PERSISTENCE_MODULE") != PERSISTENCE_MODULE:
+        return None
+    try:
+        client_library.choose(env.get(client_library.VARIABLE))
+    except client_library.ClientLibraryError as error:
+        return Error(
+            f"EventStoreDB cannot be spoken to: {error}.",
+            hint="See docs/clients.md.",
+            id="django_esdb.E016",
+        )
+    return None
+
+
 def parse_environment(uri: str, env: Environment) -> ConnectionSettings:
     """
     Return how the event store at *uri* is connected to.
@@ -154,6 +172,7 @@ def parse_environment(uri: str, env: Environment) -> ConnectionSettings:
         username=env.get("EVENTSTOREDB_USERNAME"),
         password=env.get("EVENTSTOREDB_PASSWORD"),
         root_certificates=env.get("EVENTSTOREDB_ROOT_CERTIFICATES"),
+        node_preference=env.get("EVENTSTOREDB_NODE_PREFERENCE"),
     )
 
 

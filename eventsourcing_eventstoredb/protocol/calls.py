@@ -68,7 +68,7 @@ def read_messages(
     Closing the iterator ends the call.
 
     Args:
-        client: Any esdbclient client.
+        client: Any client of esdbclient or kurrentdbclient.
         request: What to read.
         timeout: Seconds that the whole call may take; None for no limit.
         connection: What to read over; None for the client's.
@@ -225,7 +225,7 @@ def append(
     Append events to a stream in one transaction, and return the last one's position.
 
     Args:
-        client: Any esdbclient client.
+        client: Any client of esdbclient or kurrentdbclient.
         name: The stream's name.
         current_version: Position of the last event that must be there, or a state.
         events: At least one.

@@ -16,6 +16,8 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
 
 import grpc
 
@@ -34,6 +36,7 @@ from eventsourcing_eventstoredb.protocol.generated import (
     PersistentSubscriptionsService,
     ProjectionsService,
     StreamsService,
+    option,
 )
 
 # For the members of a cluster to tell where to connect to.
@@ -50,7 +53,7 @@ __all__ = [
 
 class Client(EventStoreDBClient):
     """
-    An esdbclient client for *settings*, with credentials of any characters.
+    A client of the client library for *settings*, with credentials of any characters.
 
     It connects when it is first used.
 
@@ -67,6 +70,7 @@ class Client(EventStoreDBClient):
         self._services: weakref.WeakKeyDictionary[Connection, ESDBConnection] = (
             weakref.WeakKeyDictionary()
         )
+        self._last_id: UUID | None = None
         self.connector = Connector(_access(self), find_node)
 
     @property
@@ -102,8 +106,35 @@ class Client(EventStoreDBClient):
             BasicAuthentication(self._settings.username, self._settings.password)
         )
 
-    def reconnect(self, grpc_target: str | None = None) -> None:
+    @property
+    def v2streams(self) -> Any:
+        """The calls of servers from 25.1 on, if the client library has them."""
+        connected: Any = self._connected()
+        return connected.v2streams
+
+    @property
+    def connection_id(self) -> UUID | None:
+        """
+        Which connection is in use, for :meth:`reconnect`; None if there is none.
+
+        It does not connect, since kurrentdbclient asks for it before each call.
+        """
+        return self._last_id
+
+    def reconnect(
+        self, grpc_target: str | None = None, *, connection_id: UUID | None = None
+    ) -> None:
+        """
+        Connect anew.
+
+        Args:
+            grpc_target: Where to; None for the servers of the connection string.
+            connection_id: The connection that failed. If there is another one by now,
+                that one is left alone.
+        """
         connector = self.connector
+        if connection_id not in (None, self._last_id):
+            return
         with _in_the_clients_words():
             failed = None if connector.is_closed else connector.connection()
             connector.reopen()
@@ -127,12 +158,13 @@ class Client(EventStoreDBClient):
                 connection.channel, connection.target, self.connection_spec
             )
             connection.companions.append(services.close)
+            self._last_id = uuid4()
         return services
 
 
 @contextmanager
 def _in_the_clients_words() -> Iterator[None]:
-    """Raise for the user's own calls what esdbclient raises."""
+    """Raise for the user's own calls what the client library raises."""
     try:
         yield
     except CallError as error:
@@ -150,7 +182,7 @@ def connector_of(client: EventStoreDBClient) -> Connector:
     It is closed with the client, whether that is closed or collected.
 
     Args:
-        client: Any esdbclient client.
+        client: Any client of the client library.
     """
     if isinstance(client, Client):
         return client.connector
@@ -187,23 +219,23 @@ def _closing(
 
 def _access(client: EventStoreDBClient) -> Access:
     spec = client.connection_spec
-    options = spec.options
+    keep_alive_timeout = option(client, "KeepAliveTimeout")
     keep_alive: tuple[tuple[str, int | None], ...] = (
         # esdbclient sends the interval under a name that gRPC does not know.
-        ("grpc.keepalive_time_ms", options.KeepAliveInterval),
-        ("grpc.keepalive_timeout_ms", options.KeepAliveTimeout),
+        ("grpc.keepalive_time_ms", option(client, "KeepAliveInterval")),
+        ("grpc.keepalive_timeout_ms", keep_alive_timeout),
         # What acts: without it gRPC waits a minute for the answer to a ping.
-        ("grpc.http2.ping_timeout_ms", options.KeepAliveTimeout),
+        ("grpc.http2.ping_timeout_ms", keep_alive_timeout),
     )
     return Access(
         targets=tuple(spec.targets),
-        resolves_names=spec.scheme != "esdb",
-        node_preference=options.NodePreference,
-        max_discover_attempts=options.MaxDiscoverAttempts,
-        discovery_interval=options.DiscoveryInterval / 1000,
-        gossip_timeout=options.GossipTimeout,
-        connection_name=options.ConnectionName,
-        default_deadline=options.DefaultDeadline,
+        resolves_names=spec.scheme.endswith("+discover"),
+        node_preference=option(client, "NodePreference"),
+        max_discover_attempts=option(client, "MaxDiscoverAttempts"),
+        discovery_interval=option(client, "DiscoveryInterval") / 1000,
+        gossip_timeout=option(client, "GossipTimeout"),
+        connection_name=option(client, "ConnectionName"),
+        default_deadline=option(client, "DefaultDeadline"),
         channel_options=tuple(
             (name, value) for name, value in keep_alive if value is not None
         ),
@@ -213,7 +245,7 @@ def _access(client: EventStoreDBClient) -> Access:
                 private_key=client.private_key,
                 certificate_chain=client.certificate_chain,
             )
-            if options.Tls
+            if option(client, "Tls")
             else None
         ),
         call_credentials=client.construct_call_credentials(

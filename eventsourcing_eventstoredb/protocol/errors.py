@@ -108,7 +108,9 @@ _TABLE: tuple[tuple[grpc.StatusCode | None, str | None, str, Reason], ...] = (
     (None, "empty", "", Reason.NOT_READY),
     # No repetition can cure these.
     (_Code.UNAVAILABLE, None, "SSL_ERROR", Reason.CERTIFICATE),
+    # A certificate text that is no PEM, in older versions of gRPC and in newer ones.
     (_Code.UNAVAILABLE, None, "empty address list", Reason.CERTIFICATE),
+    (_Code.UNAVAILABLE, None, "security handshaker", Reason.CERTIFICATE),
     (_Code.UNAVAILABLE, None, "", Reason.UNAVAILABLE),
     (_Code.ABORTED, None, "", Reason.ABORTED),
     (_Code.CANCELLED, None, "", Reason.CANCELLED),

@@ -11,10 +11,14 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
+from eventsourcing_eventstoredb.client_library import ClientLibraryError
 from eventsourcing_eventstoredb.server.database import DataFileError
-from eventsourcing_eventstoredb.server.embedded import EmbeddedServer, ServerError
+from eventsourcing_eventstoredb.server.exceptions import ServerError
+
+if TYPE_CHECKING:
+    from eventsourcing_eventstoredb.server.embedded import EmbeddedServer
 
 DEFAULT_PORT: Final = 2113
 
@@ -138,7 +142,7 @@ def server_from(options: argparse.Namespace) -> EmbeddedServer:
     Make the server that parsed options describe, not started yet.
 
     Raises:
-        ServerError: The options do not fit together.
+        ServerError: The options do not fit together, or there is no client library.
     """
     users = [
         *options.user,
@@ -157,7 +161,7 @@ def server_from(options: argparse.Namespace) -> EmbeddedServer:
             " users, or --insecure if everyone may read and write."
         )
         raise ServerError(msg)
-    return EmbeddedServer(
+    return make_server(
         host=options.host,
         port=options.port,
         data=options.data,
@@ -166,6 +170,24 @@ def server_from(options: argparse.Namespace) -> EmbeddedServer:
         users=dict(users),
         readers=dict(stream_users),
     )
+
+
+def make_server(**arguments: Any) -> EmbeddedServer:
+    """
+    Make a server, not started yet.
+
+    Args:
+        arguments: As for :class:`~eventsourcing_eventstoredb.server.EmbeddedServer`.
+
+    Raises:
+        ServerError: They do not fit together, or there is no client library.
+    """
+    try:
+        # Loads the client library, which may not be there.
+        from eventsourcing_eventstoredb.server.embedded import EmbeddedServer
+    except ClientLibraryError as error:
+        raise ServerError(f"{error}.") from error
+    return EmbeddedServer(**arguments)
 
 
 def _is_loopback(host: str) -> bool:

@@ -22,10 +22,11 @@ from typing import Final
 from eventsourcing_eventstoredb.server.cli import (
     DEFAULT_PORT,
     exit_status_help,
+    make_server,
     serve_until_stopped,
 )
 from eventsourcing_eventstoredb.server.database import DataFileError
-from eventsourcing_eventstoredb.server.embedded import EmbeddedServer, ServerError
+from eventsourcing_eventstoredb.server.exceptions import ServerError
 from eventsourcing_eventstoredb.server.pid_file import (
     DaemonError,
     PidFile,
@@ -141,7 +142,7 @@ def _serve(pid_file: Path, port: int, data: Path | None) -> int:
         raise DaemonError(msg)
     # Not closed, so that the lock is held to the very end of this process.
     try:
-        serve_until_stopped(EmbeddedServer(port=port, data=data), _say_and_detach)
+        serve_until_stopped(make_server(port=port, data=data), _say_and_detach)
     except (DataFileError, ServerError) as error:
         raise DaemonError(" ".join(str(error).split())) from None
     finally:

@@ -28,6 +28,7 @@ from eventsourcing_eventstoredb.server.certificates import (
     CertificateError,
     load_credentials,
 )
+from eventsourcing_eventstoredb.server.exceptions import ServerError
 from eventsourcing_eventstoredb.server.gossip import Gossip
 from eventsourcing_eventstoredb.server.log import Log
 from eventsourcing_eventstoredb.server.messages import method_handlers
@@ -73,10 +74,6 @@ _FIRST_METADATA = b'{"$maxAge":2592000,"$acl":{"$r":"$ops"}}'
 
 # As EventStoreDB advertises itself in its own examples for one machine.
 _LOOPBACK_NAMES = {"127.0.0.1": "localhost", "::1": "localhost"}
-
-
-class ServerError(Exception):
-    """The server cannot start; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)

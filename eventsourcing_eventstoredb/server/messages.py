@@ -1,8 +1,9 @@
 """
 The protocol's message classes and services.
 
-They are esdbclient's own generated modules; nothing else in the server imports them,
-so another source of them would change this module only.
+They are the generated modules of the client library that the process uses, whichever
+that is: what is sent has no field that only one of them knows. Nothing else in the
+server imports them.
 
 The services are registered here, not by the generated functions: those let grpcio parse
 the requests, and a request that it cannot parse leaves a call behind that never ends.
@@ -11,34 +12,39 @@ the requests, and a request that it cannot parse leaves a call behind that never
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
-from esdbclient.protos.Grpc import (
-    code_pb2 as codes,
-)
-from esdbclient.protos.Grpc import (
-    gossip_pb2 as gossip,
-)
-from esdbclient.protos.Grpc import (
-    persistent_pb2 as persistent,
-)
-from esdbclient.protos.Grpc import (
-    shared_pb2 as shared,
-)
-from esdbclient.protos.Grpc import (
-    status_pb2 as status,
-)
-from esdbclient.protos.Grpc import (
-    streams_pb2 as streams,
-)
-from esdbclient.protos.Grpc.gossip_pb2_grpc import GossipServicer
-from esdbclient.protos.Grpc.persistent_pb2_grpc import PersistentSubscriptionsServicer
-from esdbclient.protos.Grpc.streams_pb2_grpc import StreamsServicer
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
+from eventsourcing_eventstoredb import client_library
 from eventsourcing_eventstoredb.server.errors import InvalidArgumentError
+
+if TYPE_CHECKING or client_library.choose() == client_library.ESDBCLIENT:
+    from esdbclient.protos.Grpc import code_pb2 as codes
+    from esdbclient.protos.Grpc import gossip_pb2 as gossip
+    from esdbclient.protos.Grpc import persistent_pb2 as persistent
+    from esdbclient.protos.Grpc import shared_pb2 as shared
+    from esdbclient.protos.Grpc import status_pb2 as status
+    from esdbclient.protos.Grpc import streams_pb2 as streams
+    from esdbclient.protos.Grpc.gossip_pb2_grpc import GossipServicer
+    from esdbclient.protos.Grpc.persistent_pb2_grpc import (
+        PersistentSubscriptionsServicer,
+    )
+    from esdbclient.protos.Grpc.streams_pb2_grpc import StreamsServicer
+else:
+    from kurrentdbclient.protos.google.rpc import code_pb2 as codes
+    from kurrentdbclient.protos.v1 import gossip_pb2 as gossip
+    from kurrentdbclient.protos.v1 import persistent_pb2 as persistent
+    from kurrentdbclient.protos.v1 import shared_pb2 as shared
+    from kurrentdbclient.protos.v1 import status_pb2 as status
+    from kurrentdbclient.protos.v1 import streams_pb2 as streams
+    from kurrentdbclient.protos.v1.gossip_pb2_grpc import GossipServicer
+    from kurrentdbclient.protos.v1.persistent_pb2_grpc import (
+        PersistentSubscriptionsServicer,
+    )
+    from kurrentdbclient.protos.v1.streams_pb2_grpc import StreamsServicer
 
 __all__ = [
     "GossipServicer",

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from esdbclient import EventStoreDBClient
 from eventsourcing.persistence import IntegrityError
 
 from eventsourcing_eventstoredb.appending import append
+from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient
 from eventsourcing_eventstoredb.protocol.proposals import ProposedEvent, StreamState
 
 _CONTENT_TYPES = ("application/json", "application/octet-stream")

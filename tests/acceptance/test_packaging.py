@@ -17,7 +17,7 @@ from tests.support.projects import ROOT, clean_environment
 PACKAGES = ("django_esdb", "eventsourcing_eventstoredb")
 
 # What gRPC and its messages are made of.
-_GRPC = ("grpc", "esdbclient", "google.protobuf")
+_GRPC = ("grpc", "esdbclient", "kurrentdbclient", "google.protobuf")
 # What makes commands' tables; it takes a while to load, too.
 _RICH = ("rich",)
 

@@ -41,7 +41,6 @@ _MODULES = (
     "django.views.generic",
     "django_esdb",
     "environ",
-    "esdbclient",
     "eventsourcing.projection",
     "eventsourcing_eventstoredb.factory",
     "eventsourcing_eventstoredb.subscriptions",
@@ -49,8 +48,16 @@ _MODULES = (
     "rich.progress",
     "rich.table",
 )
-# Python and libraries in C read these when they start, or are loaded.
-_READ_EARLY = ("PYTHON", "COVERAGE", "GRPC", "LD_", "LC_", "LANG")
+# Python and libraries read these when they start, or are loaded.
+_READ_EARLY = (
+    "PYTHON",
+    "COVERAGE",
+    "EVENTSTOREDB_CLIENT",
+    "GRPC",
+    "LD_",
+    "LC_",
+    "LANG",
+)
 _PR_SET_CHILD_SUBREAPER = 36
 _MAX_REQUEST = 1 << 20
 

@@ -9,7 +9,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import grpc
-from esdbclient.protos.Grpc import gossip_pb2, gossip_pb2_grpc
+
+from tests.support.client_library import (
+    gossip_pb2,
+    gossip_pb2_grpc,
+)
 
 State = gossip_pb2.MemberInfo.VNodeState
 Member = tuple[Any, str]

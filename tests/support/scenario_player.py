@@ -23,7 +23,9 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 import grpc
-from esdbclient.protos.Grpc import (
+from google.protobuf import any_pb2, json_format
+
+from tests.support.client_library import (
     gossip_pb2_grpc,
     persistent_pb2,
     persistent_pb2_grpc,
@@ -31,7 +33,6 @@ from esdbclient.protos.Grpc import (
     streams_pb2,
     streams_pb2_grpc,
 )
-from google.protobuf import any_pb2, json_format
 
 assert any_pb2  # known to json_format only when imported
 

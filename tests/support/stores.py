@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from esdbclient import EventStoreDBClient, NewEvent, StreamState
-
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
+from tests.support.client_library import (
+    EventStoreDBClient,
+    NewEvent,
+    StreamState,
+)
 
 
 def append(server: EmbeddedServer, stream: str, topic: str, data: bytes = b"{}") -> int:

@@ -6,9 +6,13 @@ import json
 from uuid import uuid4
 
 import pytest
-from esdbclient import EventStoreDBClient, NewEvent, StreamState
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
+from tests.support.client_library import (
+    EventStoreDBClient,
+    NewEvent,
+    StreamState,
+)
 from tests.support.projects import Project
 
 ANY = pytest.mark.any_database

@@ -15,8 +15,10 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-from esdbclient import EventStoreDBClient
 
+from tests.support.client_library import (
+    EventStoreDBClient,
+)
 from tests.support.projects import ROOT, clean_environment
 
 pytestmark = pytest.mark.skipif(

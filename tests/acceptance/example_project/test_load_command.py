@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from esdbclient import EventStoreDBClient, NewEvent, StreamState
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
+from tests.support.client_library import (
+    EventStoreDBClient,
+    NewEvent,
+    StreamState,
+)
 from tests.support.projects import ROOT, Project
 
 pytestmark = pytest.mark.any_database

@@ -1,4 +1,4 @@
-"""The stand-in cluster does to esdbclient what a real one does."""
+"""The stand-in cluster does to the client library what a real one does."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from collections.abc import Callable, Iterator
 
 import grpc
 import pytest
-from esdbclient import EventStoreDBClient, NewEvent, StreamState
-from esdbclient.exceptions import (
+
+from tests.support.client_library import (
+    EventStoreDBClient,
     EventStoreDBClientException,
     ExceptionThrownByHandler,
     GrpcDeadlineExceeded,
+    NewEvent,
     NodeIsNotLeader,
     NotFound,
     ServiceUnavailable,
+    StreamState,
     UnknownError,
+    gossip_pb2_grpc,
+    shared_pb2,
 )
-from esdbclient.protos.Grpc import shared_pb2
-from esdbclient.protos.Grpc.gossip_pb2_grpc import GossipStub
-
 from tests.support.cluster import Cluster, ClusterNode, Refusal
 from tests.support.projects import ROOT
 
@@ -62,7 +64,7 @@ def saved(client: EventStoreDBClient) -> int:
 def alive(node: ClusterNode) -> set[str]:
     """The nodes that are alive, says one."""
     with grpc.insecure_channel(node.address) as channel:
-        members = GossipStub(channel).Read(shared_pb2.Empty()).members
+        members = gossip_pb2_grpc.GossipStub(channel).Read(shared_pb2.Empty()).members
     return {
         f"{each.http_end_point.address}:{each.http_end_point.port}"
         for each in members

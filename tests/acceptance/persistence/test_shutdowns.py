@@ -11,13 +11,15 @@ from uuid import uuid4
 
 import grpc
 import pytest
-from esdbclient import EventStoreDBClient
 from eventsourcing.persistence import OperationalError, StoredEvent
 
 from eventsourcing_eventstoredb import EventStoreDBFactory, store_deadline
 from eventsourcing_eventstoredb.protocol import connections, retrying
 from eventsourcing_eventstoredb.protocol.clients import connector_of
 from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
+from tests.support.client_library import (
+    EventStoreDBClient,
+)
 from tests.support.event_stores import EventStore
 
 DOG = uuid4()

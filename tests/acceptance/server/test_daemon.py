@@ -12,12 +12,16 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from esdbclient import EventStoreDBClient, NewEvent, StreamState
 from filelock import lock_descriptor
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from eventsourcing_eventstoredb.server.daemon import main, stop
 from eventsourcing_eventstoredb.server.pid_file import DaemonError, running_pid
+from tests.support.client_library import (
+    EventStoreDBClient,
+    NewEvent,
+    StreamState,
+)
 
 Daemon = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -11,15 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from esdbclient import EventStoreDBClient, NewEvent, StreamState
-from esdbclient.exceptions import (
-    EventStoreDBClientException,
-    InternalError,
-    StreamIsDeleted,
-)
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from eventsourcing_eventstoredb.server.database import Database
+from tests.support.client_library import (
+    EventStoreDBClient,
+    EventStoreDBClientException,
+    InternalError,
+    NewEvent,
+    StreamIsDeleted,
+    StreamState,
+)
 
 WRITERS = 6
 

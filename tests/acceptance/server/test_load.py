@@ -13,13 +13,20 @@ from pathlib import Path
 
 import grpc
 import pytest
-from esdbclient import EventStoreDBClient, NewEvent, StreamState
-from esdbclient.exceptions import WrongCurrentVersion
-from esdbclient.protos.Grpc import shared_pb2, streams_pb2, streams_pb2_grpc
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from eventsourcing_eventstoredb.server.log import Log
 from eventsourcing_eventstoredb.server.records import NewEvent as LogEvent
+from tests.support.client_library import (
+    EventStoreDBClient,
+    NewEvent,
+    StreamState,
+    WrongCurrentVersion,
+    shared_pb2,
+    streams_pb2,
+    streams_pb2_grpc,
+)
+from tests.support.projects import ROOT
 
 OPTIONS = streams_pb2.ReadReq.Options
 
@@ -148,13 +155,14 @@ def test_a_subscriber_that_does_not_read_takes_no_memory(tmp_path: Path):
 
 def test_a_client_that_vanishes_frees_its_call(server: EmbeddedServer):
     code = (
-        "import sys; from esdbclient import EventStoreDBClient as C;"
+        "import sys; from tests.support.client_library import EventStoreDBClient as C;"
         "c = C(sys.argv[1]); s = [c.subscribe_to_all() for _ in range(5)];"
         "print('subscribed', flush=True); sys.stdin.read()"
     )
     before = call_threads()
     process = subprocess.Popen(
         [sys.executable, "-c", code, server.uri],
+        cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -8,7 +8,7 @@ from tests.support.projects import ROOT
 
 CONFTEST = 'pytest_plugins = ["eventsourcing_eventstoredb.server.pytest_plugin"]\n'
 TESTS = """
-from esdbclient import EventStoreDBClient, NewEvent, StreamState
+from tests.support.client_library import EventStoreDBClient, NewEvent, StreamState
 
 seen = []
 

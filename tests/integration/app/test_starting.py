@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from esdbclient import EventStoreDBClient
 
 from django_esdb.exceptions import OtherStoreError, ProjectionError
 from django_esdb.models import ProjectionState, ProjectionTracking
@@ -21,6 +20,9 @@ from example_project.training_school.models import Dog
 from example_project.training_school.projections import (
     TrainingSchoolProjection,
     TrainingSchoolView,
+)
+from tests.support.client_library import (
+    EventStoreDBClient,
 )
 from tests.support.stores import append, school_at
 from tests.support.supervising import catch_up, tracking

@@ -3,13 +3,13 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import uuid4
 
 import grpc
 import pytest
-from esdbclient import EventStoreDBClient, NewEvent, StreamState
-from esdbclient.exceptions import DiscoveryFailed
 from eventsourcing.persistence import OperationalError, StoredEvent
 
 from eventsourcing_eventstoredb import EventStoreDBFactory
@@ -18,6 +18,13 @@ from eventsourcing_eventstoredb.protocol import messages
 from eventsourcing_eventstoredb.protocol.clients import Client
 from eventsourcing_eventstoredb.protocol.retrying import connected
 from eventsourcing_eventstoredb.server import EmbeddedServer
+from tests.support.client_library import (
+    DiscoveryFailed,
+    EventStoreDBClient,
+    EventStoreDBClientException,
+    NewEvent,
+    StreamState,
+)
 
 URI = "esdb://localhost:2113?Tls=false"
 REQUEST = messages.all_request(None, backwards=True, limit=1)
@@ -164,14 +171,25 @@ def test_the_factorys_client_is_one_that_users_can_call(server: EmbeddedServer) 
     factory.close()
 
 
+def outcome(call: Callable[[], Iterable[Any]]) -> Any:
+    """What a call returns or raises, which differs between the client libraries."""
+    try:
+        return list(call())
+    except (ValueError, EventStoreDBClientException) as error:
+        return type(error)
+
+
 def test_users_calls_fail_as_those_of_any_client(server: EmbeddedServer) -> None:
     client = Client(parse_connection(server.uri))
+    with EventStoreDBClient(server.uri) as plain:
+        plain.close()
+        expected = outcome(plain.read_all)
     event = NewEvent("topic", b"{}")
     client.close()
-    with pytest.raises(ValueError, match="Channel closed"):
-        client.read_all()
+    assert outcome(client.read_all) == expected
 
-    # Other calls connect it again.
+    # Appends connect it again.
+    client.close()
     client.append_events("dog-1", current_version=StreamState.ANY, events=[event])
     assert not client.is_closed
     assert len(client.get_stream("dog-1")) == 1
@@ -186,12 +204,32 @@ def test_users_calls_fail_as_those_of_any_client(server: EmbeddedServer) -> None
 
 
 def test_users_reads_end_with_the_client(server: EmbeddedServer) -> None:
-    client = Client(parse_connection(server.uri))
-    subscription = client.subscribe_to_all()
+    outcomes = []
+    for client in (
+        Client(parse_connection(server.uri)),
+        EventStoreDBClient(server.uri),
+    ):
+        subscription = client.subscribe_to_all()
+        client.close()
+        outcomes.append(outcome(lambda: subscription))  # noqa: B023  called at once
 
-    client.close()
+    assert outcomes[0] == outcomes[1]
 
-    assert list(subscription) == []
+
+def test_a_reconnection_for_an_older_connection_keeps_the_newer_one(
+    server: EmbeddedServer,
+) -> None:
+    """As kurrentdbclient asks for it, when calls of several threads have failed."""
+    with Client(parse_connection(server.uri)) as client:
+        assert client.connection_id is None
+        client.get_commit_position()
+        first, connection = client.connection_id, client.connector.connection()
+        client.reconnect(connection_id=uuid4())
+        assert client.connector.connection() is connection
+
+        client.reconnect(connection_id=first)
+
+        assert client.connector.connection() is not connection
 
 
 def test_a_foreign_client_has_one_connection_which_is_closed_with_it(

@@ -5,7 +5,6 @@ from contextlib import closing
 from uuid import UUID, uuid4
 
 import pytest
-from esdbclient import EventStoreDBClient, NewEvent, StreamState
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate, event
 from eventsourcing.persistence import (
@@ -24,6 +23,11 @@ from eventsourcing_eventstoredb.recorders import (
     EventStoreDBApplicationRecorder,
 )
 from eventsourcing_eventstoredb.server import EmbeddedServer
+from tests.support.client_library import (
+    EventStoreDBClient,
+    NewEvent,
+    StreamState,
+)
 
 MakeRecorder = Callable[..., EventStoreDBApplicationRecorder]
 

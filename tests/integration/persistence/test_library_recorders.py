@@ -5,7 +5,6 @@ from __future__ import annotations
 from uuid import UUID, uuid4
 
 import pytest
-from esdbclient import EventStoreDBClient
 from eventsourcing.persistence import (
     AggregateRecorder,
     ApplicationRecorder,
@@ -23,6 +22,9 @@ from eventsourcing_eventstoredb.recorders import (
     EventStoreDBApplicationRecorder,
 )
 from eventsourcing_eventstoredb.server import EmbeddedServer
+from tests.support.client_library import (
+    EventStoreDBClient,
+)
 
 
 class WithServer:

@@ -14,7 +14,6 @@ from uuid import NAMESPACE_OID, uuid5
 
 import grpc
 import pytest
-from esdbclient.protos.Grpc import shared_pb2, status_pb2, streams_pb2
 from eventsourcing.persistence import OperationalError, ProgrammingError
 from google.protobuf import any_pb2, json_format
 from hypothesis import example, given
@@ -26,6 +25,11 @@ from eventsourcing_eventstoredb.protocol.clients import Client
 from eventsourcing_eventstoredb.protocol.errors import CallError, Reason
 from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
 from eventsourcing_eventstoredb.subscription_state import Phase
+from tests.support.client_library import (
+    shared_pb2,
+    status_pb2,
+    streams_pb2,
+)
 from tests.support.nodes import Node, Refused, node
 
 CONFORMANCE = Path(__file__).parents[2] / "conformance"

@@ -6,13 +6,17 @@ from collections.abc import Iterator
 from uuid import UUID, uuid4
 
 import pytest
-from esdbclient import EventStoreDBClient, NewEvent, StreamState
 from eventsourcing.application import LocalNotificationLog
 from eventsourcing.persistence import ProgrammingError, StoredEvent
 
 from eventsourcing_eventstoredb.mapping import Layout
 from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
 from eventsourcing_eventstoredb.server import EmbeddedServer
+from tests.support.client_library import (
+    EventStoreDBClient,
+    NewEvent,
+    StreamState,
+)
 
 
 @pytest.fixture(params=["", "school"])

@@ -18,6 +18,7 @@ from eventsourcing_eventstoredb.connection_settings import parse_connection
 from eventsourcing_eventstoredb.protocol import calls, messages, private
 from eventsourcing_eventstoredb.protocol.clients import Client
 from eventsourcing_eventstoredb.server import EmbeddedServer
+from tests.support.projects import ROOT
 
 ROUNDS = 20
 
@@ -73,7 +74,7 @@ def test_grpc_has_threads_of_these_names(server: EmbeddedServer) -> None:
     code = (
         "import sys, threading, time\n"
         "from pathlib import Path\n"
-        "from esdbclient import EventStoreDBClient\n"
+        "from tests.support.client_library import EventStoreDBClient\n"
         "inherited = Path('/proc/self/comm').read_text()\n"
         "with EventStoreDBClient(sys.argv[1]) as client:\n"
         "    client.get_commit_position()\n"
@@ -88,7 +89,9 @@ def test_grpc_has_threads_of_these_names(server: EmbeddedServer) -> None:
         "            print(name.strip())\n"
     )
 
-    names = subprocess.check_output([sys.executable, "-c", code, server.uri], text=True)
+    names = subprocess.check_output(
+        [sys.executable, "-c", code, server.uri], text=True, cwd=ROOT
+    )
 
     found = set(names.splitlines())
     assert found

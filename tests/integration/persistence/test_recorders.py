@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from uuid import UUID, uuid4
 
 import pytest
-from esdbclient import EventStoreDBClient, NewEvent, StreamState
 from eventsourcing.persistence import (
     DataError,
     IntegrityError,
@@ -25,6 +24,11 @@ from eventsourcing_eventstoredb.recorders import (
     EventStoreDBApplicationRecorder,
 )
 from eventsourcing_eventstoredb.server import EmbeddedServer
+from tests.support.client_library import (
+    EventStoreDBClient,
+    NewEvent,
+    StreamState,
+)
 
 
 @pytest.fixture

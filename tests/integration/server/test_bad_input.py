@@ -6,20 +6,22 @@ from typing import Any
 
 import grpc
 import pytest
-from esdbclient import EventStoreDBClient, NewEvent, StreamState
-from esdbclient.exceptions import StreamIsDeleted
-from esdbclient.protos.Grpc import (
-    persistent_pb2,
-    shared_pb2,
-    streams_pb2,
-    streams_pb2_grpc,
-)
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
+from tests.support.client_library import (
+    EventStoreDBClient,
+    NewEvent,
+    StreamIsDeleted,
+    StreamState,
+    persistent_pb2,
+    shared_pb2,
+    streams_pb2,
+    streams_pb2_grpc,
+)
 
 STREAMS = "/event_store.client.streams.Streams/"
 PERSISTENT = "/event_store.client.persistent_subscriptions.PersistentSubscriptions/"
@@ -65,10 +67,18 @@ def messages(descriptor: Descriptor, depth: int = 0) -> st.SearchStrategy[dict]:
         if depth > 4:
             break
         value = values(field, depth)
-        if field.label == FieldDescriptor.LABEL_REPEATED and not is_map(field):
+        if is_repeated(field) and not is_map(field):
             value = st.lists(value, max_size=3)
         fields[field.name] = value
     return st.fixed_dictionaries({}, optional=fields)
+
+
+def is_repeated(field: FieldDescriptor) -> bool:
+    # The older way is gone in protobuf 7, and the newer one is not there before 6.
+    newer: bool | None = getattr(field, "is_repeated", None)
+    if newer is not None:
+        return newer
+    return bool(field.label == FieldDescriptor.LABEL_REPEATED)
 
 
 def is_map(field: FieldDescriptor) -> bool:
@@ -117,7 +127,7 @@ def fill(message: Message, fields: dict[str, Any]) -> Message:
         field = message.DESCRIPTOR.fields_by_name[name]
         if is_map(field):
             getattr(message, name).update(value)
-        elif field.label == FieldDescriptor.LABEL_REPEATED:
+        elif is_repeated(field):
             for one in value:
                 if isinstance(one, dict):
                     fill(getattr(message, name).add(), one)

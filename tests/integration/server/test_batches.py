@@ -7,11 +7,15 @@ from typing import Any
 
 import grpc
 import pytest
-from esdbclient.protos.Grpc import shared_pb2, streams_pb2, streams_pb2_grpc
 from google.protobuf import duration_pb2, empty_pb2, timestamp_pb2
 
 from eventsourcing_eventstoredb.server import EmbeddedServer, batches
 from eventsourcing_eventstoredb.server.appends import Appended
+from tests.support.client_library import (
+    shared_pb2,
+    streams_pb2,
+    streams_pb2_grpc,
+)
 
 CORRELATION = shared_pb2.UUID(string=str(uuid.uuid4()))
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import grpc
 import pytest
-from esdbclient.protos.Grpc import shared_pb2, streams_pb2, streams_pb2_grpc
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
+from tests.support.client_library import (
+    shared_pb2,
+    streams_pb2,
+    streams_pb2_grpc,
+)
 
 
 @pytest.mark.parametrize("how", [grpc.Compression.Gzip, grpc.Compression.Deflate])

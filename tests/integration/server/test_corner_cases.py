@@ -12,18 +12,21 @@ from itertools import islice
 
 import grpc
 import pytest
-from esdbclient import EventStoreDBClient, NewEvent, StreamState
-from esdbclient.exceptions import InternalError, StreamIsDeleted
-from esdbclient.protos.Grpc import (
+from google.protobuf import empty_pb2
+
+from eventsourcing_eventstoredb.server import EmbeddedServer
+from tests.support.client_library import (
+    EventStoreDBClient,
+    InternalError,
+    NewEvent,
+    StreamIsDeleted,
+    StreamState,
     persistent_pb2,
     persistent_pb2_grpc,
     shared_pb2,
     streams_pb2,
     streams_pb2_grpc,
 )
-from google.protobuf import empty_pb2
-
-from eventsourcing_eventstoredb.server import EmbeddedServer
 
 MAX_NUMBER = 2**63 - 1
 

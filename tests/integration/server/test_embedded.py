@@ -7,14 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from esdbclient import EventStoreDBClient, NewEvent, StreamState
-from esdbclient.exceptions import (
-    GrpcDeadlineExceeded,
-    NotFound,
-    ServiceUnavailable,
-)
 
 from eventsourcing_eventstoredb.server import EmbeddedServer, ServerError
+from tests.support.client_library import (
+    EventStoreDBClient,
+    GrpcDeadlineExceeded,
+    NewEvent,
+    NotFound,
+    ServiceUnavailable,
+    StreamState,
+)
 
 
 def append_one(client: EventStoreDBClient, stream: str = "dog-1") -> int:

@@ -7,8 +7,6 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, field
 
-from esdbclient import EventStoreDBClient, NewEvent, StreamState
-from esdbclient.exceptions import NotFound, StreamIsDeleted, WrongCurrentVersion
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -19,6 +17,14 @@ from hypothesis.stateful import (
 )
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
+from tests.support.client_library import (
+    EventStoreDBClient,
+    NewEvent,
+    NotFound,
+    StreamIsDeleted,
+    StreamState,
+    WrongCurrentVersion,
+)
 
 STREAMS = st.sampled_from(["dog", "cat", "größe"])
 DELETED = 2**63 - 1

@@ -7,16 +7,6 @@ from itertools import islice
 
 import grpc
 import pytest
-from esdbclient import EventStoreDBClient, NewEvent, StreamState
-from esdbclient.exceptions import (
-    AlreadyExists,
-    GrpcError,
-    InternalError,
-    MaximumSubscriptionsReached,
-    NotFound,
-)
-from esdbclient.persistent import PersistentSubscription
-from esdbclient.protos.Grpc import persistent_pb2, persistent_pb2_grpc, shared_pb2
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from eventsourcing_eventstoredb.server.links import ResolvedEvent
@@ -26,6 +16,20 @@ from eventsourcing_eventstoredb.server.persistent.consumers import (
     make_strategy,
 )
 from eventsourcing_eventstoredb.server.records import Record
+from tests.support.client_library import (
+    AlreadyExists,
+    EventStoreDBClient,
+    GrpcError,
+    InternalError,
+    MaximumSubscriptionsReached,
+    NewEvent,
+    NotFound,
+    PersistentSubscription,
+    StreamState,
+    persistent_pb2,
+    persistent_pb2_grpc,
+    shared_pb2,
+)
 
 
 @pytest.fixture

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
 import pytest
-from esdbclient import EventStoreDBClient, NewEvent, StreamState
-from esdbclient.exceptions import InternalError, NotFound, UnknownError
 
 from eventsourcing_eventstoredb.server.links import resolve
 from eventsourcing_eventstoredb.server.log import Log
 from eventsourcing_eventstoredb.server.reads import Reader
 from eventsourcing_eventstoredb.server.records import LINK_TYPE
 from eventsourcing_eventstoredb.server.records import NewEvent as LogEvent
+from tests.support.client_library import (
+    EventStoreDBClient,
+    InternalError,
+    NewEvent,
+    NotFound,
+    StreamState,
+    UnknownError,
+)
 
 
 def append(client: EventStoreDBClient, stream: str, *bodies: bytes) -> int:

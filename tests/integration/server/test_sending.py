@@ -9,10 +9,16 @@ from typing import Any
 
 import grpc
 import pytest
-from esdbclient import EventStoreDBClient, NewEvent, StreamState
-from esdbclient.protos.Grpc import shared_pb2, streams_pb2, streams_pb2_grpc
 
 from eventsourcing_eventstoredb.server import EmbeddedServer, sending
+from tests.support.client_library import (
+    EventStoreDBClient,
+    NewEvent,
+    StreamState,
+    shared_pb2,
+    streams_pb2,
+    streams_pb2_grpc,
+)
 
 EVENTS = 3_000
 OPTIONS = streams_pb2.ReadReq.Options
