@@ -32,7 +32,8 @@ The sender is the projection's class. Each signal has the arguments ``projection
 ``event_skipped``            An event is left out for good. ``position``, ``event``,
                              ``reason``.
 ``projection_interrupted``   The event store or the database was away. ``error``,
-                             ``seconds``: after which it is tried again. ``phase``:
+                             ``seconds``: after which it is tried again; 0 where the
+                             subscription resumes by itself. ``phase``:
                              ``"beginning"``, ``"running"`` or ``"standing by"``.
                              ``is_first``: nothing was wrong before.
 ``projection_recovered``     It works again. ``position``: of the last processed

@@ -2,7 +2,27 @@
 
 from __future__ import annotations
 
-from eventsourcing.persistence import DataError, ProgrammingError
+from eventsourcing.persistence import DataError, OperationalError, ProgrammingError
+
+
+def is_logged_outage(error: BaseException) -> bool:
+    """
+    Return whether an error comes of servers that are away.
+
+    This package logs that by itself, once for all who use them, if it lasts.
+    """
+    found: BaseException | None = error
+    while found is not None:
+        if getattr(found, "is_outage", False):
+            return True
+        found = found.__cause__
+    return False
+
+
+class DisconnectedError(OperationalError):
+    """A subscription has lost its server, and resumes by itself."""
+
+    is_outage = True
 
 
 class TopicNotAllowedError(DataError):

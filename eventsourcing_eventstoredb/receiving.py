@@ -126,9 +126,16 @@ class Receiver:
 
         if is_cluster(client):
             with_retries(client, attempt, CLUSTER_PATIENCE)
-        else:
+            return
+        outage = connector_of(client).outage
+        try:
             with gate.inside():
                 attempt(self._answer_within)
+        except OperationalError as error:
+            if not is_closed(client):
+                outage.failed(error)
+            raise
+        outage.succeeded()
 
     def connect(self, connection: Connection) -> None:
         """

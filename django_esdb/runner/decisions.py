@@ -26,8 +26,6 @@ LONGEST_STORE_PAUSE_SECONDS = 5.0
 STANDBY_SECONDS = 0.5
 # Between attempts to stand by: a process that does must take over soon.
 LONGEST_STANDBY_SECONDS = 10.0
-# While an event store starts that is waited for.
-LONGEST_WAIT_SECONDS = 2.0
 # With --until-caught-up the caller waits for the end.
 MAX_FAILED_TURNS = 5
 
@@ -167,7 +165,7 @@ def _decide_about_transient(known: Known, longest: float | None) -> Decision:
     if not known.has_begun and known.awaits_store:
         if known.stopping:
             return Decision(Action.STOP)
-        return _retry(known.failed_turns, LONGEST_WAIT_SECONDS)
+        return _retry(known.failed_turns, longest)
     if not known.has_begun and (known.fail_fast or known.until_caught_up):
         return _FAIL
     if known.stopping:

@@ -33,7 +33,9 @@ def projection_error(
     verb = "failed" if has_begun else "cannot run"
     line = one_line(error) if isinstance(error, DjangoEsdbError) else named_line(error)
     hint = store_hint(registration.application_class, error)
-    return ProjectionError(f"Projection {registration.name!r} {verb}: {line}{hint}")
+    failure = ProjectionError(f"Projection {registration.name!r} {verb}: {line}{hint}")
+    failure.__cause__ = error
+    return failure
 
 
 def event_error(

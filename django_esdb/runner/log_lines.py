@@ -10,6 +10,7 @@ from django.dispatch import receiver
 from django_esdb import signals
 from django_esdb.exceptions import UndecodableEventError
 from django_esdb.tracebacks import traceback_of
+from eventsourcing_eventstoredb.exceptions import is_logged_outage
 from eventsourcing_eventstoredb.text import counted, one_line
 
 logger = logging.getLogger("django_esdb.runner")
@@ -19,6 +20,9 @@ _INTERRUPTED = {
     "running": "Projection interrupted, trying again: projection=%s error=%s",
     "standing by": "Standing by was interrupted: projection=%s error=%s",
 }
+
+# Projections that stand still for what their event store's client tells of.
+_waiting_for_store: set[str] = set()
 
 
 @receiver(signals.standing_by)
@@ -42,7 +46,7 @@ def _event_failed(
     is_first: bool,
     **kwargs: Any,
 ) -> None:
-    if not is_first:
+    if not (_is_news(projection) or is_first):
         return
     # What cannot be decoded has not come to anyone's handler.
     is_of_handler = not isinstance(error, UndecodableEventError)
@@ -80,12 +84,18 @@ def _event_skipped(*, projection: str, event: str, reason: str, **kwargs: Any) -
 def _interrupted(
     *, projection: str, error: Exception, phase: str, is_first: bool, **kwargs: Any
 ) -> None:
-    if is_first:
+    if is_logged_outage(error):
+        # One line for an outage, however many projections meet it.
+        if is_first and phase == "running":
+            _waiting_for_store.add(projection)
+    elif _is_news(projection) or is_first:
         logger.warning(_INTERRUPTED[phase], projection, one_line(error))
 
 
 @receiver(signals.projection_recovered)
 def _recovered(*, projection: str, position: int | None, **kwargs: Any) -> None:
+    if _is_news(projection):
+        return
     if position is None:
         logger.info("Projection recovered: projection=%s", projection)
     else:
@@ -104,3 +114,10 @@ def _paused(*, projection: str, error: Exception, **kwargs: Any) -> None:
 @receiver(signals.lease_lost)
 def _lease_lost(*, error: Exception, **kwargs: Any) -> None:
     logger.warning("%s", error)
+
+
+def _is_news(projection: str) -> bool:
+    """Return whether nothing was logged of what is wrong; by now something is."""
+    was_silent = projection in _waiting_for_store
+    _waiting_for_store.discard(projection)
+    return was_silent

@@ -8,7 +8,6 @@ from dataclasses import replace
 from time import monotonic
 
 from django.db import connections
-from eventsourcing.persistence import OperationalError
 
 from django_esdb.db.connections import ConnectionKeeper
 from django_esdb.exceptions import (
@@ -38,11 +37,12 @@ from django_esdb.runner.reporting import Reporter
 from django_esdb.runner.slow_events import EventClock
 from django_esdb.runner.standby import ElsewhereCheck, Standby
 from django_esdb.runner.startup import Startup
-from django_esdb.runner.store_waits import wait_for_store
+from django_esdb.runner.store_waits import StoreWait
 from django_esdb.runner.term import Goal, Term
 from django_esdb.store_address import is_of_store
 from django_esdb.tracebacks import traceback_of
 from eventsourcing_eventstoredb.backoff import Backoff, keep_trying
+from eventsourcing_eventstoredb.exceptions import DisconnectedError
 from eventsourcing_eventstoredb.text import one_line
 
 _PAUSES = Backoff()
@@ -106,6 +106,7 @@ class Supervisor:
         self._clock = EventClock()
         self._hung = hung
         self._wait_seconds = wait
+        self._store_wait = StoreWait(registration)
         self._wait_until: float | None = None
         self._connections = ConnectionKeeper()
         self._reporter = Reporter(registration)
@@ -144,6 +145,7 @@ class Supervisor:
             self._run()
         finally:
             try:
+                self._store_wait.close()
                 self._elsewhere.close()
             finally:
                 connections.close_all()
@@ -230,7 +232,7 @@ class Supervisor:
         if self._waits_for_store:
             self._waits_for_store = False
             began = monotonic()
-            if wait_for_store(self.registration, seconds, self._has_to_act):
+            if self._store_wait.until_there(seconds, self._has_to_act):
                 seconds = 0.0
             seconds -= monotonic() - began
         with self._changed:
@@ -355,12 +357,17 @@ class Supervisor:
             self._reporter.recovered()
 
     def _store_is_away(self, problem: str | None) -> None:
-        """Write down what a subscription that resumes by itself is at."""
-        if self._ownership is not None:
-            if problem is None:
-                self._ownership.note_recovery()
-            else:
-                self._ownership.note_retry(OperationalError(problem))
+        """Tell what a subscription that resumes by itself is at."""
+        ownership = self._ownership
+        if ownership is None:
+            return
+        if problem is None:
+            self._recovered()
+            return
+        error = DisconnectedError(problem)
+        is_first = not ownership.lease.is_failing
+        ownership.note_retry(error)
+        self._reporter.interrupted(error, "running", 0.0, is_first=is_first)
 
     def _lease_lost(self, error: LeaseLostError) -> None:
         with self._changed:

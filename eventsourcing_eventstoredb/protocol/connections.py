@@ -25,7 +25,7 @@ from eventsourcing_eventstoredb.protocol.access import Access, ChannelOptions
 from eventsourcing_eventstoredb.protocol.errors import CallError, Reason
 from eventsourcing_eventstoredb.protocol.forking import before_fork, gate
 from eventsourcing_eventstoredb.protocol.generated import GossipStub, StreamsStub
-from eventsourcing_eventstoredb.protocol.outages import Outage
+from eventsourcing_eventstoredb.protocol.outages import outage_of
 
 _CHANNEL_OPTIONS: ChannelOptions = (
     # The largest event and what belongs to it.
@@ -128,13 +128,13 @@ class Connector:
 
     Attributes:
         access: As the argument.
-        outage: Tells whether calls succeed.
+        outage: Tells whether calls of the process succeed.
         failure: Why there was no node when one was looked for last.
     """
 
     def __init__(self, access: Access, find: Callable[[Connector], Connection]) -> None:
         self.access = access
-        self.outage = Outage(access)
+        self.outage = outage_of(access)
         self.failure: CallError | None = None
         self._find = find
         self._connection: Connection | None = None
@@ -269,7 +269,7 @@ class Connector:
         # What held it is a thread of the parent.
         self._lock = threading.RLock()
         self._opening = None
-        self.outage = Outage(self.access)
+        self.outage = outage_of(self.access)
 
     def _leader_in_use(self) -> Connector | None:
         leader: Connector | None = self.__dict__.get("for_leader")

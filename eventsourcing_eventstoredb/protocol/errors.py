@@ -139,6 +139,14 @@ class CallError(Exception):
         self.leader = leader
         super().__init__(self.details or reason.name)
 
+    @property
+    def is_outage(self) -> bool:
+        """Whether the servers are to blame, and may not be soon."""
+        return self.reason.raised is OperationalError and self.reason not in (
+            Reason.CANCELLED,
+            Reason.CLOSED,
+        )
+
 
 @contextmanager
 def client_errors(subject: str) -> Iterator[None]:

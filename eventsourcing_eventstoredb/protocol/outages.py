@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from time import monotonic
 
@@ -18,7 +19,7 @@ class Outage:
     """
     Tells the log once that the servers cannot be used, and once that they can again.
 
-    Any thread may use it.
+    Made by :func:`outage_of`. Any thread may use it.
 
     Args:
         access: Which servers there are.
@@ -64,3 +65,18 @@ class Outage:
                 self._access.addresses,
                 seconds,
             )
+
+
+# By the servers and who of them is wanted. Clients come and go during an outage, each
+# with a connection of its own.
+_outages: dict[tuple[tuple[str, ...], str], Outage] = {}
+
+
+def outage_of(access: Access) -> Outage:
+    """Return what tells of the servers; the same for all clients of the process."""
+    key = access.targets, access.node_preference
+    return _outages.setdefault(key, Outage(access))
+
+
+# Its lock may be held by a thread that is not there.
+os.register_at_fork(after_in_child=_outages.clear)

@@ -61,6 +61,11 @@ class EventStore:
         self._process: subprocess.Popen[str] | None = None
 
     @property
+    def address(self) -> str:
+        """Its ``host:port``."""
+        return self.uri.partition("//")[2].partition("?")[0]
+
+    @property
     def is_running(self) -> bool:
         """Whether it was started and not killed since."""
         return self._process is not None

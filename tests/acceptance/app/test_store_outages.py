@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from django_esdb import signals
 from django_esdb.exceptions import ProjectionError
 from django_esdb.models import ProjectionState
 from django_esdb.registry import Registration
-from eventsourcing_eventstoredb.protocol import retrying
+from django_esdb.runner import Options, Worker, term
+from eventsourcing_eventstoredb.protocol import outages, retrying
 from example_project.training_school.application import TrainingSchool
+from example_project.training_school.projections import TrainingSchoolProjection
 from tests.support.cluster import Cluster
 from tests.support.event_stores import EventStore
 from tests.support.stores import school_at
-from tests.support.supervising import Running, running, wait_until
+from tests.support.supervising import SECONDS, Running, running, wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
+
+
+class Other(TrainingSchoolProjection):
+    """Has nothing to do."""
+
+    name = "Other"
+    topics = ("nothing",)
 
 
 @pytest.fixture
@@ -35,6 +50,49 @@ def reaches(registration: Registration, school: TrainingSchool) -> Callable[[], 
     head = school.recorder.max_notification_id()
     assert head is not None
     return lambda: (registration.tracked().row().position or 0) >= head
+
+
+def is_at(registration: Registration, wanted: ProjectionState) -> bool:
+    return state(registration) == wanted
+
+
+def levels(caplog: pytest.LogCaptureFixture) -> list[str]:
+    ours = ("django_esdb", "eventsourcing_eventstoredb")
+    return [each.levelname for each in caplog.records if each.name.startswith(ours)]
+
+
+@contextmanager
+def working(*registrations: Registration, wait: float) -> Iterator[None]:
+    """Run projections in one process, perhaps before there is a store."""
+    worker = Worker(registrations, Options(wait=wait))
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    try:
+        yield
+    finally:
+        worker.stop()
+        thread.join(SECONDS)
+    assert not thread.is_alive(), "it does not stop"
+
+
+@contextmanager
+def hearing() -> Iterator[set[str]]:
+    """Collect which signals about outages are sent."""
+    heard: set[str] = set()
+
+    def interrupted(**kwargs: Any) -> None:
+        heard.add("interrupted")
+
+    def recovered(**kwargs: Any) -> None:
+        heard.add("recovered")
+
+    signals.projection_interrupted.connect(interrupted)
+    signals.projection_recovered.connect(recovered)
+    try:
+        yield heard
+    finally:
+        signals.projection_interrupted.disconnect(interrupted)
+        signals.projection_recovered.disconnect(recovered)
 
 
 @pytest.mark.parametrize("ends", [EventStore.stop, EventStore.kill])
@@ -54,6 +112,46 @@ def test_a_projections_state_tells_that_the_store_is_away(
         school.register("Rex")
         wait_until(reaches(school_projection, school))
         wait_until(lambda: state(school_projection) == ProjectionState.RUNNING)
+
+
+def test_an_outage_is_logged_once_for_all_projections_of_a_process(
+    store: EventStore,
+    registration: Callable[..., Registration],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outages, "QUIET_SECONDS", 0.5)
+    monkeypatch.setattr(retrying, "PATIENCE", 0.2)
+    monkeypatch.setattr(term, "_AWAY_AFTER", timedelta(seconds=0.5))
+    caplog.set_level(logging.INFO)
+    projections = [registration(), registration(projection_class=Other)]
+    with school_at(store) as school:
+        school.register("Fido")
+        reached = [reaches(each, school) for each in projections]
+        store.kill()
+        with working(*projections, wait=60), hearing() as heard:
+            wait_until(lambda: "WARNING" in levels(caplog))
+            assert heard == {"interrupted"}
+            store.start()
+            for is_reached in reached:
+                wait_until(is_reached)
+            wait_until(lambda: "INFO" in levels(caplog))
+            # Of which their own lines would come as well.
+            assert levels(caplog) == ["WARNING", "INFO"]
+
+            heard.clear()
+            store.stop()
+            for each in projections:
+                wait_until(partial(is_at, each, ProjectionState.RETRYING))
+            wait_until(lambda: levels(caplog).count("WARNING") == 2)
+            store.start()
+            for each in projections:
+                wait_until(partial(is_at, each, ProjectionState.RUNNING))
+            assert heard == {"interrupted", "recovered"}
+    assert levels(caplog) == ["WARNING", "INFO"] * 2
+    warning, info = (record.getMessage() for record in caplog.records[:2])
+    assert f"servers={store.address} error=" in warning
+    assert f"servers={store.address} after=" in info
 
 
 def test_a_projection_goes_on_when_there_is_a_leader_again(

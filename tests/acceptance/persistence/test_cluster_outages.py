@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from eventsourcing.persistence import OperationalError, StoredEvent
 
 from eventsourcing_eventstoredb import EventStoreDBFactory, store_deadline
 from eventsourcing_eventstoredb.exceptions import UnknownPositionError
+from eventsourcing_eventstoredb.protocol import outages
 from eventsourcing_eventstoredb.protocol.clients import connector_of
 from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
 from tests.support.cluster import Cluster, Refusal
@@ -81,15 +83,69 @@ def test_without_a_leader_the_error_says_so(
         with pytest.raises(OperationalError) as raised, store_deadline(4):
             save(recorder, uuid4())
         text = str(raised.value)
-        first, second = (node.address for node in cluster.nodes[:2])
-        assert f"no leader among {first}, :{second.partition(':')[2]}" in text
-        assert "; the last that answered says: election; " in text
+        first = cluster.nodes[0].address
 
         cluster.elect(2)
         save(recorder, uuid4())
 
-    levels = [record.levelname for record in caplog.records]
-    assert levels == ["WARNING", "INFO"]
+    warning, info = caplog.records
+    assert (warning.levelname, info.levelname) == ("WARNING", "INFO")
+    words = (
+        rf"no leader among {first}, :\d+, :\d+ for \d+ s; the last that answered says: "
+        rf"election; {first} \(unknown\), "
+    )
+    assert re.search(words, text)
+    assert re.search(words, warning.getMessage())
+    assert re.search(r" after=\d+\.\ds$", info.getMessage())
+
+
+def test_an_outage_is_logged_once_for_all_clients(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outages, "QUIET_SECONDS", 0.5)
+    caplog.set_level(logging.INFO, "eventsourcing_eventstoredb")
+    with recording(cluster, "ConnectionName=other") as other:
+        save(other, uuid4())
+        began = time.monotonic()
+        cluster.leaderless()
+        for _ in range(2):
+            # Each time with a new client, as terms of a projection have.
+            with (
+                pytest.raises(OperationalError),
+                store_deadline(1),
+                recording(cluster) as recorder,
+            ):
+                save(recorder, uuid4())
+        with pytest.raises(OperationalError), store_deadline(1):
+            save(other, uuid4())
+        took = time.monotonic() - began
+        cluster.elect(1)
+        save(other, uuid4())
+
+    warning, info = caplog.records
+    assert (warning.levelname, info.levelname) == ("WARNING", "INFO")
+    seconds = float(info.getMessage().rpartition("after=")[2].removesuffix("s"))
+    # From the first failure of all.
+    assert took - 1 < seconds
+
+
+def test_a_plain_change_of_leader_is_not_logged(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "eventsourcing_eventstoredb")
+    with recording(cluster) as recorder:
+        dog = uuid4()
+        position = save(recorder, dog)
+        with recorder.subscribe(gt=position) as subscription:
+            cluster.nodes[0].kill()
+            cluster.leaderless()
+            elected = threading.Timer(1.0, cluster.elect, [1])
+            elected.start()
+            later = save(recorder, dog, 1)
+            assert next(subscription).id == later
+        elected.join()
+
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("refusal", list(Refusal))

@@ -17,6 +17,7 @@ from eventsourcing_eventstoredb.connection_settings import parse_connection
 from eventsourcing_eventstoredb.protocol import messages
 from eventsourcing_eventstoredb.protocol.clients import Client
 from eventsourcing_eventstoredb.protocol.retrying import connected
+from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from tests.support.client_library import (
     DiscoveryFailed,
@@ -248,6 +249,28 @@ def test_a_foreign_client_has_one_connection_which_is_closed_with_it(
         connection.streams.Read(REQUEST)
     client.close()
     another.close()
+
+
+@pytest.mark.parametrize(
+    "make", [EventStoreDBClient, lambda uri: Client(parse_connection(uri))]
+)
+def test_a_client_that_was_closed_can_be_closed_again(
+    server: EmbeddedServer, make: Callable[[str], EventStoreDBClient]
+) -> None:
+    client = make(server.uri)
+    recorder = EventStoreDBApplicationRecorder(client)
+    client.close()
+    client.close()
+    for version in range(3):
+        # A save connects again what was closed.
+        recorder.insert_events([StoredEvent("dog-1", version, "topic", b"{}")])
+        connection = connected(client)
+        client.close()
+        with pytest.raises(ValueError, match="closed channel"):
+            connection.streams.Read(REQUEST)
+        with pytest.raises(OperationalError, match="client was closed"):
+            recorder.select_events("dog-1")
+        client.close()
 
 
 def test_a_foreign_clients_connection_is_closed_when_it_is_collected(

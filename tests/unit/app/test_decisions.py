@@ -97,7 +97,7 @@ CASES = [
     Case(
         "transient, never begun: store is waited for",
         AWAY,
-        Decision(Action.RETRY, 2.0),
+        Decision(Action.RETRY, 5.0),
         {"awaits_store": True, "failed_turns": 9, "until_caught_up": True},
     ),
     Case(
