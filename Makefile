@@ -97,6 +97,10 @@ lint: $(STAMP) ## Check format, style, types, imports, migrations and the root
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python -m tests.support.root
 
+.PHONY: audit
+audit: $(STAMP) ## Ask whether vulnerabilities are known in the packages written down
+	@./requirements/audit $(BIN)/python
+
 .PHONY: fmt
 fmt: $(STAMP) ## Format the code
 	$(BIN)/ruff check --fix --exit-zero .
