@@ -8,6 +8,8 @@ line, colour a terminal, reorder what stands next to it or be without an end.
 
 from __future__ import annotations
 
+import unicodedata
+
 from eventsourcing.persistence import Notification
 
 # Longer texts are cut in the middle: the beginning says what happened, and the
@@ -17,6 +19,16 @@ LONGEST_NAME = 200
 
 _CUT = " [...] "
 _REPLACEMENT = "\ufffd"
+
+# What changes the direction of writing without being seen: marks, and what opens and
+# closes embeddings, overrides and isolates.
+DIRECTION_CHARACTERS = (
+    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
+_EMBEDDINGS = frozenset("\u202a\u202b\u202d\u202e")
+_ISOLATES = frozenset("\u2066\u2067\u2068")
+_END_OF_EMBEDDING, _END_OF_ISOLATE = "\u202c", "\u2069"
+_FIRST_STRONG_ISOLATE = "\u2068"
 
 
 def one_line(error: BaseException | str, limit: int = LONGEST_LINE) -> str:
@@ -63,6 +75,49 @@ def storable(text: str) -> str:
     return "".join(
         _REPLACEMENT if char == "\0" or "\ud800" <= char <= "\udfff" else char
         for char in text
+    )
+
+
+def isolated(text: str) -> str:
+    """
+    Return text that changes the direction of nothing that stands next to it.
+
+    What can change it is put into a Unicode isolate, which HTML has as ``<bdi>``; all
+    else is returned as it is.
+    """
+    if text.isascii() or not any(map(_has_direction, text)):
+        return text
+    return f"{_FIRST_STRONG_ISOLATE}{closed(text)}{_END_OF_ISOLATE}"
+
+
+def closed(text: str) -> str:
+    """Return text that closes each embedding and isolate it opens, and no other."""
+    kept: list[str] = []
+    open_ones: list[str] = []
+    for char in text:
+        if char in _EMBEDDINGS:
+            open_ones.append(_END_OF_EMBEDDING)
+        elif char in _ISOLATES:
+            open_ones.append(_END_OF_ISOLATE)
+        elif char == _END_OF_EMBEDDING:
+            if not open_ones or open_ones[-1] != char:
+                continue
+            open_ones.pop()
+        elif char == _END_OF_ISOLATE:
+            if char not in open_ones:
+                continue
+            # It also ends the embeddings that were begun inside of the isolate.
+            while open_ones[-1] != char:
+                kept.append(open_ones.pop())
+            open_ones.pop()
+        kept.append(char)
+    return "".join([*kept, *reversed(open_ones)])
+
+
+def _has_direction(char: str) -> bool:
+    return char in DIRECTION_CHARACTERS or unicodedata.bidirectional(char) in (
+        "R",
+        "AL",
     )
 
 

@@ -10,6 +10,7 @@ from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
+from django_esdb.admin.isolation import isolate_texts
 from eventsourcing_eventstoredb.text import storable
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ else:
 
 class _ShowableTemplate:
     """
-    A template whose page can be sent, whatever text its rows have.
+    A template whose page can be sent and read, whatever text its rows have.
 
     Args:
         response: Whose template it takes the place of.
@@ -34,7 +35,8 @@ class _ShowableTemplate:
     ) -> str:
         # Some databases keep half a surrogate pair in a JSONField, and no page
         # that has one in it can be encoded.
-        return storable(self._resolve().render(context, request))
+        page = self._resolve().render(context, request)
+        return storable(isolate_texts(page))
 
 
 class ReadModelAdmin(_ModelAdmin):
@@ -62,6 +64,14 @@ class ReadModelAdmin(_ModelAdmin):
         return _showable(
             super().changeform_view(request, object_id, form_url, extra_context)
         )
+
+    def history_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        return _showable(super().history_view(request, object_id, extra_context))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -8,11 +8,14 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
+from eventsourcing_eventstoredb.text import DIRECTION_CHARACTERS
+
 # The column of the read model that names go to; tricks keep to the same.
 MAX_LENGTH = 255
 
 # Controls, halves of surrogate pairs, and breaks of lines and paragraphs.
-# Format characters are let through: emoji and some scripts are made with them.
+# Format characters are let through, since emoji and some scripts are made with them,
+# but for those that change the direction of writing: a name could look like another.
 _REFUSED_CATEGORIES = ("Cc", "Cs", "Zl", "Zp")
 _VISIBLE_CATEGORIES = ("L", "M", "N", "P", "S")
 
@@ -20,7 +23,10 @@ _VISIBLE_CATEGORIES = ("L", "M", "N", "P", "S")
 def validate_one_line(value: str) -> None:
     """Raise ValidationError for text that is not one line that can be read."""
     for character in value:
-        if unicodedata.category(character) in _REFUSED_CATEGORIES:
+        if (
+            unicodedata.category(character) in _REFUSED_CATEGORIES
+            or character in DIRECTION_CHARACTERS
+        ):
             raise ValidationError(
                 "This contains a control character (U+%(code)s). Leave it out.",
                 code="control_character",

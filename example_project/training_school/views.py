@@ -13,6 +13,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
+from eventsourcing_eventstoredb.text import isolated
 from example_project.training_school import writes
 from example_project.training_school.forms import RegisterForm, TrickForm
 from example_project.training_school.models import Dog, SchoolCounts
@@ -91,7 +92,8 @@ def dog(request: HttpRequest, dog_id: UUID) -> HttpResponse:
             )
         else:
             if write.visible:
-                messages.success(request, f"{dog.name} has learned “{trick}”.")
+                name = isolated(dog.name)
+                messages.success(request, f"{name} has learned “{trick}”.")
             else:
                 _say_recorded(request, f"The trick “{trick}”")
             return redirect("training_school:dog", write.dog_id)

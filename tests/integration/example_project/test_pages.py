@@ -227,6 +227,7 @@ def test_an_event_store_out_of_reach_is_said_plainly(
 ):
     with EmbeddedServer() as server:
         settings.ESDB_URI = uri.format(port=server.port)
+    settings.ESDB_WEB_DEADLINE = 1
     dog = Dog.objects.create(id=DogAggregate.create_id("Rex"), name="Rex")
 
     for path, data in (
@@ -274,3 +275,19 @@ def test_every_page_links_to_the_others(client: Client):
         text = client.get(path).text
         for link in (DOGS, REGISTER, reverse("admin:index")):
             assert f'href="{link}"' in text
+
+
+@pytest.mark.django_db
+def test_a_stored_name_cannot_reorder_what_stands_next_to_it(client: Client):
+    dog = Dog.objects.create(id=uuid4(), name="Rex\u202e", tricks=["\u2067sit"])
+
+    listed = client.get(DOGS).text
+    page = client.get(reverse("training_school:dog", args=[dog.id])).text
+
+    name = "\u2068Rex\u202e\u202c\u2069"
+    assert f"<bdi>{name}</bdi>" in listed
+    assert f"<title>{name} · " in page
+    assert f"<h1><bdi>{name}</bdi></h1>" in page
+    assert "<bdi>\u2068\u2067sit\u2069\u2069</bdi>" in page
+    for text in (listed, page):
+        assert text.count("Rex") == text.count(name)

@@ -48,6 +48,10 @@ def test_space_around_a_name_is_dropped():
         ("Re\nx", "This contains a control character (U+000A). Leave it out."),
         ("Re\x9bx", "This contains a control character (U+009B). Leave it out."),
         ("Re\u2028x", "This contains a control character (U+2028). Leave it out."),
+        *(
+            (f"Re{char}x", f"This contains a control character (U+{ord(char):04X}).")
+            for char in "\u061c\u200e\u200f\u202a\u202e\u2066\u2069"
+        ),
         ("\u200b\u200d", "This contains nothing that can be seen."),
     ],
 )

@@ -6,9 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventsourcing_eventstoredb.text import (
+    DIRECTION_CHARACTERS,
     LONGEST_LINE,
     LONGEST_NAME,
+    closed,
     describe,
+    isolated,
     one_line,
     quoted,
     storable,
@@ -79,3 +82,36 @@ def test_an_event_is_described_in_a_line_of_bounded_length() -> None:
     assert len(described) < 2 * LONGEST_NAME + 100
     assert described.endswith("version 3, position 7")
     assert "secret" not in described
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Rex", "Rex"),
+        ("Zoë 犬 🐕", "Zoë 犬 🐕"),
+        ("a\u202eb", "\u2068a\u202eb\u202c\u2069"),
+        ("a\u2069b\u202cc", "\u2068abc\u2069"),
+        ("\u2067a\u202eb\u2069c", "\u2068\u2067a\u202eb\u202c\u2069c\u2069"),
+        ("\u202ea\u2069b", "\u2068\u202eab\u202c\u2069"),
+        ("Rex\u200f", "\u2068Rex\u200f\u2069"),
+        ("שלום", "\u2068שלום\u2069"),
+    ],
+)
+def test_text_is_isolated_where_it_has_a_direction(text: str, expected: str) -> None:
+    assert isolated(text) == expected
+
+
+@given(st.text(alphabet=DIRECTION_CHARACTERS + "aא"))
+def test_no_text_leaves_or_ends_a_direction(text: str) -> None:
+    kept = closed(text)
+    opened: list[str] = []
+    for char in kept:
+        if char in "\u202a\u202b\u202d\u202e":
+            opened.append("\u202c")
+        elif char in "\u2066\u2067\u2068":
+            opened.append("\u2069")
+        elif char in "\u202c\u2069":
+            assert opened.pop() == char
+    assert opened == []
+    assert [c for c in kept if c in "aא"] == [c for c in text if c in "aא"]
+    assert closed(kept) == kept

@@ -8,6 +8,7 @@ from django.db import DataError, IntegrityError, transaction
 from django.test import Client
 from eventsourcing.persistence import Tracking
 
+from django_esdb.admin.isolation import isolate_texts
 from django_esdb.models import ProjectionTracking
 from django_esdb.recorders import DjangoTrackingRecorder
 from example_project.training_school.models import Dog, SchoolCounts
@@ -122,3 +123,31 @@ def test_where_code_failed_is_shown_as_text(admin_client: Client) -> None:
         "<pre>Traceback:\n  File &quot;x.py&quot;, line 7, in &lt;lambda&gt;\n" in text
     )
     assert "s3cret" not in text
+
+
+def test_a_name_cannot_reorder_what_stands_next_to_it(admin_client: Client) -> None:
+    dog = Dog.objects.create(id=uuid4(), name="gpj\u202e.Rex\u2069<", tricks=[])
+
+    listed = admin_client.get("/admin/training_school/dog/").text
+    shown = admin_client.get(f"/admin/training_school/dog/{dog.pk}/change/").text
+    history = admin_client.get(f"/admin/training_school/dog/{dog.pk}/history/").text
+
+    safe = "gpj\u202e.Rex&lt;\u202c"
+    assert f"<bdi>{safe}</bdi>" in listed
+    assert f"<bdi>{safe}</bdi>" in shown
+    assert "<title>gpj\ufffd.Rex\ufffd&lt; | View dog" in shown
+    for page in (listed, shown, history):
+        assert page.count("\u202e") == page.count("\u202c</bdi>") > 0
+
+
+def test_what_is_no_text_stays_as_it_is() -> None:
+    page = (
+        "<!-- \u202e --><script>'\u202e'</script><a title='\u202e'>plain</a>"
+        "<option value='1'>Rex\u202e</option>"
+    )
+
+    assert isolate_texts(page) == (
+        "<!-- \u202e --><script>'\u202e'</script><a title='\u202e'>plain</a>"
+        "<option value='1'>\u2068Rex\u202e\u202c\u2069</option>"
+    )
+    assert isolate_texts("<p>Rex</p>") == "<p>Rex</p>"
