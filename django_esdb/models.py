@@ -15,13 +15,15 @@ class ProjectionState(models.TextChoices):
     """
     What a projection is at, as far as its owner could say.
 
-    A projection whose owner was killed stays «running» or «retrying»; that its
-    lease is over tells. «Failed» is one whose thread an unforeseen error has ended.
+    A projection whose owner was killed stays «running», «retrying» or «standing by»;
+    that its lease is over tells. «Failed» is one whose thread an unforeseen error has
+    ended.
     """
 
     STOPPED = "stopped"
     RUNNING = "running"
     RETRYING = "retrying"
+    STANDING_BY = "standing by", "Standing by"
     PAUSED = "paused"
     FAILED = "failed"
 
@@ -145,7 +147,7 @@ class ProjectionTracking(models.Model):
     error = models.TextField(
         default="",
         blank=True,
-        help_text="Why it is retrying, paused, stopped or failed.",
+        help_text="Why it is retrying, standing by, paused, stopped or failed.",
     )
     traceback = models.TextField(
         default="",

@@ -13,9 +13,10 @@ The sender is the projection's class. Each signal has the arguments ``projection
 ``projection_started``       It begins to run in this process. ``position``: of the
                              last processed event, or None.
 ``standing_by``              It waits, since another process runs it, or it is
-                             paused; sent once for each wait. ``owner``: who runs
-                             it; empty if it is paused. ``reason``: why it is
-                             paused; empty if it is not.
+                             paused, or the event store's nodes have yet to reach its
+                             position; sent once for each wait. ``owner``: who runs
+                             it; empty if no other does. ``reason``: why it waits;
+                             empty if another process runs it. ``is_paused``.
 ``batch_committed``          Events are processed and committed. ``position``: of
                              the last one. ``events``: how many; 0 if it was passed
                              over what is not the projection's. ``seconds``: how

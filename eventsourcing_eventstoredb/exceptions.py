@@ -25,6 +25,10 @@ class DisconnectedError(OperationalError):
     is_outage = True
 
 
+class NodeBehindError(OperationalError):
+    """A node of a cluster has yet to reach a position, which another one has."""
+
+
 class TopicNotAllowedError(DataError):
     """A stored topic is none of those that may be resolved."""
 

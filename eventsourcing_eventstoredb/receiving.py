@@ -15,7 +15,7 @@ from eventsourcing.persistence import (
 from eventsourcing_eventstoredb.all_stream import AllStream
 from eventsourcing_eventstoredb.backoff import Backoff, keep_trying
 from eventsourcing_eventstoredb.deadlines import seconds_left
-from eventsourcing_eventstoredb.exceptions import UnknownPositionError
+from eventsourcing_eventstoredb.exceptions import NodeBehindError, UnknownPositionError
 from eventsourcing_eventstoredb.lagging import lagging
 from eventsourcing_eventstoredb.protocol import calls
 from eventsourcing_eventstoredb.protocol.clients import connector_of
@@ -112,6 +112,7 @@ class Receiver:
 
         Raises:
             UnknownPositionError: The store does not have the position.
+            NodeBehindError: The nodes that can be used have yet to reach it.
             ProgrammingError: The server refuses, and would again.
             OperationalError: The server could not be asked.
         """
@@ -182,7 +183,7 @@ class Receiver:
             f"Subscribing to all streams: {connection.target} is at position {head} "
             f"and has yet to reach {after}, up to where all was received"
         )
-        raise OperationalError(msg)
+        raise NodeBehindError(msg)
 
     def run(self) -> None:
         """Receive until stopped or until what cannot be cured by resuming."""
@@ -307,7 +308,9 @@ class Receiver:
         connector_of(self._log.client).outage.failed(error)
         self._cause = error.__cause__
         self._ahead.set_live(False)
-        self._state.enter(Phase.DISCONNECTED, str(error))
+        is_behind = isinstance(error, NodeBehindError)
+        phase = Phase.STANDING_BY if is_behind else Phase.DISCONNECTED
+        self._state.enter(phase, str(error))
         return self._backoff.next_pause()
 
     def _wait(self, pause: float) -> bool:

@@ -15,8 +15,14 @@ class Phase(StrEnum):
     CATCHING_UP = "catching up"
     LIVE = "live"
     DISCONNECTED = "disconnected"
+    STANDING_BY = "standing by"
     STOPPED = "stopped"
     FAILED = "failed"
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether it has begun, and receives nothing until it can resume."""
+        return self in (Phase.DISCONNECTED, Phase.STANDING_BY)
 
 
 @dataclass(frozen=True)
@@ -27,8 +33,8 @@ class SubscriptionState:
     Attributes:
         phase: What it is at.
         since: Since when, in UTC.
-        problem: While it is disconnected or failed: why, without credentials.
-        attempts: While it is disconnected: how often it tried to resume.
+        problem: While it is interrupted or failed: why, without credentials.
+        attempts: While it is interrupted: how often it tried to resume.
     """
 
     phase: Phase
@@ -38,7 +44,7 @@ class SubscriptionState:
 
     def __str__(self) -> str:
         text = str(self.phase)
-        if self.phase in (Phase.DISCONNECTED, Phase.FAILED):
+        if self.phase.is_interrupted or self.phase is Phase.FAILED:
             text += f" since {self.since:%Y-%m-%d %H:%M:%S} UTC: {self.problem}"
         return text
 
@@ -61,7 +67,7 @@ class StateCell:
             old = self._state
             if old.phase in (Phase.STOPPED, Phase.FAILED):
                 return
-            if phase is Phase.DISCONNECTED and old.phase is Phase.DISCONNECTED:
+            if phase.is_interrupted and old.phase.is_interrupted:
                 # Still the same outage.
                 self._state = SubscriptionState(
                     phase, old.since, problem, old.attempts + 1

@@ -101,7 +101,7 @@ class Watchdog:
 
     def _is_dead(self) -> bool:
         phase = self._state.state.phase
-        if phase in (Phase.CONNECTING, Phase.DISCONNECTED):
+        if phase is Phase.CONNECTING or phase.is_interrupted:
             # Either waiting for a confirmation, or between two attempts, where
             # there is no call to drop.
             return True

@@ -228,7 +228,7 @@ class Lease:
             changes: Other fields of the row.
         """
         # First, since the database may be what is away.
-        self.is_failing = state in _FAILING
+        self.is_failing = state in (*_FAILING, ProjectionState.STANDING_BY)
         said = (state, error)
         if said != self._last_state:
             changes.update(state_since=timezone.now())

@@ -16,6 +16,7 @@ from django_esdb.exceptions import (
 )
 from django_esdb.store_address import is_of_store
 from eventsourcing_eventstoredb.backoff import Backoff
+from eventsourcing_eventstoredb.exceptions import NodeBehindError
 
 # Of the pauses before another attempt.
 FIRST_PAUSE_SECONDS = 0.5
@@ -118,6 +119,8 @@ def decide(error: BaseException, known: Known) -> Decision:
     the lease was lost, since it was reset                          stand by, now
     the lease was lost: exclusive                                   fail
     the lease was lost                                              stand by, now
+    a node of the event store is behind: stopping                   stop
+    a node of the event store is behind                             retry
     an event failed and is given up: fail fast or until caught up   fail
     an event failed and is given up                                 pause
     an event failed: stopping                                       stop
@@ -146,6 +149,8 @@ def decide(error: BaseException, known: Known) -> Decision:
     if isinstance(error, LeaseLostError):
         fails = known.exclusive and not error.was_reset
         return _FAIL if fails else Decision(Action.STAND_BY)
+    if isinstance(error, NodeBehindError):
+        return Decision(Action.STOP) if known.stopping else _retry(1)
     if isinstance(error, EventError):
         if known.is_given_up:
             return _FAIL if refuses_pause else Decision(Action.PAUSE)
@@ -158,6 +163,8 @@ def decide(error: BaseException, known: Known) -> Decision:
 
 def is_store_outage(error: BaseException) -> bool:
     """Return whether it is the event store that is away, and not a database."""
+    if isinstance(error, NodeBehindError):
+        return False
     return isinstance(error, OperationalError | InterfaceError) and is_of_store(error)
 
 

@@ -26,10 +26,18 @@ _waiting_for_store: set[str] = set()
 
 
 @receiver(signals.standing_by)
-def _standing_by(*, projection: str, owner: str, reason: str, **kwargs: Any) -> None:
-    if reason:
+def _standing_by(
+    *, projection: str, owner: str, reason: str, is_paused: bool, **kwargs: Any
+) -> None:
+    if is_paused:
         logger.warning(
             "Projection is paused: projection=%s error=%s", projection, reason
+        )
+    elif reason:
+        logger.warning(
+            "Standing by for a node that is behind: projection=%s error=%s",
+            projection,
+            reason,
         )
     else:
         logger.info("Standing by: projection=%s owner=%s", projection, owner)

@@ -67,6 +67,12 @@ class Ownership:
                 ProjectionState.RETRYING, one_line(error), place, **changes
             )
 
+    def note_standby(self, error: Exception) -> None:
+        """Write down what the projection waits for, if the database is there."""
+        if not self._is_abandoned:
+            with suppress(DatabaseError):
+                self.lease.set_state(ProjectionState.STANDING_BY, one_line(error))
+
     def note_recovery(self) -> bool:
         """Write down that all is well; return whether something was wrong."""
         was_failing = self.lease.is_failing

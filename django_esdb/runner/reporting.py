@@ -8,6 +8,7 @@ from django_esdb.exceptions import (
     LeaseHeldError,
     LeaseLostError,
     ProjectionError,
+    ProjectionPausedError,
 )
 from django_esdb.policies import FailurePolicy
 from django_esdb.registry import Registration
@@ -32,7 +33,7 @@ class Reporter:
         """Whether it was told that the projection stands by."""
         return self._last_wait is not None
 
-    def has_lease(self) -> None:
+    def waits_no_more(self) -> None:
         """Have the next wait be told of as a new one."""
         self._last_wait = None
 
@@ -47,11 +48,13 @@ class Reporter:
         if is_held and not owner:
             # Who has just become the owner is not committed yet: the next look tells.
             return
-        if self._is_news("held" if is_held else "paused"):
+        is_paused = isinstance(error, ProjectionPausedError)
+        if self._is_news(type(error).__name__):
             self._signals.send(
                 signals.standing_by,
                 owner=owner,
                 reason="" if is_held else str(error),
+                is_paused=is_paused,
             )
 
     def interrupted(

@@ -42,7 +42,8 @@ from django_esdb.runner.term import Goal, Term
 from django_esdb.store_address import is_of_store
 from django_esdb.tracebacks import traceback_of
 from eventsourcing_eventstoredb.backoff import Backoff, keep_trying
-from eventsourcing_eventstoredb.exceptions import DisconnectedError
+from eventsourcing_eventstoredb.exceptions import DisconnectedError, NodeBehindError
+from eventsourcing_eventstoredb.subscription_state import Phase, SubscriptionState
 from eventsourcing_eventstoredb.text import one_line
 
 _PAUSES = Backoff()
@@ -184,7 +185,7 @@ class Supervisor:
             if self.until_caught_up and is_waiting and self._elsewhere():
                 return
             lease = self._standby.acquire()
-            self._reporter.has_lease()
+            self._reporter.waits_no_more()
             if self._has_begun:
                 self._failed_turns = 0
             self._ownership = Ownership(lease, self._lease_lost)
@@ -299,6 +300,7 @@ class Supervisor:
     def _began(self, position: int | None) -> None:
         self._reached = position
         self._set_begun()
+        self._reporter.waits_no_more()
         if self._ownership is not None and not self._ownership.has_started:
             self._ownership.has_started = True
             self._reporter.started(position)
@@ -331,7 +333,9 @@ class Supervisor:
 
     def _interrupted(self, error: Exception, seconds: float) -> None:
         ownership = self._ownership
-        if not self._has_begun:
+        if isinstance(error, NodeBehindError):
+            self._await_node(error)
+        elif not self._has_begun:
             failure = self._failure(error)
             self._give_back(ProjectionState.STOPPED, one_line(failure))
             is_first = self._failed_turns == 1
@@ -345,6 +349,15 @@ class Supervisor:
             self._reporter.interrupted(error, "running", seconds, is_first=is_first)
         connections.close_all()
 
+    def _await_node(self, error: NodeBehindError) -> None:
+        """Keep the lease while the event store's nodes catch up."""
+        self._failed_turns = 0
+        self._set_begun()
+        if self._ownership is not None:
+            self._is_outage = True
+            self._ownership.note_standby(error)
+        self._reporter.standing_by(error)
+
     def _stand_by(self, error: Exception) -> None:
         self._failed_turns = 0
         if not isinstance(error, LeaseLostError):
@@ -356,15 +369,19 @@ class Supervisor:
         if self._ownership is not None and self._ownership.note_recovery():
             self._reporter.recovered()
 
-    def _store_is_away(self, problem: str | None) -> None:
+    def _store_is_away(self, state: SubscriptionState | None) -> None:
         """Tell what a subscription that resumes by itself is at."""
         ownership = self._ownership
         if ownership is None:
             return
-        if problem is None:
+        if state is None:
+            self._reporter.waits_no_more()
             self._recovered()
             return
-        error = DisconnectedError(problem)
+        if state.phase is Phase.STANDING_BY:
+            self._await_node(NodeBehindError(state.problem))
+            return
+        error = DisconnectedError(state.problem)
         is_first = not ownership.lease.is_failing
         ownership.note_retry(error)
         self._reporter.interrupted(error, "running", 0.0, is_first=is_first)

@@ -18,7 +18,7 @@ from django_esdb.policies import FailurePolicy
 from django_esdb.registry import Registration
 from django_esdb.runner.projection_runner import ProjectionRunner
 from django_esdb.runner.slow_events import EventClock
-from eventsourcing_eventstoredb.subscription_state import Phase
+from eventsourcing_eventstoredb.subscription_state import Phase, SubscriptionState
 
 # A term that lasts as long, after a failed one, is taken for a recovery.
 RECOVERED_SECONDS = 2.0
@@ -63,8 +63,8 @@ class Term:
         recovered: Called when it has run for :data:`RECOVERED_SECONDS`; None if
             the caller need not know.
         position: Of the event that was processed last, as far as it is known.
-        store_is_away: Called with the reason when the event store cannot be reached for
-            two seconds, and with None when it can again.
+        store_is_away: Called with the subscription's state when the event store cannot
+            be used for two seconds, and with None when it can again.
 
     Attributes:
         position: As the argument, and moved on when the projection has run.
@@ -82,7 +82,7 @@ class Term:
         began: Callable[[int | None], None],
         recovered: Callable[[], None] | None,
         position: int | None,
-        store_is_away: Callable[[str | None], None] | None = None,
+        store_is_away: Callable[[SubscriptionState | None], None] | None = None,
     ) -> None:
         self._store_is_away = store_is_away
         self._registration = registration
@@ -99,7 +99,7 @@ class Term:
         self._connections = ConnectionKeeper()
         self._ends_outage_at = 0.0
         self._head: int | None = None
-        self._was_away = False
+        self._away: Phase | None = None
         self.position = position
 
     def stop(self) -> None:
@@ -169,12 +169,12 @@ class Term:
         state = runner.subscription_state
         if state is None or self._store_is_away is None:
             return
-        is_away = state.phase is Phase.DISCONNECTED
-        if is_away and datetime.now(UTC) - state.since < _AWAY_AFTER:
+        away = state.phase if state.phase.is_interrupted else None
+        if away is not None and datetime.now(UTC) - state.since < _AWAY_AFTER:
             return
-        if is_away is not self._was_away:
-            self._was_away = is_away
-            self._store_is_away(state.problem if is_away else None)
+        if away is not self._away:
+            self._away = away
+            self._store_is_away(state if away else None)
 
     def _is_caught_up(self, runner: ProjectionRunner) -> bool:
         self._connections.begin_work()

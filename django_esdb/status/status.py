@@ -37,6 +37,13 @@ from eventsourcing_eventstoredb.text import LONGEST_LINE, one_line
 # Of a projection whose owner has exited without releasing its lease.
 LOST = "lost"
 
+# What a row says while a process runs the projection.
+_OWNED = (
+    ProjectionState.RUNNING,
+    ProjectionState.RETRYING,
+    ProjectionState.STANDING_BY,
+)
+
 DEFINITION_CHANGED = (
     "its definition changed since the read models were begun: rebuild advised"
 )
@@ -59,7 +66,8 @@ class ProjectionStatus:
         leased_until: Until when no other process takes over, by the database's clock.
         position: Of the last event that is processed; None if none is.
         updated_at: When the position was last moved.
-        error: Why it is retrying or paused, or why it was stopped; may be empty.
+        error: Why it is retrying, standing by or paused, or why it was stopped; may be
+            empty.
         traceback: Where code has failed, innermost last; may be empty.
         attempts: How many failed attempts the next event has had.
         failed_events: How many events are put aside.
@@ -295,7 +303,7 @@ def _state(row: ProjectionTracking, is_owned: bool) -> str:
     if row.state == ProjectionState.RETRYING and not row.owner:
         # It was paused, and the next process to run it tries again.
         return ProjectionState.STOPPED.value
-    if row.state in (ProjectionState.RUNNING, ProjectionState.RETRYING):
+    if row.state in _OWNED:
         return str(row.state) if has_owner else LOST
     if row.state == ProjectionState.PAUSED and has_owner:
         # It was restarted, and is at the event that failed.

@@ -7,6 +7,7 @@ import os
 import threading
 from time import monotonic
 
+from eventsourcing_eventstoredb.exceptions import NodeBehindError
 from eventsourcing_eventstoredb.protocol.access import Access
 
 logger = logging.getLogger("eventsourcing_eventstoredb")
@@ -39,6 +40,9 @@ class Outage:
 
     def failed(self, error: BaseException) -> None:
         """Note that a call has failed, in a way that may pass."""
+        if isinstance(error, NodeBehindError):
+            # A server that answers.
+            return
         with self._lock:
             now = monotonic()
             if self._since is None:

@@ -189,9 +189,19 @@ class Command(SafeCommand):
         where = "the beginning" if position is None else f"position {position}"
         self._say(f"Running {projection} on {application} from {where}")
 
-    def _standing_by(self, *, projection: str, owner: str, **kwargs: Any) -> None:
+    def _standing_by(
+        self,
+        *,
+        projection: str,
+        owner: str,
+        reason: str,
+        is_paused: bool,
+        **kwargs: Any,
+    ) -> None:
         if owner:
             self._say(f"Standing by for {projection}, which {owner} runs")
+        elif not is_paused:
+            self._say(f"Standing by with {projection}: {reason}")
 
     def _paused(self, *, projection: str, error: EventError, **kwargs: Any) -> None:
         self.stderr.write(

@@ -37,6 +37,7 @@ _UNLIMITED = 100_000
 _STATE_STYLES = {
     "running": "green",
     "retrying": "yellow",
+    "standing by": "yellow",
     "paused": "red",
     "failed": "red",
     LOST: "red",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from django_esdb.exceptions import ProjectionError
 from django_esdb.models import ProjectionState
 from django_esdb.registry import Registration
 from django_esdb.runner import Options, Worker, term
+from eventsourcing_eventstoredb import receiving
 from eventsourcing_eventstoredb.protocol import outages, retrying
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.projections import TrainingSchoolProjection
@@ -186,6 +187,62 @@ def test_a_projection_leaves_a_leader_that_is_frozen(
         cluster.nodes[0].wake()
         school.register("Bello")
         wait_until(reaches(school_projection, school))
+
+
+@contextmanager
+def waits() -> Iterator[list[str]]:
+    """Collect what projections say that they wait for."""
+    reasons: list[str] = []
+
+    def standing_by(*, owner: str, reason: str, is_paused: bool, **kwargs: Any) -> None:
+        assert (owner, is_paused) == ("", False)
+        reasons.append(reason)
+
+    signals.standing_by.connect(standing_by)
+    try:
+        yield reasons
+    finally:
+        signals.standing_by.disconnect(standing_by)
+
+
+@pytest.mark.parametrize("is_running", [True, False], ids=["running", "beginning"])
+def test_nodes_that_are_behind_are_waited_for(
+    cluster: Cluster,
+    settings: Any,
+    school_projection: Registration,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    is_running: bool,
+) -> None:
+    monkeypatch.setattr(receiving, "CLUSTER_PATIENCE", 1.0)
+    monkeypatch.setattr(term, "_AWAY_AFTER", timedelta(seconds=0.5))
+    settings.ESDB_URI = f"{cluster.uri}&NodePreference=follower"
+    followers = cluster.nodes[1:]
+    is_standing_by = partial(is_at, school_projection, ProjectionState.STANDING_BY)
+    with school_at(cluster) as school, waits() as reasons:
+        school.register("Fido")
+        school.register("Rex")
+        with running(school_projection) as supervisor:
+            wait_until(reaches(school_projection, school))
+            if not is_running:
+                supervisor.end()
+            caplog.set_level(logging.INFO)
+            for node in followers:
+                node.kill()
+                node.restart(behind=1)
+            with nullcontext() if is_running else working(school_projection, wait=0):
+                wait_until(is_standing_by)
+                assert "has yet to reach" in school_projection.tracked().row().error
+                for node in followers:
+                    node.catch_up()
+                school.register("Bello")
+                wait_until(reaches(school_projection, school))
+                wait_until(partial(is_at, school_projection, ProjectionState.RUNNING))
+
+    assert len(reasons) == 1
+    assert "has yet to reach" in reasons[0]
+    said = [each.getMessage().partition(":")[0] for each in caplog.records]
+    assert said == ["Standing by for a node that is behind", "Projection recovered"]
 
 
 def test_another_store_is_recognised_before_it_is_subscribed_to(

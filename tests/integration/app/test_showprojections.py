@@ -128,7 +128,14 @@ def test_who_runs_it_is_shown_by_host_and_process(
     assert head == "running TrainingSchoolProjection"
 
 
-@pytest.mark.parametrize("state", [ProjectionState.RUNNING, ProjectionState.RETRYING])
+@pytest.mark.parametrize(
+    "state",
+    [
+        ProjectionState.RUNNING,
+        ProjectionState.RETRYING,
+        ProjectionState.STANDING_BY,
+    ],
+)
 def test_one_whose_lease_is_over_is_lost(
     row: ProjectionTracking, state: ProjectionState
 ) -> None:

@@ -238,7 +238,11 @@ def test_an_event_that_fails_and_then_pauses_its_projection(
     assert paused["position"] == there
     assert isinstance(paused["error"], EventProcessingError)
     (waiting,) = heard.of("standing_by")
-    assert waiting == {"owner": "", "reason": str(paused["error"])}
+    assert waiting == {
+        "owner": "",
+        "reason": str(paused["error"]),
+        "is_paused": True,
+    }
 
 
 def test_an_event_that_is_tried_again_with_success(
@@ -314,7 +318,11 @@ def test_standing_by_and_taking_over(
     with running(school_projection) as first:
         owner = ProjectionTracking.objects.get().owner
         with running(school_projection):
-            assert heard.wait_for("standing_by") == {"owner": owner, "reason": ""}
+            assert heard.wait_for("standing_by") == {
+                "owner": owner,
+                "reason": "",
+                "is_paused": False,
+            }
             first.end()
             heard.wait_for("projection_started", count=2)
 
@@ -336,7 +344,9 @@ def test_a_lease_that_is_lost(
         heard.wait_for("standing_by")
 
     assert isinstance(lost["error"], LeaseLostError)
-    assert heard.of("standing_by") == [{"owner": "other", "reason": ""}]
+    assert heard.of("standing_by") == [
+        {"owner": "other", "reason": "", "is_paused": False}
+    ]
 
 
 def test_a_projection_that_fails(

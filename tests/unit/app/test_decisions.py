@@ -24,6 +24,7 @@ from django_esdb.runner.decisions import (
     Known,
     decide,
 )
+from eventsourcing_eventstoredb.exceptions import NodeBehindError
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ STOP = Decision(Action.STOP)
 STAND_BY = Decision(Action.STAND_BY, 0.5)
 AWAY = OperationalError("it is away")
 HELD, LOST, PAUSED = LeaseHeldError(), LeaseLostError(), ProjectionPausedError()
+BEHIND = NodeBehindError("it has yet to reach 5")
 RESET = LeaseLostError()
 RESET.was_reset = True
 EVENT = EventProcessingError()
@@ -69,6 +71,18 @@ CASES = [
     ),
     Case("the lease was lost: exclusive", LOST, FAIL, {**OWNER, "exclusive": True}),
     Case("the lease was lost", LOST, Decision(Action.STAND_BY), OWNER),
+    Case(
+        "a node of the event store is behind: stopping",
+        BEHIND,
+        STOP,
+        {**OWNER, "stopping": True},
+    ),
+    Case(
+        "a node of the event store is behind",
+        BEHIND,
+        Decision(Action.RETRY, 0.5),
+        {"until_caught_up": True, "fail_fast": True, "failed_turns": 100},
+    ),
     Case(
         "an event failed and is given up: fail fast or until caught up",
         EVENT,
