@@ -20,6 +20,7 @@ PERSISTENCE_MODULE = "eventsourcing_eventstoredb"
 # The latter two are the library's former names.
 MODULE_KEYS = ("PERSISTENCE_MODULE", "INFRASTRUCTURE_FACTORY", "FACTORY_TOPIC")
 TOPIC_ALLOWLIST = "EVENTSTOREDB_TOPIC_ALLOWLIST"
+MAX_DECOMPRESSED = "EVENTSTOREDB_MAX_DECOMPRESSED"
 EVENT_BASES = "EVENTSTOREDB_EVENT_BASES"
 # An entry of ESDB_TOPIC_ALLOWLIST that stands for the default.
 APPS = "@apps"
@@ -71,6 +72,11 @@ class Settings:
         return getattr(django_settings, "ESDB_EVENT_BASES", None) or ()
 
     @property
+    def ESDB_MAX_DECOMPRESSED(self) -> int | None:  # noqa: N802
+        """Most bytes that an event's data have; None for 16 MiB."""
+        return getattr(django_settings, "ESDB_MAX_DECOMPRESSED", None)
+
+    @property
     def ESDB_BATCH_SIZE(self) -> int:  # noqa: N802
         """Most events that ``runprojections`` processes in a transaction."""
         return getattr(django_settings, "ESDB_BATCH_SIZE", 500)
@@ -113,6 +119,7 @@ APPLICATION_SETTINGS = frozenset(
     (
         "ESDB_ENV",
         "ESDB_EVENT_BASES",
+        "ESDB_MAX_DECOMPRESSED",
         "ESDB_PASSWORD",
         "ESDB_ROOT_CERTIFICATES",
         "ESDB_TOPIC_ALLOWLIST",
@@ -144,6 +151,7 @@ def build_env(
         "EVENTSTOREDB_ROOT_CERTIFICATES": settings.ESDB_ROOT_CERTIFICATES,
         "EVENTSTOREDB_USERNAME": settings.ESDB_USERNAME,
         "EVENTSTOREDB_PASSWORD": settings.ESDB_PASSWORD,
+        MAX_DECOMPRESSED: settings.ESDB_MAX_DECOMPRESSED,
     }
     env = {key: str(value) for key, value in derived.items() if value}
     class_env = getattr(application_class, "env", {})

@@ -13,26 +13,29 @@ from eventsourcing.utils import Environment, EnvType
 
 from django_esdb.conf import (
     EVENT_BASES,
+    MAX_DECOMPRESSED,
     TOPIC_ALLOWLIST,
     event_bases,
     topic_allowlist,
 )
 from django_esdb.exceptions import ConfigurationError
+from eventsourcing_eventstoredb.compression import DEFAULT_LIMIT, limited, parse_limit
 from eventsourcing_eventstoredb.topics import AllowlistMapper, TopicAllowlist
 
 
 def guard_application(application: Application[Any]) -> None:
     """
-    Have an application make objects of allowed topics only.
+    Have an application make objects of allowed topics only, of bounded data.
 
     EventStoreDB's factory sees to that itself; other modules' factories, and
     applications that make their mappers themselves, do not.
     """
     allowlist = allowlist_of(application.env)
-    application.mapper = guarded_mapper(application.mapper, allowlist)
+    limit = limit_of(application.env)
+    application.mapper = guarded_mapper(application.mapper, allowlist, limit)
     for store in (application.events, application.snapshots):
         if store is not None:
-            store.mapper = guarded_mapper(store.mapper, allowlist)
+            store.mapper = guarded_mapper(store.mapper, allowlist, limit)
 
 
 def allowlist_of(env: dict[str, str]) -> TopicAllowlist:
@@ -56,8 +59,19 @@ def allowlist_for(
     application_class: type[Application[Any]], env: EnvType | None
 ) -> TopicAllowlist:
     """Return the list that an application made with *env* will have."""
+    return allowlist_of(_environment(application_class, env))
+
+
+def limit_for(application_class: type[Application[Any]], env: EnvType | None) -> int:
+    """Return the most bytes that an application made with *env* will decompress."""
+    return limit_of(_environment(application_class, env))
+
+
+def _environment(
+    application_class: type[Application[Any]], env: EnvType | None
+) -> Environment:
     whole = {**application_class.env, **os.environ, **(env or {})}
-    return allowlist_of(Environment(application_class.name, whole))
+    return Environment(application_class.name, whole)
 
 
 def with_allowlist(
@@ -77,8 +91,31 @@ def with_allowlist(
     }
 
 
-def guarded_mapper(mapper: Mapper[Any], allowlist: TopicAllowlist) -> Mapper[Any]:
-    """Return the mapper, unless it is one already, within one that looks at topics."""
+def limit_of(env: Mapping[str, str]) -> int:
+    """
+    Return the most bytes to decompress that an environment has, or the default.
+
+    Raises:
+        ConfigurationError: It is no number.
+    """
+    text = env.get(MAX_DECOMPRESSED)
+    try:
+        return parse_limit(text) if text else DEFAULT_LIMIT
+    except ValueError as error:
+        msg = f"{MAX_DECOMPRESSED} {error}"
+        raise ConfigurationError(msg) from None
+
+
+def guarded_mapper(
+    mapper: Mapper[Any], allowlist: TopicAllowlist, limit: int
+) -> Mapper[Any]:
+    """
+    Return the mapper, unless it is one already, within one that looks at topics.
+
+    It decompresses up to *limit* bytes.
+    """
     if isinstance(mapper, AllowlistMapper):
         return mapper
-    return AllowlistMapper(mapper, allowlist)
+    guarded = AllowlistMapper(mapper, allowlist)
+    mapper.compressor = limited(mapper.compressor, limit)
+    return guarded

@@ -22,6 +22,11 @@ from eventsourcing.persistence import (
 )
 
 from eventsourcing_eventstoredb import client_library
+from eventsourcing_eventstoredb.compression import (
+    DEFAULT_LIMIT,
+    limited,
+    parse_limit,
+)
 from eventsourcing_eventstoredb.connection_settings import (
     ConnectionSettings,
     ConnectionSettingsError,
@@ -68,6 +73,7 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
     EVENTSTOREDB_WATCHDOG_INTERVAL = "EVENTSTOREDB_WATCHDOG_INTERVAL"
     EVENTSTOREDB_TOPIC_ALLOWLIST = "EVENTSTOREDB_TOPIC_ALLOWLIST"
     EVENTSTOREDB_EVENT_BASES = "EVENTSTOREDB_EVENT_BASES"
+    EVENTSTOREDB_MAX_DECOMPRESSED = "EVENTSTOREDB_MAX_DECOMPRESSED"
     EVENTSTOREDB_NODE_PREFERENCE = "EVENTSTOREDB_NODE_PREFERENCE"
     EVENTSTOREDB_CLIENT = client_library.VARIABLE
     ORIGINATOR_ID_TYPE = "ORIGINATOR_ID_TYPE"
@@ -81,6 +87,7 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
         self._first_version = self._read_first_version()
         self._watchdog_interval = self._read_watchdog_interval()
         self._allowlist = self._read_topic_allowlist()
+        self._max_decompressed = self._read_max_decompressed()
         self._lock = threading.Lock()
         self._client: Client | None = None
 
@@ -124,10 +131,13 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
         transcoder: Transcoder | None = None,
         mapper_class: type[Mapper[Any]] | None = None,
     ) -> Mapper[Any]:
-        """Make the mapper that is configured, for allowed topics only."""
+        """Make the mapper that is configured, for allowed topics and bounded data."""
         mapper = super().mapper(transcoder, mapper_class)
         warn = _warn_that_topics_are_free if self._topics_are_free else None
-        return AllowlistMapper(mapper, self._allowlist, warn)
+        guarded = AllowlistMapper(mapper, self._allowlist, warn)
+        # Of the one inside, which does the work; the other's is what was configured.
+        mapper.compressor = limited(mapper.compressor, self._max_decompressed)
+        return guarded
 
     def tracking_recorder(
         self, tracking_recorder_class: type[TrackingRecorder] | None = None
@@ -215,6 +225,14 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
             )
             raise InfrastructureFactoryError(msg)
         return seconds
+
+    def _read_max_decompressed(self) -> int:
+        text = self.env.get(self.EVENTSTOREDB_MAX_DECOMPRESSED)
+        try:
+            return parse_limit(text) if text else DEFAULT_LIMIT
+        except ValueError as error:
+            msg = f"{self.EVENTSTOREDB_MAX_DECOMPRESSED} {error}"
+            raise InfrastructureFactoryError(msg) from None
 
     def _read_topic_allowlist(self) -> TopicAllowlist:
         text = self.env.get(self.EVENTSTOREDB_TOPIC_ALLOWLIST)

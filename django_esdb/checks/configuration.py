@@ -189,6 +189,13 @@ def check_numbers() -> Iterator[CheckMessage]:
                 f"{name} is {count!r}, but must be a whole number from {least} on.",
                 id=code,
             )
+    most: object = settings.ESDB_MAX_DECOMPRESSED
+    if most is not None and (type(most) is not int or most < 1):
+        yield Error(
+            f"ESDB_MAX_DECOMPRESSED is {most!r}, but must be a whole number of bytes "
+            "from 1 on.",
+            id="django_esdb.E017",
+        )
     for name, shortest, longest, code in (
         ("ESDB_BATCH_SECONDS", 0, _LONGEST_BATCH_SECONDS, "django_esdb.E009"),
         (

@@ -41,6 +41,7 @@ from django_esdb.topics import (
     allowlist_for,
     guard_application,
     guarded_mapper,
+    limit_for,
     with_allowlist,
 )
 from eventsourcing_eventstoredb import store_deadline
@@ -115,6 +116,7 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
         )
         env = with_allowlist(env)
         self._allowlist = allowlist_for(application_class, env)
+        self._max_decompressed = limit_for(application_class, env)
         made: list[Application[Any]] = []
         try:
             super().__init__(
@@ -213,7 +215,9 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
         clock = EventClock() if this_runner is None else this_runner.clock
         if this_runner is not None:
             subscription.mapper = guarded_mapper(
-                subscription.mapper, this_runner._allowlist
+                subscription.mapper,
+                this_runner._allowlist,
+                this_runner._max_decompressed,
             )
         if (
             this_runner is None

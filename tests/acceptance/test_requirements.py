@@ -29,16 +29,6 @@ def test_each_package_has_a_version_and_hashes_and_no_index(path: Path) -> None:
     assert [pin for pin in pins if not _PIN.fullmatch(pin)] == []
 
 
-def test_each_python_has_the_same_packages() -> None:
-    names = {
-        path.name: set(re.findall(r"^([^\s=#]+)==", path.read_text(), re.MULTILINE))
-        for path in CONSTRAINTS
-    }
-
-    assert len(names) == 3
-    assert len(set(map(frozenset, names.values()))) == 1
-
-
 @pytest.mark.parametrize(
     ("says", "code", "status", "expected"),
     [

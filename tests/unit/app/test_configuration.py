@@ -123,6 +123,8 @@ def test_either_place_satisfies_the_address(
                 ("ESDB_EVENT_SECONDS", 0, "django_esdb.E014"),
                 ("ESDB_EVENT_SECONDS", "300", "django_esdb.E014"),
                 ("ESDB_WEB_DEADLINE", 0, "django_esdb.E015"),
+                ("ESDB_MAX_DECOMPRESSED", 0, "django_esdb.E017"),
+                ("ESDB_MAX_DECOMPRESSED", "1M", "django_esdb.E017"),
                 ("ESDB_LEASE_SECONDS", "10", "django_esdb.E011"),
                 ("ESDB_LEASE_SECONDS", float("nan"), "django_esdb.E011"),
                 ("ESDB_LEASE_SECONDS", None, "django_esdb.E011"),
