@@ -203,6 +203,10 @@ def _begin(request: Any) -> _Batch:
     if not options.HasField("stream_identifier"):
         msg = "Object reference not set to an instance of an object."
         raise HandlerError(msg)
+    if not options.stream_identifier.stream_name:
+        # The check of access stumbles over it, before the deadline is looked at.
+        msg = "Value cannot be null. (Parameter 'value')"
+        raise HandlerError(msg)
     seconds_left = _seconds_left(options)
     if seconds_left <= 0:
         raise _TimeoutError

@@ -6,10 +6,7 @@ import uuid
 from typing import Any
 
 from eventsourcing_eventstoredb.server.appends import Appended
-from eventsourcing_eventstoredb.server.errors import (
-    HandlerError,
-    WrongExpectedVersionError,
-)
+from eventsourcing_eventstoredb.server.errors import WrongExpectedVersionError
 from eventsourcing_eventstoredb.server.links import ResolvedEvent
 from eventsourcing_eventstoredb.server.messages import shared, streams
 from eventsourcing_eventstoredb.server.records import (
@@ -66,16 +63,8 @@ def encode_stream_name(stream: str) -> Any:
     return shared.StreamIdentifier(stream_name=stream.encode("utf-8", "replace"))
 
 
-def encode_event(resolved: ResolvedEvent, structured: bool | None) -> Any:
-    """
-    Write an event that was read.
-
-    Raises:
-        HandlerError: The client did not say how it wants ids to be written.
-    """
-    if structured is None:
-        msg = "Object reference not set to an instance of an object."
-        raise HandlerError(msg)
+def encode_event(resolved: ResolvedEvent, *, structured: bool) -> Any:
+    """Write an event that was read."""
     message_class = streams.ReadResp.ReadEvent.RecordedEvent
     event, link = (
         None

@@ -109,10 +109,11 @@ class UnsetChoiceError(InvalidArgumentError):
 
     Args:
         field: The name that EventStoreDB gives to the field.
+        found: What it says to be in its place.
     """
 
-    def __init__(self, field: str) -> None:
-        super().__init__(f"'None' is not a valid EventStore.Client.{field}")
+    def __init__(self, field: str, found: str = "None") -> None:
+        super().__init__(f"'{found}' is not a valid EventStore.Client.{field}")
 
 
 class ReadFailedError(ProtocolError):

@@ -60,20 +60,29 @@ class Reader:
             limit -= len(page)
             last = page[-1].number - 1
 
-    def first_number_to_tell(
+    def first_numbers_to_tell(
         self, view: StreamView, first: int, limit: int
-    ) -> int | None:
+    ) -> list[int]:
         """
         Tell where a stream's events continue when a read from *first* begins in a gap.
 
         Returns:
-            None when the read begins with events, or exactly where they continue.
+            Nothing when the read begins with events, or exactly where they continue.
+            Two numbers when it is first sent on to where the metadata let events show,
+            which may lie beyond the last one.
         """
+        numbers = min(limit, _FIRST_PAGE_NUMBERS)
+        told = []
+        shown = view.metadata.first_number(view.last_number)
+        if first + numbers <= shown:
+            told.append(shown)
+            first = shown
         page = view.forwards(self.log, first, 1)
         following = page[0].number if page else view.last_number + 1
-        if page and following < first + min(limit, _FIRST_PAGE_NUMBERS):
-            return None
-        return None if following == first else following
+        has_events = bool(page) and following < first + numbers
+        if not has_events and following != first:
+            told.append(following)
+        return told
 
     def all_forwards(
         self, position: int, limit: int, event_filter: Filter | None
@@ -84,7 +93,8 @@ class Reader:
         Args:
             limit: The most events to return, counting only those that match.
         """
-        self.check_position(position, event_filter)
+        if not self.is_readable(position):
+            raise ReadFailedError(read_all_result(event_filter))
         while limit > 0:
             page = self.log.forwards(position, PAGE_EVENTS)
             if not page:
@@ -112,17 +122,13 @@ class Reader:
             if shown:
                 yield shown
 
-    def check_position(self, position: int, event_filter: Filter | None) -> None:
-        """
-        Check that a record begins at *position*, or that it is beyond the last event.
-
-        Raises:
-            ReadFailedError: It is inside a record.
-        """
-        if position == 0 or self.log.is_record(position):
-            return
-        if position <= self.log.last_position():
-            raise ReadFailedError(read_all_result(event_filter))
+    def is_readable(self, position: int) -> bool:
+        """Tell whether *position* is not inside a record, up to the last event."""
+        return (
+            position == 0
+            or self.log.is_record(position)
+            or position > self.log.last_position()
+        )
 
 
 def is_hidden(stream: str) -> bool:

@@ -165,11 +165,23 @@ def parse_filter(options: Any) -> Filter:
     """Make the filter that a client describes."""
     kind = options.WhichOneof("filter")
     if kind is None:
-        msg = "Streams.ReadReq+Types+Options+Types+FilterOptions+FilterOneofCase"
-        raise UnsetChoiceError(msg)
+        msg = "Streams.ReadReq+Types+Options+Types+FilterOptions"
+        raise UnsetChoiceError(msg, _filter_text(options))
     expression = getattr(options, kind)
     field = "type" if kind == "event_type" else "stream"
     return Filter(field, expression.regex, expression.prefix)
+
+
+def _filter_text(options: Any) -> str:
+    """Write a filter without an expression as the real server's texts have it."""
+    window = options.WhichOneof("window")
+    fields = {
+        "max": str(options.max) if window == "max" else "",
+        "count": "{ }" if window == "count" else "",
+        "checkpointIntervalMultiplier": str(options.checkpointIntervalMultiplier or ""),
+    }
+    texts = [f'"{name}": {value}' for name, value in fields.items() if value]
+    return " ".join(("{", ", ".join(texts), "}")) if texts else "{ }"
 
 
 def _parse_interval(options: Any, is_subscription: bool) -> CheckpointInterval:

@@ -8,6 +8,7 @@ calls of the engine, and what comes back into messages.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from typing import Any
 
 import grpc
@@ -138,12 +139,18 @@ class Streams(StreamsServicer):
         with self._calls.answering(context):
             read = parse_read(request)
             self._calls.users.check_stream(context, read.stream)
-            if not read.is_subscription:
+            if not read.is_subscription and read.structured_ids is not None:
                 yield from self._calls.sending(context, self._read(read))
                 return
             listener = Listener(*_streams_to_hear(read))
             with self._calls.listening(context, self._reader.log.notifier, listener):
-                pages = self._subscribe(read, listener)
+                pages = (
+                    self._subscribe(read, listener)
+                    if read.is_subscription
+                    else self._read(read)
+                )
+                if read.structured_ids is None:
+                    pages = _silent_from_an_event_on(pages, listener)
                 yield from self._calls.sending(context, pages)
 
     def _read(self, read: ReadRequest) -> Iterator[list[Any]]:
@@ -161,8 +168,7 @@ class Streams(StreamsServicer):
             yield [encode_stream_not_found(stream)]
             return
         if read.tells_positions and not read.is_backwards:
-            number = self._reader.first_number_to_tell(view, first, read.limit)
-            if number is not None:
+            for number in self._reader.first_numbers_to_tell(view, first, read.limit):
                 yield [streams.ReadResp(first_stream_position=number)]
         read_pages = (
             self._reader.stream_backwards
@@ -217,7 +223,7 @@ class Streams(StreamsServicer):
             if read.resolve_links
             else ResolvedEvent(record)
         )
-        return encode_event(resolved, read.structured_ids)
+        return encode_event(resolved, structured=bool(read.structured_ids))
 
 
 def _first_options(requests: Iterator[Any]) -> Any:
@@ -253,6 +259,23 @@ def _deletion(request: Any, name: str) -> tuple[str, int]:
         f"Streams.{name}+Types+Options+ExpectedStreamRevisionOneofCase",
     )
     return parse_stream_name(request.options.stream_identifier), expected
+
+
+def _silent_from_an_event_on(
+    pages: Iterator[list[Any]], listener: Listener
+) -> Iterator[list[Any]]:
+    """
+    Do as 23.10, where the client did not say how ids are to be written.
+
+    It fails at the first event, unheard: the call goes on, and nothing comes any more.
+    """
+    for page in pages:
+        told = list(takewhile(lambda each: not each.HasField("event"), page))
+        yield told
+        if len(told) < len(page):
+            while listener.wait():
+                listener.clear()
+            return
 
 
 def _first_number(read: ReadRequest) -> int | None:

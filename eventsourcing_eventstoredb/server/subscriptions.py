@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from eventsourcing_eventstoredb.server.errors import StreamDeletedError
+from eventsourcing_eventstoredb.server.errors import HandlerError, StreamDeletedError
 from eventsourcing_eventstoredb.server.filters import Filter
 from eventsourcing_eventstoredb.server.notifications import Listener
 from eventsourcing_eventstoredb.server.reads import PAGE_EVENTS, Reader, is_hidden
@@ -152,7 +152,7 @@ class AllSubscription:
         Iterate over pages of events, checkpoints and signs.
 
         Raises:
-            ReadFailedError: The position is inside a record.
+            HandlerError: The position is inside a record.
         """
         position = self._first_position()
         yield [Sign.CONFIRMED]
@@ -169,7 +169,9 @@ class AllSubscription:
         # From beyond the end: whatever is new, even below the position asked for.
         if isinstance(self._after, Edge) or self._after > self._log.last_position():
             return self._log.end
-        self._reader.check_position(self._after, self._filter)
+        if not self._reader.is_readable(self._after):
+            msg = "The position is inside a record."
+            raise HandlerError(msg)
         return self._after + 1
 
     def _scan(self, position: int) -> Iterator[tuple[list[Item], int]]:

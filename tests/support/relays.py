@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import grpc
-from esdbclient.protos.Grpc import streams_pb2
 
+from tests.support.client_library import streams_pb2
 from tests.support.nodes import Node, node
 
 _READ = "/event_store.client.streams.Streams/Read"

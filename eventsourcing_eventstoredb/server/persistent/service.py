@@ -123,7 +123,6 @@ class PersistentSubscriptions(PersistentSubscriptionsServicer):
                 msg = "The first message must be the options."
                 raise HandlerError(msg)
             options = first.options
-            structured = options.uuid_option.WhichOneof("content") != "string"
             consumer = Consumer(
                 options.buffer_size,
                 _connection_name(context),
@@ -132,6 +131,10 @@ class PersistentSubscriptions(PersistentSubscriptionsServicer):
             )
             source = parse_source(options)
             self._calls.users.check_stream(context, None if source == ALL else source)
+            if not options.HasField("uuid_option"):
+                msg = "Object reference not set to an instance of an object."
+                raise HandlerError(msg)
+            structured = options.uuid_option.WhichOneof("content") != "string"
             group = self._groups.join(source, options.group_name, consumer)
             try:
                 with self._calls.ending(context, consumer.end):

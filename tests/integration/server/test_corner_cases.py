@@ -140,6 +140,90 @@ def test_a_read_in_windows_of_nothing_is_empty(client, channel):
     assert list(stub.Read(streams_pb2.ReadReq(options=options), timeout=10)) == []
 
 
+def read_without_uuid_option(
+    channel: grpc.Channel, stream: str, seconds: float, *, subscribes: bool = False
+) -> grpc.Call:
+    options = streams_pb2.ReadReq.Options(no_filter=shared_pb2.Empty())
+    options.stream.stream_identifier.stream_name = stream.encode()
+    options.stream.start.SetInParent()
+    if subscribes:
+        options.subscription.SetInParent()
+    else:
+        options.count = 10
+    stub = streams_pb2_grpc.StreamsStub(channel)
+    return stub.Read(streams_pb2.ReadReq(options=options), timeout=seconds)
+
+
+@pytest.mark.parametrize("subscribes", [False, True])
+def test_without_a_form_of_ids_a_call_is_silent_from_the_first_event_on(
+    client, channel, subscribes
+):
+    append(client, "dog", event())
+    call = read_without_uuid_option(channel, "dog", 0.5, subscribes=subscribes)
+    told = []
+
+    with pytest.raises(grpc.RpcError) as raised:
+        for message in call:
+            told.append(message.WhichOneof("content"))
+
+    assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert told == (["confirmation"] if subscribes else [])
+
+
+def test_without_a_form_of_ids_what_is_no_event_is_told(client, channel):
+    call = read_without_uuid_option(channel, "dog", 10)
+    assert kinds(call, 2) == ["stream_not_found"]
+
+    call = read_without_uuid_option(channel, "dog", 10, subscribes=True)
+    assert kinds(call, 1) == ["confirmation"]
+    call.cancel()
+
+
+def test_a_call_that_is_silent_ends_with_the_server(server, client, channel):
+    append(client, "dog", event())
+    call = read_without_uuid_option(channel, "dog", 60)
+    client.close()
+
+    server.stop()
+
+    with pytest.raises(grpc.RpcError):
+        next(call)
+
+
+@pytest.mark.parametrize(
+    ("window", "multiplier", "found"),
+    [
+        ({"max": 1000}, 1, '{ "max": 1000, "checkpointIntervalMultiplier": 1 }'),
+        (
+            {"count": shared_pb2.Empty()},
+            2,
+            '{ "count": { }, "checkpointIntervalMultiplier": 2 }',
+        ),
+        ({"max": 0}, 0, '{ "max": 0 }'),
+        ({}, 0, "{ }"),
+    ],
+)
+def test_a_filter_without_an_expression_is_repeated(channel, window, multiplier, found):
+    options = streams_pb2.ReadReq.Options(
+        count=10,
+        filter=streams_pb2.ReadReq.Options.FilterOptions(
+            checkpointIntervalMultiplier=multiplier, **window
+        ),
+    )
+    options.all.start.SetInParent()
+    options.uuid_option.string.SetInParent()
+    stub = streams_pb2_grpc.StreamsStub(channel)
+
+    with pytest.raises(grpc.RpcError) as raised:
+        list(stub.Read(streams_pb2.ReadReq(options=options), timeout=10))
+
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert raised.value.details() == (
+        f"'{found}' is not a valid"
+        " EventStore.Client.Streams.ReadReq+Types+Options+Types+FilterOptions"
+    )
+
+
 # -- batches ---------------------------------------------------------------------------
 
 
@@ -227,6 +311,16 @@ def test_a_batch_without_a_correlation_id_is_a_bad_request(client, channel):
     assert client.get_current_version("dog") is StreamState.NO_STREAM
 
 
+def test_a_batch_without_a_name_is_refused_before_its_deadline_is_looked_at(channel):
+    stub = streams_pb2_grpc.StreamsStub(channel)
+    request = batch(proposed(None), correlation_id=new_id(), seconds=0)
+    request.options.stream_identifier.stream_name = b""
+
+    (answer,) = stub.BatchAppend(iter([request]), timeout=10)
+
+    assert reason(answer) == "Value cannot be null. (Parameter 'value')"
+
+
 def test_a_passed_deadline_comes_before_a_bad_event(channel):
     stub = streams_pb2_grpc.StreamsStub(channel)
     request = batch(proposed(None), correlation_id=new_id(), seconds=0)
@@ -275,6 +369,18 @@ def test_a_bad_event_after_the_options_ends_the_call(channel):
 
 
 # -- persistent subscriptions ----------------------------------------------------------
+
+
+def test_a_consumer_has_to_say_how_ids_are_to_be_written(client, channel):
+    client.create_subscription_to_stream("group", "dog")
+    options = persistent_pb2.ReadReq.Options(group_name="group", buffer_size=1)
+    options.stream_identifier.stream_name = b"dog"
+    stub = persistent_pb2_grpc.PersistentSubscriptionsStub(channel)
+
+    with pytest.raises(grpc.RpcError) as raised:
+        list(stub.Read(iter([persistent_pb2.ReadReq(options=options)]), timeout=10))
+
+    assert raised.value.details() == "Exception was thrown by handler."
 
 
 def parked(client: EventStoreDBClient, group: str = "dog::group") -> list[dict]:
@@ -328,6 +434,7 @@ def test_a_consumer_that_has_nothing_to_say_gets_events(client, channel):
     client.create_subscription_to_stream("group", "dog")
     options = persistent_pb2.ReadReq.Options(group_name="group", buffer_size=10)
     options.stream_identifier.stream_name = b"dog"
+    options.uuid_option.string.SetInParent()
     stub = persistent_pb2_grpc.PersistentSubscriptionsStub(channel)
 
     call = stub.Read(iter([persistent_pb2.ReadReq(options=options)]), timeout=20)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from eventsourcing_eventstoredb.server.links import resolve
@@ -9,6 +11,7 @@ from eventsourcing_eventstoredb.server.records import LINK_TYPE
 from eventsourcing_eventstoredb.server.records import NewEvent as LogEvent
 from tests.support.client_library import (
     EventStoreDBClient,
+    ExceptionThrownByHandler,
     InternalError,
     NewEvent,
     NotFound,
@@ -75,6 +78,52 @@ def test_positions_inside_a_record_cannot_be_read_from(client: EventStoreDBClien
         with pytest.raises(UnknownError, match="FilteredReadAllResult: Error"):
             list(client.read_all(commit_position=position, backwards=backwards))
     assert list(client.read_all(commit_position=last + 1)) == []
+
+
+def test_a_subscription_after_a_position_inside_a_record_is_refused(
+    client: EventStoreDBClient,
+):
+    first = append(client, "dog", b"1")
+    append(client, "dog", b"2")
+
+    with pytest.raises(ExceptionThrownByHandler):
+        client.subscribe_to_all(commit_position=first + 1)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "first", "count", "told"),
+    [
+        # Beyond the last event, which is 4, and beyond the first page of the read.
+        ({"$tb": 9}, 0, 2, [9, 5]),
+        ({"$tb": 40}, 0, 1000, [40, 5]),
+        ({"$tb": 40}, 8, 1000, [40, 5]),
+        # Within the first page.
+        ({"$tb": 9}, 0, 1000, [5]),
+        ({"$tb": 40}, 9, 1000, [5]),
+        ({"$tb": 5}, 0, 2, [5]),
+        ({"$tb": 5}, 5, 2, []),
+        # Where there are events.
+        ({"$tb": 3}, 0, 2, [3]),
+        ({"$tb": 3}, 0, 1000, []),
+        ({"$maxCount": 1}, 0, 4, [4]),
+        ({"$maxCount": 1}, 0, 5, []),
+        ({}, 7, 5, [5]),
+        ({}, 5, 5, []),
+        ({}, 0, 5, []),
+    ],
+)
+def test_a_read_tells_where_it_is_sent_on_to(
+    metadata: dict[str, int], first: int, count: int, told: list[int]
+):
+    log = Log()
+    with log.transaction() as transaction:
+        transaction.write("dog", 0, [log_event(data=b"{}")] * 5)
+        written = LogEvent(b"1" * 16, "$metadata", True, json.dumps(metadata).encode())
+        transaction.write("$$dog", 0, [written])
+    reader = Reader(log)
+
+    assert reader.first_numbers_to_tell(reader.view("dog"), first, count) == told
+    log.close()
 
 
 def test_large_events_are_read_a_few_at_a_time():
