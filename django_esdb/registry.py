@@ -15,6 +15,7 @@ from django_esdb.conf import build_env
 from django_esdb.exceptions import AlreadyRegisteredError, NotRegisteredError
 from django_esdb.handlers import refuse_unusable_handlers
 from django_esdb.policies import OnFailure
+from django_esdb.registered_names import list_by, no_projection
 from django_esdb.subscribed_topics import subscribed_topics
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class ProjectionRegistry:
         for each in (projection_class, view_class):
             refuse_unusable_handlers(each)
         policy = _check_policy(on_failure, retries, view_class)
-        name = projection_class.name
+        name = _checked_name(projection_class)
         if name.casefold() == application_class.name.casefold():
             msg = (
                 f"Projection {name!r} has the name of its application; "
@@ -184,9 +185,7 @@ class ProjectionRegistry:
         try:
             return self._registry[name]
         except KeyError:
-            known = ", ".join(self._registry) or "none"
-            msg = f"No projection {name!r} is registered; registered: {known}"
-            raise NotRegisteredError(msg) from None
+            raise NotRegisteredError(no_projection(name, self._registry)) from None
 
     def __iter__(self) -> Iterator[Registration]:
         return iter(tuple(self._registry.values()))
@@ -201,6 +200,7 @@ class ProjectionRegistry:
 
 
 registry = ProjectionRegistry()
+list_by(lambda: registry._registry)
 
 
 def register_projection(
@@ -262,6 +262,14 @@ def _check_policy(
         )
         raise ValueError(msg)
     return policy
+
+
+def _checked_name(projection_class: type[Projection[Any]]) -> str:
+    name: object = projection_class.name
+    if not isinstance(name, str) or not name:
+        msg = f"{_path(projection_class)}.name must be a text, but is {name!r}"
+        raise TypeError(msg)
+    return name
 
 
 def _check_subclass(argument: str, value: object, base: type) -> None:

@@ -46,7 +46,7 @@ def topics_problem(topics: object) -> str | None:
     """Return what is wrong with the form of declared topics; None if nothing is."""
     if not isinstance(topics, tuple | list):
         kind = type(topics).__name__
-        return f"topics must be a tuple of strings, but is a {kind}: {topics!r}"
+        return f"topics must be a tuple of strings, but is of type {kind}: {topics!r}"
     for topic in topics:
         if isinstance(topic, type):
             return f"topics has the class {topic.__qualname__} instead of its topic"

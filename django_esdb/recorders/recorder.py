@@ -42,6 +42,7 @@ from django_esdb.recorders.batch import Batch, Current
 from django_esdb.recorders.outcomes import Awaited, WaitResult
 from django_esdb.recorders.rows.rows import Rows
 from django_esdb.recorders.rows.unit_of_work import UnitOfWork
+from django_esdb.registered_names import not_registered
 
 TModel = TypeVar("TModel", bound=models.Model)
 
@@ -308,7 +309,8 @@ class DjangoTrackingRecorder(TrackingRecorder):
             interrupt: Ends the wait when it is set.
 
         Raises:
-            TimeoutError: It was not processed in time.
+            TimeoutError: It was not processed in time. If no projection of this name
+                is registered, the text says so, and lists those that are.
             NotProcessedError: It was put aside, or the projection is paused. This is
                 a TimeoutError, too.
             django.db.Error: The database could not be asked, in the end.
@@ -325,7 +327,7 @@ class DjangoTrackingRecorder(TrackingRecorder):
             msg = (
                 f"Projection {self.name!r} did not process notification "
                 f"{notification_id} of {application_name!r} within {timeout} s; "
-                "is runprojections running?"
+                + (not_registered(self.name) or "is runprojections running?")
             )
             raise TimeoutError(msg)
         if not outcome:

@@ -175,9 +175,13 @@ def _lock(path: Path) -> BaseFileLock:
         path.parent.stat()
         lock.acquire(blocking=False)
     except Timeout as error:
+        if not Path(lock.lock_file).exists():
+            # It is taken for one that another process has just removed.
+            msg = f"Cannot use the data file {path}: {lock.lock_file} cannot be made."
+            raise DataFileError(msg) from error
         msg = (
-            f"The data file {path} is in use by another server. Stop that one, or"
-            " name another file."
+            f"The data file {path} is in use by another server{_process(lock)}. Stop"
+            " that one, or name another file."
         )
         raise DataFileError(msg) from error
     except OSError as error:
@@ -188,6 +192,14 @@ def _lock(path: Path) -> BaseFileLock:
         with open(descriptor, "w") as file:
             file.write(f"{os.getpid()}\n")
     return lock
+
+
+def _process(lock: BaseFileLock) -> str:
+    """Return which process the lock file names, if it can be read."""
+    with suppress(OSError):
+        pid = Path(lock.lock_file).read_text(errors="replace")[:20].strip()
+        return f", process {pid}" if pid.isdigit() else ""
+    return ""
 
 
 # Windows has no such flag.

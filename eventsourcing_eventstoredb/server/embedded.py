@@ -8,6 +8,7 @@ one, and returns when all have ended.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import socket
@@ -34,6 +35,7 @@ from eventsourcing_eventstoredb.server.log import Log
 from eventsourcing_eventstoredb.server.messages import method_handlers
 from eventsourcing_eventstoredb.server.persistent.groups import Groups
 from eventsourcing_eventstoredb.server.persistent.service import PersistentSubscriptions
+from eventsourcing_eventstoredb.server.port_owner import port_owner
 from eventsourcing_eventstoredb.server.reads import Reader
 from eventsourcing_eventstoredb.server.records import METADATA_TYPE, NO_STREAM, NewEvent
 from eventsourcing_eventstoredb.server.streams import Streams
@@ -286,13 +288,19 @@ class EmbeddedServer:
                 else server.add_secure_port(self.target, credentials)
             )
         except (OSError, OverflowError, RuntimeError) as error:
-            reason = getattr(error, "strerror", None) or error
-            msg = (
-                f"Cannot listen on {self.target}: {reason}. Stop what listens there, or"
-                " choose another host or port."
-            )
-            raise ServerError(msg) from error
+            raise ServerError(_cannot_listen(self.target, self.port, error)) from error
         return port
+
+
+def _cannot_listen(target: str, port: int, error: Exception) -> str:
+    reason = getattr(error, "strerror", None) or error
+    said = f"Cannot listen on {target}: {reason}"
+    if getattr(error, "errno", None) != errno.EADDRINUSE:
+        return f"{said}. Choose another host or port."
+    owner = port_owner(port)
+    if owner is None:
+        return f"{said}. Stop what listens there, or choose another host or port."
+    return f"{said}, by {owner}. Stop it with «{owner.stop}», or choose another port."
 
 
 def _check_address(host: str, port: int) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from django.db import Error as DatabaseError
 
+from eventsourcing_eventstoredb.server.port_owner import port_owner
 from example_project.demo.children import Child, clean_environment
 from example_project.demo.folder import Folder
 from example_project.demo.output import Output
@@ -170,7 +171,9 @@ class Demo:
     def _choose_port(self, name: str, port: int) -> int:
         chosen = _free_port(port)
         if port and chosen != port:
-            self.output.say(f"Port {port} is taken: the {name} gets port {chosen}")
+            owner = port_owner(port)
+            by = "" if owner is None else f" by {owner}, which «{owner.stop}» stops"
+            self.output.say(f"Port {port} is taken{by}: the {name} gets port {chosen}")
         return chosen
 
     def _wait_for(self, condition: Callable[[], bool]) -> None:

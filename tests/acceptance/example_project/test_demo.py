@@ -191,7 +191,8 @@ def test_a_port_that_is_taken_gives_another_one(start: Start):
         demo = start("--port", str(port), "--event-store-port", str(port))
 
         assert any(
-            line.startswith(f"Port {port} is taken: the web site gets port ")
+            line.startswith(f"Port {port} is taken by process {os.getpid()} (")
+            and f", which «kill {os.getpid()}» stops: the web site gets port " in line
             for line in demo.said
         )
         assert f":{port}" not in demo["Event store"]

@@ -81,9 +81,13 @@ def test_a_port_in_use_is_one_line(start: Start):
         _, stderr = process.communicate(timeout=20)
 
     assert process.returncode == 1
-    assert stderr == (
-        f"Cannot listen on 127.0.0.1:{server.port}: Address already in use. Stop what"
-        " listens there, or choose another host or port.\n"
+    (line,) = stderr.splitlines()
+    assert line.startswith(
+        f"Cannot listen on 127.0.0.1:{server.port}: Address already in use, by process"
+        f" {os.getpid()} ("
+    )
+    assert line.endswith(
+        f"). Stop it with «kill {os.getpid()}», or choose another port."
     )
 
 
@@ -136,7 +140,9 @@ def test_a_file_in_use_is_one_line(tmp_path, capsys):
         assert main(["--port", "0", "--data", str(file)]) == 1
 
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"The data file {file} is in use by another server.")
+    assert line.startswith(
+        f"The data file {file} is in use by another server, process "
+    )
 
 
 def test_a_folder_that_does_not_exist_is_one_line(tmp_path, capsys):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from filelock import lock_descriptor
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from eventsourcing_eventstoredb.server.daemon import main, stop
 from eventsourcing_eventstoredb.server.pid_file import DaemonError, running_pid
+from eventsourcing_eventstoredb.server.port_owner import port_owner
 from tests.support.client_library import (
     EventStoreDBClient,
     NewEvent,
@@ -184,9 +186,26 @@ def test_a_port_that_is_taken_is_one_line(daemon: Daemon, pid_file: Path):
     assert result.stdout == ""
     (line,) = result.stderr.splitlines()
     assert line.startswith(
-        f"Cannot listen on 127.0.0.1:{server.port}: Address already in use."
+        f"Cannot listen on 127.0.0.1:{server.port}: Address already in use, by "
     )
     assert not pid_file.exists()
+
+
+def test_the_command_that_stops_another_server_on_the_port_is_told(
+    daemon: Daemon, pid_file: Path
+):
+    started = daemon("start", "--port", "0").stdout
+    port = int(started.rpartition("?")[0].rpartition(":")[2])
+
+    owner = port_owner(port)
+
+    assert owner is not None
+    assert f"as process {owner.pid}" in started
+    assert owner.name.endswith("-m eventsourcing_eventstoredb.server.daemon serve")
+    command = [sys.executable, *shlex.split(owner.stop)[1:]]
+    subprocess.run(command, check=True, timeout=60)
+    assert not pid_file.exists()
+    assert port_owner(port) is None
 
 
 def test_a_data_file_that_cannot_be_used_is_one_line(daemon: Daemon, tmp_path: Path):

@@ -25,7 +25,10 @@ from django_esdb.waiting import wait_for
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.domain import Dog as DogAggregate
 from example_project.training_school.models import Dog
-from example_project.training_school.projections import TrainingSchoolProjection
+from example_project.training_school.projections import (
+    TrainingSchoolProjection,
+    TrainingSchoolView,
+)
 from tests.support.supervising import catch_up, running, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -206,3 +209,22 @@ def _burning(school: TrainingSchool) -> DogAggregate:
     dog: DogAggregate = school.repository.get(DogAggregate.create_id("Fido"))
     dog.add_trick("burn")
     return dog
+
+
+def test_a_view_that_waits_under_a_wrong_name_says_which_there_are(
+    school: TrainingSchool,
+) -> None:
+    position = school.register("Fido")
+
+    with pytest.raises(TimeoutError) as timed_out:
+        TrainingSchoolView().wait("TrainingSchool", position, timeout=0)
+    with pytest.raises(TimeoutError) as registered:
+        TrainingSchoolView(TrainingSchoolProjection.name).wait(
+            "TrainingSchool", position, timeout=0
+        )
+
+    assert str(timed_out.value).endswith(
+        "No projection 'TrainingSchoolView' is registered; registered: "
+        "TrainingSchoolProjection"
+    )
+    assert str(registered.value).endswith("is runprojections running?")

@@ -212,3 +212,14 @@ def test_only_views_on_the_orm_get_its_persistence_module(
     registry.unregister("Counting")
     registry.register(Counting, application_class=App, view_class=POPOTrackingRecorder)
     assert key not in registry.get("Counting").env()
+
+
+@pytest.mark.parametrize("name", ["", 3, None])
+def test_a_name_is_a_text(registry: ProjectionRegistry, name: object) -> None:
+    class Named(Counting):
+        pass
+
+    Named.name = name  # type: ignore[assignment]
+
+    with pytest.raises(TypeError, match=r"Named.name must be a text, but is"):
+        registry.register(Named, application_class=App, view_class=POPOTrackingRecorder)
