@@ -17,6 +17,7 @@ from eventsourcing.utils import EnvType
 
 from django_esdb.conf import APPLICATION_SETTINGS, build_env
 from django_esdb.masking import forget_locals
+from django_esdb.store_address import say_where_store_is
 from django_esdb.topics import guard_application, with_allowlist
 from eventsourcing_eventstoredb.deadlines import seconds_left
 
@@ -102,6 +103,7 @@ def make_application(
     try:
         application = application_class(with_allowlist(env, application_class.env))
         guard_application(application)
+        say_where_store_is(application)
     except BaseException as error:
         if application is not None:
             application.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from django.db import Error as DatabaseError
@@ -23,6 +25,15 @@ from eventsourcing_eventstoredb.connection_settings import (
 )
 
 _URI = "EVENTSTOREDB_URI"
+_WHERE = "; the event store's address"
+# What applications do with a recorder that asks the event store.
+_CALLS = (
+    "insert_events",
+    "select_events",
+    "select_notifications",
+    "max_notification_id",
+    "subscribe",
+)
 
 
 def is_of_store(error: BaseException) -> bool:
@@ -42,9 +53,10 @@ def store_hint(application_class: type[Application[Any]], error: BaseException) 
 
     Returns:
         A line that continues the error's, without secrets; empty if the error is
-        not the event store's, or the event store none that this is about.
+        not the event store's, or says it already, or the event store none that this
+        is about.
     """
-    if not is_of_store(error):
+    if not is_of_store(error) or _WHERE in str(error):
         return ""
     is_away = is_transient(error)
     if not is_away and "certificate" not in str(error):
@@ -62,13 +74,47 @@ def store_hint(application_class: type[Application[Any]], error: BaseException) 
     except (ConfigurationError, ConnectionSettingsError):
         # A check's to report.
         return ""
-    where = f"; the event store's address is {parsed.address}, from {_source(env)}"
+    where = f"{_WHERE} is {parsed.address}, from {_source(env)}"
     if not is_away:
         return where
     tls = "" if parsed.tls else " If it speaks TLS, Tls=false is wrong."
     return (
         f"{where}. Is it running? manage.py runeventstore starts the embedded one.{tls}"
     )
+
+
+def say_where_store_is(application: Application[Any]) -> None:
+    """Have errors of an application whose event store is away end with its hint."""
+    recorders = {
+        id(recorder): recorder
+        for recorder in (
+            application.recorder,
+            application.events.recorder,
+            getattr(application.snapshots, "recorder", None),
+        )
+        if recorder is not None
+    }
+    for recorder in recorders.values():
+        for name in _CALLS:
+            call = getattr(recorder, name, None)
+            if call is not None:
+                setattr(recorder, name, _with_hint(type(application), call))
+
+
+def _with_hint(
+    application_class: type[Application[Any]], call: Callable[..., Any]
+) -> Callable[..., Any]:
+    @wraps(call)
+    def with_hint(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return call(*args, **kwargs)
+        except PersistenceError as error:
+            hint = store_hint(application_class, error)
+            if hint:
+                error.args = (f"{error}{hint}",)
+            raise
+
+    return with_hint
 
 
 def _source(env: Any) -> str:

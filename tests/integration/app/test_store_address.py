@@ -6,14 +6,17 @@ import os
 import socket
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
 from eventsourcing.persistence import OperationalError, ProgrammingError
 
+from django_esdb import get_application
 from django_esdb.registry import Registration
 from django_esdb.runner import Supervisor
 from django_esdb.store_address import store_hint
+from eventsourcing_eventstoredb import store_deadline
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
 from tests.support.school import AwaySchool
@@ -71,6 +74,25 @@ def test_a_refused_certificate_has_the_address_and_no_other_advice(
 @pytest.mark.parametrize("error", [ValueError("x"), ProgrammingError("no stream")])
 def test_nothing_is_said_of_other_errors(error: Exception) -> None:
     assert store_hint(TrainingSchool, error) == ""
+
+
+def test_an_application_says_which_store_does_not_answer(settings: Any) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        settings.ESDB_URI = f"esdb://u:s3cret@{address}?Tls=false"
+        school = get_application(TrainingSchool)
+        for call in (
+            lambda: school.register("Fido"),
+            lambda: school.repository.get(uuid4()),
+            lambda: school.notification_log.select(1, 1),
+        ):
+            with store_deadline(1), pytest.raises(OperationalError) as raised:
+                call()
+
+            text = str(raised.value)
+            assert text.count(f"{address}, from the setting ESDB_URI{RUNNING}") == 1
+            assert "s3cret" not in text
 
 
 def test_the_command_says_which_store_does_not_answer(settings: Any) -> None:
