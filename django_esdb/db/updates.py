@@ -76,10 +76,7 @@ def _update_one_by_one(
 ) -> int:
     """Execute one statement again and again, as is fastest within the process."""
     quote = connection.ops.quote_name
-    assignments = ", ".join(
-        f"{quote(_column(field))} = {_placeholder(connection, field)}"
-        for field in fields
-    )
+    assignments = ", ".join(f"{quote(_column(field))} = %s" for field in fields)
     sql = (
         f"UPDATE {quote(model._meta.db_table)} SET {assignments} "  # noqa: S608  (names)
         f"WHERE {quote(_column(model._meta.pk))} = %s"
@@ -141,8 +138,7 @@ def _update_by_case(
             some = rows[start : start + _CASE_ROWS]
             assignments, parameters = [], []
             for index, field in enumerate(fields, start=1):
-                value = _placeholder(connection, field)
-                cases = f" WHEN %s THEN {value}" * len(some)
+                cases = " WHEN %s THEN %s" * len(some)
                 assignments.append(f"{quote(_column(field))} = CASE {key}{cases} END")
                 parameters += [item for row in some for item in (row[0], row[index])]
             sql = (
@@ -153,13 +149,6 @@ def _update_by_case(
             cursor.execute(sql, [*parameters, *(row[0] for row in some)])
             count += cursor.rowcount
     return count
-
-
-def _placeholder(connection: BaseDatabaseWrapper, field: Field) -> str:
-    if isinstance(field, models.BinaryField):
-        operations: Any = connection.ops
-        return str(operations.binary_placeholder_sql(None))
-    return "%s"
 
 
 def _column(field: Field) -> str:

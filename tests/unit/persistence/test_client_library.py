@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sys
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -17,8 +18,18 @@ from eventsourcing_eventstoredb.client_library import (
     choose,
     load,
 )
+from tests.support.projects import ROOT
 
+PACKAGES = ("django_esdb", "eventsourcing_eventstoredb")
 URI = "esdb://localhost:2113?Tls=false"
+
+# Each knows both libraries, and is where all others have it from.
+IMPORTING = {
+    "benchmarks/support/client_library.py",
+    "eventsourcing_eventstoredb/protocol/generated.py",
+    "eventsourcing_eventstoredb/server/messages.py",
+    "tests/support/client_library.py",
+}
 
 
 class World:
@@ -137,3 +148,17 @@ def test_what_cannot_be_used_is_said_in_one_line(
     with pytest.raises(InfrastructureFactoryError) as refused:
         EventStoreDBFactory(env)
     assert str(error.value) in str(refused.value)
+
+
+def test_nothing_else_imports_a_client_library() -> None:
+    """What did would not run with the other one."""
+    imports = re.compile(rf"^\s*(from|import) ({'|'.join(LIBRARIES)})\b", re.MULTILINE)
+
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for folder in (*PACKAGES, "benchmarks", "example_project", "tests")
+        for path in (ROOT / folder).rglob("*.py")
+        if imports.search(path.read_text(encoding="utf-8"))
+    }
+
+    assert found == IMPORTING
