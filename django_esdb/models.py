@@ -260,6 +260,16 @@ class FailedEvent(UnprocessedEvent):
     attempts = models.PositiveIntegerField(default=0)
     parked_at = models.DateTimeField()
     attempted_at = models.DateTimeField(null=True)
+    retry_requested_at = models.DateTimeField(
+        null=True, help_text="Since when it is to be tried in the background."
+    )
+    retry_requested_by = models.CharField(
+        max_length=255,
+        default="",
+        blank=True,
+        editable=False,
+        help_text="Key of the user who has asked for that.",
+    )
 
     objects = FailedEventQuerySet.as_manager()
 

@@ -5,11 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.contrib import messages
 from django.db import Error as DatabaseError
 from django.db import router
+from django.utils.translation import gettext, ngettext
 
+from django_esdb.conf import settings
+from django_esdb.failures.audit import AdminAudit
+from django_esdb.failures.requests import Limits
+from django_esdb.failures.resuming import is_run
 from django_esdb.failures.retrying import (
     Outcome,
     Report,
@@ -26,6 +32,12 @@ from eventsourcing_eventstoredb.text import named_line
 logger = logging.getLogger("django_esdb.admin")
 
 
+# In a web request, of which each has to end soon; the rest is for the background.
+MOST_RETRIED = 100
+# Of the seconds after which nothing can be read from the event store.
+_PART_OF_DEADLINE = 0.8
+
+
 @dataclass
 class Retried:
     """
@@ -36,19 +48,21 @@ class Retried:
         events: Those that were looked at, each with why it is still there.
         outcome: How many there were of each kind; None if it was broken off.
         failure: Why it was broken off, or could not be begun.
+        is_run: Whether a process runs it, where events are left for the background.
     """
 
     projection: str
     events: list[tuple[FailedEvent, str]] = field(default_factory=list)
     outcome: Outcome | None = None
     failure: str = ""
+    is_run: bool = True
 
     @property
     def level(self) -> int:
         """Return the level of the message, as django.contrib.messages has them."""
         if self.outcome is None:
             return messages.ERROR
-        if self.outcome.failed or self.outcome.waiting:
+        if self.outcome.failed or self.outcome.waiting or self.outcome.left:
             return messages.WARNING
         is_changed = self.outcome.resolved or self.outcome.resumed
         return messages.SUCCESS if is_changed else messages.INFO
@@ -69,29 +83,71 @@ class Retried:
         text = f"{name}: {', '.join(parts)}"
         if self.outcome.resumed:
             text += "; it was paused and is resumed"
+        if self.outcome.left:
+            text += "; " + self._left(self.outcome.left)
         for event, error in self.events:
             if error:
                 return f"{text}. The first: {event.pk} at {event.position}: {error}"
         return text
 
+    def _left(self, count: int) -> str:
+        text = ngettext(
+            "%(count)s is left, which runprojections tries in the background",
+            "%(count)s are left, which runprojections tries in the background",
+            count,
+        ) % {"count": count}
+        if not self.is_run:
+            text += gettext(", but no process runs it: start runprojections")
+        return text
 
-def retry_projection(row: ProjectionTracking) -> Retried:
-    """Process all failed events of a projection again, and resume it if paused."""
+
+def request_limits() -> Limits:
+    """Return how much a web request does of what it was asked for."""
+    return Limits(MOST_RETRIED, settings.ESDB_WEB_DEADLINE * _PART_OF_DEADLINE)
+
+
+def retry_projection(row: ProjectionTracking, user: Any, limits: Limits) -> Retried:
+    """
+    Process all failed events of a projection again, and resume it if paused.
+
+    Args:
+        row: The projection's.
+        user: Primary key of who asks for it.
+        limits: How much to do in this request.
+    """
 
     def retry(registration: Registration, report: Report) -> Outcome:
-        return retry_failed_events(registration, report=report)
+        audit = AdminAudit(user, registration.tracked())
+        return retry_failed_events(
+            registration, report=report, limits=limits, audit=audit
+        )
 
     return _retry(row, retry)
 
 
-def retry_events(events: Iterable[FailedEvent]) -> list[Retried]:
-    """Process some failed events again, each projection's in order."""
-    return [_retry_group(group) for group in _by_projection(events)]
+def retry_events(
+    events: Iterable[FailedEvent], user: Any, limits: Limits
+) -> list[Retried]:
+    """
+    Process some failed events again, each projection's in order.
+
+    Args:
+        events: Which.
+        user: Primary key of who asks for it.
+        limits: How much to do in this request.
+    """
+    return [_retry_group(group, user, limits) for group in _by_projection(events)]
 
 
-def discard_events(events: Iterable[FailedEvent]) -> tuple[list[FailedEvent], str]:
+def discard_events(
+    events: Iterable[FailedEvent], user: Any
+) -> tuple[list[FailedEvent], str]:
     """
     Leave out failed events for good, each projection's in a transaction.
+
+    Args:
+        events: Which.
+        user: Primary key of who asks for it.
 
     Returns:
         Those that were still there, and why it was broken off; that text is empty
@@ -101,16 +157,20 @@ def discard_events(events: Iterable[FailedEvent]) -> tuple[list[FailedEvent], st
     for group in _by_projection(events):
         pks = [event.pk for event in group]
         try:
-            discarded += discard_selected(_tracked(group[0]), pks)
+            tracked = _tracked(group[0])
+            discarded += discard_selected(tracked, pks, AdminAudit(user, tracked))
         except DatabaseError as error:
             return discarded, shown(named_line(error))
     return discarded, ""
 
 
-def _retry_group(group: Sequence[FailedEvent]) -> Retried:
+def _retry_group(group: Sequence[FailedEvent], user: Any, limits: Limits) -> Retried:
     def retry(registration: Registration, report: Report) -> Outcome:
         pks = [event.pk for event in group]
-        return retry_selected(registration, pks, report=report)
+        audit = AdminAudit(user, registration.tracked())
+        return retry_selected(
+            registration, pks, report=report, limits=limits, audit=audit
+        )
 
     return _retry(group[0], retry)
 
@@ -133,6 +193,8 @@ def _retry(
 
     try:
         retried.outcome = retry(registration, report)
+        if retried.outcome.left:
+            retried.is_run = is_run(registration.tracked())
     except Exception as error:
         # The user who asked for it must see any error, and what was done.
         retried.failure = shown(named_line(error))

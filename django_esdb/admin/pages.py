@@ -18,6 +18,7 @@ from django.utils.safestring import mark_safe
 from django_esdb.admin.actions import (
     Retried,
     discard_events,
+    request_limits,
     retry_events,
     retry_projection,
 )
@@ -107,10 +108,9 @@ class ProjectionTrackingAdmin(_ActingAdmin):
         permissions=["retry"], description="Retry failed events, and resume if paused"
     )
     def retry(self, request: HttpRequest, rows: models.QuerySet[Any]) -> None:
+        limits = request_limits()
         for row in rows:
-            retried = retry_projection(row)
-            self.log_change(request, row, f"Retried. {retried.text}")
-            self.tell(request, retried)
+            self.tell(request, retry_projection(row, request.user.pk, limits))
 
     @admin.display(description="state", ordering="state")
     def current_state(self, row: ProjectionTracking) -> str:
@@ -234,15 +234,14 @@ class FailedEventAdmin(_EventPages, _ActingAdmin):
         *("id", "projection", "application", "position"),
         *("aggregate", "originator_version", "event_topic"),
         *("whole_error", "place", "attempts", "parked_at", "attempted_at"),
+        "retry_requested_at",
     )
     readonly_fields = fields
     actions = ("retry", "discard")
 
     @admin.action(permissions=["retry"], description="Retry selected events")
     def retry(self, request: HttpRequest, events: models.QuerySet[Any]) -> None:
-        for retried in retry_events(events):
-            for event, error in retried.events:
-                self.log_change(request, event, f"Retried: {error or 'processed'}")
+        for retried in retry_events(events, request.user.pk, request_limits()):
             self.tell(request, retried)
 
     @admin.action(permissions=["discard"], description="Discard selected events")
@@ -259,9 +258,7 @@ class FailedEventAdmin(_EventPages, _ActingAdmin):
             return None
         if "confirmed" not in request.POST:
             return self._confirmation(request, chosen)
-        discarded, failure = discard_events(chosen)
-        if discarded:
-            self.log_deletions(request, discarded)  # type: ignore[arg-type]
+        discarded, failure = discard_events(chosen, request.user.pk)
         text = f"{len(discarded)} discarded"
         if failure:
             self.message_user(request, f"{text}, then: {failure}", messages.ERROR)

@@ -8,7 +8,7 @@ so the runner that owns the projection is not in a batch meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +26,9 @@ from django_esdb.applications import make_application
 from django_esdb.db.connections import close_if_lost
 from django_esdb.db.errors import is_transient
 from django_esdb.exceptions import FailedEventError
+from django_esdb.failures.audit import Audit
 from django_esdb.failures.parking import aggregate_key, failed_events
+from django_esdb.failures.requests import Limits, forget_request, request_retry
 from django_esdb.failures.resuming import resume
 from django_esdb.handlers import CheckedProjection
 from django_esdb.leases.lease import TrackedProjection
@@ -48,12 +50,14 @@ class Outcome:
         waiting: How many were not tried, since an earlier one of their aggregate
             failed.
         resumed: Whether the projection was paused and is resumed.
+        left: How many are left for the background, since a limit was reached.
     """
 
     resolved: int = 0
     failed: int = 0
     waiting: int = 0
     resumed: bool = False
+    left: int = 0
 
 
 Report = Callable[[FailedEvent, str], None]
@@ -68,6 +72,8 @@ def retry_failed_events(
     pk: int | None = None,
     *,
     report: Report = _report_nothing,
+    limits: Limits | None = None,
+    audit: Audit | None = None,
 ) -> Outcome:
     """
     Process failed events again, and resume a paused projection.
@@ -78,6 +84,8 @@ def retry_failed_events(
             aggregate's.
         report: Called for each event that was tried, with why it failed, or an
             empty text.
+        limits: How much to do; the rest is left for the background.
+        audit: Notes what is done.
 
     Raises:
         FailedEventError: There is no such event, or it is not the first.
@@ -86,15 +94,23 @@ def retry_failed_events(
     """
     tracked = registration.tracked()
     outcome = Outcome()
+    limits, audit = limits or Limits(), audit or Audit()
     if pk is None:
-        outcome.resumed = resume(tracked)
+        with transaction.atomic(using=tracked.using):
+            outcome.resumed = resume(tracked)
+            if outcome.resumed:
+                audit.resumed()
     if not failed_events(tracked).exists():
         if pk is not None:
             raise _unknown(tracked, pk)
         return outcome
-    with _Retrying(registration, outcome, report) as retrying:
+    with _Retrying(registration, outcome, report, audit) as retrying:
         blocked: set[str] = set()
         for event in _chosen(tracked, pk):
+            if not limits.allow_another():
+                rest = failed_events(tracked).filter(position__gte=event.position)
+                _leave(tracked, audit, outcome, rest.values_list("pk", flat=True))
+                break
             if event.originator_id in blocked:
                 outcome.waiting += 1
             elif not retrying.retry(event):
@@ -107,6 +123,8 @@ def retry_selected(
     pks: Collection[int],
     *,
     report: Report = _report_nothing,
+    limits: Limits | None = None,
+    audit: Audit | None = None,
 ) -> Outcome:
     """
     Process some failed events again, in the order of events.
@@ -118,6 +136,8 @@ def retry_selected(
         registration: The projection.
         pks: Which ones.
         report: Called for each event with why it is still there, or an empty text.
+        limits: How much to do; the rest is left for the background.
+        audit: Notes what is done.
 
     Raises:
         PersistenceError: The event store cannot be used.
@@ -125,11 +145,16 @@ def retry_selected(
     """
     tracked = registration.tracked()
     outcome = Outcome()
+    limits, audit = limits or Limits(), audit or Audit()
     events = list(failed_events(tracked).filter(pk__in=pks))
     if not events:
         return outcome
-    with _Retrying(registration, outcome, report) as retrying:
-        for event in events:
+    with _Retrying(registration, outcome, report, audit) as retrying:
+        for index, event in enumerate(events):
+            if not limits.allow_another():
+                _leave(tracked, audit, outcome, [each.pk for each in events[index:]])
+                break
+            forget_request(tracked, event)
             earlier = _earlier(tracked, event)
             if earlier is None:
                 retrying.retry(event)
@@ -139,8 +164,17 @@ def retry_selected(
     return outcome
 
 
+def _leave(
+    tracked: TrackedProjection, audit: Audit, outcome: Outcome, pks: Iterable[int]
+) -> None:
+    """Have what a limit has left tried in the background."""
+    with transaction.atomic(using=tracked.using):
+        outcome.left = request_retry(tracked, audit, list(pks))
+        audit.requested(outcome.left)
+
+
 def discard_selected(
-    tracked: TrackedProjection, pks: Collection[int]
+    tracked: TrackedProjection, pks: Collection[int], audit: Audit | None = None
 ) -> list[FailedEvent]:
     """
     Leave out some failed events for good, all in one transaction.
@@ -153,6 +187,8 @@ def discard_selected(
     with _held(tracked) as failed:
         chosen = failed.filter(pk__in=pks)
         events = list(chosen)
+        if audit is not None:
+            audit.discarded(events)
         chosen.order_by().delete()
     return events
 
@@ -256,15 +292,21 @@ class _Retrying:
         registration: The projection.
         outcome: What to count in.
         report: Called for each event that was tried.
+        audit: Notes each event, in its transaction.
     """
 
     def __init__(
-        self, registration: Registration, outcome: Outcome, report: Report
+        self,
+        registration: Registration,
+        outcome: Outcome,
+        report: Report,
+        audit: Audit,
     ) -> None:
         self._registration = registration
         self._tracked = registration.tracked()
         self._outcome = outcome
         self._report = report
+        self._audit = audit
 
     def __enter__(self) -> _Retrying:
         registration = self._registration
@@ -325,6 +367,7 @@ class _Retrying:
                     begin(tracking)
                     checked = CheckedProjection(self._projection)
                     checked.process_event(domain_event, tracking)
+                    self._audit.retried(event, "")
                     return None
             except KeyboardInterrupt:
                 # More likely the command's than the handler's.
@@ -333,13 +376,16 @@ class _Retrying:
                 error, place = named_line(problem), traceback_of(problem)
                 if is_transient(problem):
                     self._require_database(problem)
+                    self._audit.retried(event, error)
                     return error
-        failed_events(self._tracked).filter(pk=event.pk).update(
-            error=error,
-            traceback=place,
-            attempts=F("attempts") + 1,
-            attempted_at=timezone.now(),
-        )
+        with transaction.atomic(using=self._tracked.using):
+            failed_events(self._tracked).filter(pk=event.pk).update(
+                error=error,
+                traceback=place,
+                attempts=F("attempts") + 1,
+                attempted_at=timezone.now(),
+            )
+            self._audit.retried(event, error)
         return error
 
     def _require_database(self, problem: BaseException) -> None:

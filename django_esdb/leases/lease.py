@@ -164,6 +164,8 @@ class Lease:
         was_resumed: Whether it was paused before, and why is still in the row.
         attempted_position: Of the first event that is noted as begun and not finished;
             None if there is none.
+        retry_requested: Whether failed events are to be tried again, as was seen when
+            the lease was renewed.
     """
 
     tracked: TrackedProjection
@@ -174,6 +176,7 @@ class Lease:
     is_failing: bool = False
     was_resumed: bool = False
     attempted_position: int | None = None
+    retry_requested: bool = field(default=False, init=False)
     _last_state: tuple[str, str] | None = field(default=None, init=False)
 
     def expiry(self) -> DatabaseTime:

@@ -11,6 +11,7 @@ from django.db import connections
 from django_esdb.db.connections import ConnectionKeeper, close_if_lost
 from django_esdb.db.guards import limit_lock_waits
 from django_esdb.exceptions import LeaseLostError
+from django_esdb.failures.requests import has_requests
 from django_esdb.leases.lease import Lease
 from eventsourcing_eventstoredb.scheduler import Periodic, scheduler
 
@@ -69,3 +70,4 @@ class LeaseRenewal:
     def _try_once(self) -> None:
         limit_lock_waits(connections[self._lease.tracked.using], self._seconds / 2)
         self._lease.renew()
+        self._lease.retry_requested = has_requests(self._lease.tracked)

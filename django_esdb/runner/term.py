@@ -13,6 +13,7 @@ from django.db import Error as DatabaseError
 from eventsourcing.application import Application
 
 from django_esdb.db.connections import ConnectionKeeper, close_connections
+from django_esdb.failures.background import retry_requested
 from django_esdb.leases.lease import Lease
 from django_esdb.policies import FailurePolicy
 from django_esdb.registry import Registration
@@ -160,9 +161,20 @@ class Term:
                 return
             runner.run_forever(timeout=self._pause())
             self._look_at_store(runner)
+            self._retry_requested(runner)
             if self._recovered is not None and monotonic() > self._ends_outage_at:
                 self._recovered()
                 self._recovered = None
+
+    def _retry_requested(self, runner: ProjectionRunner) -> None:
+        """Try failed events again that somebody has asked for in the admin."""
+        if self._lease.retry_requested:
+            # Until it is seen again that there are some.
+            self._lease.retry_requested = False
+            retry_requested(
+                self._registration,
+                lambda: self._is_stopping or runner.is_interrupted.is_set(),
+            )
 
     def _look_at_store(self, runner: ProjectionRunner) -> None:
         """Tell when the event store is away, and when it is there again."""

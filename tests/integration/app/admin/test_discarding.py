@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.auth.models import User
@@ -87,11 +89,13 @@ def test_a_database_that_fails_is_a_message(
     discard = actions.discard_selected
 
     # It has to fail between two projections.
-    def discard_one(tracked: TrackedProjection, pks: list[int]) -> list[FailedEvent]:
+    def discard_one(
+        tracked: TrackedProjection, pks: list[int], audit: Any
+    ) -> list[FailedEvent]:
         if tracked.projection == "Picky":
             msg = "locked"
             raise OperationalError(msg)
-        return discard(tracked, pks)
+        return discard(tracked, pks, audit)
 
     monkeypatch.setattr(actions, "discard_selected", discard_one)
 

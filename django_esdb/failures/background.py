@@ -1,0 +1,60 @@
+"""Trying failed events again in the process that runs their projection."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from django.db import Error as DatabaseError
+from eventsourcing.persistence import PersistenceError
+
+from django_esdb.failures.audit import audit_of
+from django_esdb.failures.requests import Limits, requested
+from django_esdb.failures.retrying import retry_selected
+from django_esdb.registry import Registration
+from eventsourcing_eventstoredb.text import named_line
+
+logger = logging.getLogger("django_esdb.runner")
+
+# At once; then its thread looks after other things first.
+_MOST = 100
+_SECONDS = 2.0
+
+
+def retry_requested(
+    registration: Registration, is_stopping: Callable[[], bool]
+) -> None:
+    """
+    Try events again that somebody has asked for in the admin; blocks for a while.
+
+    Each is tried once. What is left after some time stays asked for, as does what is
+    behind an error of the database or the event store, which is logged.
+
+    Args:
+        registration: The projection.
+        is_stopping: Whether no other event may be begun.
+    """
+    tracked = registration.tracked()
+    limits = Limits(_MOST, _SECONDS, is_stopping)
+    try:
+        for user, pks in requested(tracked):
+            outcome = retry_selected(
+                registration, pks, limits=limits, audit=audit_of(user, tracked)
+            )
+            logger.info(
+                "Failed events retried: projection=%s processed=%s failed=%s "
+                "waiting=%s left=%s",
+                registration.name,
+                outcome.resolved,
+                outcome.failed,
+                outcome.waiting,
+                outcome.left,
+            )
+            if outcome.left:
+                return
+    except (PersistenceError, DatabaseError) as error:
+        logger.warning(
+            "Retry broken off: projection=%s error=%s",
+            registration.name,
+            named_line(error),
+        )

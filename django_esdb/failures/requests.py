@@ -1,0 +1,88 @@
+"""
+Failed events that are to be tried again in the background.
+
+A web request tries some, and asks for the rest; the process that runs the projection
+finds that out when it renews its lease.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from itertools import groupby
+from math import inf
+from time import monotonic
+
+from django.utils import timezone
+
+from django_esdb.failures.audit import Audit
+from django_esdb.failures.parking import failed_events
+from django_esdb.leases.lease import TrackedProjection
+from django_esdb.models import FailedEvent
+
+
+@dataclass
+class Limits:
+    """
+    How much may be done at once.
+
+    Attributes:
+        most: How many events.
+        seconds: How long after this object was made the last one may begin.
+        is_stopping: Whether none may begin any more.
+    """
+
+    most: float = inf
+    seconds: float = inf
+    is_stopping: Callable[[], bool] = lambda: False
+    _began: float = field(default_factory=monotonic, init=False)
+    _done: int = field(default=0, init=False)
+
+    def allow_another(self) -> bool:
+        """Return whether one more event may be tried, and count it."""
+        if self._done >= self.most or monotonic() - self._began >= self.seconds:
+            return False
+        if self.is_stopping():
+            return False
+        self._done += 1
+        return True
+
+
+def request_retry(
+    tracked: TrackedProjection, audit: Audit, pks: Collection[int]
+) -> int:
+    """Have events tried in the background; return how many there still are."""
+    count = (
+        failed_events(tracked)
+        .filter(pk__in=pks)
+        .order_by()
+        .update(retry_requested_at=timezone.now(), retry_requested_by=audit.user)
+    )
+    return int(count)
+
+
+def forget_request(tracked: TrackedProjection, event: FailedEvent) -> None:
+    """
+    Note, before an event is tried, that nobody waits for it any more.
+
+    One that ends its process must not do so again and again.
+    """
+    if event.retry_requested_at is not None:
+        failed_events(tracked).filter(pk=event.pk).order_by().update(
+            retry_requested_at=None, retry_requested_by=""
+        )
+
+
+def has_requests(tracked: TrackedProjection) -> bool:
+    """Return whether events are to be tried in the background."""
+    return failed_events(tracked).exclude(retry_requested_at=None).exists()
+
+
+def requested(tracked: TrackedProjection) -> list[tuple[str, list[int]]]:
+    """Return what to try, in order: users, and the events that each asks for."""
+    found = failed_events(tracked).exclude(retry_requested_at=None)
+    pairs = found.values_list("retry_requested_by", "pk")
+    return [
+        (user, [pk for _, pk in group])
+        for user, group in groupby(pairs, key=lambda pair: pair[0])
+    ]
