@@ -10,7 +10,6 @@ from __future__ import annotations
 import uuid
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Final
 
 from eventsourcing_eventstoredb.server.errors import (
     StreamDeletedError,
@@ -37,8 +36,6 @@ from eventsourcing_eventstoredb.server.records import (
     Record,
 )
 from eventsourcing_eventstoredb.server.stream_view import StreamView
-
-MAX_APPEND_BYTES: Final = 1024 * 1024
 
 # As many event ids as the real server's cache of 8 MiB holds, roughly.
 _REMEMBERED_IDS = 100_000

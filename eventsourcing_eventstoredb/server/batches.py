@@ -17,7 +17,11 @@ from typing import Any, Final
 from google.protobuf import any_pb2, empty_pb2
 
 from eventsourcing_eventstoredb.server.access import AccessDeniedError
-from eventsourcing_eventstoredb.server.appends import MAX_APPEND_BYTES, Appended, Writer
+from eventsourcing_eventstoredb.server.append_size import (
+    MAX_WHOLE_BYTES,
+    AppendSize,
+)
+from eventsourcing_eventstoredb.server.appends import Appended, Writer
 from eventsourcing_eventstoredb.server.encoding import encode_uuid
 from eventsourcing_eventstoredb.server.errors import (
     HandlerError,
@@ -62,15 +66,16 @@ class _Batch:
     expected: int
     deadline: float
     events: list[NewEvent] = field(default_factory=list)
-    size: int = 0
+    size: AppendSize = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.size = AppendSize(self.identifier.stream_name)
 
     def add(self, messages: Any) -> None:
         for message in messages:
             event = parse_event(message, in_batch=True)
+            self.size.add(event)
             self.events.append(event)
-            self.size += len(event.data)
-        if self.size > MAX_APPEND_BYTES:
-            raise MaximumAppendSizeError(MAX_APPEND_BYTES)
 
 
 class BatchAppends:
@@ -93,6 +98,8 @@ class BatchAppends:
         self._check_access = check_access
         self._start_thread = start_thread
         self._incomplete: dict[bytes, _Batch] = {}
+        # Of all batches that are not complete.
+        self._bytes = 0
 
     def answers(self, requests: Iterator[Any]) -> Iterator[Any]:
         """Answer each batch once, when it is complete, wrong, or too late."""
@@ -117,7 +124,7 @@ class BatchAppends:
             key = parse_uuid(
                 request.correlation_id if request.HasField("correlation_id") else None
             )
-            batch = self._incomplete.pop(key, None)
+            batch = self._take(key)
             is_new = batch is None
             if batch is None:
                 if not request.HasField("options"):
@@ -130,7 +137,7 @@ class BatchAppends:
             if not is_whole and batch.deadline <= time.monotonic():
                 raise _TimeoutError
             if not request.is_final:
-                self._incomplete[key] = batch
+                self._keep(key, batch)
                 return None
             appended = self._writer.append(batch.stream, batch.expected, batch.events)
         except StorageError:
@@ -144,11 +151,23 @@ class BatchAppends:
             return _error_answer(request.correlation_id, identifier, error)
         return _success_answer(batch, appended)
 
+    def _keep(self, key: bytes, batch: _Batch) -> None:
+        if self._bytes + batch.size.whole > MAX_WHOLE_BYTES:
+            raise MaximumAppendSizeError(MAX_WHOLE_BYTES)
+        self._incomplete[key] = batch
+        self._bytes += batch.size.whole
+
+    def _take(self, key: bytes) -> _Batch | None:
+        batch = self._incomplete.pop(key, None)
+        if batch is not None:
+            self._bytes -= batch.size.whole
+        return batch
+
     def _expire(self, everything: bool) -> Iterator[Any]:
         now = time.monotonic()
         for key, batch in list(self._incomplete.items()):
             if everything or batch.deadline <= now:
-                del self._incomplete[key]
+                self._take(key)
                 # In this form whichever the client uses, as the real server does.
                 correlation_id = encode_uuid(key, structured=True)
                 yield _error_answer(correlation_id, batch.identifier, _TimeoutError())

@@ -13,7 +13,8 @@ from typing import Any
 
 import grpc
 
-from eventsourcing_eventstoredb.server.appends import MAX_APPEND_BYTES, Writer
+from eventsourcing_eventstoredb.server.append_size import AppendSize
+from eventsourcing_eventstoredb.server.appends import Writer
 from eventsourcing_eventstoredb.server.batches import BatchAppends
 from eventsourcing_eventstoredb.server.calls import Calls
 from eventsourcing_eventstoredb.server.encoding import (
@@ -26,7 +27,6 @@ from eventsourcing_eventstoredb.server.encoding import (
 )
 from eventsourcing_eventstoredb.server.errors import (
     HandlerError,
-    MaximumAppendSizeError,
     ReadFailedError,
     WrongExpectedVersionError,
 )
@@ -82,7 +82,8 @@ class Streams(StreamsServicer):
                 "revision",
                 "Streams.AppendReq+Types+Options+ExpectedStreamRevisionOneofCase",
             )
-            events = list(_proposed_events(request_iterator))
+            named = options.stream_identifier.stream_name
+            events = list(_proposed_events(named, request_iterator))
             stream = parse_stream_name(options.stream_identifier)
             self._calls.users.check_stream(context, stream)
             try:
@@ -234,17 +235,14 @@ def _first_options(requests: Iterator[Any]) -> Any:
     return first.options
 
 
-def _proposed_events(requests: Iterator[Any]) -> Iterator[NewEvent]:
-    size = 0
+def _proposed_events(stream: bytes, requests: Iterator[Any]) -> Iterator[NewEvent]:
+    size = AppendSize(stream)
     for request in requests:
         if request.WhichOneof("content") != "proposed_message":
             msg = "Only the first message may be the options."
             raise HandlerError(msg)
         event = parse_event(request.proposed_message)
-        # As in 23.10 only the data count, not the type and the metadata.
-        size += len(event.data)
-        if size > MAX_APPEND_BYTES:
-            raise MaximumAppendSizeError(MAX_APPEND_BYTES)
+        size.add(event)
         yield event
 
 

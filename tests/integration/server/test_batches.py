@@ -177,3 +177,60 @@ def test_an_event_that_is_none_is_a_bad_request(stub, bad, reason):
     details = shared_pb2.BadRequest()
     assert answer.error.details.Unpack(details)
     assert details.message == reason
+
+
+def heavy(**arguments: Any) -> Any:
+    """An event with 64 KiB of metadata and no data, which alone count otherwise."""
+    return event(custom_metadata=bytes(65536), **arguments)
+
+
+def test_metadata_and_names_count_for_a_whole_append(stub):
+    requests = [
+        request(*[heavy() for _ in range(16)], is_final=False, options=options()),
+        *(request(*[heavy() for _ in range(16)], is_final=False) for _ in range(20)),
+    ]
+
+    answer = next(stub.BatchAppend(iter(requests), timeout=20))
+
+    assert answer.error.message == "MaximumAppendSizeExceeded"
+    details = shared_pb2.MaximumAppendSizeExceeded()
+    answer.error.details.Unpack(details)
+    assert details.maxAppendSize == 16 * 1024 * 1024
+
+
+def test_appends_that_are_not_complete_have_a_limit_together(stub):
+    requests = (
+        request(
+            *[heavy() for _ in range(16)],
+            is_final=False,
+            options=options(stream=f"dog{number}"),
+            correlation_id=shared_pb2.UUID(string=str(uuid.uuid4())),
+        )
+        for number in range(20)
+    )
+
+    answer = next(stub.BatchAppend(requests, timeout=20))
+
+    assert answer.error.message == "MaximumAppendSizeExceeded"
+
+
+def test_an_append_of_many_events_without_data_has_a_limit(stub):
+    def requests() -> Iterator[Any]:
+        yield streams_pb2.AppendReq(
+            options=streams_pb2.AppendReq.Options(
+                stream_identifier=shared_pb2.StreamIdentifier(stream_name=b"dog"),
+                any=shared_pb2.Empty(),
+            )
+        )
+        message = streams_pb2.AppendReq.ProposedMessage(
+            id=shared_pb2.UUID(string=str(uuid.uuid4())),
+            metadata={"type": "T" * 65536, "content-type": "application/json"},
+        )
+        for _ in range(300):
+            yield streams_pb2.AppendReq(proposed_message=message)
+
+    with pytest.raises(grpc.RpcError) as raised:
+        stub.Append(requests(), timeout=20)
+
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "Maximum Append Size of 16777216 Exceeded" in raised.value.details()
