@@ -57,6 +57,13 @@ TESTS := $(BIN)/python -m tests $(if $(COVERAGE),--coverage)
 test: $(STAMP) ## Run all tests but slow ones, on every database that can be reached
 	@$(TESTS) -m "not slow"
 
+# Tests that need a store, with one that runs; one after the other, since what others
+# write meanwhile moves the positions that they look at.
+.PHONY: test-store
+test-store: $(STAMP) ## Run the tests that need an event store with one that runs: URI=esdb://...
+	@test -n "$(URI)" || { echo "Say where the event store is: make test-store URI='esdb://host:2113?Tls=false'" >&2; exit 1; }
+	@$(BIN)/python -m pytest --store "$(URI)"
+
 .PHONY: test-slow
 test-slow: $(STAMP) ## Run the tests that are slow, and what draws examples with more of them
 	@HYPOTHESIS_PROFILE=thorough $(TESTS) --in-turn -m "slow or hypothesis"

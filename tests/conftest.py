@@ -17,6 +17,7 @@ from tests.support.cpu import CpuTimes
 from tests.support.databases import SQLITE_URL, copied_database, new_database
 from tests.support.event_stores import EventStore
 from tests.support.projects import Project, example, example_on
+from tests.support.running_stores import running_store, store_variables
 from tests.support.school import registration, school, school_projection
 
 __all__ = ["registration", "school", "school_projection"]
@@ -31,6 +32,11 @@ _DATABASE_FIXTURES = {"db", "transactional_db", "project"}
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
+        "--store",
+        metavar="URI",
+        help="run what needs an event store with one that runs, and nothing else",
+    )
+    parser.addoption(
         "--cpu", action="store_true", help="tell the CPU seconds of each file of tests"
     )
 
@@ -41,19 +47,23 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(CpuTimes())
 
 
-def pytest_report_header() -> str:
-    return f"database: {DATABASE_URL.partition(':')[0]}"
+def pytest_report_header(config: pytest.Config) -> str:
+    store = "one that runs" if config.getoption("--store") else "embedded"
+    return f"database: {DATABASE_URL.partition(':')[0]}, event store: {store}"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
     """Mark each with its kind, and what uses a database, which runs on each of them."""
     for item in items:
         kind = item.path.relative_to(_HERE).parts[0]
         item.add_marker(kind)
-        slow = item.get_closest_marker("slow")
-        if slow is not None and not slow.args:
-            msg = f"{item.nodeid}: say why it is slow, @pytest.mark.slow(reason)"
-            raise pytest.UsageError(msg)
+        for name in ("slow", "own_store"):
+            marker = item.get_closest_marker(name)
+            if marker is not None and not marker.args:
+                msg = f"{item.nodeid}: say why, @pytest.mark.{name}(reason)"
+                raise pytest.UsageError(msg)
         uses = set(getattr(item, "fixturenames", ()))
         uses_database = bool(
             uses & _DATABASE_FIXTURES or item.get_closest_marker("django_db")
@@ -63,6 +73,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             raise pytest.UsageError(msg)
         if uses_database and not item.get_closest_marker("any_database"):
             item.add_marker("database")
+    if config.getoption("--store"):
+        selected = [item for item in items if _runs_with_any_store(item)]
+        left_out = [item for item in items if not _runs_with_any_store(item)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = selected
+
+
+def _runs_with_any_store(item: pytest.Item) -> bool:
+    """Tell whether a test needs an event store, but neither an empty nor this one."""
+    return (
+        "server" in getattr(item, "fixturenames", ())
+        and item.get_closest_marker("own_store") is None
+        # What is about the embedded server.
+        and "server" not in item.path.relative_to(_HERE).parts
+    )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -109,9 +134,15 @@ def _own_subchannels() -> Iterator[None]:
 
 
 @pytest.fixture
-def server() -> Iterator[EmbeddedServer]:
-    """An empty event store of the test's own."""
-    with EmbeddedServer() as server:
+def server(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """
+    An event store: an empty one of the test's own.
+
+    With ``--store`` it is one that runs already, holds other events, and cannot be
+    stopped; then applications and recorders have streams of their own in it.
+    """
+    uri = request.config.getoption("--store")
+    with running_store(uri) if uri else EmbeddedServer() as server:
         yield server
 
 
@@ -134,4 +165,6 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def project(server: EmbeddedServer, migrated: str, tmp_path: Path) -> Iterator[Project]:
     """The example project, migrated, on a new database and an empty store."""
     with copied_database(migrated, tmp_path) as url:
-        yield example_on(url, server.uri)
+        project = example_on(url, server.uri)
+        project.env |= store_variables(server)
+        yield project

@@ -23,12 +23,14 @@ class AppendSize:
 
     Args:
         stream: The stream's name, as it came.
+        max_data: The most bytes that the data of all its events may have.
 
     Attributes:
         whole: Bytes of all that it has until now.
     """
 
-    def __init__(self, stream: bytes) -> None:
+    def __init__(self, stream: bytes, max_data: int = MAX_APPEND_BYTES) -> None:
+        self._max_data = max_data
         self.whole = len(stream) + _OVERHEAD
         self._data = 0
 
@@ -43,7 +45,7 @@ class AppendSize:
         self.whole += (
             len(event.data) + len(event.custom_metadata) + len(event.type) + _OVERHEAD
         )
-        if self._data > MAX_APPEND_BYTES:
-            raise MaximumAppendSizeError(MAX_APPEND_BYTES)
+        if self._data > self._max_data:
+            raise MaximumAppendSizeError(self._max_data)
         if self.whole > MAX_WHOLE_BYTES:
             raise MaximumAppendSizeError(MAX_WHOLE_BYTES)

@@ -65,11 +65,12 @@ class _Batch:
     stream: str
     expected: int
     deadline: float
+    max_append_size: int
     events: list[NewEvent] = field(default_factory=list)
     size: AppendSize = field(init=False)
 
     def __post_init__(self) -> None:
-        self.size = AppendSize(self.identifier.stream_name)
+        self.size = AppendSize(self.identifier.stream_name, self.max_append_size)
 
     def add(self, messages: Any) -> None:
         for message in messages:
@@ -86,6 +87,7 @@ class BatchAppends:
         writer: Appends them.
         check_access: Raises unless the client may write to a stream.
         start_thread: Runs a function in a thread that the server waits for.
+        max_append_size: The most bytes of data that one batch may have.
     """
 
     def __init__(
@@ -93,7 +95,9 @@ class BatchAppends:
         writer: Writer,
         check_access: Callable[[str], None],
         start_thread: Callable[[Callable[[], None]], object],
+        max_append_size: int,
     ) -> None:
+        self._max_append_size = max_append_size
         self._writer = writer
         self._check_access = check_access
         self._start_thread = start_thread
@@ -129,7 +133,7 @@ class BatchAppends:
             if batch is None:
                 if not request.HasField("options"):
                     return None
-                batch = _begin(request)
+                batch = _begin(request, self._max_append_size)
                 self._check_access(batch.stream)
             batch.add(request.proposed_messages)
             # What has come in one request waited for nothing but this server.
@@ -217,7 +221,7 @@ class _Requests:
             self._queue.put(None)
 
 
-def _begin(request: Any) -> _Batch:
+def _begin(request: Any, max_append_size: int) -> _Batch:
     options = request.options
     if not options.HasField("stream_identifier"):
         msg = "Object reference not set to an instance of an object."
@@ -241,6 +245,7 @@ def _begin(request: Any) -> _Batch:
         stream=parse_stream_name(options.stream_identifier),
         expected=expected,
         deadline=time.monotonic() + min(seconds_left, WRITE_TIMEOUT),
+        max_append_size=max_append_size,
     )
 
 

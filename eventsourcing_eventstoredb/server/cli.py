@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from eventsourcing_eventstoredb.client_library import ClientLibraryError
+from eventsourcing_eventstoredb.server.append_size import MAX_APPEND_BYTES
 from eventsourcing_eventstoredb.server.database import DataFileError
 from eventsourcing_eventstoredb.server.exceptions import ServerError
 
@@ -63,6 +64,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--in-memory",
         action="store_true",
         help="Keep the events in memory until the server stops (the default).",
+    )
+    parser.add_argument(
+        "--max-append-size",
+        type=int,
+        default=MAX_APPEND_BYTES,
+        metavar="BYTES",
+        help="The most bytes of data that one append may have (default: %(default)s).",
     )
     parser.add_argument(
         "--tls-cert",
@@ -169,6 +177,7 @@ def server_from(options: argparse.Namespace) -> EmbeddedServer:
         tls_key=options.tls_key,
         users=dict(users),
         readers=dict(stream_users),
+        max_append_size=options.max_append_size,
     )
 
 

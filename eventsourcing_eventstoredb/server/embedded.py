@@ -23,6 +23,7 @@ from typing import Final
 import grpc
 
 from eventsourcing_eventstoredb.server.access import Users
+from eventsourcing_eventstoredb.server.append_size import MAX_APPEND_BYTES
 from eventsourcing_eventstoredb.server.appends import Writer
 from eventsourcing_eventstoredb.server.calls import Calls
 from eventsourcing_eventstoredb.server.certificates import (
@@ -126,6 +127,8 @@ class EmbeddedServer:
             credentials without it. Without any user every caller may do everything.
         readers: Users who may use streams, yet neither the whole log nor streams
             that begin with `$`.
+        max_append_size: The most bytes of data that one append may have; as
+            EventStoreDB's option of this name.
 
     Attributes:
         host: The address that it listens on.
@@ -146,6 +149,7 @@ class EmbeddedServer:
         tls_key: Path | str | None = None,
         users: Mapping[str, str] | None = None,
         readers: Mapping[str, str] | None = None,
+        max_append_size: int = MAX_APPEND_BYTES,
     ) -> None:
         if (tls_cert is None) != (tls_key is None):
             msg = "A certificate and its key are needed, not one of them."
@@ -159,8 +163,12 @@ class EmbeddedServer:
         if not 0 <= port <= 65535:
             msg = f"There is no port {port}: give one from 0 to 65535."
             raise ServerError(msg)
+        if max_append_size < 1:
+            msg = f"An append of {max_append_size} bytes holds nothing: allow more."
+            raise ServerError(msg)
         self.host = host
         self.port = port
+        self._max_append_size = max_append_size
         self._data = None if data is None else Path(data)
         self._advertise_host = advertise_host or _LOOPBACK_NAMES.get(host, host)
         self._tls_cert = None if tls_cert is None else Path(tls_cert)
@@ -269,7 +277,7 @@ class EmbeddedServer:
         groups = Groups(reader, writer)
         _write_first_event(log, writer)
         servicers = (
-            Streams(calls, reader, writer),
+            Streams(calls, reader, writer, self._max_append_size),
             PersistentSubscriptions(calls, groups),
             Gossip(calls, self._advertise_host, self.port),
         )

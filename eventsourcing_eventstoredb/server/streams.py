@@ -13,7 +13,7 @@ from typing import Any
 
 import grpc
 
-from eventsourcing_eventstoredb.server.append_size import AppendSize
+from eventsourcing_eventstoredb.server.append_size import MAX_APPEND_BYTES, AppendSize
 from eventsourcing_eventstoredb.server.appends import Writer
 from eventsourcing_eventstoredb.server.batches import BatchAppends
 from eventsourcing_eventstoredb.server.calls import Calls
@@ -63,9 +63,17 @@ class Streams(StreamsServicer):
         calls: What calls have in common.
         reader: Reads the log.
         writer: Writes to it.
+        max_append_size: The most bytes of data that one append may have.
     """
 
-    def __init__(self, calls: Calls, reader: Reader, writer: Writer) -> None:
+    def __init__(
+        self,
+        calls: Calls,
+        reader: Reader,
+        writer: Writer,
+        max_append_size: int = MAX_APPEND_BYTES,
+    ) -> None:
+        self._max_append_size = max_append_size
         self._calls = calls
         self._reader = reader
         self._writer = writer
@@ -83,7 +91,8 @@ class Streams(StreamsServicer):
                 "Streams.AppendReq+Types+Options+ExpectedStreamRevisionOneofCase",
             )
             named = options.stream_identifier.stream_name
-            events = list(_proposed_events(named, request_iterator))
+            size = AppendSize(named, self._max_append_size)
+            events = list(_proposed_events(size, request_iterator))
             stream = parse_stream_name(options.stream_identifier)
             self._calls.users.check_stream(context, stream)
             try:
@@ -102,6 +111,7 @@ class Streams(StreamsServicer):
                 self._writer,
                 lambda stream: users.check_stream(context, stream),
                 self._calls.start_thread,
+                self._max_append_size,
             )
             yield from batches.answers(request_iterator)
 
@@ -235,8 +245,7 @@ def _first_options(requests: Iterator[Any]) -> Any:
     return first.options
 
 
-def _proposed_events(stream: bytes, requests: Iterator[Any]) -> Iterator[NewEvent]:
-    size = AppendSize(stream)
+def _proposed_events(size: AppendSize, requests: Iterator[Any]) -> Iterator[NewEvent]:
     for request in requests:
         if request.WhichOneof("content") != "proposed_message":
             msg = "Only the first message may be the options."

@@ -14,6 +14,7 @@ from django.core.management import get_commands, load_command_class
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from tests.support.projects import ROOT, clean_environment
+from tests.support.running_stores import store_variables
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 URI = "esdb://localhost:2113?Tls=false"
@@ -105,7 +106,9 @@ class Walkthrough:
 
 @pytest.fixture
 def walkthrough(server: EmbeddedServer, tmp_path: Path) -> Walkthrough:
-    return Walkthrough(tmp_path, server.uri)
+    walkthrough = Walkthrough(tmp_path, server.uri)
+    walkthrough.env |= store_variables(server)
+    return walkthrough
 
 
 def test_the_readme_has_every_part_of_the_story(walkthrough: Walkthrough) -> None:

@@ -13,14 +13,25 @@ from tests.support.client_library import (
     NewEvent,
     StreamState,
 )
+from tests.support.running_stores import own_stream
 
 
 def append(server: EmbeddedServer, stream: str, topic: str, data: bytes = b"{}") -> int:
-    """Write an event of whatever form, and return its position."""
+    """
+    Write an event of whatever form, and return its position.
+
+    Args:
+        server: An event store.
+        stream: Its name, to which a running store's prefix is added.
+        topic: Its type.
+        data: Its data.
+    """
     client = EventStoreDBClient(server.uri)
     try:
         return client.append_events(
-            stream, current_version=StreamState.ANY, events=[NewEvent(topic, data)]
+            own_stream(server, stream),
+            current_version=StreamState.ANY,
+            events=[NewEvent(topic, data)],
         )
     finally:
         client.close()

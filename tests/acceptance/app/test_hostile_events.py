@@ -14,6 +14,7 @@ from tests.support.client_library import (
     StreamState,
 )
 from tests.support.projects import Project
+from tests.support.running_stores import own_stream
 
 ANY = pytest.mark.any_database
 REGISTERED = "example_project.training_school.domain:Dog.Registered"
@@ -33,7 +34,7 @@ def append(
 ) -> int:
     with EventStoreDBClient(server.uri) as client:
         return client.append_events(
-            stream or str(uuid4()),
+            own_stream(server, stream or str(uuid4())),
             current_version=StreamState.NO_STREAM,
             events=[NewEvent(topic, data)],
         )

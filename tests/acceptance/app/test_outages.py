@@ -24,6 +24,7 @@ from tests.support.database_servers import (
 from tests.support.databases import new_database
 from tests.support.processes import SECONDS, Watched
 from tests.support.projects import Project, example
+from tests.support.running_stores import store_variables
 from tests.support.stores import school_at
 from tests.support.workers import is_sqlite, worker
 
@@ -53,7 +54,9 @@ def crashing(
 ) -> Iterator[Project]:
     """The example project on a database server that may crash."""
     with new_database(database.url, tmp_path) as url:
-        yield example(url, server.uri)
+        project = example(url, server.uri)
+        project.env |= store_variables(server)
+        yield project
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from eventsourcing_eventstoredb.server import EmbeddedServer
 from tests.support.projects import Project
+from tests.support.recorded_files import own_copy
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 
@@ -50,12 +52,18 @@ def expected(name: str) -> dict[str, Any]:
     ],
 )
 def test_recorded_events_are_read_and_projected(
-    project: Project, name: str, environment: dict[str, str], count: int
+    project: Project,
+    server: EmbeddedServer,
+    tmp_path: Path,
+    name: str,
+    environment: dict[str, str],
+    count: int,
 ) -> None:
+    file = own_copy(server, DATA / f"{name}.jsonl", tmp_path)
     project.env.update(environment)
     dogs = expected(name)
     assert len(dogs) == count
-    project.manage("load_events", str(DATA / f"{name}.jsonl"))
+    project.manage("load_events", str(file))
 
     read = project.python(READ.replace("NAMES", repr(list(dogs))))
     assert json.loads(read) == dogs
@@ -66,18 +74,19 @@ def test_recorded_events_are_read_and_projected(
     tricks = sum(len(dog["tricks"]) for dog in dogs.values())
     assert projected["counts"] == [[count, tricks]]
 
-    project.manage("load_events", str(DATA / f"{name}.jsonl"))
+    project.manage("load_events", str(file))
     project.manage("runprojections", "--until-caught-up")
     assert rows(project) == projected
 
 
 @pytest.mark.slow("starts six processes, one after the other")
 def test_projection_stops_at_what_its_application_cannot_decode(
-    project: Project,
+    project: Project, server: EmbeddedServer, tmp_path: Path
 ) -> None:
     dogs = expected("training_school")
-    project.manage("load_events", str(DATA / "training_school.jsonl"))
-    project.manage("load_events", str(DATA / "training_school_zlib.jsonl"))
+    for name in ("training_school", "training_school_zlib"):
+        file = own_copy(server, DATA / f"{name}.jsonl", tmp_path)
+        project.manage("load_events", str(file))
     first = json.loads((DATA / "training_school_zlib.jsonl").read_text().split("\n")[0])
 
     for _ in range(2):

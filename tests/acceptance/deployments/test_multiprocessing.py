@@ -5,6 +5,7 @@ import sys
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from tests.support.projects import ROOT, clean_environment
+from tests.support.running_stores import store_variables
 
 
 def test_forked_children_save_while_the_parent_still_receives(
@@ -17,6 +18,7 @@ def test_forked_children_save_while_the_parent_still_receives(
             **clean_environment(),
             "DJANGO_SETTINGS_MODULE": "example_project.settings",
             "EVENTSTOREDB_URI": server.uri,
+            **store_variables(server),
         },
         cwd=ROOT,
         capture_output=True,

@@ -15,6 +15,8 @@ from tests.support.client_library import (
     StreamState,
 )
 from tests.support.projects import ROOT, Project
+from tests.support.recorded_files import own_copy
+from tests.support.running_stores import own_stream
 
 pytestmark = pytest.mark.any_database
 
@@ -23,10 +25,12 @@ EXPECTED = ROOT / "tests" / "data" / "training_school_expected.json"
 
 
 def recorded(server: EmbeddedServer) -> list[tuple[Any, ...]]:
+    """Return what is in the test's streams, which are named without its prefix."""
+    own = own_stream(server, "")
     with EventStoreDBClient(server.uri) as client:
         return [
             (
-                event.stream_name,
+                event.stream_name.replace(own, "", 1),
                 event.stream_position,
                 str(event.id),
                 event.type,
@@ -35,6 +39,7 @@ def recorded(server: EmbeddedServer) -> list[tuple[Any, ...]]:
                 event.metadata,
             )
             for event in client.read_all()
+            if own in event.stream_name
         ]
 
 
@@ -60,8 +65,10 @@ def an_event(number: int, **fields: Any) -> dict[str, Any]:
     }
 
 
-def test_a_file_is_loaded_as_it_was_recorded(project: Project, server: EmbeddedServer):
-    result = project.manage("load_events", str(SCHOOL))
+def test_a_file_is_loaded_as_it_was_recorded(
+    project: Project, server: EmbeddedServer, tmp_path: Path
+):
+    result = project.manage("load_events", str(own_copy(server, SCHOOL, tmp_path)))
 
     assert result.stdout.startswith("Loaded 333 events of 30 streams;")
     lines = [json.loads(line) for line in SCHOOL.read_text().splitlines()]
@@ -72,8 +79,10 @@ def test_a_file_is_loaded_as_it_was_recorded(project: Project, server: EmbeddedS
     ]
 
 
-def test_what_was_loaded_can_be_projected_and_read(project: Project):
-    project.manage("load_events", str(SCHOOL))
+def test_what_was_loaded_can_be_projected_and_read(
+    project: Project, server: EmbeddedServer, tmp_path: Path
+):
+    project.manage("load_events", str(own_copy(server, SCHOOL, tmp_path)))
     project.manage("runprojections", "--until-caught-up")
 
     output = project.python(
@@ -88,20 +97,22 @@ def test_what_was_loaded_can_be_projected_and_read(project: Project):
     }
 
 
-def test_loading_again_changes_nothing(store: EmbeddedServer):
-    call_command("load_events", str(SCHOOL))
+def test_loading_again_changes_nothing(store: EmbeddedServer, tmp_path: Path):
+    file = own_copy(store, SCHOOL, tmp_path)
+    call_command("load_events", str(file))
     events = recorded(store)
 
-    call_command("load_events", str(SCHOOL))
+    call_command("load_events", str(file))
 
     assert recorded(store) == events
 
 
 def test_a_file_that_has_grown_is_loaded_on(store: EmbeddedServer, tmp_path: Path):
     file = tmp_path / "events.jsonl"
-    write(file, an_event(0), an_event(1))
+    events = [an_event(n, stream=own_stream(store, "s")) for n in range(4)]
+    write(file, *events[:2])
     call_command("load_events", str(file))
-    write(file, an_event(0), an_event(1), an_event(2), "", an_event(3))
+    write(file, *events[:3], "", events[3])
 
     call_command("load_events", str(file))
 
@@ -112,7 +123,8 @@ def test_events_too_large_for_one_append_are_loaded_in_several(
     store: EmbeddedServer, tmp_path: Path
 ):
     file = tmp_path / "events.jsonl"
-    write(file, *(an_event(n, data="QUJD" * 100_000) for n in range(7)))
+    stream = own_stream(store, "s")
+    write(file, *(an_event(n, stream=stream, data="QUJD" * 100_000) for n in range(7)))
 
     call_command("load_events", str(file))
 
@@ -123,10 +135,11 @@ def test_a_conflict_is_one_line_that_names_the_line(
     project: Project, server: EmbeddedServer, tmp_path: Path
 ):
     file = tmp_path / "events.jsonl"
-    write(file, an_event(0), an_event(1))
+    stream = own_stream(server, "s")
+    write(file, an_event(0, stream=stream), an_event(1, stream=stream))
     with EventStoreDBClient(server.uri) as client:
         client.append_events(
-            "s",
+            stream,
             current_version=StreamState.NO_STREAM,
             events=[NewEvent("Other", b"{}")],
         )
@@ -143,7 +156,7 @@ def test_revisions_that_begin_too_late_are_a_conflict(
     store: EmbeddedServer, tmp_path: Path
 ):
     file = tmp_path / "events.jsonl"
-    write(file, an_event(5))
+    write(file, an_event(5, stream=own_stream(store, "s")))
 
     with pytest.raises(CommandError) as error:
         call_command("load_events", str(file))
@@ -232,6 +245,7 @@ def test_a_file_that_is_not_there_is_one_line(project: Project, tmp_path: Path):
     )
 
 
+@pytest.mark.own_store("it stops it")
 def test_an_event_store_out_of_reach_is_one_line(
     project: Project, server: EmbeddedServer
 ):

@@ -72,6 +72,7 @@ def test_more_tricks_than_fit_in_one_append_are_seeded(project: Project):
     ).stdout.startswith("Registered 0 dogs and taught 0 tricks;")
 
 
+@pytest.mark.own_store("it stops it")
 def test_an_event_store_out_of_reach_is_one_line(project: Project, server):
     server.stop()
 

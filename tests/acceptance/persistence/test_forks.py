@@ -100,6 +100,7 @@ def test_nothing_enters_grpc_before_the_last_of_several_forks_is_over() -> None:
     thread.join(60)
 
 
+@pytest.mark.own_store("it stops it")
 def test_who_waits_for_a_server_that_is_away_does_not_hold_up_a_fork(
     server: EmbeddedServer,
 ) -> None:

@@ -17,7 +17,11 @@ from tests.support.relays import Relay, relay
 from tests.support.stores import append, school_at
 from tests.support.supervising import catch_up, running, wait_until
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.any_database,
+    pytest.mark.own_store("it counts what the server sends"),
+]
 
 CAUGHT_UP = b"\x42\x00"
 # With a time and a position, in fields that the client does not know.

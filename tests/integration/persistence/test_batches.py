@@ -160,11 +160,14 @@ def test_reading_ahead_keeps_to_its_limit_of_bytes(
 def test_a_full_buffer_makes_the_server_wait(
     recorder: EventStoreDBApplicationRecorder,
 ) -> None:
+    head = recorder.all_stream().head()
     ids: list[int] = []
     for _ in range(10):
         ids += save(recorder, 10, state=b"x" * 100_000)
 
-    with EventStoreDBSubscription(recorder, max_events_ahead=3) as subscription:
+    with EventStoreDBSubscription(
+        recorder, gt=head, max_events_ahead=3
+    ) as subscription:
         first = subscription.next_batch(1)
         while not subscription._ahead.is_full:
             pass
@@ -177,6 +180,7 @@ def test_a_full_buffer_makes_the_server_wait(
     assert [first[0].id, *rest] == ids
 
 
+@pytest.mark.own_store("nobody else may write to it")
 def test_passed_over_is_the_last_event_of_others(
     recorder: EventStoreDBApplicationRecorder,
 ) -> None:

@@ -26,6 +26,7 @@ from tests.support.client_library import (
     NewEvent,
     StreamState,
 )
+from tests.support.running_stores import own_stream
 
 URI = "esdb://localhost:2113?Tls=false"
 REQUEST = messages.all_request(None, backwards=True, limit=1)
@@ -75,7 +76,7 @@ def test_a_factory_that_was_closed_connects_again(server: EmbeddedServer) -> Non
     factory.application_recorder()
     factory.close()
 
-    assert factory.application_recorder().max_notification_id() is None
+    assert factory.application_recorder().select_events("none") == []
     factory.close()
 
 
@@ -147,8 +148,9 @@ def test_several_hosts_connect_to_one_that_answers(server: EmbeddedServer) -> No
     factory = EventStoreDBFactory({"EVENTSTOREDB_URI": uri})
     recorder = factory.application_recorder()
 
-    recorder.insert_events([StoredEvent("dog-1", 0, "topic", b"{}")])
-    assert len(recorder.select_events("dog-1")) == 1
+    dog = str(uuid4())
+    recorder.insert_events([StoredEvent(dog, 0, "topic", b"{}")])
+    assert len(recorder.select_events(dog)) == 1
     factory.close()
 
 
@@ -158,17 +160,21 @@ def test_the_factorys_client_is_one_that_users_can_call(server: EmbeddedServer) 
     assert isinstance(client, EventStoreDBClient)
 
     event = NewEvent("topic", b"{}")
+    stream = own_stream(server, "dog-1")
+    before = client.get_commit_position()
     client.append_to_stream(
-        "dog-1", current_version=StreamState.NO_STREAM, events=[event]
+        stream, current_version=StreamState.NO_STREAM, events=[event]
     )
-    with client.subscribe_to_all() as subscription:
+    with client.subscribe_to_all(
+        commit_position=before, filter_include=[stream], filter_by_stream_name=True
+    ) as subscription:
         assert next(subscription).id == event.id
     assert len(factory.application_recorder().select_events("dog-1")) == 1
     assert client.connection_target == f"{server.host}:{server.port}"
     connection = connected(client)
     client.reconnect()
     assert connected(client) is not connection
-    assert [each.id for each in client.get_stream("dog-1")] == [event.id]
+    assert [each.id for each in client.get_stream(stream)] == [event.id]
     factory.close()
 
 
@@ -180,6 +186,7 @@ def outcome(call: Callable[[], Iterable[Any]]) -> Any:
         return type(error)
 
 
+@pytest.mark.own_store("it stops it")
 def test_users_calls_fail_as_those_of_any_client(server: EmbeddedServer) -> None:
     client = Client(parse_connection(server.uri))
     with EventStoreDBClient(server.uri) as plain:

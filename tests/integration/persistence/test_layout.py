@@ -28,6 +28,7 @@ from tests.support.client_library import (
     NewEvent,
     StreamState,
 )
+from tests.support.running_stores import own_prefix
 
 MakeRecorder = Callable[..., EventStoreDBApplicationRecorder]
 
@@ -51,7 +52,7 @@ def make(server: EmbeddedServer) -> Iterator[MakeRecorder]:
             return EventStoreDBApplicationRecorder(
                 client,
                 originator_id_type=id_type,
-                layout=Layout(prefix, first_version),
+                layout=Layout(own_prefix(server, prefix), first_version),
             )
 
         yield make
@@ -101,27 +102,30 @@ def test_prefixed_applications_see_their_own_streams_only(make: MakeRecorder) ->
     with kennel.subscribe() as subscription:
         [notification] = subscription.next_batch(9)
         assert notification.originator_id == id2
-    assert len(school.client.get_stream(f"school-{id1}")) == 1
+    stream = f"{school.layout.prefix}-{id1}"
+    assert len(school.client.get_stream(stream)) == 1
 
 
 def test_prefix_keeps_string_ids_apart(make: MakeRecorder) -> None:
     school = make("school", id_type=str)
     school.insert_events(stored("dog-1", 0, 1))
     append(school.client, "dog-2", "topic")
-    append(school.client, "school", "topic")
-    append(school.client, "schools-1", "topic")
+    append(school.client, school.layout.prefix, "topic")
+    append(school.client, f"{school.layout.prefix}s-1", "topic")
 
     assert ids(school) == ["dog-1"]
 
 
 def test_prefixed_snapshots_have_streams_of_their_own(make: MakeRecorder) -> None:
-    client = make().client
-    snapshots = EventStoreDBAggregateRecorder(client, True, layout=Layout("school"))
+    school = make("school")
+    client = school.client
+    snapshots = EventStoreDBAggregateRecorder(client, True, layout=school.layout)
     originator_id = uuid4()
     snapshots.insert_events(stored(originator_id, 7, 1))
 
     assert [e.originator_version for e in snapshots.select_events(originator_id)] == [7]
-    assert len(client.get_stream(f"snapshot-$school-{originator_id}")) == 1
+    stream = f"snapshot-${school.layout.prefix}-{originator_id}"
+    assert len(client.get_stream(stream)) == 1
     assert ids(make("school")) == []
     assert ids(make("snapshot", id_type=str)) == []
 
@@ -130,16 +134,17 @@ def test_prefixed_snapshots_have_streams_of_their_own(make: MakeRecorder) -> Non
 def test_nothing_of_others_raises(make: MakeRecorder, id_type: type | None) -> None:
     """Binary, metadata, link, system and deleted events, and foreign streams."""
     recorder = make(id_type=id_type)
-    client = recorder.client
-    append(client, str(uuid4()), "other-app:Binary", b"\xfe{not json")
-    append(client, str(uuid4()), "$>")
+    client, stream_name = recorder.client, recorder.layout.stream_name
+    append(client, stream_name(uuid4()), "other-app:Binary", b"\xfe{not json")
+    append(client, stream_name(uuid4()), "$>")
     append(client, "$stats", "statistics")
-    append(client, "Orders-7", "OrderPlaced")
-    client.set_stream_metadata("Orders-7", metadata={"$maxCount": 1})
-    deleted = str(uuid4())
+    orders = stream_name("Orders-7")
+    append(client, orders, "OrderPlaced")
+    client.set_stream_metadata(orders, metadata={"$maxCount": 1})
+    deleted = stream_name(uuid4())
     append(client, deleted, "Gone")
     client.delete_stream(deleted, current_version=StreamState.ANY)
-    buried = str(uuid4())
+    buried = stream_name(uuid4())
     append(client, buried, "Gone")
     client.tombstone_stream(buried, current_version=StreamState.ANY)
 
@@ -183,7 +188,7 @@ def test_first_version_1_lies_at_position_0(make: MakeRecorder) -> None:
     assert versions(lte=1, desc=True, limit=9) == [1]
     selected = recorder.select_notifications(None, 9)
     assert [n.originator_version for n in selected] == [1, 2, 3, 4]
-    first, *_ = recorder.client.get_stream(str(originator_id))
+    first, *_ = recorder.client.get_stream(recorder.layout.stream_name(originator_id))
     assert first.stream_position == 0
     assert first.metadata == b'{"originator_version": 1}'
     with pytest.raises(IntegrityError):
@@ -192,11 +197,13 @@ def test_first_version_1_lies_at_position_0(make: MakeRecorder) -> None:
         recorder.insert_events(stored(uuid4(), 0, 1))
 
 
+@pytest.mark.own_store("it is about streams without a prefix")
 def test_version_that_is_missing_or_different_is_an_error(make: MakeRecorder) -> None:
     from_0, from_1 = make(first_version=0), make(first_version=1)
     originator_id, another_id = uuid4(), uuid4()
     from_0.insert_events(stored(originator_id, 0, 1))
-    append(from_1.client, str(another_id), "topic", b'{"originator_version": 9}')
+    another_stream = from_1.layout.stream_name(another_id)
+    append(from_1.client, another_stream, "topic", b'{"originator_version": 9}')
 
     with pytest.raises(DataError, match=r"no originator_version.*should have 1"):
         from_1.select_events(originator_id)
@@ -215,7 +222,8 @@ def test_an_event_of_a_known_class_is_not_taken_for_anothers(
     make: MakeRecorder,
 ) -> None:
     recorder = make(first_version=1)
-    append(recorder.client, str(uuid4()), get_topic(Counter.Created))
+    stream = recorder.layout.stream_name(uuid4())
+    append(recorder.client, stream, get_topic(Counter.Created))
 
     with pytest.raises(DataError):
         recorder.select_notifications(None, 9)
@@ -234,7 +242,7 @@ def test_application_at_version_1_needs_a_setting_only(server: EmbeddedServer) -
 
     env |= {
         "EVENTSTOREDB_FIRST_VERSION": "1",
-        "EVENTSTOREDB_STREAM_PREFIX": "counters",
+        "EVENTSTOREDB_STREAM_PREFIX": own_prefix(server, "counters"),
         "IS_SNAPSHOTTING_ENABLED": "y",
     }
     with closing(Application(env=env)) as application:
@@ -278,7 +286,9 @@ def test_setting_that_cannot_be_used_is_refused(key: str, value: str) -> None:
 def test_ids_that_notifications_would_hide_are_refused(
     make: MakeRecorder, prefix: str, originator_id: str
 ) -> None:
-    recorder = make(prefix, id_type=str)
+    recorder = EventStoreDBApplicationRecorder(
+        make().client, originator_id_type=str, layout=Layout(prefix)
+    )
     plain = EventStoreDBAggregateRecorder(recorder.client, layout=recorder.layout)
 
     for each in (recorder, plain):

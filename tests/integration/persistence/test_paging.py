@@ -17,14 +17,16 @@ from tests.support.client_library import (
     NewEvent,
     StreamState,
 )
+from tests.support.running_stores import own_prefix
 
 
 @pytest.fixture(params=["", "school"])
 def recorder(
     server: EmbeddedServer, request: pytest.FixtureRequest
 ) -> Iterator[EventStoreDBApplicationRecorder]:
+    layout = Layout(own_prefix(server, request.param))
     with EventStoreDBClient(server.uri) as client:
-        yield EventStoreDBApplicationRecorder(client, layout=Layout(request.param))
+        yield EventStoreDBApplicationRecorder(client, layout=layout)
 
 
 def record(recorder: EventStoreDBApplicationRecorder, count: int) -> list[UUID]:

@@ -29,6 +29,7 @@ from tests.support.client_library import (
     NewEvent,
     StreamState,
 )
+from tests.support.running_stores import own_stream
 
 
 @pytest.fixture
@@ -50,6 +51,12 @@ def events(
         StoredEvent(originator_id, version, topic, b"{}")
         for version in range(first, first + count)
     ]
+
+
+def stream_of(
+    recorder: EventStoreDBAggregateRecorder, originator_id: UUID | str
+) -> str:
+    return recorder.layout.stream_name(originator_id)
 
 
 def FastClient(uri: str) -> EventStoreDBClient:
@@ -109,11 +116,12 @@ def test_snapshot_older_than_the_last_one_is_not_appended(
 
 
 def test_snapshot_without_its_version_is_an_error(client: EventStoreDBClient) -> None:
+    recorder = EventStoreDBAggregateRecorder(client, True)
     originator_id = uuid4()
-    append(client, f"snapshot-${originator_id}")
+    append(client, recorder.layout.snapshots_stream_name(originator_id))
 
     with pytest.raises(DataError, match="no originator_version in its metadata"):
-        EventStoreDBAggregateRecorder(client, True).select_events(originator_id)
+        recorder.select_events(originator_id)
 
 
 def test_saving_two_aggregates_at_once_writes_nothing(
@@ -138,7 +146,8 @@ def test_conflict_names_stream_and_versions(
         recorder.insert_events(events(originator_id, 1, first=2))
 
     text = str(raised.value)
-    assert f"stream '{originator_id}', expected to be at version 1" in text
+    stream = stream_of(recorder, originator_id)
+    assert f"stream '{stream}', expected to be at version 1" in text
     assert "last event is 3" in text
 
 
@@ -172,7 +181,9 @@ def test_an_aggregate_cannot_begin_again_in_a_deleted_stream(
 ) -> None:
     originator_id = uuid4()
     recorder.insert_events(events(originator_id, 3))
-    recorder.client.delete_stream(str(originator_id), current_version=version)
+    recorder.client.delete_stream(
+        stream_of(recorder, originator_id), current_version=version
+    )
     before = recorder.max_notification_id()
 
     assert recorder.select_events(originator_id) == []
@@ -188,10 +199,11 @@ def test_a_tombstoned_stream_is_empty_and_takes_nothing(
 ) -> None:
     originator_id = uuid4()
     recorder.insert_events(events(originator_id, 3))
-    recorder.client.tombstone_stream(str(originator_id), current_version=2)
+    stream = stream_of(recorder, originator_id)
+    recorder.client.tombstone_stream(stream, current_version=2)
 
     assert recorder.select_events(originator_id) == []
-    with pytest.raises(IntegrityError, match=rf"'{originator_id}'.*tombstoned"):
+    with pytest.raises(IntegrityError, match=rf"'{stream}'.*tombstoned"):
         recorder.insert_events(events(originator_id, 1))
 
 
@@ -200,7 +212,9 @@ def test_metadata_of_a_stream_does_not_keep_it_from_beginning(
 ) -> None:
     originator_id = uuid4()
     recorder.client.set_stream_metadata(
-        str(originator_id), metadata={"$maxCount": 9}, current_version=StreamState.ANY
+        stream_of(recorder, originator_id),
+        metadata={"$maxCount": 9},
+        current_version=StreamState.ANY,
     )
 
     recorder.insert_events(events(originator_id, 1))
@@ -219,11 +233,13 @@ def test_notifications_are_the_applications_events_alone(
     snapshots.insert_events(events(ours, 1))
     append(client, f"{{{uuid4()}}}")
     [first] = recorder.insert_events(events(ours, 1)) or ()
-    append(client, str(uuid4()), "$>")
+    append(client, stream_of(recorder, str(uuid4())), "$>")
     [last] = recorder.insert_events(events(ours, 1, first=1, topic="MySnapshot")) or ()
     append(client, "another-foreign-one")
     client.set_stream_metadata(
-        str(ours), metadata={"$maxCount": 9}, current_version=StreamState.ANY
+        stream_of(recorder, ours),
+        metadata={"$maxCount": 9},
+        current_version=StreamState.ANY,
     )
 
     assert [n.id for n in recorder.select_notifications(None, 10)] == [first, last]
@@ -304,7 +320,7 @@ def test_a_read_that_is_cut_short_is_an_error(
     recorder = EventStoreDBApplicationRecorder(client)
     recorder.insert_events(events(originator_id, 40))
     request = messages.stream_request(
-        str(originator_id), None, backwards=False, limit=10**9
+        own_stream(server, str(originator_id)), None, backwards=False, limit=10**9
     )
     found = calls.read_messages(client, request)
     received = list(itertools.islice(found, read))
@@ -326,7 +342,7 @@ def test_a_read_is_whole_or_fails_when_another_thread_closes_the_client(
     originator_id = uuid4()
     EventStoreDBApplicationRecorder(client).insert_events(events(originator_id, 300))
     request = messages.stream_request(
-        str(originator_id), None, backwards=False, limit=10**9
+        own_stream(server, str(originator_id)), None, backwards=False, limit=10**9
     )
     closing = threading.Thread(target=client.close)
     received = 0
@@ -380,6 +396,7 @@ def test_stopping_from_another_thread_ends_a_waiting_subscription(
         timer.join()
 
 
+@pytest.mark.own_store("it stops it")
 def test_a_stopped_server_is_an_operational_error(
     recorder: EventStoreDBApplicationRecorder,
     server: EmbeddedServer,
@@ -403,9 +420,11 @@ def test_an_append_that_is_too_large_is_a_data_error(
     recorder: EventStoreDBApplicationRecorder,
 ) -> None:
     originator_id = uuid4()
-    event = StoredEvent(originator_id, 0, "topic", b"x" * (1024 * 1024 + 1))
+    # More than any server takes; by default EventStoreDB takes one MiB.
+    event = StoredEvent(originator_id, 0, "topic", b"x" * (17 * 1024 * 1024))
+    stream = stream_of(recorder, originator_id)
 
-    with pytest.raises(DataError, match=rf"1 event\(s\) .*'{originator_id}'"):
+    with pytest.raises(DataError, match=rf"1 event\(s\) .*'{stream}'"):
         recorder.insert_events([event])
 
     assert recorder.select_events(originator_id) == []
@@ -429,6 +448,7 @@ def test_after_the_last_notification_there_is_nothing_whatever_others_write(
         recorder.select_notifications(last + 2, 9)
 
 
+@pytest.mark.own_store("it stops it")
 @pytest.mark.parametrize("first", [0, 1])
 def test_a_save_connects_a_closed_client_again_as_the_client_does_for_appends(
     recorder: EventStoreDBApplicationRecorder, server: EmbeddedServer, first: int

@@ -71,7 +71,7 @@ def test_a_save_whose_answer_was_lost_is_repeated_and_written_once(
         if first:
             recorder.insert_events(stored(originator_id, 0, first))
         # Nothing is asked first, so that the append alone is on its way.
-        saving_name = str(originator_id)
+        saving_name = recorder.layout.stream_name(originator_id)
         recorder.select_events(uuid4())
         hold = threading.Event()
         stub = connected(recorder.client).streams
@@ -133,6 +133,7 @@ def test_a_save_outlives_a_restart_of_the_server(
         assert len(recorder.select_events(originator_id)) == 3
 
 
+@pytest.mark.own_store("it freezes it")
 def test_a_save_outlives_a_server_that_is_frozen_for_a_while(
     server: EmbeddedServer, connect: Connect
 ) -> None:
@@ -149,6 +150,7 @@ def test_a_save_outlives_a_server_that_is_frozen_for_a_while(
     assert len(recorder.select_events(originator_id)) == 2
 
 
+@pytest.mark.own_store("it freezes it")
 def test_a_save_that_meets_its_deadline_is_no_conflict(
     server: EmbeddedServer, connect: Connect
 ) -> None:

@@ -11,6 +11,7 @@ from google.protobuf import duration_pb2, empty_pb2, timestamp_pb2
 
 from eventsourcing_eventstoredb.server import EmbeddedServer, batches
 from eventsourcing_eventstoredb.server.appends import Appended
+from eventsourcing_eventstoredb.server.exceptions import ServerError
 from tests.support.client_library import (
     shared_pb2,
     streams_pb2,
@@ -96,7 +97,9 @@ class Writer:
 def test_a_batch_in_one_request_is_written_however_slow_the_server_is(monkeypatch):
     monkeypatch.setattr(batches, "WRITE_TIMEOUT", 0)
     writer: Any = Writer()
-    appends = batches.BatchAppends(writer, lambda stream: None, lambda function: None)
+    appends = batches.BatchAppends(
+        writer, lambda stream: None, lambda function: None, 1000
+    )
 
     (answer,) = appends.answers(iter([request(event(), options=options())]))
 
@@ -234,3 +237,55 @@ def test_an_append_of_many_events_without_data_has_a_limit(stub):
 
     assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "Maximum Append Size of 16777216 Exceeded" in raised.value.details()
+
+
+def test_the_limit_of_an_append_is_what_it_was_told() -> None:
+    with (
+        EmbeddedServer(max_append_size=10) as server,
+        grpc.insecure_channel(server.target) as channel,
+    ):
+        stub = streams_pb2_grpc.StreamsStub(channel)
+        fits, more = event(data=b"x" * 10), event(data=b"x" * 11)
+        answers = [
+            next(
+                stub.BatchAppend(
+                    iter(
+                        [
+                            streams_pb2.BatchAppendReq(
+                                correlation_id=CORRELATION,
+                                options=options(),
+                                proposed_messages=[each],
+                                is_final=True,
+                            )
+                        ]
+                    )
+                )
+            )
+            for each in (fits, more)
+        ]
+        single = streams_pb2.AppendReq.Options(
+            stream_identifier=shared_pb2.StreamIdentifier(stream_name=b"dog"),
+            any=shared_pb2.Empty(),
+        )
+        proposed = streams_pb2.AppendReq.ProposedMessage(
+            id=more.id, metadata=dict(more.metadata), data=more.data
+        )
+        with pytest.raises(grpc.RpcError, match="Maximum Append Size of 10 Exceeded"):
+            stub.Append(
+                iter(
+                    [
+                        streams_pb2.AppendReq(options=single),
+                        streams_pb2.AppendReq(proposed_message=proposed),
+                    ]
+                )
+            )
+
+    assert answers[0].success.current_revision == 0
+    exceeded = shared_pb2.MaximumAppendSizeExceeded()
+    assert answers[1].error.details.Unpack(exceeded)
+    assert exceeded.maxAppendSize == 10
+
+
+def test_a_limit_that_lets_nothing_through_is_refused() -> None:
+    with pytest.raises(ServerError, match="An append of 0 bytes holds nothing"):
+        EmbeddedServer(max_append_size=0)

@@ -251,6 +251,7 @@ def test_an_event_behind_one_that_is_not_selected_says_so(
     assert tricks("Rex") == ["burn"]
 
 
+@pytest.mark.own_store("it stops it")
 def test_a_store_that_is_away_is_a_message(
     admin_client: Client,
     parked: list[FailedEvent],

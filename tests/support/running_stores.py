@@ -1,0 +1,77 @@
+"""A store that runs already and holds what others have written, as tests get it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from uuid import uuid4
+
+import pytest
+
+from eventsourcing_eventstoredb import EventStoreDBFactory, aggregates
+from eventsourcing_eventstoredb.connection_settings import parse_connection
+from eventsourcing_eventstoredb.mapping import Layout
+
+PREFIX_VARIABLE = "EVENTSTOREDB_STREAM_PREFIX"
+
+
+class RunningStore:
+    """
+    What tests know of an event store that they may fill, but neither stop nor empty.
+
+    Attributes:
+        uri: Its connection string.
+        host: The host of its first node.
+        port: The port of that one.
+        prefix: Of the test's own streams; no other test has it.
+    """
+
+    def __init__(self, uri: str, prefix: str) -> None:
+        self.uri = uri
+        self.prefix = prefix
+        host, _, port = parse_connection(uri).targets[0].rpartition(":")
+        self.host, self.port = host, int(port)
+
+    @property
+    def target(self) -> str:
+        """Its ``host:port``."""
+        return f"{self.host}:{self.port}"
+
+
+def store_variables(store: object) -> dict[str, str]:
+    """Return what processes need besides the address, to have the test's streams."""
+    return {PREFIX_VARIABLE: store.prefix} if isinstance(store, RunningStore) else {}
+
+
+def own_prefix(store: object, name: str = "") -> str:
+    """Return a prefix of streams that no other test has; of an own store, *name*."""
+    if not isinstance(store, RunningStore):
+        return name
+    return f"{store.prefix}_{name}" if name else store.prefix
+
+
+def own_stream(store: object, name: str) -> str:
+    """Return a stream's name that no other test has; of an own store, *name*."""
+    return Layout(own_prefix(store)).stream_name(name)
+
+
+@contextmanager
+def running_store(uri: str) -> Iterator[RunningStore]:
+    """
+    Give a test a prefix for its streams, until the block ends.
+
+    Applications in this process, and in those that are started with its environment,
+    have it, and so have factories and recorders that are not told another one.
+    """
+    store = RunningStore(uri, f"test{uuid4().hex[:16]}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(PREFIX_VARIABLE, store.prefix)
+        patch.setattr(aggregates, "Layout", partial(Layout, store.prefix))
+        read = EventStoreDBFactory._read_stream_prefix
+        patch.setattr(
+            EventStoreDBFactory,
+            "_read_stream_prefix",
+            lambda factory: read(factory) or store.prefix,
+        )
+        yield store
