@@ -6,7 +6,10 @@ from django.apps import AppConfig
 from django.core import checks
 from django.utils.module_loading import autodiscover_modules
 
-from django_esdb.default_env import use_settings_as_default_env
+from django_esdb.default_env import (
+    guard_every_application,
+    use_settings_as_default_env,
+)
 from django_esdb.exceptions import AlreadyRegisteredError
 from django_esdb.registry import registry
 
@@ -22,6 +25,7 @@ class SimpleDjangoEsdbConfig(AppConfig):
         super().__init__(app_name, app_module)
         # Before models are imported, whose modules may make an application.
         use_settings_as_default_env()
+        guard_every_application()
 
     def ready(self) -> None:
         # They load models, which cannot be before all apps are there.

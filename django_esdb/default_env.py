@@ -13,6 +13,7 @@ from functools import wraps
 from typing import Any
 
 from eventsourcing.application import Application
+from eventsourcing.popo import POPOFactory
 from eventsourcing.utils import Environment, EnvType
 
 from django_esdb.conf import (
@@ -21,7 +22,7 @@ from django_esdb.conf import (
     build_env,
     settings,
 )
-from django_esdb.topics import with_allowlist
+from django_esdb.topics import guard_application, with_allowlist
 
 _MARK = "_django_esdb_default_env"
 
@@ -49,6 +50,28 @@ def use_settings_as_default_env() -> None:
 
     setattr(with_settings, _MARK, True)
     Application.construct_env = with_settings  # type: ignore[method-assign]
+
+
+def guard_every_application() -> None:
+    """
+    Have applications on other stores, however they are made, read allowed topics only.
+
+    Those on EventStoreDB do so by themselves. What is in this process's memory alone
+    has been written by nobody else, and is left as it is, unless
+    :func:`~django_esdb.get_application` has made it. Idempotent.
+    """
+    construct = Application.__init__
+    if hasattr(construct, _MARK):
+        return
+
+    @wraps(construct)
+    def guarded(self: Application[Any], env: EnvType | None = None) -> None:
+        construct(self, env)
+        if not isinstance(self.factory, POPOFactory):
+            guard_application(self)
+
+    setattr(guarded, _MARK, True)
+    Application.__init__ = guarded  # type: ignore[method-assign]
 
 
 def default_env(

@@ -9,7 +9,8 @@ They belong where they are used, and are listed here:
 - ``default_env.py`` puts a function of its own in the place of
   ``Application.construct_env``, which is documented for subclasses to override: the
   library has no default for all applications but environment variables, which child
-  processes would get, too.
+  processes would get, too. It puts one around ``Application.__init__``, too, since
+  nothing else is called for applications on all stores.
 - ``web_requests.py`` puts functions around ``BaseHandler.get_response`` and
   ``get_response_async``: Django's signals of a request's begin and end reach no async
   view, and a middleware would have to be configured.
