@@ -8,8 +8,8 @@ PID_FILE := .eventstoredb.pid
 PORT ?= 2113
 
 # The first Python that runs, is supported and can make environments.
-PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
-	$$python -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14 python3.15; do \
+	$$python -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 16))' \
 	2>/dev/null && echo $$python && break; done)
 
 .DEFAULT_GOAL := help
@@ -19,7 +19,7 @@ help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
 
 $(BIN)/python:
-	@test -n "$(PYTHON)" || { echo "django-esdb needs Python 3.11, 3.12 or 3.13 with its venv module; none was found. Say where it is: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "django-esdb needs Python 3.11 to 3.15 with its venv module; none was found. Say where it is: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 $(STAMP): pyproject.toml $(wildcard requirements/*.txt) | $(BIN)/python
@@ -79,12 +79,19 @@ coverage: $(STAMP) ## See that tests that have run with COVERAGE=yes ran enough 
 		$(BIN)/coverage report --include="$$package/*" || status=1; \
 	done; exit $$status
 
+# Of the pairs of Python and Django in tox.ini those whose Python is there. Only what
+# depends on them is run, since all tests with each would take hours: for that there is tox.
+.PHONY: test-pairs
+test-pairs: $(STAMP) ## Run tests with other versions of Python, Django and the client library
+	@$(BIN)/python -m tests.support.pairs
+
 .PHONY: test-all
 test-all: $(STAMP) ## Run all tests, and see that they run enough of the code
 	@$(BIN)/coverage erase
 	@$(MAKE) --no-print-directory test COVERAGE=yes
 	@$(MAKE) --no-print-directory test-slow COVERAGE=yes
 	@$(MAKE) --no-print-directory coverage
+	@$(MAKE) --no-print-directory test-pairs
 
 .PHONY: stress
 stress: $(STAMP) ## Kill everything at random moments, see that nothing is lost or done twice
