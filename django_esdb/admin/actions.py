@@ -14,12 +14,12 @@ from django.utils.translation import gettext, ngettext
 
 from django_esdb.conf import settings
 from django_esdb.failures.audit import AdminAudit
+from django_esdb.failures.discarding import discard_selected
 from django_esdb.failures.requests import Limits
 from django_esdb.failures.resuming import is_run
 from django_esdb.failures.retrying import (
     Outcome,
     Report,
-    discard_selected,
     retry_failed_events,
     retry_selected,
 )

@@ -1,5 +1,5 @@
 """
-Trying failed events again, and discarding them.
+Trying failed events again.
 
 Each event is tried in a transaction of its own, in order, with today's code. It is
 read from the store again. The transaction begins with the projection's tracking row,
@@ -32,7 +32,7 @@ from django_esdb.failures.requests import Limits, forget_request, request_retry
 from django_esdb.failures.resuming import resume
 from django_esdb.handlers import CheckedProjection
 from django_esdb.leases.lease import TrackedProjection
-from django_esdb.models import FailedEvent, FailedEventQuerySet
+from django_esdb.models import FailedEvent
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import Registration
 from django_esdb.tracebacks import traceback_of
@@ -102,7 +102,7 @@ def retry_failed_events(
                 audit.resumed()
     if not failed_events(tracked).exists():
         if pk is not None:
-            raise _unknown(tracked, pk)
+            raise unknown_event(tracked, pk)
         return outcome
     with _Retrying(registration, outcome, report, audit) as retrying:
         blocked: set[str] = set()
@@ -173,77 +173,6 @@ def _leave(
         audit.requested(outcome.left)
 
 
-def discard_selected(
-    tracked: TrackedProjection, pks: Collection[int], audit: Audit | None = None
-) -> list[FailedEvent]:
-    """
-    Leave out some failed events for good, all in one transaction.
-
-    It need not be known here what the projection is.
-
-    Returns:
-        Those that there were.
-    """
-    with _held(tracked) as failed:
-        chosen = failed.filter(pk__in=pks)
-        events = list(chosen)
-        if audit is not None:
-            audit.discarded(events)
-        chosen.order_by().delete()
-    return events
-
-
-def count_failed_events(registration: Registration, pk: int | None = None) -> int:
-    """
-    Return how many failed events :func:`discard_failed_events` would leave out.
-
-    Raises:
-        FailedEventError: There is no event *pk*.
-        django.db.Error: The database cannot be used.
-    """
-    tracked = registration.tracked()
-    events = failed_events(tracked)
-    count = (events if pk is None else events.filter(pk=pk)).count()
-    if pk is not None and not count:
-        raise _unknown(tracked, pk)
-    return count
-
-
-def discard_failed_events(registration: Registration, pk: int | None = None) -> int:
-    """
-    Leave out failed events for good.
-
-    Later events of the same aggregate that wait behind one stay; they can be tried
-    again then.
-
-    Args:
-        registration: The projection.
-        pk: The one event to discard; None for all.
-
-    Returns:
-        How many there were.
-
-    Raises:
-        FailedEventError: There is no such event.
-    """
-    tracked = registration.tracked()
-    with _held(tracked) as events:
-        if pk is not None:
-            events = events.filter(pk=pk)
-        count = events.order_by().delete()[0]
-    if pk is not None and not count:
-        raise _unknown(tracked, pk)
-    return count
-
-
-@contextmanager
-def _held(tracked: TrackedProjection) -> Iterator[FailedEventQuerySet]:
-    """Hold a transaction in which no runner adds failed events; return those."""
-    with transaction.atomic(using=tracked.using):
-        tracked.lock()
-        yield failed_events(tracked)
-
-
 def _chosen(tracked: TrackedProjection, pk: int | None) -> Iterator[FailedEvent]:
     events = failed_events(tracked)
     if pk is None:
@@ -255,7 +184,7 @@ def _chosen(tracked: TrackedProjection, pk: int | None) -> Iterator[FailedEvent]
         return
     event = events.filter(pk=pk).first()
     if event is None:
-        raise _unknown(tracked, pk)
+        raise unknown_event(tracked, pk)
     earlier = _earlier(tracked, event)
     if earlier is not None:
         raise FailedEventError(_waits(event, earlier))
@@ -278,7 +207,8 @@ def _waits(event: FailedEvent, earlier: FailedEvent) -> str:
     )
 
 
-def _unknown(tracked: TrackedProjection, pk: int) -> FailedEventError:
+def unknown_event(tracked: TrackedProjection, pk: int) -> FailedEventError:
+    """Return the error that says that there is no such failed event."""
     return FailedEventError(
         f"Projection {tracked.projection!r} has no failed event {pk}"
     )

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from django_esdb.exceptions import FailedEventError
-from django_esdb.failures.retrying import count_failed_events, discard_failed_events
+from django_esdb.failures.discarding import count_failed_events, discard_failed_events
 from django_esdb.management.base import CONFIGURATION, SafeCommand
 from django_esdb.management.commands._projections import (
     add_failed_event_arguments,

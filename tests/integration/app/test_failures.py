@@ -13,7 +13,8 @@ from eventsourcing.popo import POPOTrackingRecorder
 
 from django_esdb.exceptions import EventProcessingError, FailedEventError
 from django_esdb.failures import skipping
-from django_esdb.failures.retrying import discard_failed_events, retry_failed_events
+from django_esdb.failures.discarding import discard_failed_events
+from django_esdb.failures.retrying import retry_failed_events
 from django_esdb.models import FailedEvent, ProjectionState, SkippedEvent
 from django_esdb.policies import FailurePolicy, OnFailure
 from django_esdb.registry import Registration, registry
