@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -32,6 +33,13 @@ class RunningStore:
         self.prefix = prefix
         host, _, port = parse_connection(uri).targets[0].rpartition(":")
         self.host, self.port = host, int(port)
+
+    def __getattr__(self, name: str) -> Any:
+        msg = (
+            f"an event store that runs already has no {name!r}; where a test needs it, "
+            "mark it, @pytest.mark.own_store(reason)"
+        )
+        raise AttributeError(msg)
 
     @property
     def target(self) -> str:

@@ -103,6 +103,7 @@ def test_stopping_begins_no_other(
     assert not Limits(is_stopping=lambda: True).allow_another()
 
 
+@pytest.mark.own_store("it stops it")
 def test_a_store_that_is_away_leaves_them_asked_for(
     picky: Registration,
     parked: list[FailedEvent],

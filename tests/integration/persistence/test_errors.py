@@ -247,17 +247,20 @@ def test_frozen_server_ends_in_a_deadline(
     assert isinstance(error, OperationalError)
 
 
-def test_save_that_is_too_large(server: EmbeddedServer, connect: Connect) -> None:
-    recorder = connect(server.uri)
-    size = 2 * 1024 * 1024
+def test_save_that_is_too_large(connect: Connect) -> None:
+    size = 2_000
 
-    error = raised_by(lambda r: r.insert_events(stored(KNOWN_ID, 0, size)), recorder)
+    with EmbeddedServer(max_append_size=1_999) as server:
+        error = raised_by(
+            lambda r: r.insert_events(stored(KNOWN_ID, 0, size)), connect(server.uri)
+        )
 
     assert isinstance(error, DataError)
     text = str(error)
     assert "1 event(s)" in text
     assert str(KNOWN_ID) in text
     assert f"{size} bytes" in text
+    assert "at most 1999 bytes" in text
 
 
 def test_message_that_is_too_large(server: EmbeddedServer, connect: Connect) -> None:
