@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 from uuid import UUID
 
@@ -37,7 +38,7 @@ def _closed() -> Iterator[None]:
 
 
 def recorder_of(application: Application[Any]) -> type:
-    with application:
+    with closing(application):
         return type(application.recorder)
 
 
@@ -46,7 +47,7 @@ def test_plain_application_records_where_the_settings_say(
 ) -> None:
     settings.ESDB_URI = server.uri
 
-    with TrainingSchool() as plain:
+    with closing(TrainingSchool()) as plain:
         plain.register("Fido")
 
     assert get_application(TrainingSchool).get_dog_details("Fido")["name"] == "Fido"
@@ -104,7 +105,7 @@ def test_no_setting_gets_into_environment_variables(
     settings.ESDB_PASSWORD = "sesame"
     before = dict(os.environ)
 
-    with TrainingSchool():
+    with closing(TrainingSchool()):
         assert dict(os.environ) == before
 
 
@@ -115,5 +116,5 @@ def test_script_records_in_the_event_store(project: Project) -> None:
     )
 
     uri = {"EVENTSTOREDB_URI": project.env["EVENTSTOREDB_URI"]}
-    with TrainingSchool(uri) as school:
+    with closing(TrainingSchool(uri)) as school:
         assert school.get_dog_details("Fido")["name"] == "Fido"

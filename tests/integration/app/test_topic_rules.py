@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -116,7 +116,7 @@ def test_an_application_made_by_hand_on_another_store_obeys(
         "IS_SNAPSHOTTING_ENABLED": "y",
     }
     dog_id = Dog.create_id("Fido")
-    with TrainingSchool(env) as school:
+    with closing(TrainingSchool(env)) as school:
         school.register("Fido")
         school.take_snapshot(dog_id)
         assert school.get_dog_details("Fido")["name"] == "Fido"
@@ -124,7 +124,7 @@ def test_an_application_made_by_hand_on_another_store_obeys(
         settings.ESDB_TOPIC_ALLOWLIST = ["elsewhere"]
     stored = StoredEvent(dog_id, 1, topic, b"{}")
 
-    with TrainingSchool(env) as school:
+    with closing(TrainingSchool(env)) as school:
         school.recorder.insert_events([stored])
         with pytest.raises(TopicNotAllowedError):
             list(school.events.get(dog_id))
@@ -137,6 +137,6 @@ def test_an_application_made_by_hand_on_another_store_obeys(
 def test_what_is_in_memory_alone_is_read_as_it_is(settings: Any) -> None:
     settings.ESDB_TOPIC_ALLOWLIST = ["elsewhere"]
 
-    with InMemory() as school:
+    with closing(InMemory()) as school:
         school.register("Fido")
         assert school.get_dog_details("Fido")["name"] == "Fido"
