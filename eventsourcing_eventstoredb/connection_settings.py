@@ -8,13 +8,27 @@ anything else of one that is wrong, since a secret may stand anywhere in it.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cached_property
 from urllib.parse import parse_qsl, unquote, urlencode
+
+from eventsourcing_eventstoredb.certificate_files import (
+    USER_FILES,
+    CertificateError,
+    ConnectionSettingsError,
+    read_certificate,
+    read_pair,
+)
+
+__all__ = [
+    "CertificateError",
+    "ConnectionSettings",
+    "ConnectionSettingsError",
+    "parse_connection",
+]
 
 DEFAULT_PORT = 2113
 
@@ -54,17 +68,15 @@ _INTEGER_FIELDS = (
     "KeepAliveInterval",
     "KeepAliveTimeout",
 )
+# What gRPC takes fits into 31 bits.
+_INTEGER_DIGITS = 9
+_PORT_DIGITS = 5
+_HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?\]")
+# It is sent as a header.
+_NAME = re.compile("[ -~]*")
 _NODE_PREFERENCES = ("leader", "follower", "random", "readonlyreplica")
 _SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]*")
 _EXAMPLE = "esdb://localhost:2113?Tls=false"
-
-
-class ConnectionSettingsError(ValueError):
-    """A connection string or certificate setting that cannot be used."""
-
-
-class CertificateError(ConnectionSettingsError):
-    """A certificate or key that cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +90,15 @@ class ConnectionSettings:
     Attributes:
         scheme: ``esdb`` or ``esdb+discover``.
         targets: ``host:port`` for each server named.
-        username: Name sent with each call when TLS is on, decoded.
-        password: Password sent with each call when TLS is on, decoded.
+        username: Name sent with each call, decoded; without TLS only if
+            ``sends_in_clear``.
+        password: Password sent with each call, likewise.
         options: The query's fields, spelt as documented.
         root_certificates: PEM text, or None for the system's own.
+        private_key: PEM text of the key of *certificate_chain*, or None.
+        certificate_chain: PEM text of the user's certificate, or None.
+        sends_in_clear: Whether the name and the password are sent without TLS,
+            since the connection string, which turns it off, names a user.
     """
 
     scheme: str
@@ -90,6 +107,9 @@ class ConnectionSettings:
     password: str = field(default="", repr=False)
     options: tuple[tuple[str, str], ...] = ()
     root_certificates: str | None = field(default=None, repr=False)
+    private_key: str | None = field(default=None, repr=False)
+    certificate_chain: str | None = field(default=None, repr=False)
+    sends_in_clear: bool = False
 
     @cached_property
     def tls(self) -> bool:
@@ -127,7 +147,8 @@ def parse_connection(
 
     Args:
         uri: For example ``esdb://localhost:2113?Tls=false``. Several hosts are
-            separated by commas; query fields are recognised in any case.
+            separated by commas; query fields are recognised in any case, and in
+            words with underscores.
         username: Takes the place of the name in *uri*.
         password: Takes the place of the password in *uri*.
         root_certificates: PEM text, or the path of a file that has it. Looked
@@ -155,41 +176,66 @@ def parse_connection(
             "percent-encode such characters in a user name or password"
         )
         raise ConnectionSettingsError(msg)
+    named, _, its_password = map(unquote, credentials.partition(":"))
     settings = ConnectionSettings(
         scheme=_SCHEMES[scheme.lower()],
         targets=_parse_targets(hosts),
-        username=username or unquote(credentials.partition(":")[0]),
-        password=password or unquote(credentials.partition(":")[2]),
+        username=username or named,
+        password=password or its_password,
         options=_parse_options(query, node_preference),
     )
+    _check_credentials(settings)
     if settings.scheme == "esdb+discover" and len(settings.targets) > 1:
         msg = f"{scheme}:// takes one host, but {len(settings.targets)} are given"
         raise ConnectionSettingsError(msg)
-    if not settings.tls:
-        return settings
-    return _with_tls(settings, root_certificates)
+    if settings.tls:
+        return _with_tls(settings, root_certificates)
+    return _without_tls(settings) if named else settings
+
+
+def _check_credentials(settings: ConnectionSettings) -> None:
+    try:
+        f"{settings.username}{settings.password}".encode()
+    except UnicodeError:
+        msg = "the user name or the password has a character that cannot be sent"
+        raise ConnectionSettingsError(msg) from None
+    if ":" in settings.username:
+        # What is sent has one between the name and the password.
+        msg = "the user name has a ':', which none can have"
+        raise ConnectionSettingsError(msg)
+
+
+def _without_tls(settings: ConnectionSettings) -> ConnectionSettings:
+    """Have the credentials sent in clear, as by an address with a user."""
+    if not settings.password:
+        msg = (
+            "the connection string names a user, but there is no password: give one, "
+            "or remove the user, since without TLS there need be none"
+        )
+        raise ConnectionSettingsError(msg)
+    return replace(settings, sends_in_clear=True)
 
 
 def _with_tls(
     settings: ConnectionSettings, root_certificates: str | None
 ) -> ConnectionSettings:
-    if not settings.username or not settings.password:
-        msg = (
-            "TLS is on and needs a user name and a password: write "
-            "esdb://NAME:PASSWORD@HOST, or add Tls=false for an insecure server"
-        )
-        raise ConnectionSettingsError(msg)
     options = dict(settings.options)
-    user_files = [name for name in ("UserCertFile", "UserKeyFile") if name in options]
+    user_files = [(name, options.pop(name)) for name in USER_FILES if options.get(name)]
     if len(user_files) == 1:
         # gRPC would abort the whole process.
         msg = (
-            f"the connection string has {user_files[0]} alone, but "
+            f"the connection string has {user_files[0][0]} alone, but "
             "UserCertFile and UserKeyFile need each other"
         )
         raise CertificateError(msg)
-    for name in user_files:
-        read_certificate(options[name], name=name, is_shown=False)
+    has_user = settings.username and settings.password
+    if not has_user and (settings.username or settings.password or not user_files):
+        msg = (
+            "TLS is on and needs a user name and a password, or a user's certificate: "
+            "write esdb://NAME:PASSWORD@HOST, or add Tls=false for an insecure server"
+        )
+        raise ConnectionSettingsError(msg)
+    certificate_chain, private_key = read_pair(user_files)
     ca_file = options.pop("TlsCaFile", "")
     if root_certificates:
         root_certificates = read_certificate(
@@ -197,44 +243,13 @@ def _with_tls(
         )
     elif ca_file:
         root_certificates = read_certificate(ca_file, name="TlsCaFile", is_shown=False)
-    return ConnectionSettings(
-        scheme=settings.scheme,
-        targets=settings.targets,
-        username=settings.username,
-        password=settings.password,
+    return replace(
+        settings,
         options=tuple(sorted(options.items())),
         root_certificates=root_certificates or None,
+        private_key=private_key,
+        certificate_chain=certificate_chain,
     )
-
-
-def read_certificate(value: str, *, name: str, is_shown: bool = True) -> str:
-    """
-    Return the PEM text that *value* is or that lies in the file it names.
-
-    Args:
-        value: The text or the path.
-        name: What it is, for messages.
-        is_shown: Whether messages may have the path in them.
-
-    Raises:
-        CertificateError: There is no such file, or no PEM text in it.
-    """
-    text = value
-    if "-----BEGIN" not in value:
-        path = os.path.expanduser(value)
-        is_shown = is_shown and len(value) < 200 and value.isprintable()
-        shown = repr(value) if is_shown else "the file that is named"
-        try:
-            with open(path, encoding="ascii") as file:
-                text = file.read()
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "not a text file"
-            msg = f"{name}: cannot read {shown}: {reason}"
-            raise CertificateError(msg) from None
-        if "-----BEGIN" not in text:
-            msg = f"{name}: {shown} has no PEM text in it"
-            raise CertificateError(msg)
-    return text
 
 
 def _scheme_problem(scheme: str, separator: str) -> str:
@@ -263,7 +278,15 @@ def _parse_targets(hosts: str) -> tuple[str, ...]:
         if not host or not port.isascii() or not port.isdigit():
             msg = "the connection string has no number where a port should be"
             raise ConnectionSettingsError(msg)
-        if not 0 < int(port) < 65536:
+        if not _HOST.fullmatch(host):
+            msg = (
+                "the connection string has a host that can be none: a name has "
+                "letters, digits, '.', '-' and '_', and an IPv6 address is in brackets"
+            )
+            raise ConnectionSettingsError(msg)
+        port = port.lstrip("0") or "0"
+        # Its length first: Python converts only so many digits.
+        if len(port) > _PORT_DIGITS or not 0 < int(port) < 65536:
             msg = "the connection string has a port outside 1 to 65535"
             raise ConnectionSettingsError(msg)
         targets.append(f"{host}:{port}")
@@ -278,7 +301,7 @@ def _parse_options(
 ) -> tuple[tuple[str, str], ...]:
     options = {}
     for key, value in parse_qsl(query, keep_blank_values=True):
-        name = _FIELDS.get(key.lower())
+        name = _FIELDS.get(key.replace("_", "").lower())
         if name is None:
             # Neither the name nor the value: part of a password may stand there.
             msg = (
@@ -304,6 +327,10 @@ def _check_options(options: Mapping[str, str]) -> None:
             problem = "must be true or false"
         elif name in _INTEGER_FIELDS and not (value.isascii() and value.isdigit()):
             problem = "must be a whole number"
+        elif name in _INTEGER_FIELDS and len(value) > _INTEGER_DIGITS:
+            problem = f"must have at most {_INTEGER_DIGITS} digits"
+        elif name == "ConnectionName" and not _NAME.fullmatch(value):
+            problem = "must consist of printable ASCII characters"
         elif name == "MaxDiscoverAttempts" and int(value) == 0:
             problem = "must be at least 1"
         elif name == "NodePreference" and value.lower() not in _NODE_PREFERENCES:

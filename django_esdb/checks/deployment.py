@@ -196,7 +196,19 @@ def _check_unused_without_tls(
     unused = [name for name in _ONLY_WITH_TLS if name in dict(connection.options)]
     if env.get("EVENTSTOREDB_ROOT_CERTIFICATES"):
         unused.insert(0, "the root certificates")
-    if connection.username or connection.password:
+    if connection.sends_in_clear:
+        yield Warning(
+            f"TLS is off for {connection.address}, and the connection string names a "
+            "user: the name and the password are sent with each call in clear, so that "
+            "everyone on the way can read them.",
+            hint=(
+                "Remove Tls=false if the server speaks TLS. If it asks for a password "
+                "without TLS, reach it through an encrypted network only, and silence "
+                "this check. If it does not ask, remove the user."
+            ),
+            id="django_esdb.W007",
+        )
+    elif connection.username or connection.password:
         unused.insert(0, "the user name and password")
     if unused:
         yield Warning(

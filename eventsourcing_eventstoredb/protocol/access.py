@@ -27,6 +27,8 @@ class Access:
         channel_options: Options of the channel, beyond this package's own.
         channel_credentials: How TLS is spoken; None for no TLS.
         call_credentials: Who calls; None for no user.
+        call_metadata: What else is sent with each call: who calls, where that is sent
+            without TLS.
     """
 
     targets: tuple[str, ...]
@@ -40,6 +42,7 @@ class Access:
     channel_options: ChannelOptions
     channel_credentials: grpc.ChannelCredentials | None
     call_credentials: grpc.CallCredentials | None
+    call_metadata: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_cluster(self) -> bool:
@@ -68,12 +71,17 @@ class Access:
         return ", ".join(shown)
 
 
+def authorization(username: str, password: str) -> tuple[str, str]:
+    """Return the header that says who calls; characters may be any."""
+    encoded = b64encode(f"{username}:{password}".encode()).decode()
+    return "authorization", f"Basic {encoded}"
+
+
 class BasicAuthentication(grpc.AuthMetadataPlugin):  # type: ignore[misc]
     """A user name and a password of any characters, sent with each call."""
 
     def __init__(self, username: str, password: str) -> None:
-        encoded = b64encode(f"{username}:{password}".encode())
-        self._metadata = (("authorization", b"Basic " + encoded),)
+        self._metadata = (authorization(username, password),)
 
     def __call__(
         self,

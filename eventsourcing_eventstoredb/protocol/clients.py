@@ -17,13 +17,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 from uuid import UUID, uuid4
 
 import grpc
 
 from eventsourcing_eventstoredb.connection_settings import ConnectionSettings
 from eventsourcing_eventstoredb.deadlines import seconds_left
-from eventsourcing_eventstoredb.protocol.access import Access, BasicAuthentication
+from eventsourcing_eventstoredb.protocol import private
+from eventsourcing_eventstoredb.protocol.access import (
+    Access,
+    BasicAuthentication,
+    authorization,
+)
 from eventsourcing_eventstoredb.protocol.connections import Connection, Connector
 from eventsourcing_eventstoredb.protocol.discovery import find_node
 from eventsourcing_eventstoredb.protocol.errors import CallError, Reason
@@ -38,6 +44,8 @@ from eventsourcing_eventstoredb.protocol.generated import (
     StreamsService,
     option,
 )
+
+Metadata = tuple[tuple[str, str], ...]
 
 # For the members of a cluster to tell where to connect to.
 _CONNECTING_SECONDS = 10.0
@@ -70,8 +78,13 @@ class Client(EventStoreDBClient):
         self._services: weakref.WeakKeyDictionary[Connection, ESDBConnection] = (
             weakref.WeakKeyDictionary()
         )
+        # The files that it would read these from have been read and checked.
+        self.certificate_chain = _encoded(settings.certificate_chain)
+        self.private_key = _encoded(settings.private_key)
+        metadata = _metadata_in_clear(settings)
+        private.add_call_metadata(self, metadata)
         self._last_id: UUID | None = None
-        self.connector = Connector(_access(self), find_node)
+        self.connector = Connector(_access(self, metadata), find_node)
 
     @property
     def is_closed(self) -> bool:
@@ -100,7 +113,7 @@ class Client(EventStoreDBClient):
     def construct_call_credentials(
         self, username: str | None, password: str | None
     ) -> grpc.CallCredentials | None:
-        if not self._settings.tls:
+        if not self._settings.tls or not self._settings.username:
             return None
         return grpc.metadata_call_credentials(
             BasicAuthentication(self._settings.username, self._settings.password)
@@ -191,7 +204,8 @@ def connector_of(client: EventStoreDBClient) -> Connector:
         with _lock:
             connector = _others.get(client)
             if connector is None:
-                connector = _others[client] = Connector(_access(client), find_node)
+                access = _access(client, _metadata_of_foreign(client))
+                connector = _others[client] = Connector(access, find_node)
                 _close_along(client, connector)
     return connector
 
@@ -217,7 +231,26 @@ def _closing(
     return close
 
 
-def _access(client: EventStoreDBClient) -> Access:
+def _encoded(text: str | None) -> bytes | None:
+    return None if text is None else text.encode()
+
+
+def _metadata_in_clear(settings: ConnectionSettings) -> Metadata:
+    """What is sent with each call since gRPC sends no credentials without TLS."""
+    if not settings.sends_in_clear:
+        return ()
+    return (authorization(settings.username, settings.password),)
+
+
+def _metadata_of_foreign(client: EventStoreDBClient) -> Metadata:
+    """The same for an address that its user has written."""
+    spec = client.connection_spec
+    if option(client, "Tls") or not (spec.username and spec.password):
+        return ()
+    return (authorization(unquote(spec.username), unquote(spec.password)),)
+
+
+def _access(client: EventStoreDBClient, metadata: Metadata) -> Access:
     spec = client.connection_spec
     keep_alive_timeout = option(client, "KeepAliveTimeout")
     keep_alive: tuple[tuple[str, int | None], ...] = (
@@ -251,6 +284,7 @@ def _access(client: EventStoreDBClient) -> Access:
         call_credentials=client.construct_call_credentials(
             spec.username, spec.password
         ),
+        call_metadata=metadata,
     )
 
 

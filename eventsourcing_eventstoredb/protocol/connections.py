@@ -81,8 +81,9 @@ class Connection:
         self._credentials = access.call_credentials
         name = ("connection-name", access.connection_name)
         prefers_leader = access.node_preference == "leader"
-        self._metadata = (name, ("requires-leader", str(prefers_leader).lower()))
-        self._leader_metadata = (name, ("requires-leader", "true"))
+        common = (name, *access.call_metadata)
+        self._metadata = (*common, ("requires-leader", str(prefers_leader).lower()))
+        self._leader_metadata = (*common, ("requires-leader", "true"))
 
     def arguments(
         self, timeout: float | None, *, requires_leader: bool = False

@@ -1,5 +1,5 @@
 """
-What this package uses of grpcio though it is not documented.
+What this package uses of grpcio and the client libraries though it is not documented.
 
 Each has a test that fails when it is gone, or is not needed any more.
 """
@@ -35,3 +35,12 @@ def take_the_last(call: Any) -> None:
     take = getattr(call, "_consume_next_event", None)
     while take is not None and call._state.due:
         take()
+
+
+def add_call_metadata(client: Any, metadata: tuple[tuple[str, str], ...]) -> None:
+    """
+    Have a client of a client library send more with each of its user's own calls.
+
+    Each call takes headers from its caller, and the client gives this to all of them.
+    """
+    client._call_metadata = (*client._call_metadata, *metadata)

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from eventsourcing_eventstoredb.connection_settings import (
     CertificateError,
     ConnectionSettingsError,
     parse_connection,
 )
+from tests.support.certificates import make_certificate
 
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 
@@ -122,7 +126,97 @@ def test_a_users_certificate_and_its_key_need_each_other(tmp_path: Path) -> None
         with pytest.raises(CertificateError, match=f"{name} alone"):
             parse_connection(f"esdb://a:b@localhost?{name}={file}")
     both = f"esdb://a:b@localhost?UserCertFile={file}&UserKeyFile={file}"
-    assert dict(parse_connection(both).options)["UserKeyFile"] == str(file)
+    with pytest.raises(CertificateError, match="must be PEM files of one pair"):
+        parse_connection(both)
+
+
+@pytest.mark.parametrize("credentials", ["", "a:b@"])
+@pytest.mark.parametrize(
+    "names", ["userCertFile userKeyFile", "user_cert_file User_Key_File"]
+)
+def test_a_users_certificate_is_read(
+    tmp_path: Path, credentials: str, names: str
+) -> None:
+    pair = make_certificate(tmp_path, "user")
+    first, second = names.split()
+
+    settings = parse_connection(
+        f"esdb://{credentials}localhost?{first}={pair.file}&{second}={pair.key_file}"
+    )
+
+    assert settings.certificate_chain == pair.text
+    assert settings.private_key == pair.key_file.read_text()
+    assert settings.private_key not in repr(settings)
+    assert not settings.options
+
+
+@pytest.mark.parametrize(
+    ("uri", "username", "is_sent"),
+    [
+        ("esdb://localhost?Tls=false", None, False),
+        ("esdb://localhost?Tls=false", "admin", False),
+        ("esdb://admin@localhost?Tls=false", None, True),
+        ("esdb://admin:other@localhost?Tls=false", "rex", True),
+        ("esdb://admin@localhost", None, False),
+    ],
+)
+def test_without_tls_credentials_are_sent_if_the_address_names_a_user(
+    uri: str, username: str | None, is_sent: bool
+) -> None:
+    settings = parse_connection(uri, username=username, password="s3cret")
+
+    assert settings.sends_in_clear is is_sent
+
+
+def test_a_user_without_a_password_is_refused() -> None:
+    with pytest.raises(ConnectionSettingsError, match="there is no password"):
+        parse_connection("esdb://admin@localhost?Tls=false")
+
+
+SECRET = "s3cr3tS3cr3t"
+PIECES = st.one_of(
+    st.sampled_from(
+        [
+            *("esdb", "kurrentdb", "kdb", "+discover", "://", "admin", ":", "@", ","),
+            *("localhost", "[::1]", ":2113", ":" + "9" * 5000, "?", "&", "=", "/", "#"),
+            *("Tls=false", "tls_verify_cert=true", "UserCertFile=", "TlsCaFile=~\0"),
+            *(
+                "MaxDiscoverAttempts=",
+                "9" * 5000,
+                "ConnectionName=ü",
+                "%00",
+                "%",
+                "\ud800",
+            ),
+            *(SECRET, f":{SECRET}@", f"&KeepAliveInterval={SECRET}", "\n"),
+        ]
+    ),
+    st.text(max_size=4),
+)
+ADDRESSES = st.one_of(
+    st.text(),
+    st.lists(PIECES, max_size=10).map("".join),
+    st.lists(PIECES, max_size=6).map(lambda rest: "esdb://" + "".join(rest)),
+    st.lists(PIECES, max_size=4).map(
+        lambda rest: "kdb://localhost?Tls=false&" + "".join(rest)
+    ),
+)
+
+
+@given(ADDRESSES)
+def test_each_text_is_understood_or_refused_in_one_line(uri: str) -> None:
+    try:
+        settings = parse_connection(uri)
+    except ConnectionSettingsError as error:
+        said = str(error)
+        assert said
+        assert said.isprintable()
+        assert SECRET.lower() not in said.lower()
+    else:
+        assert SECRET not in repr(settings) or SECRET in settings.address + str(
+            settings.options
+        )
+        assert urlsplit(settings.client_uri).netloc.endswith(settings.address)
 
 
 @pytest.mark.parametrize(
