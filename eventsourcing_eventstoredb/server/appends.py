@@ -2,19 +2,24 @@
 The rules of writing: expected versions, idempotence, deletion.
 
 Everything is decided and written inside one transaction of the log, so of two
-appends that expect the same revision one wins, always.
+appends that expect the same revision one wins, always. Appends that wait share one, in
+the order in which they came, and each has its own outcome.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from eventsourcing_eventstoredb.server.errors import (
+    ProtocolError,
+    StorageError,
     StreamDeletedError,
     WrongExpectedVersionError,
 )
+from eventsourcing_eventstoredb.server.group_commit import GroupCommit, Work
 from eventsourcing_eventstoredb.server.log import Log, Transaction
 from eventsourcing_eventstoredb.server.metadata import (
     NO_METADATA,
@@ -54,6 +59,30 @@ class Appended:
 
     last_number: int
     position: int | None
+
+
+class Append(Work):
+    """
+    Events to append to a stream that is where the caller expects it to be.
+
+    Args:
+        stream: The stream's name.
+        expected: The last event's number, or a negative code.
+        events: May be empty.
+    """
+
+    __slots__ = ("events", "expected", "stream")
+
+    def __init__(self, stream: str, expected: int, events: list[NewEvent]) -> None:
+        super().__init__()
+        self.stream = stream
+        self.expected = expected
+        self.events = events
+
+    @property
+    def looks_at_ids(self) -> bool:
+        """Whether it depends on the ids that were written, and not on revisions."""
+        return self.expected in (ANY, STREAM_EXISTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +132,7 @@ class Writer:
     def __init__(self, log: Log) -> None:
         self._log = log
         self._known_ids = _KnownIds()
+        self._appends: GroupCommit[Append] = GroupCommit(self._append_group)
 
     def append(self, stream: str, expected: int, events: list[NewEvent]) -> Appended:
         """
@@ -121,18 +151,66 @@ class Writer:
             StreamDeletedError: It has a tombstone, or is expected to exist and was
                 deleted.
         """
-        with self._log.transaction() as transaction:
+        append = Append(stream, expected, events)
+        self.append_all([append])
+        if isinstance(append.outcome, Exception):
+            raise append.outcome
+        appended: Appended = append.outcome
+        return appended
+
+    def append_all(self, appends: Sequence[Append]) -> None:
+        """
+        Append to streams, each for itself, with few commits.
+
+        Args:
+            appends: In this order. The outcome of each is :class:`Appended`, or what
+                :meth:`append` would raise.
+        """
+        self._appends.run(appends)
+
+    def _append_group(self, appends: Sequence[Append]) -> None:
+        rest = list(appends)
+        while rest:
+            tried: list[Append] = []
+            try:
+                with self._log.transaction() as transaction:
+                    for append in rest:
+                        if append.looks_at_ids and append.stream in transaction.streams:
+                            # Ids count when they are committed.
+                            break
+                        tried.append(append)
+                        self._append(transaction, append)
+            except Exception as error:
+                # All is undone. Whose fault it is shows when each is tried alone.
+                if len(tried) > 1:
+                    for append in tried:
+                        self._append_group([append])
+                else:
+                    tried = tried or rest
+                    for append in tried:
+                        append.outcome = error
+            del rest[: len(tried)]
+
+    def _append(self, transaction: Transaction, append: Append) -> None:
+        stream, events = append.stream, append.events
+        try:
             target = _find(transaction, stream)
-            already = self._check(transaction, target, expected, events)
-            if already is not None:
-                return _appended_before(transaction, target, already)
-            appended = self._write(transaction, target, events)
-            first_number = target.current + 1
-            # Not before the commit: an append that fails must not count as repeated.
-            transaction.on_commit(
-                lambda: self._known_ids.remember(stream, first_number, events)
-            )
-            return appended
+            already = self._check(transaction, target, append.expected, events)
+        except ProtocolError as error:
+            if isinstance(error, StorageError):
+                raise
+            # Nothing was written, so that it concerns no other.
+            append.outcome = error
+            return
+        if already is not None:
+            append.outcome = _appended_before(transaction, target, already)
+            return
+        append.outcome = self._write(transaction, target, events)
+        first_number = target.current + 1
+        # Not before the commit: an append that fails must not count as repeated.
+        transaction.on_commit(
+            lambda: self._known_ids.remember(stream, first_number, events)
+        )
 
     def delete(self, stream: str, expected: int) -> int:
         """

@@ -1,9 +1,10 @@
 """
 Batch appends: events that come in several requests and count only when complete.
 
-A call handles one request after another. Only while a batch is incomplete, which no
-Python client leaves it, a second thread takes the requests in, so that the deadline
-of the batch can pass while the client is silent.
+The batches that have come while others were written are written together. The first
+requests of a call are taken by its own thread, and most calls have one. A second thread
+takes in the others meanwhile, and while a batch is incomplete, so that the deadline of
+the batch can pass while the client is silent.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 from google.protobuf import any_pb2, empty_pb2
@@ -21,7 +21,7 @@ from eventsourcing_eventstoredb.server.append_size import (
     MAX_WHOLE_BYTES,
     AppendSize,
 )
-from eventsourcing_eventstoredb.server.appends import Appended, Writer
+from eventsourcing_eventstoredb.server.appends import Append, Appended, Writer
 from eventsourcing_eventstoredb.server.encoding import encode_uuid
 from eventsourcing_eventstoredb.server.errors import (
     HandlerError,
@@ -32,6 +32,7 @@ from eventsourcing_eventstoredb.server.errors import (
     StreamDeletedError,
     WrongExpectedVersionError,
 )
+from eventsourcing_eventstoredb.server.incoming import Requests
 from eventsourcing_eventstoredb.server.messages import codes, shared, status, streams
 from eventsourcing_eventstoredb.server.records import (
     ANY,
@@ -88,6 +89,7 @@ class BatchAppends:
         check_access: Raises unless the client may write to a stream.
         start_thread: Runs a function in a thread that the server waits for.
         max_append_size: The most bytes of data that one batch may have.
+        wait: Called before anything is done, while it may not be.
     """
 
     def __init__(
@@ -96,33 +98,86 @@ class BatchAppends:
         check_access: Callable[[str], None],
         start_thread: Callable[[Callable[[], None]], object],
         max_append_size: int,
+        wait: Callable[[], None] = lambda: None,
     ) -> None:
         self._max_append_size = max_append_size
         self._writer = writer
         self._check_access = check_access
         self._start_thread = start_thread
+        self._wait = wait
         self._incomplete: dict[bytes, _Batch] = {}
         # Of all batches that are not complete.
         self._bytes = 0
+        self._source: Requests | None = None
+        self.was_ended = False
 
-    def answers(self, requests: Iterator[Any]) -> Iterator[Any]:
-        """Answer each batch once, when it is complete, wrong, or too late."""
-        source = _Requests(requests, self._start_thread)
+    def end(self) -> None:
+        """Take no more requests, and answer no more; may be called by any thread."""
+        self.was_ended = True
+        if self._source is not None:
+            self._source.end()
+
+    def answers(self, requests: Iterator[Any]) -> Iterator[list[Any]]:
+        """
+        Answer each batch once, when it is complete, wrong, or too late.
+
+        Returns:
+            Pages of answers. What is answered has been written, durably.
+        """
+        source = self._source = Requests(requests, self._start_thread)
+        if self.was_ended:
+            source.end()
         while True:
             deadline = min(
                 (batch.deadline for batch in self._incomplete.values()), default=None
             )
-            request = source.next(deadline)
-            if request is not None:
-                answer = self._handle(request)
-                if answer is not None:
-                    yield answer
+            taken = source.take(deadline)
+            self._wait()
+            if self.was_ended:
+                return
+            if taken:
+                yield from self._answer(taken)
             elif deadline is None:
                 return
             else:
-                yield from self._expire(source.has_ended)
+                yield list(self._expire(source.has_ended))
 
-    def _handle(self, request: Any) -> Any:
+    def _answer(self, taken: list[Any]) -> Iterator[list[Any]]:
+        """Answer requests in their order, and write what is complete together."""
+        page: list[Any] = []
+        complete: list[tuple[_Batch, Append]] = []
+        failure: HandlerError | None = None
+        for request in taken:
+            try:
+                answer = self._take_in(request)
+            except HandlerError as error:
+                # It ends the call, yet what came before is written.
+                failure = error
+                break
+            if isinstance(answer, _Batch):
+                append = Append(answer.stream, answer.expected, answer.events)
+                complete.append((answer, append))
+            page.append(answer)
+        self._writer.append_all([append for _, append in complete])
+        written = {id(batch): append.outcome for batch, append in complete}
+        answers = [
+            _outcome_answer(each, written[id(each)])
+            if isinstance(each, _Batch)
+            else each
+            for each in page
+            if each is not None
+        ]
+        for number, each in enumerate(answers):
+            if isinstance(each, Exception):
+                # Its text must reach the client, which no answer in a batch can do.
+                yield answers[:number]
+                raise each
+        yield answers
+        if failure is not None:
+            raise failure
+
+    def _take_in(self, request: Any) -> Any:
+        """Return a batch that is complete, an answer, or None if neither is due."""
         batch: _Batch | None = None
         try:
             key = parse_uuid(
@@ -143,17 +198,13 @@ class BatchAppends:
             if not request.is_final:
                 self._keep(key, batch)
                 return None
-            appended = self._writer.append(batch.stream, batch.expected, batch.events)
-        except StorageError:
-            # Its text must reach the client, which an answer in the batch cannot do.
-            raise
         except (ProtocolError, _TimeoutError) as error:
             if _is_mistake(error) and not request.HasField("options"):
                 # The real server needs the options to answer this in the batch.
                 raise HandlerError(str(error)) from error
             identifier = _identifier(request) if batch is None else batch.identifier
             return _error_answer(request.correlation_id, identifier, error)
-        return _success_answer(batch, appended)
+        return batch
 
     def _keep(self, key: bytes, batch: _Batch) -> None:
         if self._bytes + batch.size.whole > MAX_WHOLE_BYTES:
@@ -175,50 +226,6 @@ class BatchAppends:
                 # In this form whichever the client uses, as the real server does.
                 correlation_id = encode_uuid(key, structured=True)
                 yield _error_answer(correlation_id, batch.identifier, _TimeoutError())
-
-
-class _Requests:
-    """The requests of a call, to be waited for until a deadline."""
-
-    def __init__(
-        self,
-        requests: Iterator[Any],
-        start_thread: Callable[[Callable[[], None]], object],
-    ) -> None:
-        self._requests = requests
-        self._start_thread = start_thread
-        self._queue: SimpleQueue[Any] | None = None
-        self.has_ended = False
-
-    def next(self, deadline: float | None) -> Any:
-        """Take the next request; None at the end, or when the deadline has passed."""
-        if self.has_ended:
-            return None
-        if self._queue is None:
-            if deadline is None:
-                request = next(self._requests, None)
-                self.has_ended = request is None
-                return request
-            self._queue = SimpleQueue()
-            self._start_thread(self._pump)
-        timeout = None if deadline is None else max(0, deadline - time.monotonic())
-        try:
-            request = self._queue.get(timeout=timeout)
-        except Empty:
-            return None
-        self.has_ended = request is None
-        return request
-
-    def _pump(self) -> None:
-        assert self._queue is not None
-        try:
-            for request in self._requests:
-                self._queue.put(request)
-        except Exception:
-            # The call is over, which is how grpcio ends the iteration.
-            return
-        finally:
-            self._queue.put(None)
 
 
 def _begin(request: Any, max_append_size: int) -> _Batch:
@@ -267,6 +274,15 @@ def _identifier(request: Any) -> Any:
     if request.options.HasField("stream_identifier"):
         return request.options.stream_identifier
     return None
+
+
+def _outcome_answer(batch: _Batch, outcome: Any) -> Any:
+    """Return the answer to a batch; an exception if it has to end the call."""
+    if isinstance(outcome, Appended):
+        return _success_answer(batch, outcome)
+    if isinstance(outcome, ProtocolError) and not isinstance(outcome, StorageError):
+        return _error_answer(batch.correlation_id, batch.identifier, outcome)
+    return outcome
 
 
 def _success_answer(batch: _Batch, appended: Appended) -> Any:

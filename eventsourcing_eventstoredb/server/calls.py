@@ -85,12 +85,12 @@ class Calls:
             anonymous: Whether the call need not come from a user.
         """
         try:
-            self._wait(context)
+            self.wait(context)
             self._check_ready()
             if not anonymous:
                 self.users.check_user(context)
             yield
-            self._wait(context)
+            self.wait(context)
             if self._is_killed:
                 raise NotReadyError
         except ProtocolError as error:
@@ -142,22 +142,39 @@ class Calls:
         """Send pages of messages as the response of a call."""
         sender = PageSender(context)
         for page in pages:
-            self._wait(context)
+            self.wait(context)
             self._check_ready()
             yield from sender.send(page)
         self._check_ready()
 
-    def _check_ready(self) -> None:
-        if self._is_stopping:
-            raise NotReadyError
+    def answers(
+        self, context: grpc.ServicerContext, pages: Iterator[list[Any]]
+    ) -> Iterator[Any]:
+        """Send pages of answers to what was done, even while the server stops."""
+        sender = PageSender(context)
+        for page in pages:
+            self.wait(context)
+            if self._is_killed:
+                raise NotReadyError
+            yield from sender.send(page)
 
-    def _wait(self, context: grpc.ServicerContext) -> None:
+    def wait(self, context: grpc.ServicerContext) -> None:
+        """
+        Wait while the server is frozen.
+
+        Raises:
+            CallEndedError: The client has given up meanwhile: its request must not be
+                found carried out.
+        """
         if self._running.is_set():
             return
         self._running.wait()
-        # A client that has given up meanwhile must not find its request carried out.
         if not context.is_active():
             raise CallEndedError
+
+    def _check_ready(self) -> None:
+        if self._is_stopping:
+            raise NotReadyError
 
 
 def _abort(context: Any, error: ProtocolError) -> None:

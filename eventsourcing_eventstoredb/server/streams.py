@@ -27,6 +27,7 @@ from eventsourcing_eventstoredb.server.encoding import (
 )
 from eventsourcing_eventstoredb.server.errors import (
     HandlerError,
+    NotReadyError,
     ReadFailedError,
     WrongExpectedVersionError,
 )
@@ -112,8 +113,13 @@ class Streams(StreamsServicer):
                 lambda stream: users.check_stream(context, stream),
                 self._calls.start_thread,
                 self._max_append_size,
+                lambda: self._calls.wait(context),
             )
-            yield from batches.answers(request_iterator)
+            with self._calls.ending(context, batches.end):
+                pages = batches.answers(request_iterator)
+                yield from self._calls.answers(context, pages)
+            if batches.was_ended:
+                raise NotReadyError
 
     def Delete(  # noqa: N802
         self, request: Any, context: grpc.ServicerContext
