@@ -56,7 +56,13 @@ class BareStreams(grpc.GenericRpcHandler):
         if method == "Read":
             message = example_message()
             return grpc.unary_stream_rpc_method_handler(
-                lambda request, context: itertools.repeat(message, READ_EVENTS)
+                lambda request, context: itertools.repeat(
+                    message,
+                    min(
+                        streams_pb2.ReadReq.FromString(request).options.count,
+                        READ_EVENTS,
+                    ),
+                )
             )
         if method == "Append":
             return grpc.stream_unary_rpc_method_handler(

@@ -218,7 +218,9 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
             mapping.proposed_event(event, layout.metadata(event.originator_version))
             for event in stored_events
         ]
-        return appending.append(self.client, name, current_version, events)
+        return appending.append(
+            self.client, name, current_version, events
+        ).commit_position
 
     def _append_snapshots(
         self, originator_id: UUID | str, snapshots: Sequence[StoredEvent]
@@ -236,4 +238,6 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
             )
             for snapshot in snapshots
         ]
-        return appending.append(self.client, name, StreamState.ANY, events)
+        return appending.append(
+            self.client, name, StreamState.ANY, events
+        ).commit_position

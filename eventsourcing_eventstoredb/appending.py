@@ -14,7 +14,7 @@ from eventsourcing.persistence import (
 )
 
 from eventsourcing_eventstoredb.mapping import HIDDEN_STREAM_PREFIXES
-from eventsourcing_eventstoredb.protocol import calls, messages
+from eventsourcing_eventstoredb.protocol import calls, messages, saving
 from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient, connector_of
 from eventsourcing_eventstoredb.protocol.errors import (
     CallError,
@@ -22,7 +22,11 @@ from eventsourcing_eventstoredb.protocol.errors import (
     client_errors,
     reason_of,
 )
-from eventsourcing_eventstoredb.protocol.proposals import ProposedEvent, StreamState
+from eventsourcing_eventstoredb.protocol.proposals import (
+    Appended,
+    ProposedEvent,
+    StreamState,
+)
 from eventsourcing_eventstoredb.protocol.retrying import SAVE_ATTEMPT, with_retries
 
 # Seconds for one save with all its retries, where the connection string has no
@@ -44,9 +48,9 @@ def append(
     name: str,
     current_version: int | StreamState,
     events: Sequence[ProposedEvent],
-) -> int:
+) -> Appended:
     """
-    Append events to a stream in one transaction, and return the last one's position.
+    Append events to a stream in one transaction, and return where the last one lies.
 
     An attempt whose answer was lost is repeated with the same events. The server
     recognises them by their IDs, so they are written once.
@@ -71,10 +75,10 @@ def append(
     if isinstance(current_version, int):
         subject += f", expected to be at version {current_version}"
 
-    def attempt(seconds: float) -> int:
+    def attempt(seconds: float) -> Appended:
         with client_errors(subject):
             try:
-                return calls.append(client, name, current_version, events, seconds)
+                return saving.append(client, name, current_version, events, seconds)
             except CallError as error:
                 if error.reason is Reason.WRONG_VERSION:
                     hint = ""

@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator, Sequence
 from time import monotonic
 from typing import Any
+from uuid import uuid4
 
 import grpc
 
@@ -26,7 +27,11 @@ from eventsourcing_eventstoredb.protocol.errors import (
     position_error,
 )
 from eventsourcing_eventstoredb.protocol.generated import streams
-from eventsourcing_eventstoredb.protocol.proposals import ProposedEvent, StreamState
+from eventsourcing_eventstoredb.protocol.proposals import (
+    Appended,
+    ProposedEvent,
+    StreamState,
+)
 from eventsourcing_eventstoredb.protocol.questions import Question
 from eventsourcing_eventstoredb.protocol.watching import (
     GRACE_SECONDS,
@@ -214,18 +219,50 @@ def read_head(
     return position
 
 
+def append_batch(
+    connection: Connection, request: streams.BatchAppendReq, seconds: float
+) -> streams.BatchAppendResp:
+    """
+    Append a batch by a call of its own, and return the answer.
+
+    Args:
+        connection: Where to.
+        request: The whole batch. It gets another correlation ID.
+        seconds: How long the call may take.
+
+    Raises:
+        CallError: There is no answer. The batch may have been appended.
+    """
+    request.correlation_id.string = str(uuid4())
+    call = connection.streams.BatchAppend(
+        iter([request]), **connection.arguments(seconds, requires_leader=True)
+    )
+    watch = watcher.begin(call, connection, seconds + GRACE_SECONDS)
+    try:
+        answer: streams.BatchAppendResp
+        for answer in call:
+            return answer
+    except grpc.RpcError as error:
+        raise _failure(watch, error) from error
+    finally:
+        watcher.end(watch)
+        # The server may have left it open.
+        call.cancel()
+    raise CallError(Reason.UNAVAILABLE, "the server ended the call without an answer")
+
+
 def append(
-    client: EventStoreDBClient,
+    connection: Connection,
     name: str,
     current_version: int | StreamState,
     events: Sequence[ProposedEvent],
     seconds: float,
-) -> int:
+) -> Appended:
     """
-    Append events to a stream in one transaction, and return the last one's position.
+    Append events to a stream by ``Append``, which knows no batches.
 
     Args:
-        client: Any client of esdbclient or kurrentdbclient.
+        connection: Where to.
         name: The stream's name.
         current_version: Position of the last event that must be there, or a state.
         events: At least one.
@@ -235,19 +272,16 @@ def append(
         CallError: They were not appended; or, if it says so that there was no answer,
             they may have been.
     """
-    request = messages.append_request(name, current_version, events, seconds)
-    connection = connection_of(client, seconds, from_leader=True)
-    call = connection.streams.BatchAppend(
-        iter([request]), **connection.arguments(seconds, requires_leader=True)
+    requests = messages.single_append_requests(name, current_version, events)
+    call = connection.streams.Append.future(
+        iter(requests), **connection.arguments(seconds, requires_leader=True)
     )
     watch = watcher.begin(call, connection, seconds + GRACE_SECONDS)
     try:
-        for answer in call:
-            return messages.appended_position(answer)
+        return messages.appended_alone(call.result())
+    except grpc.FutureCancelledError:
+        raise CallError(Reason.DEADLINE, "the call was broken off") from None
     except grpc.RpcError as error:
         raise _failure(watch, error) from error
     finally:
         watcher.end(watch)
-        # The server may have left it open.
-        call.cancel()
-    raise CallError(Reason.UNAVAILABLE, "the server ended the call without an answer")

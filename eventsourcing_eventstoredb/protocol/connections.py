@@ -64,6 +64,8 @@ class Connection:
         streams: The calls about streams.
         gossip: The calls about the cluster.
         companions: What to call before the channel is closed.
+        lock: Guards what is made once for this connection.
+        long_call: What sends batches over it; see :mod:`batching`.
         is_closed: Whether the channel was closed, or is about to be.
         is_of_cluster: Whether another node could answer instead.
     """
@@ -78,6 +80,9 @@ class Connection:
         self.streams = StreamsStub(self.channel)  # type: ignore[no-untyped-call]
         self.gossip = GossipStub(self.channel)  # type: ignore[no-untyped-call]
         self.companions: list[Callable[[], None]] = []
+        # Reentrant, as the connector's.
+        self.lock = threading.RLock()
+        self.long_call: Any = None
         self._credentials = access.call_credentials
         name = ("connection-name", access.connection_name)
         prefers_leader = access.node_preference == "leader"
@@ -104,7 +109,7 @@ class Connection:
     def close(self) -> None:
         """Close the channel, which breaks off the calls over it."""
         self.is_closed = True
-        for close in self.companions:
+        for close in tuple(self.companions):
             close()
         self.channel.close()
 
@@ -131,12 +136,14 @@ class Connector:
         access: As the argument.
         outage: Tells whether calls of the process succeed.
         failure: Why there was no node when one was looked for last.
+        takes_batches: Whether batches can be appended; None while that is not known.
     """
 
     def __init__(self, access: Access, find: Callable[[Connector], Connection]) -> None:
         self.access = access
         self.outage = outage_of(access)
         self.failure: CallError | None = None
+        self.takes_batches: bool | None = None
         self._find = find
         self._connection: Connection | None = None
         self._is_closed = False

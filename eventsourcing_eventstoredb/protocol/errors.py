@@ -10,7 +10,7 @@ password.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum, unique
 from typing import Any
@@ -186,9 +186,22 @@ def call_error(error: grpc.RpcError) -> CallError:
     """Return why the call failed."""
     if not isinstance(error, grpc.Call):
         return CallError(Reason.REFUSED, str(error))
-    details = str(error.details() or "")
     trailers = dict(error.trailing_metadata() or ())
-    reason = _reason(error.code(), _text(trailers.get("exception", "")), details)
+    return status_error(error.code(), str(error.details() or ""), trailers)
+
+
+def status_error(
+    code: grpc.StatusCode, details: str, trailers: Mapping[str, Any]
+) -> CallError:
+    """
+    Return why a call ended.
+
+    Args:
+        code: Its status.
+        details: The status' text.
+        trailers: What the server sent with it.
+    """
+    reason = _reason(code, _text(trailers.get("exception", "")), details)
     leader = None
     if "leader-endpoint-host" in trailers:
         host = _text(trailers["leader-endpoint-host"])

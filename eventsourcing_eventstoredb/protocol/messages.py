@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
-from uuid import uuid4
 
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from eventsourcing_eventstoredb.protocol.errors import CallError, answer_error
+from eventsourcing_eventstoredb.protocol.errors import CallError, Reason, answer_error
 from eventsourcing_eventstoredb.protocol.generated import gossip, shared, streams
-from eventsourcing_eventstoredb.protocol.proposals import ProposedEvent, StreamState
+from eventsourcing_eventstoredb.protocol.proposals import (
+    Appended,
+    ProposedEvent,
+    StreamState,
+)
 
 Options = streams.ReadReq.Options
 Filter = Options.FilterOptions
@@ -24,6 +25,7 @@ _WINDOW = 2000
 _CHECKPOINT_MULTIPLIER = 5
 
 _EMPTY = shared.Empty()
+_GOOGLE_EMPTY = Empty()
 
 # The names that NodePreference has for what a node is.
 _NODE_STATES = {
@@ -111,39 +113,93 @@ def append_request(
     """
     Return the request to append to a stream, all events or none.
 
+    It has no correlation ID yet.
+
     Args:
         name: The stream's name.
         current_version: Position of the last event that must be there, or a state.
         events: At least one.
         seconds: After which the server is to refuse it.
     """
-    fraction, whole = math.modf(seconds)
-    options = streams.BatchAppendReq.Options(
-        stream_identifier=shared.StreamIdentifier(stream_name=name.encode()),
-        deadline=Duration(seconds=int(whole), nanos=int(fraction * 1_000_000_000)),
-    )
+    # Set field by field, which takes a fifth of the time.
+    request = streams.BatchAppendReq(is_final=True)
+    options = request.options
+    options.stream_identifier.stream_name = name.encode()
+    whole = int(seconds)
+    options.deadline.seconds = whole
+    options.deadline.nanos = int((seconds - whole) * 1_000_000_000)
     if isinstance(current_version, int):
         options.stream_position = current_version
     else:
-        getattr(options, current_version.value).CopyFrom(Empty())
-    return streams.BatchAppendReq(
-        correlation_id=shared.UUID(string=str(uuid4())),
-        options=options,
-        proposed_messages=[_proposed_message(event) for event in events],
-        is_final=True,
-    )
+        getattr(options, current_version.value).CopyFrom(_GOOGLE_EMPTY)
+    for event in events:
+        message = request.proposed_messages.add()
+        message.id.string = str(event.id)
+        metadata = message.metadata
+        metadata["type"] = event.type
+        metadata["content-type"] = event.content_type
+        message.custom_metadata = event.metadata
+        message.data = event.data
+    return request
 
 
-def appended_position(answer: streams.BatchAppendResp) -> int:
+def appended(answer: streams.BatchAppendResp) -> Appended:
     """
-    Return the commit position of the last event that was appended.
+    Return where a batch was appended.
 
     Raises:
         CallError: Nothing was appended.
     """
     if answer.WhichOneof("result") == "success":
-        return int(answer.success.position.commit_position)
+        success = answer.success
+        return Appended(success.current_revision, success.position.commit_position)
     raise _refusal(answer.error)
+
+
+def single_append_requests(
+    name: str, current_version: int | StreamState, events: Sequence[ProposedEvent]
+) -> list[streams.AppendReq]:
+    """Return the requests of a call that appends to a stream, without batches."""
+    options = streams.AppendReq.Options(
+        stream_identifier=shared.StreamIdentifier(stream_name=name.encode())
+    )
+    if isinstance(current_version, int):
+        options.revision = current_version
+    else:
+        getattr(options, current_version.value).CopyFrom(_EMPTY)
+    return [
+        streams.AppendReq(options=options),
+        *(
+            streams.AppendReq(
+                proposed_message=streams.AppendReq.ProposedMessage(
+                    id=shared.UUID(string=str(event.id)),
+                    metadata={"type": event.type, "content-type": event.content_type},
+                    custom_metadata=event.metadata,
+                    data=event.data,
+                )
+            )
+            for event in events
+        ),
+    ]
+
+
+def appended_alone(answer: streams.AppendResp) -> Appended:
+    """
+    Return where a call has appended.
+
+    Raises:
+        CallError: Nothing was appended.
+    """
+    if answer.WhichOneof("result") == "success":
+        success = answer.success
+        return Appended(success.current_revision, success.position.commit_position)
+    wrong = answer.wrong_expected_version
+    raise CallError(
+        Reason.WRONG_VERSION,
+        _where_it_is(
+            wrong.current_revision if wrong.HasField("current_revision") else None
+        ),
+    )
 
 
 def members(answer: gossip.ClusterInfo) -> list[tuple[str, str]]:
@@ -166,15 +222,6 @@ def _state_name(state: Any) -> str:
         return "other"
 
 
-def _proposed_message(event: ProposedEvent) -> Any:
-    return streams.BatchAppendReq.ProposedMessage(
-        id=shared.UUID(string=str(event.id)),
-        metadata={"type": event.type, "content-type": event.content_type},
-        custom_metadata=event.metadata,
-        data=event.data,
-    )
-
-
 def _refusal(error: Any) -> CallError:
     """Return why a batch was refused: its details are a message of some type."""
     details = str(error.message)
@@ -182,10 +229,10 @@ def _refusal(error: Any) -> CallError:
     if error.details.Is(shared.WrongExpectedVersion.DESCRIPTOR):
         wrong = shared.WrongExpectedVersion()
         error.details.Unpack(wrong)
-        details = (
-            f"the stream's last event is {wrong.current_stream_revision}"
+        details = _where_it_is(
+            wrong.current_stream_revision
             if wrong.HasField("current_stream_revision")
-            else "the stream does not exist"
+            else None
         )
     elif error.details.Is(shared.MaximumAppendSizeExceeded.DESCRIPTOR):
         exceeded = shared.MaximumAppendSizeExceeded()
@@ -198,6 +245,12 @@ def _refusal(error: Any) -> CallError:
         error.details.Unpack(bad)
         details = str(bad.message)
     return answer_error(name, details)
+
+
+def _where_it_is(last: int | None) -> str:
+    if last is None:
+        return "the stream does not exist"
+    return f"the stream's last event is {last}"
 
 
 def _event_size_details(answer: bytes) -> str:

@@ -1,4 +1,4 @@
-"""What will be appended, and where; loads no gRPC."""
+"""What will be appended, and where, and what has been; loads no gRPC."""
 
 from __future__ import annotations
 
@@ -33,3 +33,17 @@ class ProposedEvent:
     metadata: bytes = b""
     content_type: str = "application/octet-stream"
     id: UUID = field(default_factory=uuid4)
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """
+    Where an append has brought a stream.
+
+    Attributes:
+        stream_position: Position in the stream of the last event that was appended.
+        commit_position: Position in the store of that event.
+    """
+
+    stream_position: int
+    commit_position: int

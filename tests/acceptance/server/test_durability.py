@@ -8,10 +8,16 @@ import subprocess
 import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from eventsourcing_eventstoredb.connection_settings import parse_connection
+from eventsourcing_eventstoredb.protocol import proposals, saving
+from eventsourcing_eventstoredb.protocol.clients import Client
+from eventsourcing_eventstoredb.protocol.errors import CallError
+from eventsourcing_eventstoredb.protocol.proposals import ProposedEvent
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from eventsourcing_eventstoredb.server.database import Database
 from tests.support.client_library import (
@@ -60,18 +66,39 @@ def append_until_it_breaks(uri: str, stream: str) -> list[tuple[uuid.UUID, int]]
             acknowledged.append((events[-1].id, position))
 
 
+def save_until_it_breaks(client: Client, stream: str) -> list[tuple[uuid.UUID, int]]:
+    """As the other, over the one call of all that save with the client."""
+    acknowledged: list[tuple[uuid.UUID, int]] = []
+    while True:
+        events = [
+            ProposedEvent(type="T", data=b"x" * 200)
+            for _ in range(random.choice([1, 1, 3]))
+        ]
+        expected = (
+            len(acknowledged) - 1 if acknowledged else proposals.StreamState.NO_STREAM
+        )
+        try:
+            appended = saving.append(client, stream, expected, events, 10)
+        except CallError:
+            return acknowledged
+        acknowledged += [(event.id, -1) for event in events[:-1]]
+        acknowledged.append((events[-1].id, appended.commit_position))
+
+
 @pytest.mark.slow("kills a server several times")
 def test_what_was_acknowledged_survives_kill_9(tmp_path: Path):
     file = tmp_path / "events.db"
     acknowledged: dict[str, list[tuple[uuid.UUID, int]]] = {}
     for turn in range(5):
         process, uri = start_process(file)
-        with ThreadPoolExecutor() as executor:
+        shared = Client(parse_connection(uri))
+        with ThreadPoolExecutor(2 * WRITERS) as executor, closing(shared):
             running = {
-                f"stream-{turn}-{number}": executor.submit(
-                    append_until_it_breaks, uri, f"stream-{turn}-{number}"
-                )
-                for number in range(WRITERS)
+                name: executor.submit(append_until_it_breaks, uri, name)
+                for name in (f"stream-{turn}-{number}" for number in range(WRITERS))
+            } | {
+                name: executor.submit(save_until_it_breaks, shared, name)
+                for name in (f"saved-{turn}-{number}" for number in range(WRITERS))
             }
             # Not before there is something to lose, wherever that is in a commit.
             with EventStoreDBClient(uri) as client:

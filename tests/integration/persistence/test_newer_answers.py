@@ -352,7 +352,7 @@ def test_the_limit_of_a_save_is_what_the_server_says(
     )
 
     with pytest.raises(CallError, match=limit) as raised:
-        messages.appended_position(answer)
+        messages.appended(answer)
 
     assert raised.value.reason is Reason.TOO_LARGE
 
@@ -380,7 +380,7 @@ def reason(this: Node, refusal: dict[str, Any]) -> Reason:
         else:
             answer = {"error": refusal["error"]}
             answer["error"]["code"] = "UNKNOWN"
-            messages.appended_position(parsed(answer, streams_pb2.BatchAppendResp))
+            messages.appended(parsed(answer, streams_pb2.BatchAppendResp))
     return raised.value.reason
 
 

@@ -9,13 +9,17 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from queue import SimpleQueue
 from typing import Any
 
+import grpc
 import pytest
 
 from eventsourcing_eventstoredb.connection_settings import parse_connection
 from eventsourcing_eventstoredb.protocol import calls, messages, private
+from eventsourcing_eventstoredb.protocol.batching import METHOD
 from eventsourcing_eventstoredb.protocol.clients import Client
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from tests.support.projects import ROOT
@@ -66,6 +70,37 @@ def test_a_call_whose_last_word_is_not_taken_is_kept(start: Callable[[], Any]) -
 
     assert kept >= ROUNDS / 2
     assert known_calls() - before - kept < ROUNDS / 2
+
+
+def own_threads() -> set[threading.Thread]:
+    """Return all threads but the server's, which is in this process."""
+    return {each for each in threading.enumerate() if "esdb-server" not in each.name}
+
+
+def test_a_call_of_bytes_has_no_thread_and_one_in_public_has(
+    server: EmbeddedServer,
+) -> None:
+    """If the public one has none, ``ByteCall`` is not needed any more."""
+    client = Client(parse_connection(server.uri))
+    connection = client.connector.connection()
+    before = own_threads()
+    arguments = connection.arguments(None)
+    call = private.ByteCall(
+        connection.channel, METHOD, arguments["metadata"], arguments["credentials"]
+    )
+    of_bytes = own_threads() - before
+    requests: SimpleQueue[Any] = SimpleQueue()
+    public = connection.streams.BatchAppend(iter(requests.get, None))
+    in_public = own_threads() - before - of_bytes
+    call.cancel()
+    code, *_ = call.serve(lambda message: None, lambda: None)
+    public.cancel()
+    requests.put(None)
+    client.close()
+
+    assert code is grpc.StatusCode.CANCELLED
+    assert not of_bytes
+    assert in_public
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at threads in /proc")

@@ -3,14 +3,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from eventsourcing.persistence import IntegrityError, OperationalError, StoredEvent
 
 from eventsourcing_eventstoredb.connection_settings import parse_connection
+from eventsourcing_eventstoredb.protocol.batching import BatchCall
 from eventsourcing_eventstoredb.protocol.clients import Client
-from eventsourcing_eventstoredb.protocol.retrying import connected
 from eventsourcing_eventstoredb.recorders import (
     EventStoreDBAggregateRecorder,
     EventStoreDBApplicationRecorder,
@@ -62,7 +63,10 @@ class Saving(threading.Thread):
 
 @pytest.mark.parametrize("first", [0, 2], ids=["new stream", "existing stream"])
 def test_a_save_whose_answer_was_lost_is_repeated_and_written_once(
-    server: EmbeddedServer, connect: Connect, first: int
+    server: EmbeddedServer,
+    connect: Connect,
+    first: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     witness = connect(server.uri)
     originator_id = uuid4()
@@ -74,22 +78,22 @@ def test_a_save_whose_answer_was_lost_is_repeated_and_written_once(
         saving_name = recorder.layout.stream_name(originator_id)
         recorder.select_events(uuid4())
         hold = threading.Event()
-        stub = connected(recorder.client).streams
-        original = stub.BatchAppend
+        begin = BatchCall.begin
 
-        def batch_append(*arguments: object, **named: object) -> object:
+        def begin_held(call: BatchCall, *arguments: Any) -> Any:
             if not hold.is_set():
                 hold.set()
                 proxy.hold_answers()
-            return original(*arguments, **named)
+            return begin(call, *arguments)
 
-        stub.BatchAppend = batch_append
+        monkeypatch.setattr(BatchCall, "begin", begin_held)
         saving = Saving(recorder, stored(originator_id, first, 3))
         while len(witness.select_events(originator_id)) < first + 3:
             pass
         proxy.cut()
         saving.join()
 
+    assert hold.is_set()
     assert saving.error is None
     assert len(witness.client.get_stream(saving_name)) == first + 3
     last = witness.select_notifications(None, 99)[-1].id
