@@ -12,6 +12,7 @@ from eventsourcing.persistence import AggregateRecorder, StoredEvent
 from eventsourcing_eventstoredb import appending, mapping
 from eventsourcing_eventstoredb.deadlines import store_deadline
 from eventsourcing_eventstoredb.mapping import Layout
+from eventsourcing_eventstoredb.new_streams import NewStreams, check_begun
 from eventsourcing_eventstoredb.protocol import calls, messages, retrying
 from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient
 from eventsourcing_eventstoredb.protocol.errors import CallError, Reason, client_errors
@@ -43,6 +44,7 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
         self.client = client
         self.for_snapshotting = for_snapshotting
         self.layout = layout or Layout()
+        self._new_streams = NewStreams(client)
 
     def insert_events(
         self, stored_events: Sequence[StoredEvent], **kwargs: Any
@@ -55,7 +57,9 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
 
         Raises:
             IntegrityError: The stream is not at the version before the first
-                event's, was deleted, or the versions have a gap.
+                event's, was deleted, or the versions have a gap. Nothing was written,
+                unless the message says where it lies now: in a deleted stream, under
+                an ID that was not made from a name.
             DataError: The server does not take so much at once.
             ProgrammingError: The events are of several aggregates, or of one whose
                 events would be hidden from notifications, or the server refuses.
@@ -209,18 +213,21 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
         current_version: int | StreamState = (
             layout.position(stored_events[0].originator_version) - 1
         )
-        if current_version == -1:
+        is_new = current_version == -1
+        if is_new:
             current_version = StreamState.NO_STREAM
-            appending.check_not_deleted(self.client, name)
+            self._new_streams.check(originator_id, name)
         # Made once: they may be sent several times, and the server recognises
         # them by their IDs.
         events = [
             mapping.proposed_event(event, layout.metadata(event.originator_version))
             for event in stored_events
         ]
-        return appending.append(
-            self.client, name, current_version, events
-        ).commit_position
+        appended = appending.append(self.client, name, current_version, events)
+        if is_new:
+            self._new_streams.forget(name)
+            check_begun(name, appended, len(events), layout.first_version)
+        return appended.commit_position
 
     def _append_snapshots(
         self, originator_id: UUID | str, snapshots: Sequence[StoredEvent]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -14,13 +13,12 @@ from eventsourcing.persistence import (
 )
 
 from eventsourcing_eventstoredb.mapping import HIDDEN_STREAM_PREFIXES
-from eventsourcing_eventstoredb.protocol import calls, messages, saving
+from eventsourcing_eventstoredb.protocol import saving
 from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient, connector_of
 from eventsourcing_eventstoredb.protocol.errors import (
     CallError,
     Reason,
     client_errors,
-    reason_of,
 )
 from eventsourcing_eventstoredb.protocol.proposals import (
     Appended,
@@ -38,9 +36,6 @@ _FIRST_VERSION_HINT = (
     ". EventStoreDB numbers from 0: set INITIAL_VERSION = 0 on the aggregate class, "
     "or EVENTSTOREDB_FIRST_VERSION=1"
 )
-
-# What EventStoreDB's $tb is set to when a stream is deleted.
-_DELETED_TRUNCATE_BEFORE = 2**63 - 1
 
 
 def append(
@@ -112,49 +107,6 @@ def deadline(client: EventStoreDBClient) -> float:
     return DEFAULT_DEADLINE if configured is None else configured
 
 
-def check_not_deleted(client: EventStoreDBClient, name: str) -> None:
-    """
-    Refuse to begin an aggregate in a stream that was soft-deleted.
-
-    EventStoreDB would accept the events and continue to count where the deleted
-    ones ended, so they would lie at other versions than they say.
-
-    Raises:
-        IntegrityError: The stream was deleted.
-        OperationalError: The server could not be asked.
-    """
-    request = messages.stream_request(f"$${name}", None, backwards=True, limit=1)
-
-    def attempt(seconds: float) -> bytes:
-        with client_errors(f"Reading metadata of stream {name!r}"):
-            metadata = b""
-            for message in calls.read_messages(
-                client, request, seconds, from_leader=True
-            ):
-                if message.HasField("event"):
-                    metadata = message.event.event.data
-            return metadata
-
-    try:
-        metadata = with_retries(
-            client, attempt, deadline(client), reopens=True, from_leader=True
-        )
-    except ProgrammingError as error:
-        # A user who may not read metadata can still append.
-        if reason_of(error) is Reason.ACCESS_DENIED:
-            return
-        raise
-    except IntegrityError:
-        # Tombstoned: appending says so.
-        return
-    if _truncate_before(metadata) >= _DELETED_TRUNCATE_BEFORE:
-        msg = (
-            f"Stream {name!r} was deleted and its numbering continues: an aggregate "
-            "with this ID cannot begin again at its first version"
-        )
-        raise IntegrityError(msg)
-
-
 def single_originator_id(stored_events: Sequence[StoredEvent]) -> UUID | str:
     """
     Return the ID of the one aggregate that the events are of.
@@ -216,11 +168,3 @@ def check_versions(stored_events: Sequence[StoredEvent], lowest: int) -> None:
             f"but the lowest is {lowest}"
         )
         raise IntegrityError(msg)
-
-
-def _truncate_before(metadata: bytes) -> int:
-    try:
-        value = json.loads(metadata).get("$tb", 0)
-    except (ValueError, AttributeError):
-        return 0
-    return value if isinstance(value, int) else 0

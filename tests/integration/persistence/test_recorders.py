@@ -3,7 +3,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Iterator
-from uuid import UUID, uuid4
+from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
 import pytest
 from eventsourcing.persistence import (
@@ -179,7 +179,7 @@ def test_concurrent_saves_of_equal_events_conflict_once(
 def test_an_aggregate_cannot_begin_again_in_a_deleted_stream(
     recorder: EventStoreDBApplicationRecorder, version: int | StreamState
 ) -> None:
-    originator_id = uuid4()
+    originator_id = uuid5(NAMESPACE_URL, f"/dogs/{version}")
     recorder.insert_events(events(originator_id, 3))
     recorder.client.delete_stream(
         stream_of(recorder, originator_id), current_version=version
