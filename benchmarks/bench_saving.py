@@ -30,9 +30,9 @@ from pathlib import Path
 from unittest.mock import patch
 from uuid import uuid4
 
-from esdbclient import NewEvent, StreamState
 from eventsourcing.persistence import StoredEvent
 
+from benchmarks.support.client_library import NewEvent, StreamState
 from benchmarks.support.event_stores import listening, new_prefix
 from benchmarks.support.options import new_parser, write_results
 from eventsourcing_eventstoredb.connection_settings import parse_connection

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import grpc
-from esdbclient.protos.Grpc import shared_pb2, streams_pb2, streams_pb2_grpc
+
+from tests.support.client_library import shared_pb2, streams_pb2, streams_pb2_grpc
 
 Answers = Callable[[Iterator[Any], grpc.ServicerContext], Iterator[Any]]
 

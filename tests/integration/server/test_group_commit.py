@@ -13,7 +13,6 @@ from typing import Any
 
 import grpc
 import pytest
-from esdbclient.protos.Grpc import shared_pb2, streams_pb2, streams_pb2_grpc
 from google.protobuf import empty_pb2
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,6 +27,7 @@ from eventsourcing_eventstoredb.server.errors import (
 from eventsourcing_eventstoredb.server.group_commit import GroupCommit, Work
 from eventsourcing_eventstoredb.server.log import Log
 from eventsourcing_eventstoredb.server.records import ANY, NO_STREAM, NewEvent
+from tests.support.client_library import shared_pb2, streams_pb2, streams_pb2_grpc
 
 
 class CountingLog(Log):
