@@ -65,14 +65,18 @@ class Scheduler:
     def every(self, seconds: float, call: Callable[[], object]) -> Periodic:
         """Call a function every so many seconds, for the first time after as many."""
         periodic = Periodic(seconds, call)
+        new = None
         with self._changed:
             self._periodic.append(periodic)
             if self._thread is None:
-                self._thread = threading.Thread(
+                new = self._thread = threading.Thread(
                     target=self._run, name=self._thread_name, daemon=True
                 )
-                self._thread.start()
             self._note_change()
+        if new is not None:
+            # Without the lock: in a thread that begins a subscription may be
+            # collected, which cancels its own, and a start waits for that.
+            new.start()
         return periodic
 
     def cancel(self, periodic: Periodic, *, waits: bool = True) -> None:
@@ -95,7 +99,7 @@ class Scheduler:
             if not waits or threading.current_thread().name == self._thread_name:
                 return
             self._changed.wait_for(lambda: not periodic.is_under_way)
-        if thread is not None:
+        if thread is not None and thread.is_alive():
             thread.join()
 
     def _note_change(self) -> None:

@@ -109,17 +109,21 @@ class Watcher:
                 or None. It must not block.
         """
         watch = Watch(call, connection, seconds, look)
+        new = None
         with self._changed:
             self._watches.add(watch)
             if self._thread is None:
                 self._wakes_at = watch.due
-                self._thread = threading.Thread(
+                new = self._thread = threading.Thread(
                     target=self._run, name=THREAD_NAME, daemon=True
                 )
-                self._thread.start()
             elif watch.due < self._wakes_at:
                 self._wakes_at = watch.due
                 self._changed.notify_all()
+        if new is not None:
+            # Without the lock: in a thread that begins a read may be collected, which
+            # ends its watch, and a start waits for that.
+            new.start()
         return watch
 
     def end(self, watch: Watch) -> None:
@@ -135,7 +139,8 @@ class Watcher:
                 return
             self._thread = None
             self._changed.notify_all()
-        thread.join()
+        if thread.is_alive():
+            thread.join()
 
     def _run(self) -> None:
         while True:

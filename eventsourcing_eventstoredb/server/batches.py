@@ -90,6 +90,8 @@ class BatchAppends:
         start_thread: Runs a function in a thread that the server waits for.
         max_append_size: The most bytes of data that one batch may have.
         wait: Called before anything is done, while it may not be.
+        wait: Called before anything is done, and returns when it may be.
+        came_at: When the call came, by the monotonic clock; None for now.
     """
 
     def __init__(
@@ -99,12 +101,16 @@ class BatchAppends:
         start_thread: Callable[[Callable[[], None]], object],
         max_append_size: int,
         wait: Callable[[], None] = lambda: None,
+        came_at: float | None = None,
     ) -> None:
         self._max_append_size = max_append_size
         self._writer = writer
         self._check_access = check_access
         self._start_thread = start_thread
         self._wait = wait
+        now = time.monotonic()
+        # By how much more than a request's own deadline says it may be late by now.
+        self._held_up = 0.0 if came_at is None else now - came_at
         self._incomplete: dict[bytes, _Batch] = {}
         # Of all batches that are not complete.
         self._bytes = 0
@@ -132,15 +138,18 @@ class BatchAppends:
                 (batch.deadline for batch in self._incomplete.values()), default=None
             )
             taken = source.take(deadline)
+            before = time.monotonic()
             self._wait()
             if self.was_ended:
                 return
+            self._held_up += time.monotonic() - before
             if taken:
                 yield from self._answer(taken)
             elif deadline is None:
                 return
             else:
                 yield list(self._expire(source.has_ended))
+            self._held_up = 0.0
 
     def _answer(self, taken: list[Any]) -> Iterator[list[Any]]:
         """Answer requests in their order, and write what is complete together."""
@@ -188,7 +197,7 @@ class BatchAppends:
             if batch is None:
                 if not request.HasField("options"):
                     return None
-                batch = _begin(request, self._max_append_size)
+                batch = _begin(request, self._max_append_size, self._held_up)
                 self._check_access(batch.stream)
             batch.add(request.proposed_messages)
             # What has come in one request waited for nothing but this server.
@@ -228,7 +237,7 @@ class BatchAppends:
                 yield _error_answer(correlation_id, batch.identifier, _TimeoutError())
 
 
-def _begin(request: Any, max_append_size: int) -> _Batch:
+def _begin(request: Any, max_append_size: int, held_up: float) -> _Batch:
     options = request.options
     if not options.HasField("stream_identifier"):
         msg = "Object reference not set to an instance of an object."
@@ -237,7 +246,7 @@ def _begin(request: Any, max_append_size: int) -> _Batch:
         # The check of access stumbles over it, before the deadline is looked at.
         msg = "Value cannot be null. (Parameter 'value')"
         raise HandlerError(msg)
-    seconds_left = _seconds_left(options)
+    seconds_left = _seconds_left(options, held_up)
     if seconds_left <= 0:
         raise _TimeoutError
     expected = parse_expectation(
@@ -256,10 +265,11 @@ def _begin(request: Any, max_append_size: int) -> _Batch:
     )
 
 
-def _seconds_left(options: Any) -> float:
+def _seconds_left(options: Any, held_up: float) -> float:
     choice = options.WhichOneof("deadline_option")
     if choice == "deadline":
-        return float(options.deadline.seconds + options.deadline.nanos / 1e9)
+        # Its client may have given it up while the server was frozen.
+        return float(options.deadline.seconds + options.deadline.nanos / 1e9) - held_up
     if choice == "deadline_21_10_0":
         at = options.deadline_21_10_0
         return float(at.seconds + at.nanos / 1e9 - time.time())

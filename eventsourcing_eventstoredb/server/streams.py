@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import takewhile
+from time import monotonic
 from typing import Any
 
 import grpc
@@ -106,6 +107,8 @@ class Streams(StreamsServicer):
         self, request_iterator: Iterator[Any], context: grpc.ServicerContext
     ) -> Iterator[Any]:
         """Append batches, each of which is answered by itself."""
+        # Before it waits, if the server is frozen.
+        came_at = monotonic()
         with self._calls.answering(context):
             users = self._calls.users
             batches = BatchAppends(
@@ -114,6 +117,7 @@ class Streams(StreamsServicer):
                 self._calls.start_thread,
                 self._max_append_size,
                 lambda: self._calls.wait(context),
+                came_at,
             )
             with self._calls.ending(context, batches.end):
                 pages = batches.answers(request_iterator)

@@ -95,3 +95,24 @@ def test_a_call_that_is_over_is_left_alone() -> None:
 
     assert not over.is_over.is_set()
     assert not watch.is_late
+
+
+def test_a_watch_may_be_ended_in_the_thread_that_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As when something is collected there whose call is watched."""
+    watcher = Watcher()
+    other = watching.Watch(None, Hanging(needs_close=False), 600)
+    start = threading.Thread.start
+
+    def start_and_end(thread: threading.Thread) -> None:
+        ending = threading.Thread(target=watcher.end, args=(other,))
+        start(ending)
+        ending.join(60)
+        assert not ending.is_alive()
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_and_end)
+    hanging = Hanging(needs_close=False)
+    watcher.end(watcher.begin(hanging, hanging, 600))
+    watcher.rest()
