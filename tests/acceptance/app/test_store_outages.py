@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
@@ -13,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from django_esdb import signals
+from django_esdb import signals, wait_for
 from django_esdb.exceptions import ProjectionError
 from django_esdb.models import ProjectionState
+from django_esdb.recorders.outcomes import WaitResult
 from django_esdb.registry import Registration
 from django_esdb.runner import Options, Worker, term
 from eventsourcing_eventstoredb import receiving
@@ -113,6 +115,48 @@ def test_a_projections_state_tells_that_the_store_is_away(
         school.register("Rex")
         wait_until(reaches(school_projection, school))
         wait_until(lambda: state(school_projection) == ProjectionState.RUNNING)
+
+
+def outages_while_waiting(
+    store: EventStore,
+    projection: Registration,
+    ends: Callable[[EventStore], None],
+    *,
+    rounds: int,
+    idle: float,
+) -> None:
+    """Wait for what was saved, and in outages for what was not."""
+    with school_at(store) as school, running(projection):
+        for number in range(rounds):
+            position = school.register(f"dog {number}")
+            assert wait_for(projection.name, position, timeout=SECONDS)
+            ends(store)
+            time.sleep(idle)
+            awaited = wait_for(projection.name, position + 1, timeout=0.1)
+            assert awaited is WaitResult.TIMED_OUT
+            store.start()
+        assert wait_for(projection.name, school.register("Rex"), timeout=SECONDS)
+
+
+@pytest.mark.parametrize("ends", [EventStore.stop, EventStore.kill])
+def test_a_wait_ends_in_an_outage(
+    store: EventStore,
+    school_projection: Registration,
+    ends: Callable[[EventStore], None],
+) -> None:
+    outages_while_waiting(store, school_projection, ends, rounds=1, idle=0)
+
+
+@pytest.mark.slow("twenty restarts each")
+@pytest.mark.parametrize("idle", [0, 3], ids=["at once", "later"])
+@pytest.mark.parametrize("ends", [EventStore.stop, EventStore.kill])
+def test_waits_end_in_twenty_outages(
+    store: EventStore,
+    school_projection: Registration,
+    ends: Callable[[EventStore], None],
+    idle: float,
+) -> None:
+    outages_while_waiting(store, school_projection, ends, rounds=20, idle=idle)
 
 
 def test_an_outage_is_logged_once_for_all_projections_of_a_process(

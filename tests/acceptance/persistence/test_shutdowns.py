@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -22,103 +23,147 @@ from tests.support.client_library import (
 )
 from tests.support.event_stores import EventStore
 
-DOG = uuid4()
 SECONDS = 2.0
 
 
-@pytest.fixture(params=["the factory's", "a plain one"])
-def recorder(
-    request: pytest.FixtureRequest, store: EventStore
-) -> Iterator[EventStoreDBApplicationRecorder]:
-    with ExitStack() as stack:
-        if request.param == "a plain one":
-            client = stack.enter_context(EventStoreDBClient(store.uri))
-            yield EventStoreDBApplicationRecorder(client)
-            return
-        factory = EventStoreDBFactory({"EVENTSTOREDB_URI": store.uri})
-        stack.callback(factory.close)
-        made = factory.application_recorder()
-        assert isinstance(made, EventStoreDBApplicationRecorder)
-        yield made
+def recorder_of_factory(
+    uri: str, name: str, stack: ExitStack
+) -> EventStoreDBApplicationRecorder:
+    # With another name it has a client of its own.
+    factory = EventStoreDBFactory({"EVENTSTOREDB_URI": f"{uri}&ConnectionName={name}"})
+    stack.callback(factory.close)
+    made = factory.application_recorder()
+    assert isinstance(made, EventStoreDBApplicationRecorder)
+    return made
 
 
-def save(recorder: EventStoreDBApplicationRecorder) -> None:
-    recorder.insert_events([StoredEvent(uuid4(), 0, "topic", b"{}")])
+def recorder_of_plain_client(
+    uri: str, name: str, stack: ExitStack
+) -> EventStoreDBApplicationRecorder:
+    return EventStoreDBApplicationRecorder(stack.enter_context(EventStoreDBClient(uri)))
 
 
-def load(recorder: EventStoreDBApplicationRecorder) -> None:
-    recorder.select_events(DOG)
+MAKERS = [recorder_of_factory, recorder_of_plain_client]
 
 
-def subscribe(recorder: EventStoreDBApplicationRecorder) -> None:
-    recorder.subscribe().stop()
+class Caller:
+    """Has a connection of its own, over which nothing else goes than its calls."""
+
+    def __init__(self, recorder: EventStoreDBApplicationRecorder) -> None:
+        self.recorder = recorder
+        self._dog = uuid4()
+        self._version = 0
+
+    def succeed(self) -> None:
+        """Do something, so that there is a connection, which is idle from then on."""
+        self.save_to_existing()
+
+    def save_to_existing(self) -> None:
+        event = StoredEvent(self._dog, self._version, "topic", b"{}")
+        self.recorder.insert_events([event])
+        self._version += 1
+
+    def save_new(self) -> None:
+        self.recorder.insert_events([StoredEvent(uuid4(), 0, "topic", b"{}")])
+
+    def load(self) -> None:
+        self.recorder.select_events(self._dog)
+
+    def read_all(self) -> None:
+        self.recorder.select_notifications(start=None, limit=10)
+
+    def subscribe(self) -> None:
+        self.recorder.subscribe().stop()
 
 
-def ends_in_time(call: Callable[[Any], None], recorder: Any) -> None:
-    """Fail, and do not hang, where a call outlives its deadline."""
+CALLS: list[Callable[[Caller], None]] = [
+    Caller.save_to_existing,
+    Caller.save_new,
+    Caller.load,
+    Caller.read_all,
+    Caller.subscribe,
+]
 
-    def run() -> None:
-        with store_deadline(SECONDS), pytest.raises(OperationalError):
-            call(recorder)
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(60)
-    assert not thread.is_alive(), "it hangs"
+def end_in_time(calls: Iterable[Callable[[], None]]) -> None:
+    """Call all at once; fail, and do not hang, where one outlives its deadline."""
+    errors: list[BaseException] = []
+
+    def run(call: Callable[[], None]) -> None:
+        try:
+            with store_deadline(SECONDS), pytest.raises(OperationalError):
+                call()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=[call], daemon=True) for call in calls]
+    with pytest.MonkeyPatch.context() as impatient:
+        impatient.setattr(retrying, "PATIENCE", 0.2)
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+            assert not thread.is_alive(), "it hangs"
+    assert errors == []
 
 
 def outages(
     store: EventStore,
-    recorder: EventStoreDBApplicationRecorder,
-    call: Callable[[Any], None],
+    ends: Callable[[EventStore], None],
     *,
     rounds: int,
     idle: float,
 ) -> None:
-    for number in range(rounds):
-        with store_deadline(60):
-            save(recorder)
-        with recorder.subscribe() as subscription:
-            if number % 4 == 3:
-                store.kill()
-            else:
-                store.stop()
+    """Go through outages, each with the first calls of connections that were idle."""
+    with ExitStack() as stack:
+        callers = [
+            (Caller(make(store.uri, f"{make.__name__}-{number}", stack)), call)
+            for make in MAKERS
+            for number, call in enumerate(CALLS)
+        ]
+        subscriptions = [
+            stack.enter_context(caller.recorder.subscribe())
+            for caller, call in callers
+            if call is Caller.subscribe
+        ]
+
+        def go_on() -> None:
+            for caller, _ in callers:
+                with store_deadline(60):
+                    caller.succeed()
+            for subscription in subscriptions:
+                for _ in callers:
+                    next(subscription)
+
+        go_on()
+        for _ in range(rounds):
+            ends(store)
             time.sleep(idle)
-            ends_in_time(call, recorder)
+            end_in_time(partial(call, caller) for caller, call in callers)
             store.start()
-            # It is resumed.
-            retrying.wait_for_connection(recorder.client, 60)
-            save(recorder)
-            received = [next(subscription) for _ in range(2 * number + 2)]
-            assert len(received) == 2 * number + 2
+            go_on()
 
 
-CALLS = [save, load, subscribe]
+ENDS = [EventStore.stop, EventStore.kill]
 
 
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("ends", ENDS)
 def test_no_call_outlives_an_outage(
     store: EventStore,
-    recorder: EventStoreDBApplicationRecorder,
-    call: Callable[[Any], None],
-    monkeypatch: pytest.MonkeyPatch,
+    ends: Callable[[EventStore], None],
 ) -> None:
-    monkeypatch.setattr(retrying, "PATIENCE", 0.2)
-    outages(store, recorder, call, rounds=1, idle=0)
+    outages(store, ends, rounds=1, idle=0)
 
 
 @pytest.mark.slow("twenty restarts each")
 @pytest.mark.parametrize("idle", [0, 3], ids=["at once", "later"])
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("ends", ENDS)
 def test_no_call_outlives_twenty_outages(
     store: EventStore,
-    recorder: EventStoreDBApplicationRecorder,
-    call: Callable[[Any], None],
+    ends: Callable[[EventStore], None],
     idle: float,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(retrying, "PATIENCE", 0.2)
-    outages(store, recorder, call, rounds=20, idle=idle)
+    outages(store, ends, rounds=20, idle=idle)
 
 
 class Hanging:
@@ -138,21 +183,23 @@ class Hanging:
         pass
 
 
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("make", MAKERS)
 def test_a_channel_that_hangs_is_left(
     store: EventStore,
-    recorder: EventStoreDBApplicationRecorder,
-    call: Callable[[Any], None],
+    make: Callable[[str, str, ExitStack], EventStoreDBApplicationRecorder],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with monkeypatch.context() as hung:
-        monkeypatch.setattr(retrying, "PATIENCE", 0.2)
+    with ExitStack() as stack, monkeypatch.context() as hung:
+        callers = [
+            (Caller(make(store.uri, f"hanging-{number}", stack)), call)
+            for number, call in enumerate(CALLS)
+        ]
 
         def hang(connection: connections.Connection) -> None:
             is_closed = threading.Event()
             connection.companions.append(is_closed.set)
             for name in ("Read", "BatchAppend"):
-                monkeypatch.setattr(
+                hung.setattr(
                     connection.streams, name, lambda *_, **__: Hanging(is_closed)
                 )
 
@@ -163,7 +210,10 @@ def test_a_channel_that_hangs_is_left(
             hang(self)
 
         hung.setattr(connections.Connection, "__init__", init)
-        connector_of(recorder.client).disconnect()
-        ends_in_time(call, recorder)
+        for caller, _ in callers:
+            connector_of(caller.recorder.client).disconnect()
+        end_in_time(partial(call, caller) for caller, call in callers)
+        hung.undo()
 
-    save(recorder)
+        for caller, _ in callers:
+            caller.succeed()
