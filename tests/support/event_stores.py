@@ -101,9 +101,20 @@ class EventStore:
             self._process = None
 
     def freeze(self) -> None:
-        """Have it keep its connections and say nothing, until it is killed."""
+        """Have it keep its connections and say nothing, until woken or killed."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        """Let it go on, after :meth:`freeze`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def lose_events(self) -> None:
+        """Have it begin without any event when it is started again."""
+        assert not self.is_running
+        for file in self._data.parent.glob(f"{self._data.name}*"):
+            file.unlink()
 
     def _start_at(self, port: int) -> bool:
         with self._said.open("a") as said:

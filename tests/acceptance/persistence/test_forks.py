@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,8 @@ from eventsourcing_eventstoredb.protocol.clients import Client
 from eventsourcing_eventstoredb.protocol.forking import Gate, gate
 from eventsourcing_eventstoredb.protocol.private import GRPC_THREADS
 from eventsourcing_eventstoredb.protocol.retrying import connected, wait_for_connection
-from eventsourcing_eventstoredb.server import EmbeddedServer
 from tests.support.certificates import make_certificate
-from tests.support.event_stores import server_process
+from tests.support.event_stores import EventStore, server_process
 from tests.support.projects import clean_environment
 
 needs_proc = pytest.mark.skipif(
@@ -100,13 +100,13 @@ def test_nothing_enters_grpc_before_the_last_of_several_forks_is_over() -> None:
     thread.join(60)
 
 
-@pytest.mark.own_store("it stops it")
+@pytest.mark.parametrize("ends", [EventStore.stop, EventStore.kill])
 def test_who_waits_for_a_server_that_is_away_does_not_hold_up_a_fork(
-    server: EmbeddedServer,
+    store: EventStore, ends: Callable[[EventStore], None]
 ) -> None:
-    client = Client(parse_connection(server.uri))
+    client = Client(parse_connection(store.uri))
     connected(client)
-    server.stop()
+    ends(store)
     done = threading.Event()
     waiting = threading.Thread(
         target=wait_for_connection, args=[client, 600, done.is_set]

@@ -28,6 +28,7 @@ from example_project.training_school.projections import (
     TrainingSchoolProjection,
     TrainingSchoolView,
 )
+from tests.support.event_stores import EventStore
 from tests.support.stores import append
 from tests.support.supervising import catch_up, running, tracking, wait_until
 
@@ -296,23 +297,26 @@ def test_retries_are_read_from_the_settings_when_they_are_needed(settings: Any) 
     assert FailurePolicy(OnFailure.PARK, retries=None).retries == 0
 
 
+@pytest.mark.parametrize("ends", [EventStore.stop, EventStore.kill])
 def test_a_store_that_is_away_is_no_failing_event(
-    failing: MakeRegistration, settings: Any, tmp_path: Any
+    failing: MakeRegistration,
+    settings: Any,
+    store: EventStore,
+    ends: Callable[[EventStore], None],
 ) -> None:
     FailingProjection.bad.clear()
-    first = EmbeddedServer(data=tmp_path / "events").start()
-    settings.ESDB_URI = first.uri
+    settings.ESDB_URI = store.uri
     registration = failing(retries=0)
     school = TrainingSchool(registration.env())
     with running(registration) as supervisor:
         school.register("Fido")
         wait_until(lambda: Dog.objects.exists())
-        first.stop()
+        ends(store)
         wait_until(lambda: supervisor._term is not None)
-        with EmbeddedServer(port=first.port, data=tmp_path / "events"):
-            last = school.register("Rex")
-            wait_until(lambda: tracking().position == last)
-            school.close()
+        store.start()
+        last = school.register("Rex")
+        wait_until(lambda: tracking().position == last)
+        school.close()
 
     assert supervisor.events == ["started"]
 

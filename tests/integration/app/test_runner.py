@@ -25,6 +25,7 @@ from example_project.training_school.projections import (
     TrainingSchoolProjection,
     TrainingSchoolView,
 )
+from tests.support.event_stores import EventStore
 from tests.support.stores import append
 from tests.support.supervising import catch_up, running
 
@@ -204,9 +205,10 @@ def test_a_failing_projection_does_not_stop_another(
 
 @pytest.mark.own_store("it stops it")
 def test_store_that_is_not_there_is_an_error_at_the_start(
-    school: TrainingSchool, school_projection: Registration, server: EmbeddedServer
+    school_projection: Registration, store: EventStore, settings: Any
 ) -> None:
-    server.stop()
+    settings.ESDB_URI = store.uri
+    store.stop()
 
     with pytest.raises(ProjectionError, match="cannot run") as raised:
         catch_up(school_projection)
@@ -214,23 +216,23 @@ def test_store_that_is_not_there_is_an_error_at_the_start(
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("ends", [EventStore.stop, EventStore.kill])
 def test_a_projection_rides_over_a_restart_of_the_store(
     registration: MakeRegistration,
     school_projection: Registration,
     settings: Any,
-    tmp_path: Any,
+    store: EventStore,
+    ends: Callable[[EventStore], None],
 ) -> None:
-    first = EmbeddedServer(data=tmp_path / "events").start()
-    settings.ESDB_URI = first.uri
+    settings.ESDB_URI = store.uri
     with running(school_projection):
         school = TrainingSchool(registration().env())
         view = TrainingSchoolView(TrainingSchoolProjection.name)
         view.wait(school.name, school.register("Fido"), timeout=10)
-        first.stop()
-        with EmbeddedServer(port=first.port, data=tmp_path / "events"):
-            school = TrainingSchool(registration().env())
-            view.wait(school.name, school.register("Rex"), timeout=20)
-            school.close()
+        ends(store)
+        store.start()
+        view.wait(school.name, school.register("Rex"), timeout=20)
+        school.close()
 
     assert SchoolCounts.objects.get().dogs == 2
 

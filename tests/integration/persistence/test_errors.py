@@ -23,6 +23,7 @@ from eventsourcing_eventstoredb.protocol import retrying
 from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from tests.support.certificates import Certificate, make_certificate
+from tests.support.event_stores import EventStore
 
 PASSWORD = "p@ss/w:rd? ä%"
 KNOWN_ID = UUID("0f8fad5b-d9cb-469f-a165-70867728950e")
@@ -234,15 +235,14 @@ def test_cluster_that_cannot_be_discovered(connect: Connect) -> None:
 @pytest.mark.own_store("it freezes it")
 @pytest.mark.parametrize("name", [n for n in CALLS if "subscribe" not in n])
 def test_frozen_server_ends_in_a_deadline(
-    server: EmbeddedServer, connect: Connect, monkeypatch: pytest.MonkeyPatch, name: str
+    store: EventStore, connect: Connect, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr(retrying, "READ_DEADLINE", 0.2)
     monkeypatch.setattr("eventsourcing_eventstoredb.appending.DEFAULT_DEADLINE", 0.2)
-    recorder = connect(server.uri)
-    server.freeze()
+    recorder = connect(store.uri)
+    store.freeze()
 
     error = raised_by(CALLS[name], recorder)
-    server.unfreeze()
 
     assert isinstance(error, OperationalError)
 

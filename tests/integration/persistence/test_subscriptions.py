@@ -4,7 +4,6 @@ import gc
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -21,6 +20,7 @@ from eventsourcing_eventstoredb.server import EmbeddedServer
 from eventsourcing_eventstoredb.subscription_state import Phase, StateCell
 from eventsourcing_eventstoredb.subscriptions import EventStoreDBSubscription
 from eventsourcing_eventstoredb.watchdog import Watchdog
+from tests.support.event_stores import EventStore
 from tests.support.proxy import Proxy
 
 # Seconds of silence after which these tests' subscriptions grow suspicious.
@@ -40,13 +40,6 @@ def connected(uri: str) -> Iterator[EventStoreDBApplicationRecorder]:
 def recorder(server: EmbeddedServer) -> Iterator[EventStoreDBApplicationRecorder]:
     with connected(server.uri) as recorder:
         yield recorder
-
-
-@pytest.fixture
-def lasting_server(tmp_path: Path) -> Iterator[EmbeddedServer]:
-    """A server whose events outlive it."""
-    with EmbeddedServer(data=tmp_path / "events.db") as server:
-        yield server
 
 
 def save(
@@ -75,19 +68,18 @@ def wait_for(subscription: EventStoreDBSubscription, phase: Phase) -> None:
         assert subscription.next_batch(1, timeout=0.01) == []
 
 
-def test_a_subscription_outlives_the_server(lasting_server: EmbeddedServer) -> None:
-    server = lasting_server
+def test_a_subscription_outlives_the_server(store: EventStore) -> None:
     with (
-        connected(server.uri) as recorder,
+        connected(store.uri) as recorder,
         recorder.subscribe() as subscription,
-        connected(server.uri) as writer,
+        connected(store.uri) as writer,
     ):
         received = receive(subscription, save(writer, 5))
-        for stop in (server.kill, server.stop, server.kill):
+        for stop in (store.kill, store.stop, store.kill):
             stop()
             wait_for(subscription, Phase.DISCONNECTED)
             assert str(subscription.state).startswith("disconnected since ")
-            server.start()
+            store.start()
             received += receive(subscription, save(writer, 3))
 
         assert received == all_ids(writer)
@@ -120,14 +112,14 @@ def test_a_catch_up_that_is_cut_has_no_gap_and_no_repetition(
 
 @pytest.mark.own_store("it freezes it")
 def test_a_frozen_server_is_noticed_and_nothing_is_lost(
-    server: EmbeddedServer, recorder: EventStoreDBApplicationRecorder
+    store: EventStore,
 ) -> None:
-    with recorder.subscribe() as subscription:
+    with connected(store.uri) as recorder, recorder.subscribe() as subscription:
         received = receive(subscription, save(recorder, 2))
         wait_for(subscription, Phase.LIVE)
-        server.freeze()
+        store.freeze()
         wait_for(subscription, Phase.DISCONNECTED)
-        server.unfreeze()
+        store.wake()
         received += receive(subscription, save(recorder, 2))
 
         assert received == all_ids(recorder)
@@ -135,14 +127,14 @@ def test_a_frozen_server_is_noticed_and_nothing_is_lost(
 
 @pytest.mark.own_store("it freezes it")
 def test_a_server_that_is_frozen_before_it_confirms_is_noticed(
-    server: EmbeddedServer, recorder: EventStoreDBApplicationRecorder
+    store: EventStore,
 ) -> None:
-    server.freeze()
+    with connected(store.uri) as recorder:
+        save(recorder)
+        store.freeze()
 
-    with pytest.raises(OperationalError):
-        recorder.subscribe()
-
-    server.unfreeze()
+        with pytest.raises(OperationalError):
+            recorder.subscribe()
 
 
 def test_silence_of_a_server_that_has_nothing_is_no_failure(
@@ -205,13 +197,13 @@ def test_a_slow_consumer_is_not_taken_for_a_dead_server(
 
 @pytest.mark.own_store("it empties it")
 def test_a_store_that_was_emptied_meanwhile_ends_the_subscription(
-    server: EmbeddedServer, recorder: EventStoreDBApplicationRecorder
+    store: EventStore,
 ) -> None:
-    with recorder.subscribe() as subscription:
+    with connected(store.uri) as recorder, recorder.subscribe() as subscription:
         received = receive(subscription, save(recorder, 50))
-        # In memory, so that nothing is left when it starts again.
-        server.stop()
-        server.start()
+        store.stop()
+        store.lose_events()
+        store.start()
 
         with pytest.raises(UnknownPositionError, match=f"position {received[-1]}"):
             while True:
