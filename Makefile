@@ -120,6 +120,14 @@ fmt: $(STAMP) ## Format the code
 	$(BIN)/ruff check --fix --exit-zero .
 	$(BIN)/ruff format .
 
+# Needs GNU gettext. What is new or has changed is marked as fuzzy or is empty.
+.PHONY: messages
+messages: $(STAMP) ## Collect the texts to translate, and compile the translations
+	@for folder in django_esdb example_project; do (cd $$folder \
+		&& $(abspath $(BIN)/python) -m django makemessages --locale de --locale fr \
+			--no-location --no-obsolete \
+		&& $(abspath $(BIN)/python) -m django compilemessages) || exit 1; done
+
 .PHONY: clean
 clean: ## Remove the environment and what the example wrote
 	rm -rf $(VENV) .demo

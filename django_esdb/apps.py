@@ -5,6 +5,7 @@ from typing import Any
 from django.apps import AppConfig
 from django.core import checks
 from django.utils.module_loading import autodiscover_modules
+from django.utils.translation import gettext_lazy as _
 
 from django_esdb.default_env import (
     guard_every_application,
@@ -18,7 +19,7 @@ class SimpleDjangoEsdbConfig(AppConfig):
     """The app without importing each app's ``projections`` module."""
 
     name = "django_esdb"
-    verbose_name = "Event sourcing"
+    verbose_name = _("Event sourcing")
     default_auto_field = "django.db.models.BigAutoField"
 
     def __init__(self, app_name: str, app_module: Any) -> None:

@@ -6,6 +6,8 @@ from typing import Any, Self
 
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from django_esdb.db.functions import DatabaseTime
 from eventsourcing_eventstoredb.text import one_line
@@ -20,12 +22,12 @@ class ProjectionState(models.TextChoices):
     ended.
     """
 
-    STOPPED = "stopped"
-    RUNNING = "running"
-    RETRYING = "retrying"
-    STANDING_BY = "standing by", "Standing by"
-    PAUSED = "paused"
-    FAILED = "failed"
+    STOPPED = "stopped", _("Stopped")
+    RUNNING = "running", _("Running")
+    RETRYING = "retrying", _("Retrying")
+    STANDING_BY = "standing by", _("Standing by")
+    PAUSED = "paused", _("Paused")
+    FAILED = "failed", _("Failed")
 
 
 class ProjectionTrackingQuerySet(models.QuerySet["ProjectionTracking"]):
@@ -106,85 +108,103 @@ class ProjectionTracking(models.Model):
     database, and the position says exactly which events the rows reflect.
     """
 
-    projection = models.CharField(max_length=255)
-    application = models.CharField(max_length=255)
+    projection = models.CharField(_("projection"), max_length=255)
+    application = models.CharField(_("application"), max_length=255)
     position = models.PositiveBigIntegerField(
+        _("position"),
         null=True,
-        help_text="Notification ID of the last processed event.",
+        help_text=_("Notification ID of the last processed event."),
     )
     updated_at = models.DateTimeField(
-        null=True, help_text="When the position was last moved."
+        _("updated at"), null=True, help_text=_("When the position was last moved.")
     )
 
     # The last event that was processed, which may lie before the position if
     # nothing after it was the projection's.
-    event_position = models.PositiveBigIntegerField(null=True)
+    event_position = models.PositiveBigIntegerField(_("event position"), null=True)
     event_id = models.TextField(
-        default="", blank=True, help_text="Tells stores apart that share an address."
+        _("event ID"),
+        default="",
+        blank=True,
+        help_text=_("Tells stores apart that share an address."),
     )
 
     owner = models.CharField(
+        _("owner"),
         max_length=255,
         default="",
         blank=True,
-        help_text="Host, process and a random part; empty after a clean shutdown.",
+        help_text=_("Host, process and a random part; empty after a clean shutdown."),
     )
     token = models.PositiveBigIntegerField(
+        _("token"),
         default=0,
-        help_text="Counts owners. An owner with an earlier token cannot commit.",
+        help_text=_("Counts owners. An owner with an earlier token cannot commit."),
     )
     leased_until = models.DateTimeField(
+        _("leased until"),
         null=True,
-        help_text="Until when no other process takes over, by the database's clock.",
+        help_text=_("Until when no other process takes over, by the database's clock."),
     )
 
     state = models.CharField(
+        _("state"),
         max_length=16,
         choices=ProjectionState.choices,
         default=ProjectionState.STOPPED,
     )
-    state_since = models.DateTimeField(null=True)
+    state_since = models.DateTimeField(_("state since"), null=True)
     error = models.TextField(
+        _("error"),
         default="",
         blank=True,
-        help_text="Why it is retrying, standing by, paused, stopped or failed.",
+        help_text=_("Why it is retrying, standing by, paused, stopped or failed."),
     )
     traceback = models.TextField(
+        _("traceback"),
         default="",
         blank=True,
-        help_text="Where it failed, innermost last; without values.",
+        help_text=_("Where it failed, innermost last; without values."),
     )
     attempts = models.PositiveIntegerField(
-        default=0, help_text="How many failed attempts the next event has had."
+        _("attempts"),
+        default=0,
+        help_text=_("How many failed attempts the next event has had."),
     )
     attempted_position = models.PositiveBigIntegerField(
+        _("attempted position"),
         null=True,
-        help_text="The event that was begun after a crash, until it is processed.",
+        help_text=_("The event that was begun after a crash, until it is processed."),
     )
     attempted_until = models.PositiveBigIntegerField(
+        _("attempted until"),
         null=True,
-        help_text="The last event that was begun with it; none if it is alone.",
+        help_text=_("The last event that was begun with it; none if it is alone."),
     )
 
     fingerprint = models.CharField(
+        _("fingerprint"),
         max_length=64,
         default="",
         blank=True,
-        help_text="Of the definition that the read models were begun with.",
+        help_text=_("Of the definition that the read models were begun with."),
     )
 
     paused_by = models.TextField(
+        _("paused by"),
         default="",
         blank=True,
         editable=False,
-        help_text="Where it was paused, and the fingerprints of the code that did so.",
+        help_text=_(
+            "Where it was paused, and the fingerprints of the code that did so."
+        ),
     )
 
     objects = ProjectionTrackingQuerySet.as_manager()
 
     class Meta:
-        verbose_name = "projection tracking"
-        verbose_name_plural = "projection tracking"
+        verbose_name = _("projection tracking")
+        verbose_name_plural = _("projection tracking")
         ordering = ("projection", "application")
         constraints = (
             models.UniqueConstraint(
@@ -194,7 +214,11 @@ class ProjectionTracking(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.projection} of {self.application} at {self.position}"
+        return gettext("%(projection)s of %(application)s at %(position)s") % {
+            "projection": self.projection,
+            "application": self.application,
+            "position": self.position,
+        }
 
     def pausing_fingerprints(self) -> list[str]:
         """Return those of the definitions that have given up at the next event."""
@@ -221,17 +245,24 @@ class FailedEventQuerySet(ProjectionEventQuerySet):
 class UnprocessedEvent(models.Model):
     """An event of a projection that it could not process, and why."""
 
-    projection = models.CharField(max_length=255)
-    application = models.CharField(max_length=255)
-    position = models.PositiveBigIntegerField(help_text="The event's notification ID.")
-    originator_id = models.TextField(help_text="The aggregate that it is of.")
-    originator_version = models.BigIntegerField()
-    topic = models.TextField()
-    error = models.TextField(default="", blank=True, help_text="Why it failed.")
+    projection = models.CharField(_("projection"), max_length=255)
+    application = models.CharField(_("application"), max_length=255)
+    position = models.PositiveBigIntegerField(
+        _("position"), help_text=_("The event's notification ID.")
+    )
+    originator_id = models.TextField(
+        _("originator ID"), help_text=_("The aggregate that it is of.")
+    )
+    originator_version = models.BigIntegerField(_("originator version"))
+    topic = models.TextField(_("topic"))
+    error = models.TextField(
+        _("error"), default="", blank=True, help_text=_("Why it failed.")
+    )
     traceback = models.TextField(
+        _("traceback"),
         default="",
         blank=True,
-        help_text="Where it failed, innermost last; without values.",
+        help_text=_("Where it failed, innermost last; without values."),
     )
 
     class Meta:
@@ -241,7 +272,11 @@ class UnprocessedEvent(models.Model):
     def __str__(self) -> str:
         # Pages show it where nothing else makes the store's texts safe.
         topic, aggregate = one_line(self.topic, 100), one_line(self.originator_id, 80)
-        return f"{topic} of {aggregate} at {self.position}"
+        return gettext("%(topic)s of %(aggregate)s at %(position)s") % {
+            "topic": topic,
+            "aggregate": aggregate,
+            "position": self.position,
+        }
 
 
 class FailedEvent(UnprocessedEvent):
@@ -253,27 +288,33 @@ class FailedEvent(UnprocessedEvent):
     """
 
     error = models.TextField(
+        _("error"),
         default="",
         blank=True,
-        help_text="Why it failed; empty if it only waits for an earlier one.",
+        help_text=_("Why it failed; empty if it only waits for an earlier one."),
     )
-    attempts = models.PositiveIntegerField(default=0)
-    parked_at = models.DateTimeField()
-    attempted_at = models.DateTimeField(null=True)
+    attempts = models.PositiveIntegerField(_("attempts"), default=0)
+    parked_at = models.DateTimeField(_("parked at"))
+    attempted_at = models.DateTimeField(_("attempted at"), null=True)
     retry_requested_at = models.DateTimeField(
-        null=True, help_text="Since when it is to be tried in the background."
+        _("retry requested at"),
+        null=True,
+        help_text=_("Since when it is to be tried in the background."),
     )
     retry_requested_by = models.CharField(
+        _("retry requested by"),
         max_length=255,
         default="",
         blank=True,
         editable=False,
-        help_text="Key of the user who has asked for that.",
+        help_text=_("Key of the user who has asked for that."),
     )
 
     objects = FailedEventQuerySet.as_manager()
 
     class Meta(UnprocessedEvent.Meta):
+        verbose_name = _("failed event")
+        verbose_name_plural = _("failed events")
         constraints = (
             models.UniqueConstraint(
                 fields=("projection", "application", "position"),
@@ -281,8 +322,8 @@ class FailedEvent(UnprocessedEvent):
             ),
         )
         permissions = (
-            ("retry_failedevent", "Can retry failed event"),
-            ("discard_failedevent", "Can discard failed event"),
+            ("retry_failedevent", _("Can retry failed event")),
+            ("discard_failedevent", _("Can discard failed event")),
         )
 
 
@@ -294,11 +335,13 @@ class SkippedEvent(UnprocessedEvent):
     projection the latest are kept.
     """
 
-    skipped_at = models.DateTimeField()
+    skipped_at = models.DateTimeField(_("skipped at"))
 
     objects = ProjectionEventQuerySet.as_manager()
 
     class Meta(UnprocessedEvent.Meta):
+        verbose_name = _("skipped event")
+        verbose_name_plural = _("skipped events")
         constraints = (
             models.UniqueConstraint(
                 fields=("projection", "application", "position"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,21 +73,28 @@ class Retried:
         name = shown(self.projection, 100)
         if self.outcome is None:
             resolved = sum(1 for _, error in self.events if not error)
-            before = f"{resolved} processed, then: " if self.events else ""
-            return f"{name}: {before}{self.failure}"
-        parts = [f"{self.outcome.resolved} processed"]
-        if self.outcome.failed:
-            parts.append(f"{self.outcome.failed} failed again")
-        if self.outcome.waiting:
-            parts.append(f"{self.outcome.waiting} wait for an earlier one")
-        text = f"{name}: {', '.join(parts)}"
+            if not self.events:
+                return f"{name}: {self.failure}"
+            return gettext("%(projection)s: %(done)s, then: %(reason)s") % {
+                "projection": name,
+                "done": _processed(resolved),
+                "reason": self.failure,
+            }
+        text = f"{name}: {', '.join(_parts(self.outcome))}"
         if self.outcome.resumed:
-            text += "; it was paused and is resumed"
+            text += gettext("; it was paused and is resumed")
         if self.outcome.left:
             text += "; " + self._left(self.outcome.left)
         for event, error in self.events:
             if error:
-                return f"{text}. The first: {event.pk} at {event.position}: {error}"
+                return gettext(
+                    "%(text)s. The first: %(number)s at %(position)s: %(reason)s"
+                ) % {
+                    "text": text,
+                    "number": event.pk,
+                    "position": event.position,
+                    "reason": error,
+                }
         return text
 
     def _left(self, count: int) -> str:
@@ -99,6 +106,26 @@ class Retried:
         if not self.is_run:
             text += gettext(", but no process runs it: start runprojections")
         return text
+
+
+def _parts(outcome: Outcome) -> Iterator[str]:
+    yield _processed(outcome.resolved)
+    if outcome.failed:
+        yield ngettext(
+            "%(count)s failed again", "%(count)s failed again", outcome.failed
+        ) % {"count": outcome.failed}
+    if outcome.waiting:
+        yield ngettext(
+            "%(count)s waits for an earlier one",
+            "%(count)s wait for an earlier one",
+            outcome.waiting,
+        ) % {"count": outcome.waiting}
+
+
+def _processed(count: int) -> str:
+    return ngettext("%(count)s processed", "%(count)s processed", count) % {
+        "count": count
+    }
 
 
 def request_limits() -> Limits:
@@ -182,10 +209,10 @@ def _retry(
     retried = Retried(row.projection)
     registration = registration_of(row)
     if registration is None:
-        retried.failure = (
-            f"it is not registered for {shown(row.application, 100)} and this "
-            "database, so nothing can process its events"
-        )
+        retried.failure = gettext(
+            "it is not registered for %(application)s and this database, so nothing "
+            "can process its events"
+        ) % {"application": shown(row.application, 100)}
         return retried
 
     def report(event: FailedEvent, error: str) -> None:

@@ -14,6 +14,8 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.formats import localize
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import mark_safe
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
 
 from django_esdb.admin.actions import (
     Retried,
@@ -29,6 +31,7 @@ from django_esdb.models import (
     SkippedEvent,
     UnprocessedEvent,
 )
+from django_esdb.status.advice import state_label
 from django_esdb.status.status import (
     ProjectionStatus,
     local,
@@ -51,7 +54,7 @@ __all__ = [
 _SHORT = 200
 # A form with more fields than 1000 is refused by Django, unless it is configured.
 _MOST_DISCARDED = 500
-_NOT_TRIED = "not tried: an earlier event of its aggregate has failed"
+_NOT_TRIED = _("not tried: an earlier event of its aggregate has failed")
 _CONFIRMATION = "admin/django_esdb/failedevent/discard_confirmation.html"
 
 
@@ -105,36 +108,37 @@ class ProjectionTrackingAdmin(_ActingAdmin):
         return with_details(rows)
 
     @admin.action(
-        permissions=["retry"], description="Retry failed events, and resume if paused"
+        permissions=["retry"],
+        description=_("Retry failed events, and resume if paused"),
     )
     def retry(self, request: HttpRequest, rows: models.QuerySet[Any]) -> None:
         limits = request_limits()
         for row in rows:
             self.tell(request, retry_projection(row, request.user.pk, limits))
 
-    @admin.display(description="state", ordering="state")
+    @admin.display(description=_("state"), ordering="state")
     def current_state(self, row: ProjectionTracking) -> str:
-        return _status(row).state
+        return state_label(_status(row).state)
 
-    @admin.display(ordering="state_since")
+    @admin.display(description=_("since"), ordering="state_since")
     def since(self, row: ProjectionTracking) -> str:
         since = _status(row).state_since
         return "" if since is None else localize(local(since))
 
-    @admin.display(description="leased until", ordering="leased_until")
+    @admin.display(description=_("leased until"), ordering="leased_until")
     def until(self, row: ProjectionTracking) -> str:
         leased_until = _status(row).leased_until
         return "" if leased_until is None else localize(local(leased_until))
 
-    @admin.display(description="owner", ordering="owner")
+    @admin.display(description=_("owner"), ordering="owner")
     def process(self, row: ProjectionTracking) -> str:
         return shown(place(row.owner), _SHORT)
 
-    @admin.display(ordering="failed_count")
+    @admin.display(description=_("failed events"), ordering="failed_count")
     def failed_events(self, row: ProjectionTracking) -> str:
         return self._linked(row, FailedEvent, _status(row).failed_events)
 
-    @admin.display(ordering="skipped_count")
+    @admin.display(description=_("skipped events"), ordering="skipped_count")
     def skipped_events(self, row: ProjectionTracking) -> str:
         return self._linked(row, SkippedEvent, _status(row).skipped_events)
 
@@ -152,23 +156,23 @@ class ProjectionTrackingAdmin(_ActingAdmin):
         link = f"{page}?{urlencode(query)}"
         return format_html('<a href="{}">{}</a>', link, count) if count else "0"
 
-    @admin.display(description="error")
+    @admin.display(description=_("error"))
     def short_error(self, row: ProjectionTracking) -> str:
         return shown(row.error, _SHORT)
 
-    @admin.display(description="error")
+    @admin.display(description=_("error"))
     def whole_error(self, row: ProjectionTracking) -> str:
         return _status(row).error
 
-    @admin.display(description="traceback")
+    @admin.display(description=_("traceback"))
     def place(self, row: ProjectionTracking) -> str:
         return _preformatted(row.traceback)
 
-    @admin.display(description="event ID")
+    @admin.display(description=_("event ID"))
     def event(self, row: ProjectionTracking) -> str:
         return shown(row.event_id)
 
-    @admin.display
+    @admin.display(description=_("advice"))
     def advice(self, row: ProjectionTracking) -> str:
         return format_html_join(
             mark_safe("<br>"), "{}", ([line] for line in _status(row).advice)
@@ -178,11 +182,11 @@ class ProjectionTrackingAdmin(_ActingAdmin):
 class WaitingFilter(admin.SimpleListFilter):
     """Tells events that have failed from those that wait behind one."""
 
-    title = "waits behind another"
+    title = _("waits behind another")
     parameter_name = "waits"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("yes", "Yes"), ("no", "No")]
+        return [("yes", gettext("Yes")), ("no", gettext("No"))]
 
     def queryset(
         self, request: HttpRequest, queryset: models.QuerySet[Any]
@@ -197,27 +201,27 @@ class WaitingFilter(admin.SimpleListFilter):
 class _EventPages:
     """Columns of events that were not processed."""
 
-    @admin.display(ordering="originator_id")
+    @admin.display(description=_("aggregate"), ordering="originator_id")
     def aggregate(self, event: UnprocessedEvent) -> str:
         return shown(event.originator_id, _SHORT)
 
-    @admin.display(description="event", ordering="topic")
+    @admin.display(description=_("event"), ordering="topic")
     def event_class(self, event: UnprocessedEvent) -> str:
         return shown(event.topic.rpartition(":")[2], _SHORT)
 
-    @admin.display(description="topic")
+    @admin.display(description=_("topic"))
     def event_topic(self, event: UnprocessedEvent) -> str:
         return shown(event.topic)
 
-    @admin.display(description="error")
+    @admin.display(description=_("error"))
     def short_error(self, event: UnprocessedEvent) -> str:
-        return shown(event.error, _SHORT) or _NOT_TRIED
+        return shown(event.error, _SHORT) or str(_NOT_TRIED)
 
-    @admin.display(description="error")
+    @admin.display(description=_("error"))
     def whole_error(self, event: UnprocessedEvent) -> str:
-        return shown(event.error) or _NOT_TRIED
+        return shown(event.error) or str(_NOT_TRIED)
 
-    @admin.display(description="traceback")
+    @admin.display(description=_("traceback"))
     def place(self, event: UnprocessedEvent) -> str:
         return _preformatted(event.traceback)
 
@@ -239,29 +243,35 @@ class FailedEventAdmin(_EventPages, _ActingAdmin):
     readonly_fields = fields
     actions = ("retry", "discard")
 
-    @admin.action(permissions=["retry"], description="Retry selected events")
+    @admin.action(permissions=["retry"], description=_("Retry selected events"))
     def retry(self, request: HttpRequest, events: models.QuerySet[Any]) -> None:
         for retried in retry_events(events, request.user.pk, request_limits()):
             self.tell(request, retried)
 
-    @admin.action(permissions=["discard"], description="Discard selected events")
+    @admin.action(permissions=["discard"], description=_("Discard selected events"))
     def discard(
         self, request: HttpRequest, events: models.QuerySet[Any]
     ) -> HttpResponse | None:
         chosen = list(events[: _MOST_DISCARDED + 1])
         if len(chosen) > _MOST_DISCARDED:
-            text = (
-                f"At most {_MOST_DISCARDED} events can be discarded at once; for more "
-                "use manage.py discardfailedevents"
-            )
+            text = gettext(
+                "At most %(count)s events can be discarded at once; for more use "
+                "manage.py discardfailedevents"
+            ) % {"count": _MOST_DISCARDED}
             self.message_user(request, text, messages.ERROR)
             return None
         if "confirmed" not in request.POST:
             return self._confirmation(request, chosen)
         discarded, failure = discard_events(chosen, request.user.pk)
-        text = f"{len(discarded)} discarded"
+        text = ngettext(
+            "%(count)s discarded", "%(count)s discarded", len(discarded)
+        ) % {"count": len(discarded)}
         if failure:
-            self.message_user(request, f"{text}, then: {failure}", messages.ERROR)
+            text = gettext("%(done)s, then: %(reason)s") % {
+                "done": text,
+                "reason": failure,
+            }
+            self.message_user(request, text, messages.ERROR)
         else:
             self.message_user(request, text, messages.SUCCESS)
         return None
@@ -271,7 +281,7 @@ class FailedEventAdmin(_EventPages, _ActingAdmin):
     ) -> HttpResponse:
         context = {
             **self.admin_site.each_context(request),
-            "title": "Discard failed events",
+            "title": gettext("Discard failed events"),
             "opts": self.opts,
             "media": self.media,
             "events": events,

@@ -14,6 +14,7 @@ from typing import Any
 from django.conf import settings as django_settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error
+from django.utils.translation import gettext as _
 from eventsourcing.utils import Environment
 
 from django_esdb.checks.databases import check_databases, check_read_models
@@ -71,8 +72,8 @@ def check_env() -> Iterator[CheckMessage]:
         isinstance(item, str) for pair in env.items() for item in pair
     ):
         yield Error(
-            "ESDB_ENV must be a dictionary with strings as keys and values.",
-            hint="It is passed on to the eventsourcing library as environment.",
+            _("ESDB_ENV must be a dictionary with strings as keys and values."),
+            hint=_("It is passed on to the eventsourcing library as environment."),
             id="django_esdb.E004",
         )
 
@@ -84,10 +85,13 @@ def check_topic_allowlist() -> Iterator[CheckMessage]:
             allowlist_of(env)
     except ConfigurationError as error:
         yield Error(
-            f"{error}.",
+            _("The allowlist of topics cannot be used: %(reason)s.")
+            % {"reason": error},
             hint=(
-                'Its entries are like "school.domain" or "school.domain:Dog". '
-                "Leave it out to allow those of the project's own apps."
+                _(
+                    'Its entries are like "school.domain" or "school.domain:Dog". '
+                    "Leave it out to allow those of the project's own apps."
+                )
             ),
             id="django_esdb.E010",
         )
@@ -123,10 +127,12 @@ def _check_connection(env: Environment) -> CheckMessage | None:
     uri = env.get("EVENTSTOREDB_URI")
     if not uri:
         return Error(
-            "The address of the event store is missing.",
+            _("The address of the event store is missing."),
             hint=(
-                "Set ESDB_URI, or the environment variable EVENTSTOREDB_URI, "
-                "for example to esdb://localhost:2113?Tls=false"
+                _(
+                    "Set ESDB_URI, or the environment variable EVENTSTOREDB_URI, "
+                    "for example to esdb://localhost:2113?Tls=false"
+                )
             ),
             id="django_esdb.E001",
         )
@@ -134,13 +140,14 @@ def _check_connection(env: Environment) -> CheckMessage | None:
         parse_environment(uri, env)
     except CertificateError as error:
         return Error(
-            f"The event store's certificate cannot be used: {error}.",
-            hint="ESDB_ROOT_CERTIFICATES takes the path of a PEM file or its text.",
+            _("The event store's certificate cannot be used: %(reason)s.")
+            % {"reason": error},
+            hint=_("ESDB_ROOT_CERTIFICATES takes the path of a PEM file or its text."),
             id="django_esdb.E003",
         )
     except ConnectionSettingsError as error:
         return Error(
-            f"ESDB_URI cannot be used: {error}.",
+            _("ESDB_URI cannot be used: %(reason)s.") % {"reason": error},
             id="django_esdb.E002",
         )
     return None
@@ -153,8 +160,8 @@ def _check_client_library(env: Environment) -> CheckMessage | None:
         client_library.choose(env.get(client_library.VARIABLE))
     except client_library.ClientLibraryError as error:
         return Error(
-            f"EventStoreDB cannot be spoken to: {error}.",
-            hint="See docs/clients.md.",
+            _("EventStoreDB cannot be spoken to: %(reason)s.") % {"reason": error},
+            hint=_("See docs/clients.md."),
             id="django_esdb.E016",
         )
     return None
@@ -186,14 +193,21 @@ def check_numbers() -> Iterator[CheckMessage]:
         count: object = getattr(settings, name)
         if not isinstance(count, int) or isinstance(count, bool) or count < least:
             yield Error(
-                f"{name} is {count!r}, but must be a whole number from {least} on.",
+                _(
+                    "%(name)s is %(count)s, but must be a whole number from "
+                    "%(least)s on."
+                )
+                % {"name": name, "count": repr(count), "least": least},
                 id=code,
             )
     most: object = settings.ESDB_MAX_DECOMPRESSED
     if most is not None and (type(most) is not int or most < 1):
         yield Error(
-            f"ESDB_MAX_DECOMPRESSED is {most!r}, but must be a whole number of bytes "
-            "from 1 on.",
+            _(
+                "ESDB_MAX_DECOMPRESSED is %(most)s, but must be a whole number of "
+                "bytes from 1 on."
+            )
+            % {"most": repr(most)},
             id="django_esdb.E017",
         )
     for name, shortest, longest, code in (
@@ -214,8 +228,16 @@ def check_numbers() -> Iterator[CheckMessage]:
             or not shortest <= seconds <= longest
         ):
             yield Error(
-                f"{name} is {seconds!r}, but must be a number of seconds "
-                f"from {shortest} to {longest}.",
+                _(
+                    "%(name)s is %(seconds)s, but must be a number of seconds from "
+                    "%(shortest)s to %(longest)s."
+                )
+                % {
+                    "name": name,
+                    "seconds": repr(seconds),
+                    "shortest": shortest,
+                    "longest": longest,
+                },
                 id=code,
             )
 
@@ -223,7 +245,11 @@ def check_numbers() -> Iterator[CheckMessage]:
 def check_projections() -> Iterator[CheckMessage]:
     """Names must be unique, and a view's rows in its own database."""
     if registry.discovery_error is not None:
-        yield Error(f"{registry.discovery_error}.", id="django_esdb.E005")
+        yield Error(
+            _("Two projections have one name: %(reason)s.")
+            % {"reason": registry.discovery_error},
+            id="django_esdb.E005",
+        )
     owners: dict[str, str] = {}
     for registration in registry:
         view_class = registration.view_class
@@ -232,15 +258,26 @@ def check_projections() -> Iterator[CheckMessage]:
         try:
             view_class.database()
         except ViewDatabaseError as error:
-            yield Error(f"{error}.", obj=view_class, id="django_esdb.E006")
+            yield Error(
+                _("A view's database cannot be used: %(reason)s.") % {"reason": error},
+                obj=view_class,
+                id="django_esdb.E006",
+            )
             continue
         for model in view_class.read_models:
             owner = owners.setdefault(model._meta.label, registration.name)
             if owner != registration.name:
                 yield Error(
-                    f"{model._meta.label} is a read model of both {owner} and "
-                    f"{registration.name}, whose positions differ.",
-                    hint="Give each projection read models of its own.",
+                    _(
+                        "%(model)s is a read model of both %(owner)s and %(name)s, "
+                        "whose positions differ."
+                    )
+                    % {
+                        "model": model._meta.label,
+                        "owner": owner,
+                        "name": registration.name,
+                    },
+                    hint=_("Give each projection read models of its own."),
                     id="django_esdb.E007",
                 )
 
@@ -250,8 +287,9 @@ def check_setting_names() -> Iterator[CheckMessage]:
     for name in sorted(dir(django_settings)):
         if name.startswith("ESDB_") and name not in KNOWN_SETTINGS:
             yield checks.Warning(
-                f"There is no setting {name}.",
-                hint=f"The settings are {', '.join(sorted(KNOWN_SETTINGS))}.",
+                _("There is no setting %(name)s.") % {"name": name},
+                hint=_("The settings are %(names)s.")
+                % {"names": ", ".join(sorted(KNOWN_SETTINGS))},
                 id="django_esdb.W002",
             )
 
@@ -262,8 +300,12 @@ def check_distributions() -> Iterator[CheckMessage]:
     others = sorted(names - {"django-esdb"})
     if others:
         yield checks.Warning(
-            f"{' and '.join(others)} also installs eventsourcing_eventstoredb, and "
-            "whichever came last has overwritten the other's files.",
-            hint=f"pip uninstall {' '.join(others)}, then reinstall django-esdb.",
+            _(
+                "%(names)s also installs eventsourcing_eventstoredb, and whichever "
+                "came last has overwritten the other's files."
+            )
+            % {"names": ", ".join(others)},
+            hint=_("pip uninstall %(names)s, then reinstall django-esdb.")
+            % {"names": " ".join(others)},
             id="django_esdb.W001",
         )

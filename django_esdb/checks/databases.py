@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004
 from django.db import NotSupportedError, connections
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from django_esdb.db.vendors import begins_without_write_lock, most_connections
 from django_esdb.exceptions import ViewDatabaseError
@@ -21,9 +23,12 @@ def check_databases() -> Iterator[CheckMessage]:
         connection = connections[alias]
         if not connection.settings_dict["AUTOCOMMIT"]:
             yield Error(
-                f"Database {alias!r} has AUTOCOMMIT False: positions and leases would "
-                "not be committed, nor be seen by other processes.",
-                hint="Leave it out; batches have transactions all the same.",
+                _(
+                    "Database %(alias)s has AUTOCOMMIT False: positions and leases "
+                    "would not be committed, nor be seen by other processes."
+                )
+                % {"alias": repr(alias)},
+                hint=_("Leave it out; batches have transactions all the same."),
                 id="django_esdb.E022",
             )
         # Each has one, and renewing leases takes another one.
@@ -31,16 +36,29 @@ def check_databases() -> Iterator[CheckMessage]:
         limit = most_connections(connection)
         if limit is not None and limit < needed:
             yield Warning(
-                f"The pool of database {alias!r} has {limit} connections at most, but "
-                f"a worker with its projections needs {needed}.",
-                hint=f'Set OPTIONS["pool"]["max_size"] to {needed} or more.',
+                ngettext(
+                    "The pool of database %(alias)s has %(limit)s connection at "
+                    "most, but a worker with its projections needs %(needed)s.",
+                    "The pool of database %(alias)s has %(limit)s connections at "
+                    "most, but a worker with its projections needs %(needed)s.",
+                    limit,
+                )
+                % {"alias": repr(alias), "limit": limit, "needed": needed},
+                hint=_('Set OPTIONS["pool"]["max_size"] to %(needed)s or more.')
+                % {"needed": needed},
                 id="django_esdb.W022",
             )
         if begins_without_write_lock(connection):
             yield Warning(
-                f"Transactions on SQLite database {alias!r} take the write lock late, "
-                "so they fail at once where a projection and a site write.",
-                hint='Set OPTIONS to {"transaction_mode": "IMMEDIATE", "timeout": 20}.',
+                _(
+                    "Transactions on SQLite database %(alias)s take the write lock "
+                    "late, so they fail at once where a projection and a site "
+                    "write."
+                )
+                % {"alias": repr(alias)},
+                hint=_(
+                    'Set OPTIONS to {"transaction_mode": "IMMEDIATE", "timeout": 20}.'
+                ),
                 id="django_esdb.W023",
             )
 
@@ -56,8 +74,9 @@ def check_read_models() -> Iterator[CheckMessage]:
                 model_info(model)
             except NotSupportedError as error:
                 yield Warning(
-                    f"{model._meta.label} cannot be used with rows(): {error}",
-                    hint="Use its manager in the view, and silence this check.",
+                    _("%(model)s cannot be used with rows(): %(reason)s")
+                    % {"model": model._meta.label, "reason": error},
+                    hint=_("Use its manager in the view, and silence this check."),
                     obj=model,
                     id="django_esdb.W024",
                 )

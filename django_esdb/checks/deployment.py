@@ -14,6 +14,7 @@ from typing import Any
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Warning  # noqa: A004
 from django.utils.module_loading import import_string
+from django.utils.translation import gettext as _
 from eventsourcing.utils import Environment
 
 from django_esdb.checks.configuration import (
@@ -96,20 +97,30 @@ def _check_connection(
 def _tls_is_off(connection: ConnectionSettings) -> CheckMessage:
     if all(map(_is_loopback, connection.targets)):
         return Warning(
-            f"The event store is {connection.address} without TLS, as the embedded "
-            "server is reached, which is for development and tests.",
+            _(
+                "The event store is %(address)s without TLS, as the embedded "
+                "server is reached, which is for development and tests."
+            )
+            % {"address": connection.address},
             hint=(
-                "For production, run EventStoreDB. If this is the near end of an "
-                "encrypted tunnel to it, silence this check."
+                _(
+                    "For production, run EventStoreDB. If this is the near end of "
+                    "an encrypted tunnel to it, silence this check."
+                )
             ),
             id="django_esdb.W004",
         )
     return Warning(
-        f"TLS is off for {connection.address}: events can be read and changed on the "
-        "way, and every client that reaches the server can write some.",
+        _(
+            "TLS is off for %(address)s: events can be read and changed on the "
+            "way, and every client that reaches the server can write some."
+        )
+        % {"address": connection.address},
         hint=(
-            "Give the server certificates and users, remove Tls=false, and set "
-            "ESDB_USERNAME and ESDB_PASSWORD."
+            _(
+                "Give the server certificates and users, remove Tls=false, and set "
+                "ESDB_USERNAME and ESDB_PASSWORD."
+            )
         ),
         id="django_esdb.W003",
     )
@@ -134,11 +145,17 @@ def _check_password_in_settings() -> Iterator[CheckMessage]:
     for name, uri in addresses.items():
         if uri and has_password(str(uri)) and not _hides_passwords():
             yield Warning(
-                f"{name} has a password in it, which Django's error pages and mails "
-                "show.",
+                _(
+                    "%(name)s has a password in it, which Django's error pages and "
+                    "mails show."
+                )
+                % {"name": name},
                 hint=(
-                    "Give it as ESDB_PASSWORD, or set "
-                    f'DEFAULT_EXCEPTION_REPORTER_FILTER = "{_FILTER}"'
+                    _(
+                        "Give it as ESDB_PASSWORD, or set "
+                        'DEFAULT_EXCEPTION_REPORTER_FILTER = "%(name)s"'
+                    )
+                    % {"name": _FILTER}
                 ),
                 id="django_esdb.W005",
             )
@@ -163,14 +180,21 @@ def _check_topics() -> Iterator[CheckMessage]:
             if entry not in own and not entry.startswith(_beginnings(own))
         )
         bases = split_entries(env.get(EVENT_BASES) or "")
-        wider |= dict.fromkeys(f"subclasses of {base}" for base in bases)
+        wider |= dict.fromkeys(
+            _("subclasses of %(name)s") % {"name": base} for base in bases
+        )
     if wider:
         yield Warning(
-            "Stored events may become objects of more than the project's own apps: "
-            f"{', '.join(map(quoted, wider))}.",
+            _(
+                "Stored events may become objects of more than the project's own "
+                "apps: %(names)s."
+            )
+            % {"names": ", ".join(map(quoted, wider))},
             hint=(
-                "Name no more than the modules of events and aggregates in "
-                "ESDB_TOPIC_ALLOWLIST, and silence this check if that is so."
+                _(
+                    "Name no more than the modules of events and aggregates in "
+                    "ESDB_TOPIC_ALLOWLIST, and silence this check if that is so."
+                )
             ),
             id="django_esdb.W011",
         )
@@ -183,9 +207,13 @@ def _beginnings(entries: tuple[str, ...]) -> tuple[str, ...]:
 def _check_verification(connection: ConnectionSettings) -> Iterator[CheckMessage]:
     if dict(connection.options).get("TlsVerifyCert", "").lower() == "false":
         yield Warning(
-            "TlsVerifyCert=false in the connection string has no effect: the server's "
-            "certificate is always verified.",
-            hint="Remove it, and set ESDB_ROOT_CERTIFICATES if the authority is own.",
+            _(
+                "TlsVerifyCert=false in the connection string has no effect: the "
+                "server's certificate is always verified."
+            ),
+            hint=_(
+                "Remove it, and set ESDB_ROOT_CERTIFICATES if the authority is own."
+            ),
             id="django_esdb.W006",
         )
 
@@ -195,13 +223,16 @@ def _check_unused_without_tls(
 ) -> Iterator[CheckMessage]:
     unused = [name for name in _ONLY_WITH_TLS if name in dict(connection.options)]
     if env.get("EVENTSTOREDB_ROOT_CERTIFICATES"):
-        unused.insert(0, "the root certificates")
+        unused.insert(0, _("the root certificates"))
     if connection.sends_in_clear:
         yield Warning(
-            f"TLS is off for {connection.address}, and the connection string names a "
-            "user: the name and the password are sent with each call in clear, so that "
-            "everyone on the way can read them.",
-            hint=(
+            _(
+                "TLS is off for %(address)s, and the connection string names a user: "
+                "the name and the password are sent with each call in clear, so that "
+                "everyone on the way can read them."
+            )
+            % {"address": connection.address},
+            hint=_(
                 "Remove Tls=false if the server speaks TLS. If it asks for a password "
                 "without TLS, reach it through an encrypted network only, and silence "
                 "this check. If it does not ask, remove the user."
@@ -209,12 +240,12 @@ def _check_unused_without_tls(
             id="django_esdb.W007",
         )
     elif connection.username or connection.password:
-        unused.insert(0, "the user name and password")
+        unused.insert(0, _("the user name and password"))
     if unused:
         yield Warning(
-            f"TLS is off for {connection.address}, so these are not used: "
-            f"{', '.join(unused)}.",
-            hint="Remove Tls=false if the server speaks TLS, else remove them.",
+            _("TLS is off for %(address)s, so these are not used: %(names)s.")
+            % {"address": connection.address, "names": ", ".join(unused)},
+            hint=_("Remove Tls=false if the server speaks TLS, else remove them."),
             id="django_esdb.W007",
         )
 
@@ -225,9 +256,12 @@ def _check_single_host(connection: ConnectionSettings) -> Iterator[CheckMessage]
     unused = [name for name in _ONLY_FOR_SEVERAL if name in dict(connection.options)]
     if unused:
         yield Warning(
-            f"{connection.address} is the only host in the connection string, and no "
-            f"other is looked for, so these have no effect: {', '.join(unused)}.",
-            hint="Name several members of the cluster, or use esdb+discover://.",
+            _(
+                "%(address)s is the only host in the connection string, and no "
+                "other is looked for, so these have no effect: %(names)s."
+            )
+            % {"address": connection.address, "names": ", ".join(unused)},
+            hint=_("Name several members of the cluster, or use esdb+discover://."),
             id="django_esdb.W008",
         )
 
@@ -237,19 +271,30 @@ def _check_times(connection: ConnectionSettings) -> Iterator[CheckMessage]:
     deadline = options.get("DefaultDeadline")
     wrong = []
     if deadline is not None and not 0 < int(deadline) <= _LONGEST_DEADLINE_SECONDS:
-        wrong.append(f"DefaultDeadline={int(deadline)} is in seconds")
+        given = f"DefaultDeadline={int(deadline)}"
+        wrong.append(_("%(name)s is in seconds") % {"name": given})
     wrong += [
-        f"{name}={int(options[name])} is in milliseconds"
+        _("%(name)s is in milliseconds") % {"name": f"{name}={int(options[name])}"}
         for name in ("KeepAliveInterval", "KeepAliveTimeout")
         if name in options and int(options[name]) < _SHORTEST_KEEP_ALIVE_MS
     ]
     if wrong:
         yield Warning(
-            f"A time in the connection string may be meant in another unit: "
-            f"{', '.join(wrong)}.",
+            _(
+                "A time in the connection string may be meant in another unit: "
+                "%(names)s."
+            )
+            % {"names": ", ".join(wrong)},
             hint=(
-                f"Deadlines are from 1 to {_LONGEST_DEADLINE_SECONDS} seconds, and "
-                f"keep-alive times are {_SHORTEST_KEEP_ALIVE_MS} milliseconds or more."
+                _(
+                    "Deadlines are from 1 to %(seconds)s "
+                    "seconds, and keep-alive times are %(milliseconds)s "
+                    "milliseconds or more."
+                )
+                % {
+                    "seconds": _LONGEST_DEADLINE_SECONDS,
+                    "milliseconds": _SHORTEST_KEEP_ALIVE_MS,
+                }
             ),
             id="django_esdb.W009",
         )
@@ -258,8 +303,10 @@ def _check_times(connection: ConnectionSettings) -> Iterator[CheckMessage]:
 def _check_default_password(connection: ConnectionSettings) -> Iterator[CheckMessage]:
     if connection.password == _DEFAULT_PASSWORD:
         yield Warning(
-            "The event store's password is the one that EventStoreDB is installed "
-            "with, which is public.",
-            hint="Change it in EventStoreDB, and set ESDB_PASSWORD.",
+            _(
+                "The event store's password is the one that EventStoreDB is "
+                "installed with, which is public."
+            ),
+            hint=_("Change it in EventStoreDB, and set ESDB_PASSWORD."),
             id="django_esdb.W010",
         )

@@ -9,6 +9,7 @@ from functools import singledispatchmethod
 from typing import Any
 
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004
+from django.utils.translation import gettext as _
 from eventsourcing.projection import Projection
 from eventsourcing.utils import get_topic
 
@@ -33,8 +34,9 @@ def check_topics_of(registration: Registration) -> Iterator[CheckMessage]:
     problem = topics_problem(projection_class.topics)
     if problem is not None:
         yield Error(
-            f"Projection {registration.name}: {problem}.",
-            hint="Write topics = (get_topic(Dog.Registered), ...), with the comma.",
+            _("Projection %(name)s: %(reason)s.")
+            % {"name": registration.name, "reason": problem},
+            hint=_("Write topics = (get_topic(Dog.Registered), ...), with the comma."),
             obj=projection_class,
             id="django_esdb.E020",
         )
@@ -43,11 +45,13 @@ def check_topics_of(registration: Registration) -> Iterator[CheckMessage]:
     for topic, event_class in classes.items():
         if event_class is None:
             yield Error(
-                f"Projection {registration.name}: topic {topic!r} does not resolve to "
-                "a class.",
+                _("Projection %(name)s: topic %(topic)s does not resolve to a class.")
+                % {"name": registration.name, "topic": repr(topic)},
                 hint=(
-                    "Use get_topic(...) of the event's class. If it was renamed, "
-                    "register_topic(...) says its former name."
+                    _(
+                        "Use get_topic(...) of the event's class. If it was "
+                        "renamed, register_topic(...) says its former name."
+                    )
                 ),
                 obj=projection_class,
                 id="django_esdb.E021",
@@ -67,9 +71,9 @@ def _check_handlers(
     for topic, event_class in classes.items():
         if handlers(event_class) is default and _does_nothing(default):
             yield Warning(
-                f"Projection {registration.name}: events of topic {topic!r} have no "
-                "handler.",
-                hint="Register one with @process_event.register, or leave it out.",
+                _("Projection %(name)s: events of topic %(topic)s have no handler.")
+                % {"name": registration.name, "topic": repr(topic)},
+                hint=_("Register one with @process_event.register, or leave it out."),
                 obj=projection_class,
                 id="django_esdb.W020",
             )
@@ -79,9 +83,13 @@ def _check_handlers(
         ):
             continue
         yield Warning(
-            f"Projection {registration.name}: the handler of {handled.__qualname__} is "
-            "never called, since no topic is of that class.",
-            hint=f"Add {get_topic(handled)!r} to topics, or remove the handler.",
+            _(
+                "Projection %(name)s: the handler of %(qualname)s is never called, "
+                "since no topic is of that class."
+            )
+            % {"name": registration.name, "qualname": handled.__qualname__},
+            hint=_("Add %(handled)s to topics, or remove the handler.")
+            % {"handled": repr(get_topic(handled))},
             obj=projection_class,
             id="django_esdb.W021",
         )

@@ -30,22 +30,16 @@ from django_esdb.models import (
     SkippedEvent,
 )
 from django_esdb.registry import Registration, registry
+from django_esdb.status.advice import LOST, advice
 from django_esdb.status.fingerprints import fingerprint
 from django_esdb.tracebacks import safe_lines
 from eventsourcing_eventstoredb.text import LONGEST_LINE, one_line
-
-# Of a projection whose owner has exited without releasing its lease.
-LOST = "lost"
 
 # What a row says while a process runs the projection.
 _OWNED = (
     ProjectionState.RUNNING,
     ProjectionState.RETRYING,
     ProjectionState.STANDING_BY,
-)
-
-DEFINITION_CHANGED = (
-    "its definition changed since the read models were begun: rebuild advised"
 )
 
 
@@ -286,7 +280,7 @@ def _status(
         state=state,
         failed_events=failed,
         skipped_events=skipped,
-        advice=list(_advice(registration, row, state, changed, failed, skipped)),
+        advice=list(advice(registration, row, state, changed, failed, skipped)),
     )
 
 
@@ -320,51 +314,3 @@ def _since(row: ProjectionTracking, state: str, is_owned: bool) -> datetime | No
 
 def _leased_until(row: ProjectionTracking) -> datetime | None:
     return local_time(connections[str(row._state.db)], row.leased_until)
-
-
-def _advice(
-    registration: Registration | None,
-    row: Any,
-    state: str,
-    changed: bool,
-    failed: int,
-    skipped: int,
-) -> Iterable[str]:
-    if registration is None:
-        yield (
-            "not registered: it was renamed, moved or removed, and its read models are "
-            "not updated any more"
-        )
-        return
-    name = registration.name
-    if state == ProjectionState.PAUSED:
-        # A start does not try again what has ended the process before.
-        crashed = row is not None and row.attempted_position is not None
-        start = "" if crashed else "start runprojections again or "
-        yield f"paused: fix the cause, then {start}run " + _retry(name)
-    elif row is not None and row.state == ProjectionState.RETRYING and not row.owner:
-        yield "to be tried again, but no process runs it: start runprojections"
-    elif state == ProjectionState.FAILED:
-        yield "failed: fix the cause, then start runprojections again"
-    elif state == LOST:
-        yield (
-            "lost: its process exited without releasing its lease or cannot reach the "
-            "database; it continues when another runprojections takes over"
-        )
-    if failed:
-        noun = "event is" if failed == 1 else "events are"
-        yield f"{failed} failed {noun} put aside: fix the cause, then run " + _retry(
-            name
-        )
-    if skipped:
-        noun = "event was" if skipped == 1 else "events were"
-        yield (
-            f"{skipped} {noun} skipped, which the admin lists: only a rebuild brings "
-            "what was skipped into the read models"
-        )
-    if changed:
-        yield DEFINITION_CHANGED
-
-
-def _retry(name: str) -> str:
-    return f"manage.py retryfailedevents {name}"

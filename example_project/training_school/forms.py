@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
 
 from eventsourcing_eventstoredb.text import DIRECTION_CHARACTERS
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrPromise
 
 # The column of the read model that names go to; tricks keep to the same.
 MAX_LENGTH = 255
@@ -28,13 +32,13 @@ def validate_one_line(value: str) -> None:
             or character in DIRECTION_CHARACTERS
         ):
             raise ValidationError(
-                "This contains a control character (U+%(code)s). Leave it out.",
+                _("This contains a control character (U+%(code)s). Leave it out."),
                 code="control_character",
                 params={"code": f"{ord(character):04X}"},
             )
     if not any(unicodedata.category(c)[0] in _VISIBLE_CATEGORIES for c in value):
         raise ValidationError(
-            "This contains nothing that can be seen. Write at least one letter.",
+            _("This contains nothing that can be seen. Write at least one letter."),
             code="invisible",
         )
 
@@ -42,15 +46,17 @@ def validate_one_line(value: str) -> None:
 class _LineField(forms.CharField):
     default_validators = [validate_one_line]
 
-    def __init__(self, *, label: str, missing: str, help_text: str) -> None:
+    def __init__(
+        self, *, label: StrPromise, missing: StrPromise, help_text: StrPromise
+    ) -> None:
         super().__init__(
             label=label,
             help_text=help_text,
             max_length=MAX_LENGTH,
             error_messages={
                 "required": missing,
-                "max_length": (
-                    f"{label} is too long: %(show_value)d characters, and at most "
+                "max_length": _(
+                    "This is too long: %(show_value)d characters, and at most "
                     "%(limit_value)d are possible."
                 ),
             },
@@ -66,9 +72,9 @@ class RegisterForm(forms.Form):
     """Registers a dog."""
 
     name = _LineField(
-        label="Name",
-        missing="Enter the dog's name.",
-        help_text="There can be one dog of each name.",
+        label=_("Name"),
+        missing=_("Enter the dog's name."),
+        help_text=_("There can be one dog of each name."),
     )
 
 
@@ -76,7 +82,7 @@ class TrickForm(forms.Form):
     """Adds a trick to those that a dog knows."""
 
     trick = _LineField(
-        label="Trick",
-        missing="Enter the trick that the dog has learned.",
-        help_text="For example: roll over.",
+        label=_("Trick"),
+        missing=_("Enter the trick that the dog has learned."),
+        help_text=_("For example: roll over."),
     )

@@ -11,6 +11,7 @@ from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from eventsourcing_eventstoredb.text import isolated
@@ -65,12 +66,16 @@ def register(request: HttpRequest) -> HttpResponse:
         try:
             write = writes.register_dog(name)
         except writes.DogExistsError:
-            form.add_error("name", f"A dog called {name} is already registered.")
+            form.add_error(
+                "name",
+                _("A dog called %(name)s is already registered.") % {"name": name},
+            )
         else:
             if write.visible:
-                messages.success(request, f"{name} is registered.")
+                messages.success(request, _("%(name)s is registered.") % {"name": name})
                 return redirect("training_school:dog", write.dog_id)
-            _say_recorded(request, f"{name}'s registration")
+            text = _("%(name)s's registration is recorded.") % {"name": name}
+            _say_recorded(request, text)
             return redirect("training_school:dogs")
     return render(request, "training_school/register.html", {"form": form})
 
@@ -85,24 +90,22 @@ def dog(request: HttpRequest, dog_id: UUID) -> HttpResponse:
         try:
             write = writes.add_trick(dog.name, trick)
         except writes.NoSuchDogError:
-            raise Http404("The dog is not in the event store") from None
+            raise Http404(_("The dog is not in the event store")) from None
         except writes.ConcurrentChangeError:
-            form.add_error(
-                None, "Others are teaching this dog right now. Nothing was recorded."
-            )
+            text = _("Others are teaching this dog right now. Nothing was recorded.")
+            form.add_error(None, text)
         else:
             if write.visible:
                 name = isolated(dog.name)
-                messages.success(request, f"{name} has learned “{trick}”.")
+                text = _("%(name)s has learned “%(trick)s”.")
+                messages.success(request, text % {"name": name, "trick": trick})
             else:
-                _say_recorded(request, f"The trick “{trick}”")
+                text = _("The trick “%(trick)s” is recorded.") % {"trick": trick}
+                _say_recorded(request, text)
             return redirect("training_school:dog", write.dog_id)
     return render(request, "training_school/dog.html", {"dog": dog, "form": form})
 
 
-def _say_recorded(request: HttpRequest, what: str) -> None:
-    messages.info(
-        request,
-        f"{what} is recorded. It will show here soon: "
-        "the pages are being brought up to date.",
-    )
+def _say_recorded(request: HttpRequest, recorded: str) -> None:
+    soon = _("It will show here soon: the pages are being brought up to date.")
+    messages.info(request, f"{recorded} {soon}")

@@ -38,6 +38,8 @@ def messages() -> set[str]:
     for module in modules():
         for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                # What is filled in, also in texts that are translated.
+                texts.add(re.sub(r"%\(\w+\)[sd]", "…", node.value))
                 texts.add(node.value)
             elif isinstance(node, ast.JoinedStr):
                 texts.add(

@@ -12,6 +12,7 @@ from django.core.management.base import CommandError
 from django.db import Error as DatabaseError
 from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
+from django.utils import translation
 
 from django_esdb.checks.configuration import check_all
 from django_esdb.checks.topics import check_topics_of
@@ -20,11 +21,8 @@ from django_esdb.failures.parking import failed_events
 from django_esdb.management.base import CONFIGURATION, FAILED
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import Registration, registry
-from django_esdb.status.status import (
-    DEFINITION_CHANGED,
-    is_definition_changed,
-    unregistered_rows,
-)
+from django_esdb.status.advice import DEFINITION_CHANGED
+from django_esdb.status.status import is_definition_changed, unregistered_rows
 from eventsourcing_eventstoredb.text import one_line
 
 
@@ -46,11 +44,13 @@ def choose(names: Sequence[str]) -> list[Registration]:
 
 def topic_warnings(registrations: Iterable[Registration]) -> list[str]:
     """Return a line for each event or handler that projections leave out."""
-    return [
-        str(message.msg)
-        for registration in registrations
-        for message in check_topics_of(registration)
-    ]
+    # As all that commands say, so that it can be looked up.
+    with translation.override(None):
+        return [
+            str(message.msg)
+            for registration in registrations
+            for message in check_topics_of(registration)
+        ]
 
 
 def add_failed_event_arguments(parser: ArgumentParser, id_help: str) -> None:
@@ -113,7 +113,9 @@ def choose_failed(name: str | None, pk: int | None) -> list[Registration]:
 
 def require_valid_configuration() -> None:
     """Raise CommandError, in one line, for the first of the checks' errors."""
-    for message in check_all():
+    with translation.override(None):
+        messages = check_all()
+    for message in messages:
         if message.level >= ERROR:
             text = f"{message.msg} {message.hint or ''} ({message.id})"
             raise CommandError(" ".join(text.split()), returncode=CONFIGURATION)

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, no_translations
 from django.db import Error as DatabaseError
 from rich.console import Console
 from rich.padding import Padding
@@ -21,9 +21,9 @@ from django_esdb.management.commands._projections import (
     require_valid_configuration,
 )
 from django_esdb.registry import registry
+from django_esdb.status.advice import LOST
 from django_esdb.status.failed_places import FailedPlace, failed_places
 from django_esdb.status.status import (
-    LOST,
     ProjectionStatus,
     local,
     place,
@@ -66,6 +66,8 @@ class Command(SafeCommand):
             "--json", action="store_true", help="Print a JSON list instead of lines."
         )
 
+    # Commands say everything in English, so that it can be looked up.
+    @no_translations
     def handle(self, *args: Any, names: list[str], **options: Any) -> None:
         require_valid_configuration()
         require_migrations(registry)

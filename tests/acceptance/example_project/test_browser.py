@@ -124,7 +124,7 @@ def test_a_mistake_is_shown_next_to_its_field(browser: Browser):
     assert field.get_attribute("value") == "x" * 256
     assert field.get_attribute("aria-invalid") == "true"
     (error,) = browser.all("[role=alert]")
-    assert error.text.startswith("Name is too long: 256 characters")
+    assert error.text.startswith("This is too long: 256 characters")
     # What a screen reader reads with the field.
     assert error.get_attribute("id") in field.get_attribute("aria-describedby")
 

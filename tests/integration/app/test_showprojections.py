@@ -21,8 +21,9 @@ from django_esdb.leases.lease import acquire_lease
 from django_esdb.leases.process_identity import new_owner
 from django_esdb.models import FailedEvent, ProjectionState, ProjectionTracking
 from django_esdb.registry import Registration, registry
+from django_esdb.status.advice import LOST
 from django_esdb.status.fingerprints import fingerprint
-from django_esdb.status.status import LOST, registration_of
+from django_esdb.status.status import registration_of
 
 pytestmark = pytest.mark.django_db
 

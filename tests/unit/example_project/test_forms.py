@@ -42,7 +42,7 @@ def test_space_around_a_name_is_dropped():
         (" \t ", "Enter the dog's name."),
         (
             "x" * 256,
-            "Name is too long: 256 characters, and at most 255 are possible.",
+            "This is too long: 256 characters, and at most 255 are possible.",
         ),
         ("Re\x00x", "Null characters are not allowed."),
         ("Re\nx", "This contains a control character (U+000A). Leave it out."),

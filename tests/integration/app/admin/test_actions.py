@@ -60,7 +60,7 @@ def test_a_projection_is_shown_with_its_state_and_its_failed_events(
 
     link = f"{FAILED}?projection=Picky&amp;application=TrainingSchool"
     assert f'<a href="{link}">3</a>' in listed
-    assert '<td class="field-current_state">stopped</td>' in listed
+    assert '<td class="field-current_state">Stopped</td>' in listed
     assert "3 failed events are put aside: fix the cause" in listed
     shown = text(admin_client.get(html.unescape(link)))
     assert shown.count('<tr><td class="action-checkbox">') == 3
@@ -186,7 +186,7 @@ def test_what_fails_again_is_counted_and_the_first_error_shown(
     [(level, message)] = said(page)
     assert level == "warning"
     assert message == (
-        "Picky: 0 processed, 2 failed again, 1 wait for an earlier one. The first: "
+        "Picky: 0 processed, 2 failed again, 1 waits for an earlier one. The first: "
         f"{first.pk} at {first.position}: RuntimeError: cannot burn <b>at all</b>"
     )
     assert "<b>at all" not in text(page)
@@ -244,7 +244,7 @@ def test_an_event_behind_one_that_is_not_selected_says_so(
     [(level, message)] = said(page)
     assert level == "warning"
     assert message.startswith(
-        "Picky: 1 processed, 1 wait for an earlier one. The first"
+        "Picky: 1 processed, 1 waits for an earlier one. The first"
     )
     assert f"Failed event {second.pk} waits for {first.pk}" in message
     assert list(FailedEvent.objects.in_order()) == [first, second]
