@@ -66,9 +66,10 @@ class ReadAhead(Generic[T]):
 
     def set_live(self, is_live: bool) -> None:
         """Say whether each item is handed on at once, not in chunks."""
-        with self._lock:
-            self._is_live = is_live
-            if is_live:
+        self._is_live = is_live
+        # Without the lock, as in put: some receivers say it before each item.
+        if is_live and self._wake_at:
+            with self._lock:
                 self._ready.notify()
 
     def put(self, item: T, size: int) -> None:
@@ -183,11 +184,11 @@ class ReadAhead(Generic[T]):
             if remaining is not None and remaining <= 0:
                 break
             self._ready.wait(remaining)
-        self._wake_at = 0
-        if self._items and not self._is_whole(max_events):
+        if self._items:
             self._wake_at = min(_CHUNK, max_events)
-            self._ready.wait(_LINGER)
-            self._wake_at = 0
+            if not self._is_whole(max_events):
+                self._ready.wait(_LINGER)
+        self._wake_at = 0
 
     def _is_whole(self, max_events: int) -> bool:
         """Return whether what is there is not worth waiting for more."""

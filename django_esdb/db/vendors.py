@@ -3,7 +3,7 @@ What databases do differently, each as a question of its own.
 
 Nothing outside of this package asks which vendor a database is. So another database is
 supported here, in :mod:`django_esdb.db.functions`, :mod:`django_esdb.db.guards` and
-:mod:`django_esdb.db.updates`.
+:mod:`django_esdb.db.many_rows`.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from sys import getrefcount
 from typing import Any
+from uuid import UUID
 
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import IntegrityError, models, transaction
@@ -13,7 +14,11 @@ from django.db import IntegrityError, models, transaction
 from django_esdb.db.vendors import ignores_case
 from django_esdb.recorders.rows.entry import Entry
 from django_esdb.recorders.rows.frozen import Trust
-from django_esdb.recorders.rows.instances import Changes, Instances
+from django_esdb.recorders.rows.instances import (
+    CLEAN_STATE_SIZE,
+    Changes,
+    Instances,
+)
 from django_esdb.recorders.rows.kept_instances import KeptInstances
 from django_esdb.recorders.rows.keys import Keys
 from django_esdb.recorders.rows.model_info import model_info
@@ -203,9 +208,9 @@ class IdentityMap:
             is_new = entry.is_unsaved
             self.instances.resolve_relations(instance, self.unit, is_saved=is_new)
         changes, trust = self.instances.changes(entry, values)
-        if not (changes or entry.is_unsaved):
+        if trust is None and not entry.is_unsaved:
             return Trust.CERTAIN
-        return self._change(entry, changes, trust)
+        return self._change(entry, changes, trust or Trust.CERTAIN)
 
     def _is_gone(self, entry: Entry) -> bool:
         """Return whether the handler has deleted an instance by itself."""
@@ -290,7 +295,7 @@ class IdentityMap:
             Whether the database has to be asked now.
         """
         worst = Trust.CERTAIN
-        changes_of, is_clean = self.instances.changes, self.instances.is_clean
+        note, clean_size = self.instances.note, self.instances.clean_size
         pk_attname, dirty = self._pk_attname, self.dirty
         for entry in tuple(self.in_hand):
             instance = entry.instance
@@ -301,22 +306,23 @@ class IdentityMap:
                 # As in take_back, without a call for each row.
                 if values.get(pk_attname) is not entry.pk and self._is_gone(entry):
                     continue
-                changes, trust = changes_of(entry, values)
-                if changes or entry.is_unsaved:
-                    if trust is not Trust.CERTAIN or entry.is_behind:
-                        trust = self._change(entry, changes, trust)
+                trust = note(entry, values)
+                if trust is not None or entry.is_unsaved:
+                    dirty[entry] = None
+                    entry.is_unsaved = False
+                    entry.writes_all |= entry.is_behind
+                    if trust:
+                        entry.is_computed = True
                         worst = max(worst, trust)
-                    else:
-                        entry.is_unsaved = False
-                        current = entry.current
-                        for index, value in changes:
-                            current[index] = value
-                        dirty[entry] = None
             entry.is_behind = False
             entry.instance = entry.spare = None
             if getrefcount(instance) > _OWN_REFERENCES:
                 self.kept.keep(entry, instance)
-            elif is_clean(values):
+            elif (
+                len(values) == clean_size
+                and len(values["_state"].__dict__) == CLEAN_STATE_SIZE
+            ):
+                # It has nothing but its columns' values.
                 entry.spare = instance
         self.in_hand.clear()
         return worst
@@ -377,6 +383,9 @@ class IdentityMap:
     def wanted_keys(self, attname: str) -> Iterator[Any]:
         """Yield the keys that the batch's events will likely ask for."""
         wanted = list(self.unit.keys_of(self.model))
+        if self.keys.has_integers(attname):
+            # Aggregates' IDs are mostly these, and there are many.
+            wanted = [key for key in wanted if type(key) is not UUID]
         # Many events have the same key.
         with suppress(TypeError):
             wanted = list(dict.fromkeys(wanted))

@@ -16,7 +16,7 @@ from django_esdb.recorders.rows.model_info import ModelInfo
 
 _new = object.__new__
 # Which database an instance is of, and that it is there.
-_STATE_SIZE = 2
+CLEAN_STATE_SIZE = 2
 
 Changes = list[tuple[int, Any]]
 
@@ -44,9 +44,11 @@ class Instances:
         connection: To it.
 
     Attributes:
-        changes: Takes a row and what its instance has; returns the index and the
-            settled value of each column that differs, and how far these values are
-            known. It puts what differs in order in the instance, too.
+        clean_size: How many attributes an instance has that has nothing but its
+            columns' values; -1 where that does not tell.
+        note: Takes a row and what its instance has, and gives the row the settled value
+            of each column that differs; returns how far these values are known, None
+            if none differs. It puts what differs in order in the instance, too.
     """
 
     def __init__(
@@ -70,12 +72,12 @@ class Instances:
         }
         self._presaved = info.presaved
         # One call less for the models that have no such fields.
-        self.changes: Callable[[Entry, dict[str, Any]], tuple[Changes, Trust]] = (
-            self._changes_before_save if self._presaved else self._compared
+        self.note: Callable[[Entry, dict[str, Any]], Trust | None] = (
+            self._note_before_save if self._presaved else self._note
         )
-        # With the key and the state.
-        self._size = len(self.columns) + 2
         self._is_plain = not info.makes_instances_its_own_way()
+        # With the key and the state.
+        self.clean_size = len(self.columns) + 2 if self._is_plain else -1
         self._attnames = [column.attname for column in self.columns]
         # What is not kept as it is handed out.
         self._thawed = [
@@ -136,33 +138,48 @@ class Instances:
         instance.__dict__.update(fresh.__dict__)
         return instance
 
-    def is_clean(self, values: dict[str, Any]) -> bool:
-        """Return whether an instance has nothing but its columns' values."""
-        return (
-            len(values) == self._size
-            and len(values["_state"].__dict__) == _STATE_SIZE
-            and self._is_plain
-        )
-
     def is_read_only(self, index: int) -> bool:
         """Return whether the database works out a column by itself."""
         return index in self._read_only
 
-    def _changes_before_save(
+    def changes(
         self, entry: Entry, values: dict[str, Any]
-    ) -> tuple[Changes, Trust]:
-        compared = self._compared(entry, values)
-        if not (compared[0] or entry.is_unsaved):
-            return compared
+    ) -> tuple[Changes, Trust | None]:
+        """
+        Compare as :attr:`note`, but leave the row's values as they were.
+
+        Returns:
+            The index and the settled value of each column that differs, and how far
+            these values are known; None if none differs.
+        """
+        before = entry.current
+        entry.current = list(before)
+        try:
+            trust = self.note(entry, values)
+            if trust is None:
+                return [], None
+            pairs = zip(before, entry.current, strict=True)
+            differing = [
+                (i, now) for i, (was, now) in enumerate(pairs) if now is not was
+            ]
+            return differing, trust
+        finally:
+            entry.current = before
+
+    def _note_before_save(self, entry: Entry, values: dict[str, Any]) -> Trust | None:
+        before = list(entry.current)
+        if self._note(entry, values) is None and not entry.is_unsaved:
+            return None
         for field in self._presaved:
             # Such as the time of the last change.
             field.pre_save(entry.instance, entry.is_unsaved)
-        return self._compared(entry, values)
+        # What was there before that need not be what the database would take.
+        entry.current[:] = before
+        return self._note(entry, values)
 
-    def _compared(self, entry: Entry, values: dict[str, Any]) -> tuple[Changes, Trust]:
+    def _note(self, entry: Entry, values: dict[str, Any]) -> Trust | None:
         current = entry.current
-        changes: Changes = []
-        worst = Trust.CERTAIN
+        worst: Trust | None = None
         for index, attname, freeze, integers, settle in self._writable:
             before = current[index]
             # A deferred field has no value.
@@ -172,7 +189,8 @@ class Instances:
             if integers is not None and type(value) is int and value in integers:
                 # The most frequent case, made short.
                 if value != before or type(before) is not int:
-                    changes.append((index, value))
+                    current[index] = value
+                    worst = worst or Trust.CERTAIN
                 continue
             frozen = value
             if freeze is not None:
@@ -183,10 +201,10 @@ class Instances:
             if settled is not value and trust is Trust.CERTAIN and freeze is None:
                 values[attname] = settled
             if settled != before or type(settled) is not type(before):
-                changes.append((index, settled))
-                if trust > worst:
+                current[index] = settled
+                if worst is None or trust > worst:
                     worst = trust
-        return changes, worst
+        return worst
 
     def frozen(self, instance: models.Model) -> list[Any]:
         """Return an instance's values, frozen."""

@@ -38,7 +38,11 @@ class JSONValues:
 
     def settle_frozen(self, value: Any, frozen: Any) -> Settled:
         # What marshal refuses is no plain value, such as members of an enumeration.
-        if self._is_own or type(frozen) is not bytes or not _is_plain_json(value):
+        if self._is_own or type(frozen) is not bytes:
+            return frozen, Trust.DOUBTFUL
+        # Mostly a list of texts, which is told without further calls.
+        is_texts = type(value) is list and value and type(value[0]) is str
+        if not (is_texts and _are_ascii_texts(value)) and not _is_plain_json(value):
             return frozen, Trust.DOUBTFUL
         if self._is_sorted and _OBJECT in frozen:
             frozen = self.freeze(_as_jsonb_keeps_it(value))
@@ -62,8 +66,6 @@ def _is_plain_json(value: Any) -> bool:
     if kind is str:
         return bool(value.isascii() and "\0" not in value) or _is_plain_text(value)
     if kind is list:
-        if value and type(value[0]) is str and _are_ascii_texts(value):
-            return True
         for item in value:
             # Mostly these, without a call for each.
             is_plain = type(item) is str and item.isascii() and "\0" not in item

@@ -88,6 +88,10 @@ class Keys:
             return value
         return column.field.to_python(key)
 
+    def has_integers(self, attname: str) -> bool:
+        """Return whether a column has whole numbers only."""
+        return self._column(attname).integers is not None
+
     def changed(self, entry: Entry, index: int) -> None:
         """Note that a row has another value in a column."""
         attname = self._rows.columns[index].attname

@@ -56,7 +56,8 @@ class UnitOfWork:
         self.generation = 0
         self.has_to_end = False
         self._maps: dict[type[Model], IdentityMap] = {}
-        self._keyed: dict[tuple[type[Model], str], Rows[Any]] = {}
+        self._used: tuple[IdentityMap, ...] = ()
+        self._keyed: dict[str, dict[type[Model], Rows[Any]]] = {}
         self._is_own = False
         self._is_writing = False
         self._is_flushing = False
@@ -84,6 +85,7 @@ class UnitOfWork:
                 )
                 raise ViewDatabaseError(msg)
             found = self._maps[model] = IdentityMap(self, model)
+            self._used = tuple(self._maps.values())
         return found
 
     @property
@@ -93,9 +95,12 @@ class UnitOfWork:
 
     def keyed_rows(self, model: type[Model], key: str) -> Rows[Any]:
         """Return a model's rows by a key, for handlers; raises as :meth:`rows`."""
-        found = self._keyed.get((model, key))
+        keyed = self._keyed.get(key)
+        if keyed is None:
+            keyed = self._keyed[key] = {}
+        found = keyed.get(model)
         if found is None:
-            found = self._keyed[model, key] = Rows(self.rows(model), key)
+            found = keyed[model] = Rows(self.rows(model), key)
         return found
 
     def finish(self) -> None:
@@ -119,6 +124,7 @@ class UnitOfWork:
         the transaction; nothing may be written on that.
         """
         self._maps.clear()
+        self._used = ()
         self._keyed.clear()
 
     def event_ended(self) -> None:
@@ -130,7 +136,7 @@ class UnitOfWork:
         """
         worst = Trust.CERTAIN
         taken_back = []
-        for rows in tuple(self._maps.values()):
+        for rows in self._used:
             if not rows.in_hand:
                 continue
             if rows.is_simple:

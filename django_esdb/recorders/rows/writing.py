@@ -12,8 +12,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import sql
 
 from django_esdb.db.fields import Field
-from django_esdb.db.updates import can_update_many, update_many
+from django_esdb.db.many_rows import can_write_many, insert_many, update_many
 from django_esdb.db.vendors import most_parameters, returns_new_rows
+from django_esdb.recorders.rows.columns import Column
 from django_esdb.recorders.rows.entry import UNSET, Entry
 from django_esdb.recorders.rows.frozen import same
 from django_esdb.recorders.rows.identity_map import IdentityMap
@@ -151,59 +152,105 @@ def _find_level(change: _Change, path: tuple[_Change, ...]) -> int:
 class _Values:
     """What Django's insertion takes for an object: attributes with values."""
 
+    def __init__(self, fields: Sequence[Field], values: Sequence[Any]) -> None:
+        for field, value in zip(fields, values, strict=True):
+            setattr(self, field.attname, value)
+
 
 def _insert(
     connection: BaseDatabaseWrapper, rows: IdentityMap, entries: Sequence[Entry]
 ) -> None:
     has_keys = [entry for entry in entries if entry.pk is not None]
     has_none = [entry for entry in entries if entry.pk is None]
-    pk = rows.info.pk
     if has_keys:
-        fields = [pk, *rows.info.fields]
-        _insert_some(connection, rows, has_keys, fields)
-    if not has_none:
-        return
-    fields = rows.info.fields
-    if not isinstance(pk, models.AutoField):
-        # Its default is the database's own.
-        fields = [pk, *fields]
+        _insert_keyed(connection, rows, has_keys)
     if returns_new_rows(connection):
-        _insert_some(connection, rows, has_none, fields, pk)
+        if has_none:
+            _insert_unkeyed(connection, rows, has_none)
         return
     for entry in has_none:
-        _insert_some(connection, rows, [entry], fields, pk)
+        _insert_unkeyed(connection, rows, [entry])
 
 
-def _insert_some(
-    connection: BaseDatabaseWrapper,
-    rows: IdentityMap,
-    entries: Sequence[Entry],
-    fields: list[Field],
-    returned: Field | None = None,
+def _insert_keyed(
+    connection: BaseDatabaseWrapper, rows: IdentityMap, entries: Sequence[Entry]
 ) -> None:
+    fields = [rows.info.pk, *rows.info.fields]
+    is_plain = can_write_many(connection, fields)
+    columns = _written_columns(rows)
+    for some in _parts(connection, entries, fields):
+        values = [(entry.pk, *_values(columns, entry)) for entry in some]
+        if is_plain and not any(_has_expression(each) for each in values):
+            insert_many(connection, rows.model, fields, values)
+        else:
+            _compiler(rows, fields, values).execute_sql(None)
+
+
+def _insert_unkeyed(
+    connection: BaseDatabaseWrapper, rows: IdentityMap, entries: Sequence[Entry]
+) -> None:
+    """Insert rows whose primary keys the database chooses, and note these."""
+    pk, fields = rows.info.pk, rows.info.fields
+    columns = _written_columns(rows)
+    # Unless it is an AutoField, its default is the database's own.
+    has_default = not isinstance(pk, models.AutoField)
+    if has_default:
+        fields = [pk, *fields]
+    for some in _parts(connection, entries, fields):
+        values = [
+            (
+                *([_default_key(entry, pk)] if has_default else ()),
+                *_values(columns, entry),
+            )
+            for entry in some
+        ]
+        found = _compiler(rows, fields, values).execute_sql([pk])
+        for entry, returned in zip(some, found, strict=True):
+            rows.keyed(entry, returned[0])
+
+
+def _default_key(entry: Entry, pk: Field) -> Any:
+    instance = entry.instance
+    return None if instance is None else instance.__dict__.get(pk.attname)
+
+
+def _parts(
+    connection: BaseDatabaseWrapper, entries: Sequence[Entry], fields: Sequence[Field]
+) -> Iterator[Sequence[Entry]]:
+    """Yield as many rows at a time as a statement can have parameters for."""
     at_once = max(1, most_parameters(connection) // max(1, len(fields)))
-    returning = None if returned is None else [returned]
     for start in range(0, len(entries), at_once):
-        some = entries[start : start + at_once]
-        query = sql.InsertQuery(rows.model)
-        query.insert_values(fields, [_values(rows, entry) for entry in some], raw=True)
-        found = query.get_compiler(using=rows.unit.using).execute_sql(returning)
-        if returned is not None:
-            for entry, values in zip(some, found, strict=True):
-                rows.keyed(entry, values[0])
+        yield entries[start : start + at_once]
 
 
-def _values(rows: IdentityMap, entry: Entry) -> Any:
-    values: Any = _Values()
-    pk = rows.info.pk
-    key = entry.pk
-    if key is None and entry.instance is not None:
-        key = entry.instance.__dict__.get(pk.attname)
-    setattr(values, pk.attname, key)
-    for column, frozen in zip(rows.columns, entry.current, strict=True):
-        thaw = column.thaw
-        setattr(values, column.attname, frozen if thaw is None else thaw(frozen))
-    return values
+def _compiler(
+    rows: IdentityMap, fields: list[Field], values: Sequence[tuple[Any, ...]]
+) -> Any:
+    query = sql.InsertQuery(rows.model)
+    objects: list[Any] = [_Values(fields, each) for each in values]
+    query.insert_values(fields, objects, raw=True)
+    return query.get_compiler(using=rows.unit.using)
+
+
+def _written_columns(rows: IdentityMap) -> list[tuple[int, Column]]:
+    return [
+        (index, column)
+        for index, column in enumerate(rows.columns)
+        if not rows.instances.is_read_only(index)
+    ]
+
+
+def _values(columns: Iterable[tuple[int, Column]], entry: Entry) -> list[Any]:
+    """Return a row's values of these columns, as they are given to the database."""
+    current = entry.current
+    return [
+        current[index] if column.thaw is None else column.thaw(current[index])
+        for index, column in columns
+    ]
+
+
+def _has_expression(values: Iterable[Any]) -> bool:
+    return any(hasattr(value, "resolve_expression") for value in values)
 
 
 def _update(
@@ -212,22 +259,14 @@ def _update(
     indexes: tuple[int, ...],
     entries: Sequence[Entry],
 ) -> None:
-    columns = [rows.columns[index] for index in indexes]
-    fields = [column.field for column in columns]
+    columns = [(index, rows.columns[index]) for index in indexes]
+    fields = [column.field for _, column in columns]
     plain: list[tuple[Entry, list[Any]]] = []
     others: list[tuple[Entry, list[Any]]] = []
-    can_be_plain = can_update_many(connection, fields)
+    can_be_plain = can_write_many(connection, fields)
     for entry in entries:
-        values = [
-            frozen if column.thaw is None else column.thaw(frozen)
-            for column, frozen in (
-                (column, entry.current[index])
-                for column, index in zip(columns, indexes, strict=True)
-            )
-        ]
-        is_plain = can_be_plain and not any(
-            hasattr(value, "resolve_expression") for value in values
-        )
+        values = _values(columns, entry)
+        is_plain = can_be_plain and not _has_expression(values)
         (plain if is_plain else others).append((entry, values))
     if plain:
         count = update_many(
