@@ -7,15 +7,17 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
+from weakref import WeakKeyDictionary
 
 import grpc
 import pytest
 from eventsourcing.persistence import OperationalError, StoredEvent
 
 from eventsourcing_eventstoredb import EventStoreDBFactory, store_deadline
-from eventsourcing_eventstoredb.protocol import connections, retrying
+from eventsourcing_eventstoredb.protocol import batching, connections, retrying
 from eventsourcing_eventstoredb.protocol.clients import connector_of
 from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
 from tests.support.client_library import (
@@ -179,8 +181,31 @@ class Hanging:
         self._is_closed.wait()
         raise grpc.RpcError
 
+    result = __next__
+
     def cancel(self) -> None:
         pass
+
+
+class HangingByteCall:
+    """The long call of a channel that hangs: it ends with the channel alone."""
+
+    def __init__(self, channel: Any, *args: Any) -> None:
+        self._is_closed = _closed_channels[channel]
+
+    def send(self, message: bytes, *, is_followed: bool = False) -> bool:
+        return True
+
+    def serve(self, *args: Any) -> Any:
+        self._is_closed.wait()
+        return grpc.StatusCode.CANCELLED, "the channel is closed", {}
+
+    def cancel(self) -> None:
+        pass
+
+
+# Whether each channel that hangs is closed.
+_closed_channels: WeakKeyDictionary[Any, threading.Event] = WeakKeyDictionary()
 
 
 @pytest.mark.parametrize("make", MAKERS)
@@ -195,13 +220,20 @@ def test_a_channel_that_hangs_is_left(
             for number, call in enumerate(CALLS)
         ]
 
+        for caller, _ in callers[::2]:
+            # Some know already how this server takes saves.
+            caller.succeed()
+
         def hang(connection: connections.Connection) -> None:
             is_closed = threading.Event()
             connection.companions.append(is_closed.set)
+            _closed_channels[connection.channel] = is_closed
             for name in ("Read", "BatchAppend"):
                 hung.setattr(
                     connection.streams, name, lambda *_, **__: Hanging(is_closed)
                 )
+            alone = SimpleNamespace(future=lambda *_, **__: Hanging(is_closed))
+            hung.setattr(connection.streams, "Append", alone)
 
         made = connections.Connection.__init__
 
@@ -210,6 +242,7 @@ def test_a_channel_that_hangs_is_left(
             hang(self)
 
         hung.setattr(connections.Connection, "__init__", init)
+        hung.setattr(batching, "ByteCall", HangingByteCall)
         for caller, _ in callers:
             connector_of(caller.recorder.client).disconnect()
         end_in_time(partial(call, caller) for caller, call in callers)
