@@ -115,6 +115,8 @@ def _begin(
         # Another one is opened for what comes when a call has just ended.
         with suppress(CallOverError):
             return call, call.begin(request, end - monotonic())
+        if monotonic() >= end:
+            raise CallError(Reason.DEADLINE, "each call ended before it was used")
 
 
 def _may_pass(error: CallError) -> bool:

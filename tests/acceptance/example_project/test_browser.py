@@ -167,7 +167,7 @@ def test_the_admin_shows_read_models_and_changes_nothing(browser: Browser):
 
     shown = {
         "training_school_dog": ["Rex", "1", str(Dog.objects.get().id)],
-        "training_school_schoolcounts": ["1 dogs, 1 tricks", "1", "1"],
+        "training_school_schoolcounts": ["1 dog, 1 trick", "1", "1"],
         "django_esdb_projectiontracking": [
             "TrainingSchoolProjection",
             "TrainingSchool",

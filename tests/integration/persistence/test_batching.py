@@ -352,9 +352,13 @@ def test_a_server_without_batches_is_found_out_once(
 
     server_of_batches.answers = unknown
 
-    assert [insert(recorder, "one"), insert(recorder, "two")] == [[7], [7]]
+    assert insert(recorder, "one") == [7]
+    # More than one, where a call ends before a batch was handed to it.
+    calls = len(server_of_batches.batches)
+    assert insert(recorder, "two") == [7]
+
     assert server_of_batches.alone == ["one", "two"]
-    assert len(server_of_batches.batches) == 1
+    assert len(server_of_batches.batches) == calls
     assert "BatchAppend does not work: server=127.0.0.1:" in caplog.text
     assert "reason=unknown method" in caplog.text
 
