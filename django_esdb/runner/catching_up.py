@@ -32,7 +32,7 @@ class CatchingUp:
 
         Args:
             reason: Why the batch was one.
-            phase: What the subscription is at, if it tells.
+            phase: What the subscription was at before that was looked for, if it tells.
             position: Of the last processed event.
         """
         if reason in (BatchReason.SIZE, BatchReason.AGE):

@@ -285,6 +285,9 @@ def _process_batches(
     connection_keeper = ConnectionKeeper()
     idle_seconds = _FIRST_IDLE_SECONDS
     while True:
+        # What comes after this may be there, and unseen, once it is live.
+        state = getattr(subscription.subscription, "state", None)
+        phase = getattr(state, "phase", None)
         events, reason = reader.take(idle_seconds)
         if is_stopping.is_set() or (reason is BatchReason.ENDED and not events):
             return
@@ -297,8 +300,7 @@ def _process_batches(
                 processor, subscription, projection, order, connection_keeper
             )
             idle_seconds = min(idle_seconds * 4, _LONGEST_IDLE_SECONDS)
-        state = getattr(subscription.subscription, "state", None)
-        catching_up.took(reason, getattr(state, "phase", None), processor.position)
+        catching_up.took(reason, phase, processor.position)
         connection_keeper.end_work(idle_seconds)
 
 

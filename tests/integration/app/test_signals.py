@@ -26,6 +26,8 @@ from django_esdb.models import ProjectionTracking
 from django_esdb.policies import OnFailure
 from django_esdb.registry import Registration
 from django_esdb.runner import decisions
+from django_esdb.runner.reader import BatchReason, EventReader
+from django_esdb.subscriptions.received import ReceivedEvent
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.models import Dog
 from example_project.training_school.projections import TrainingSchoolProjection
@@ -152,6 +154,33 @@ def test_it_has_caught_up_once_for_each_time_that_it_was_behind(
             wait_until(lambda count=number + 1: Dog.objects.count() == count)
 
     assert heard.names().count("projection_caught_up") == 1
+
+
+def test_it_has_not_caught_up_with_what_came_since_it_last_looked(
+    school: TrainingSchool,
+    school_projection: Registration,
+    heard: Heard,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    last = school.register("Fido")
+    take = EventReader.take
+    looked = []
+
+    def take_nothing_at_first(
+        reader: EventReader, idle_seconds: float
+    ) -> tuple[list[ReceivedEvent], BatchReason]:
+        looked.append(reader)
+        if len(looked) > 1 or reader._buffer.is_live:
+            # Where it is live this early, nothing comes in between.
+            return take(reader, idle_seconds)
+        wait_until(lambda: reader._buffer.is_live)
+        return [], BatchReason.IDLE
+
+    monkeypatch.setattr(EventReader, "take", take_nothing_at_first)
+    with running(school_projection):
+        heard.wait_for("projection_caught_up")
+
+    assert heard.of("projection_caught_up") == [{"position": last}]
 
 
 def test_nothing_is_processed_before_the_start_is_told(
