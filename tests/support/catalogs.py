@@ -109,3 +109,21 @@ def _marked(code: str) -> Iterator[str]:
             yield _PLURAL_END.join(texts)
         elif node.func.id in _CALLS and texts:
             yield texts[0]
+
+
+def texts_left_in_english(html: str, file: Path) -> set[str]:
+    """
+    Return the texts of a page that a catalog has a translation of, in lower case.
+
+    Args:
+        html: The page.
+        file: The catalog, a ``.po`` file.
+    """
+    english, translated = set(), set()
+    for entry in entries(file):
+        for part, text in zip(entry.id.split("\0"), entry.texts, strict=True):
+            english.add(part.casefold())
+            translated.add(text.casefold())
+    shown = {each.strip(" \n:") for each in re.findall(r">([^<]+)<", html)}
+    # Some are the same word in both, such as a position.
+    return {each.casefold() for each in shown} & (english - translated - {""})

@@ -14,6 +14,8 @@ from example_project.training_school import writes
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.domain import Dog as DogAggregate
 from example_project.training_school.models import Dog, SchoolCounts
+from tests.support.catalogs import texts_left_in_english
+from tests.support.projects import ROOT
 from tests.support.site import Running
 
 DOGS = reverse("training_school:dogs")
@@ -30,6 +32,24 @@ def test_an_empty_school_says_so(client: Client):
 
     assert response.status_code == 200
     assert b"No dog is registered yet." in response.content
+
+
+@pytest.mark.parametrize("language", ["de", "fr"])
+def test_no_text_of_a_page_is_left_in_english(
+    client: Client, school: None, language: str
+) -> None:
+    file = ROOT / "example_project/locale" / language / "LC_MESSAGES" / "django.po"
+    asked = {"headers": {"accept-language": language}}
+
+    for response in (
+        client.get(DOGS, **asked),
+        client.post(REGISTER, {"name": ""}, **asked),
+        client.post(REGISTER, {"name": "Rex"}, follow=True, **asked),
+        client.get(DOGS, **asked),
+    ):
+        assert f'lang="{language}"' in response.text
+        assert not texts_left_in_english(response.text, file)
+    assert texts_left_in_english(client.get(DOGS).text, file)
 
 
 def test_a_registered_dog_shows_at_once(client: Client, school: None):
