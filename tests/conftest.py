@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils import translation
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from tests.support import hypothesis_profiles
@@ -45,6 +46,11 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis_profiles.load()
     if config.getoption("--cpu"):
         config.pluginmanager.register(CpuTimes())
+
+
+def pytest_runtest_teardown() -> None:
+    """A request leaves its language to the thread, which is the next test's too."""
+    translation.deactivate()
 
 
 def pytest_report_header(config: pytest.Config) -> str:
