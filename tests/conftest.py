@@ -10,9 +10,7 @@ from django.utils import translation
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from tests.support import hypothesis_profiles
-from tests.support.client_library import (
-    EventStoreDBClient,
-)
+from tests.support.client_library import EventStoreDBClient
 from tests.support.cluster import Cluster
 from tests.support.cpu import CpuTimes
 from tests.support.databases import SQLITE_URL, copied_database, new_database

@@ -49,18 +49,13 @@ def insert_many(
         django.db.Error: What the database says.
     """
     quote = connection.ops.quote_name
-    prepare = [field.get_db_prep_save for field in fields]
     columns = ", ".join(quote(_column(field)) for field in fields)
     one_row = f"({', '.join(['%s'] * len(fields))})"
     sql = (
         f"INSERT INTO {quote(model._meta.db_table)} ({columns}) "  # noqa: S608  (names)
         f"VALUES {', '.join([one_row] * len(rows))}"
     )
-    parameters = [
-        prepared(value, connection)
-        for row in rows
-        for prepared, value in zip(prepare, row, strict=True)
-    ]
+    parameters = [value for row in rows for value in _prepared(connection, fields, row)]
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
 
@@ -86,7 +81,8 @@ def update_many(
     Raises:
         django.db.Error: What the database says.
     """
-    prepared = [_prepared(connection, model, fields, row) for row in rows]
+    pk = model._meta.pk
+    prepared = [_prepared(connection, (pk, *fields), row) for row in rows]
     if connection.vendor == "postgresql" and len(rows) > 1:
         return _update_from_values(connection, model, fields, prepared)
     if connection.vendor == "mysql" and len(rows) > 1:
@@ -95,14 +91,11 @@ def update_many(
 
 
 def _prepared(
-    connection: BaseDatabaseWrapper,
-    model: type[models.Model],
-    fields: Sequence[Field],
-    row: tuple[Any, ...],
+    connection: BaseDatabaseWrapper, fields: Sequence[Field], row: tuple[Any, ...]
 ) -> tuple[Any, ...]:
     return tuple(
         field.get_db_prep_save(value, connection)
-        for field, value in zip((model._meta.pk, *fields), row, strict=True)
+        for field, value in zip(fields, row, strict=True)
     )
 
 

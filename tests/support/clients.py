@@ -7,9 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
-from tests.support.client_library import (
-    EventStoreDBClient,
-)
+from tests.support.client_library import EventStoreDBClient
 
 
 @pytest.fixture

@@ -56,6 +56,7 @@ class UnitOfWork:
         self.generation = 0
         self.has_to_end = False
         self._maps: dict[type[Model], IdentityMap] = {}
+        # The same in a tuple, since more may be used while all are looked at.
         self._used: tuple[IdentityMap, ...] = ()
         self._keyed: dict[str, dict[type[Model], Rows[Any]]] = {}
         self._is_own = False
@@ -113,7 +114,7 @@ class UnitOfWork:
         """
         self.event_ended()
         self.write()
-        for rows in self._maps.values():
+        for rows in self._used:
             rows.kept.check()
 
     def close(self) -> None:
@@ -173,13 +174,13 @@ class UnitOfWork:
     def write(self) -> None:
         """Write everything that is pending; raises what the database says."""
         if self._is_writing or not any(
-            rows.dirty or rows.deleted for rows in self._maps.values()
+            rows.dirty or rows.deleted for rows in self._used
         ):
             return
         self._is_writing = True
         try:
             with self._marking(), self.own_statements():
-                write(self.connection, tuple(self._maps.values()))
+                write(self.connection, self._used)
         finally:
             self._is_writing = False
 
@@ -268,7 +269,7 @@ class UnitOfWork:
 
     def _take_back(self) -> Trust:
         worst = Trust.CERTAIN
-        for rows in tuple(self._maps.values()):
+        for rows in self._used:
             if rows.in_hand:
                 worst = max(worst, rows.take_back_all())
         return worst
@@ -276,13 +277,13 @@ class UnitOfWork:
     def _others_have_written(self) -> None:
         self.generation += 1
         self._targets.clear()
-        for rows in self._maps.values():
+        for rows in self._used:
             rows.others_have_written()
 
     def _rolled_back(self) -> None:
         self.generation += 1
         self._targets.clear()
-        for rows in tuple(self._maps.values()):
+        for rows in self._used:
             rows.rolled_back()
 
     @contextmanager

@@ -16,9 +16,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.support.client_library import (
-    EventStoreDBClient,
-)
+from tests.support.client_library import EventStoreDBClient
 from tests.support.projects import ROOT, clean_environment
 
 pytestmark = pytest.mark.skipif(

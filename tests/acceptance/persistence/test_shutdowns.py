@@ -20,9 +20,7 @@ from eventsourcing_eventstoredb import EventStoreDBFactory, store_deadline
 from eventsourcing_eventstoredb.protocol import batching, connections, retrying
 from eventsourcing_eventstoredb.protocol.clients import connector_of
 from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
-from tests.support.client_library import (
-    EventStoreDBClient,
-)
+from tests.support.client_library import EventStoreDBClient
 from tests.support.event_stores import EventStore
 
 SECONDS = 2.0

@@ -22,9 +22,7 @@ from example_project.training_school.projections import (
     TrainingSchoolProjection,
     TrainingSchoolView,
 )
-from tests.support.client_library import (
-    EventStoreDBClient,
-)
+from tests.support.client_library import EventStoreDBClient
 from tests.support.stores import append, school_at
 from tests.support.supervising import catch_up, tracking
 

@@ -22,9 +22,7 @@ from eventsourcing_eventstoredb.recorders import (
     EventStoreDBApplicationRecorder,
 )
 from eventsourcing_eventstoredb.server import EmbeddedServer
-from tests.support.client_library import (
-    EventStoreDBClient,
-)
+from tests.support.client_library import EventStoreDBClient
 
 
 class WithServer:
