@@ -21,6 +21,7 @@ PERSISTENCE_MODULE = "eventsourcing_eventstoredb"
 MODULE_KEYS = ("PERSISTENCE_MODULE", "INFRASTRUCTURE_FACTORY", "FACTORY_TOPIC")
 TOPIC_ALLOWLIST = "EVENTSTOREDB_TOPIC_ALLOWLIST"
 MAX_DECOMPRESSED = "EVENTSTOREDB_MAX_DECOMPRESSED"
+CONTENT_TYPE = "EVENTSTOREDB_CONTENT_TYPE"
 EVENT_BASES = "EVENTSTOREDB_EVENT_BASES"
 # An entry of ESDB_TOPIC_ALLOWLIST that stands for the default.
 APPS = "@apps"
@@ -77,6 +78,11 @@ class Settings:
         return getattr(django_settings, "ESDB_MAX_DECOMPRESSED", None)
 
     @property
+    def ESDB_CONTENT_TYPE(self) -> str | None:  # noqa: N802
+        """What events are marked as in the store; None for JSON where they are."""
+        return getattr(django_settings, "ESDB_CONTENT_TYPE", None)
+
+    @property
     def ESDB_BATCH_SIZE(self) -> int:  # noqa: N802
         """Most events that ``runprojections`` processes in a transaction."""
         return getattr(django_settings, "ESDB_BATCH_SIZE", 500)
@@ -117,6 +123,7 @@ settings = Settings()
 # What an application's environment is made from; see build_env.
 APPLICATION_SETTINGS = frozenset(
     (
+        "ESDB_CONTENT_TYPE",
         "ESDB_ENV",
         "ESDB_EVENT_BASES",
         "ESDB_MAX_DECOMPRESSED",
@@ -152,8 +159,10 @@ def build_env(
         "EVENTSTOREDB_USERNAME": settings.ESDB_USERNAME,
         "EVENTSTOREDB_PASSWORD": settings.ESDB_PASSWORD,
         MAX_DECOMPRESSED: settings.ESDB_MAX_DECOMPRESSED,
+        CONTENT_TYPE: settings.ESDB_CONTENT_TYPE,
     }
-    env = {key: str(value) for key, value in derived.items() if value}
+    # What is empty is not set; anything else is passed on, and refused if it is wrong.
+    env = {key: str(value) for key, value in derived.items() if value not in (None, "")}
     class_env = getattr(application_class, "env", {})
     if not {*os.environ, *class_env}.intersection(MODULE_KEYS):
         env["PERSISTENCE_MODULE"] = PERSISTENCE_MODULE

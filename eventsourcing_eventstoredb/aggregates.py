@@ -32,6 +32,9 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
         for_snapshotting: Whether these are snapshots, for which versions have
             gaps and a conflict is impossible.
         layout: How the aggregates lie in streams.
+        marks_json: Whether events whose data are JSON get the content type
+            ``application/json``, else all are ``application/octet-stream``. What is
+            read does not depend on it.
     """
 
     def __init__(
@@ -40,10 +43,12 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
         for_snapshotting: bool = False,
         *,
         layout: Layout | None = None,
+        marks_json: bool = True,
     ) -> None:
         self.client = client
         self.for_snapshotting = for_snapshotting
         self.layout = layout or Layout()
+        self.marks_json = marks_json
         self._new_streams = NewStreams(client)
 
     def insert_events(
@@ -220,7 +225,11 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
         # Made once: they may be sent several times, and the server recognises
         # them by their IDs.
         events = [
-            mapping.proposed_event(event, layout.metadata(event.originator_version))
+            mapping.proposed_event(
+                event,
+                layout.metadata(event.originator_version),
+                marks_json=self.marks_json,
+            )
             for event in stored_events
         ]
         appended = appending.append(self.client, name, current_version, events)
@@ -241,7 +250,9 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
         name = self.layout.snapshots_stream_name(originator_id)
         events = [
             mapping.proposed_event(
-                snapshot, mapping.version_metadata(snapshot.originator_version)
+                snapshot,
+                mapping.version_metadata(snapshot.originator_version),
+                marks_json=self.marks_json,
             )
             for snapshot in snapshots
         ]

@@ -32,6 +32,7 @@ from eventsourcing_eventstoredb.connection_settings import (
     ConnectionSettingsError,
     parse_connection,
 )
+from eventsourcing_eventstoredb.content_types import parse_content_type
 from eventsourcing_eventstoredb.mapping import Layout
 from eventsourcing_eventstoredb.topics import (
     ANYWHERE,
@@ -74,6 +75,7 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
     EVENTSTOREDB_TOPIC_ALLOWLIST = "EVENTSTOREDB_TOPIC_ALLOWLIST"
     EVENTSTOREDB_EVENT_BASES = "EVENTSTOREDB_EVENT_BASES"
     EVENTSTOREDB_MAX_DECOMPRESSED = "EVENTSTOREDB_MAX_DECOMPRESSED"
+    EVENTSTOREDB_CONTENT_TYPE = "EVENTSTOREDB_CONTENT_TYPE"
     EVENTSTOREDB_NODE_PREFERENCE = "EVENTSTOREDB_NODE_PREFERENCE"
     EVENTSTOREDB_CLIENT = client_library.VARIABLE
     ORIGINATOR_ID_TYPE = "ORIGINATOR_ID_TYPE"
@@ -88,6 +90,7 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
         self._watchdog_interval = self._read_watchdog_interval()
         self._allowlist = self._read_topic_allowlist()
         self._max_decompressed = self._read_max_decompressed()
+        self._marks_json = self._read_content_type()
         self._lock = threading.Lock()
         self._client: Client | None = None
 
@@ -112,6 +115,7 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
             self.client,
             for_snapshotting=purpose == "snapshots",
             layout=self._layout(),
+            marks_json=self._marks_json,
         )
 
     def application_recorder(self) -> ApplicationRecorder:
@@ -122,6 +126,7 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
             self.client,
             originator_id_type=self.originator_id_type,
             layout=self._layout(),
+            marks_json=self._marks_json,
             watchdog_interval=self._watchdog_interval,
             allowlist=self._allowlist,
         )
@@ -233,6 +238,18 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
         except ValueError as error:
             msg = f"{self.EVENTSTOREDB_MAX_DECOMPRESSED} {error}"
             raise InfrastructureFactoryError(msg) from None
+
+    def _read_content_type(self) -> bool:
+        name = self.EVENTSTOREDB_CONTENT_TYPE
+        try:
+            marks_json = parse_content_type(self.env.get(name))
+        except ValueError as error:
+            raise InfrastructureFactoryError(f"{name} {error}") from None
+        # What is encrypted may be JSON on the outside.
+        return marks_json and not any(
+            self.env.get(key)
+            for key in (self.CIPHER_TOPIC, "CIPHER_KEY", self.COMPRESSOR_TOPIC)
+        )
 
     def _read_topic_allowlist(self) -> TopicAllowlist:
         text = self.env.get(self.EVENTSTOREDB_TOPIC_ALLOWLIST)

@@ -16,6 +16,7 @@ from uuid import UUID
 
 from eventsourcing.persistence import DataError, StoredEvent
 
+from eventsourcing_eventstoredb.content_types import BINARY, content_type_of
 from eventsourcing_eventstoredb.protocol.proposals import ProposedEvent
 
 SNAPSHOT_STREAM_PREFIX = "snapshot-$"
@@ -98,15 +99,21 @@ class Layout:
         return version
 
 
-def proposed_event(stored_event: StoredEvent, metadata: bytes = b"") -> ProposedEvent:
+def proposed_event(
+    stored_event: StoredEvent, metadata: bytes = b"", *, marks_json: bool = True
+) -> ProposedEvent:
     """
     Return the event to append for *stored_event*, with a random ID of its own.
 
     The server recognises a repeated append by its events' IDs, so make each
-    event once and keep it through every retry.
+    event once and keep it through every retry. Data that are JSON are marked as
+    such, unless *marks_json* is false.
     """
     return ProposedEvent(
-        type=stored_event.topic, data=stored_event.state, metadata=metadata
+        type=stored_event.topic,
+        data=stored_event.state,
+        metadata=metadata,
+        content_type=content_type_of(stored_event.state) if marks_json else BINARY,
     )
 
 

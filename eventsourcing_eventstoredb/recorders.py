@@ -46,6 +46,7 @@ class EventStoreDBApplicationRecorder(
             IDs; None to have each event's class decide.
         layout: How the aggregates lie in streams. With a prefix only streams
             that have it are the application's.
+        marks_json: As the aggregate recorder's.
         watchdog_interval: Seconds of silence after which a subscription asks
             the server whether it is alive.
         allowlist: Topics whose classes may be asked for the type of their IDs;
@@ -59,10 +60,11 @@ class EventStoreDBApplicationRecorder(
         *,
         originator_id_type: type | None = None,
         layout: Layout | None = None,
+        marks_json: bool = True,
         watchdog_interval: float = WATCHDOG_INTERVAL,
         allowlist: TopicAllowlist | None = None,
     ) -> None:
-        super().__init__(client, for_snapshotting, layout=layout)
+        super().__init__(client, for_snapshotting, layout=layout, marks_json=marks_json)
         self.originator_id_type = originator_id_type
         self.watchdog_interval = watchdog_interval
         self.allowlist = allowlist

@@ -20,6 +20,7 @@ from eventsourcing.utils import Environment
 from django_esdb.checks.databases import check_databases, check_read_models
 from django_esdb.checks.topics import check_topics
 from django_esdb.conf import (
+    CONTENT_TYPE,
     KNOWN_SETTINGS,
     PERSISTENCE_MODULE,
     application_environment,
@@ -37,6 +38,7 @@ from eventsourcing_eventstoredb.connection_settings import (
     ConnectionSettingsError,
     parse_connection,
 )
+from eventsourcing_eventstoredb.content_types import BINARY, JSON, parse_content_type
 
 TAG = "django_esdb"
 
@@ -100,7 +102,7 @@ def check_topic_allowlist() -> Iterator[CheckMessage]:
 def check_connections() -> Iterator[CheckMessage]:
     """Each application's event store must be named in a way that can be used."""
     messages = [
-        _check_connection(env) or _check_client_library(env)
+        _check_connection(env) or _check_client_library(env) or _check_content_type(env)
         for env in application_environments()
     ]
     # Applications that share a wrong setting would each report it.
@@ -163,6 +165,21 @@ def _check_client_library(env: Environment) -> CheckMessage | None:
             _("EventStoreDB cannot be spoken to: %(reason)s.") % {"reason": error},
             hint=_("See docs/clients.md."),
             id="django_esdb.E016",
+        )
+    return None
+
+
+def _check_content_type(env: Environment) -> CheckMessage | None:
+    if env.get("PERSISTENCE_MODULE") != PERSISTENCE_MODULE:
+        return None
+    text = env.get(CONTENT_TYPE)
+    try:
+        parse_content_type(text)
+    except ValueError:
+        return Error(
+            _("ESDB_CONTENT_TYPE is %(text)s, but must be %(json)s or %(binary)s.")
+            % {"text": repr(text), "json": repr(JSON), "binary": repr(BINARY)},
+            id="django_esdb.E018",
         )
     return None
 

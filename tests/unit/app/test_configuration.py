@@ -59,6 +59,7 @@ def test_everything_else_is_passed_on(settings: Any) -> None:
     settings.ESDB_ROOT_CERTIFICATES = "ca.pem"
     settings.ESDB_USERNAME = "admin"
     settings.ESDB_PASSWORD = SECRET
+    settings.ESDB_CONTENT_TYPE = "application/octet-stream"
     settings.ESDB_ENV = {"COMPRESSOR_TOPIC": "zlib"}
 
     assert build_env() == {
@@ -66,6 +67,7 @@ def test_everything_else_is_passed_on(settings: Any) -> None:
         "EVENTSTOREDB_ROOT_CERTIFICATES": "ca.pem",
         "EVENTSTOREDB_USERNAME": "admin",
         "EVENTSTOREDB_PASSWORD": SECRET,
+        "EVENTSTOREDB_CONTENT_TYPE": "application/octet-stream",
         "COMPRESSOR_TOPIC": "zlib",
     }
 
@@ -125,6 +127,8 @@ def test_either_place_satisfies_the_address(
                 ("ESDB_WEB_DEADLINE", 0, "django_esdb.E015"),
                 ("ESDB_MAX_DECOMPRESSED", 0, "django_esdb.E017"),
                 ("ESDB_MAX_DECOMPRESSED", "1M", "django_esdb.E017"),
+                ("ESDB_CONTENT_TYPE", "text/plain", "django_esdb.E018"),
+                ("ESDB_CONTENT_TYPE", False, "django_esdb.E018"),
                 ("ESDB_LEASE_SECONDS", "10", "django_esdb.E011"),
                 ("ESDB_LEASE_SECONDS", float("nan"), "django_esdb.E011"),
                 ("ESDB_LEASE_SECONDS", None, "django_esdb.E011"),
