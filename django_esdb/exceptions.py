@@ -40,6 +40,16 @@ class NotProcessedError(DjangoEsdbError, TimeoutError):
         )
 
 
+class UnregisteredWaitError(NotRegisteredError, TimeoutError):
+    """Waiting cannot succeed: no projection of the view's name has ever been run."""
+
+    def __init__(self, projection: str, position: int, reason: str) -> None:
+        super().__init__(
+            f"Projection {projection!r} has not processed notification {position}: "
+            f"it was never run. {reason}"
+        )
+
+
 class ProjectionError(DjangoEsdbError):
     """
     A projection stopped and will not continue by itself.

@@ -26,6 +26,7 @@ from eventsourcing_eventstoredb.protocol.proposals import (
     StreamState,
 )
 from eventsourcing_eventstoredb.protocol.retrying import SAVE_ATTEMPT, with_retries
+from eventsourcing_eventstoredb.text import counted
 
 # Seconds for one save with all its retries, where the connection string has no
 # DefaultDeadline: the election of a leader fits in, and a request of a web site
@@ -64,9 +65,10 @@ def append(
             an answer was lost.
     """
     if current_version is StreamState.NO_STREAM:
-        subject = f"Appending {len(events)} event(s) to new stream {name!r}"
+        subject = f"Appending {counted(len(events), 'event', 'events')} to new stream"
     else:
-        subject = f"Appending {len(events)} event(s) to stream {name!r}"
+        subject = f"Appending {counted(len(events), 'event', 'events')} to stream"
+    subject += f" {name!r}"
     if isinstance(current_version, int):
         subject += f", expected to be at version {current_version}"
 

@@ -45,7 +45,7 @@ class LimitedCompressor(Compressor):
     def __init__(self, inner: Any, limit: int) -> None:
         self.inner = inner
         self.limit = limit
-        self._decompress = _bounded(inner)
+        self._decompress = _bounded(inner) or _unbounded(inner)
 
     def compress(self, data: bytes) -> bytes:
         """
@@ -87,6 +87,11 @@ def limited(compressor: Any, limit: int) -> LimitedCompressor | None:
     return LimitedCompressor(compressor, limit)
 
 
+def is_bounded(compressor: Any) -> bool:
+    """Return whether decompressing stops when there is too much, not afterwards."""
+    return _bounded(compressor) is not None
+
+
 def parse_limit(text: str) -> int:
     """
     Return the number of bytes that a text says.
@@ -100,8 +105,8 @@ def parse_limit(text: str) -> int:
     return int(text)
 
 
-def _bounded(compressor: Any) -> Callable[[bytes, int], bytes]:
-    """Return a function that decompresses up to so many bytes."""
+def _bounded(compressor: Any) -> Callable[[bytes, int], bytes] | None:
+    """Return a function that decompresses up to so many bytes; None if none can."""
     function = getattr(compressor.decompress, "__func__", compressor.decompress)
     if function in (zlib.decompress, ZlibCompressor.decompress):
         return _zlib
@@ -113,6 +118,10 @@ def _bounded(compressor: Any) -> Callable[[bytes, int], bytes]:
         return _lzma
     if _takes_max_length(compressor.decompress):
         return lambda data, most: compressor.decompress(data, max_length=most)
+    return None
+
+
+def _unbounded(compressor: Any) -> Callable[[bytes, int], bytes]:
     return lambda data, most: compressor.decompress(data)
 
 

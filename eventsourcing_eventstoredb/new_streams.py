@@ -24,6 +24,7 @@ from eventsourcing_eventstoredb.protocol.errors import (
 )
 from eventsourcing_eventstoredb.protocol.proposals import Appended
 from eventsourcing_eventstoredb.protocol.retrying import with_retries
+from eventsourcing_eventstoredb.text import counted
 
 # What EventStoreDB's $tb is set to when a stream is deleted.
 _DELETED_TRUNCATE_BEFORE = 2**63 - 1
@@ -104,11 +105,12 @@ def check_begun(name: str, appended: Appended, count: int, first_version: int) -
     last = appended.stream_position
     if last < count:
         return
+    on = f"of version {first_version} on now"
+    written = counted(count, f"event {on} lies", f"events {on} lie")
     msg = (
-        f"Stream {name!r} was deleted and its numbering continues: the {count} "
-        f"event(s) of version {first_version} on now lie at position "
-        f"{last - count + 1} on, where they cannot be read as this aggregate; delete "
-        "the stream again, and give the aggregate another ID"
+        f"Stream {name!r} was deleted and its numbering continues: the {written} at "
+        f"position {last - count + 1} on, where they cannot be read as this "
+        "aggregate; delete the stream again, and give the aggregate another ID"
     )
     raise IntegrityError(msg)
 

@@ -17,6 +17,7 @@ from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 from eventsourcing.utils import Environment
 
+from django_esdb.checks.compression import check_compressor
 from django_esdb.checks.configuration import (
     application_environments,
     check_env,
@@ -56,6 +57,7 @@ def check_deployment(app_configs: Any = None, **kwargs: Any) -> list[CheckMessag
     """Return what should not be so in production."""
     messages = [*_check_password_in_settings(), *_check_topics()]
     for env in _environments():
+        messages += check_compressor(env)
         connection = _connection(env)
         if connection is not None:
             messages += _check_connection(connection, env)

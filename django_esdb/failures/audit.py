@@ -13,7 +13,7 @@ from typing import Any
 
 from django.apps import apps
 from django.db import models, router
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 
 from django_esdb.leases.lease import TrackedProjection
 from django_esdb.models import FailedEvent
@@ -82,8 +82,10 @@ class AdminAudit(Audit):
         self._write(self._of_row(gettext("Resumed")))
 
     def requested(self, count: int) -> None:
-        said = gettext(
-            "Asked for %(count)s more failed events to be retried in the background"
+        said = ngettext(
+            "Asked for %(count)s more failed event to be retried in the background",
+            "Asked for %(count)s more failed events to be retried in the background",
+            count,
         )
         self._write(self._of_row(said % {"count": count}))
 

@@ -33,6 +33,7 @@ from django_esdb.db.guards import (
 from django_esdb.exceptions import (
     NotProcessedError,
     PositionMovedError,
+    UnregisteredWaitError,
     ViewDatabaseError,
     WaitInTransactionError,
 )
@@ -311,6 +312,8 @@ class DjangoTrackingRecorder(TrackingRecorder):
         Raises:
             TimeoutError: It was not processed in time. If no projection of this name
                 is registered, the text says so, and lists those that are.
+            UnregisteredWaitError: There is none of this name, nor a position: without
+                an *interrupt* this is told at once. This is a TimeoutError, too.
             NotProcessedError: It was put aside, or the projection is paused. This is
                 a TimeoutError, too.
             django.db.Error: The database could not be asked, in the end.
@@ -320,6 +323,8 @@ class DjangoTrackingRecorder(TrackingRecorder):
         """
         if notification_id is None:
             return
+        if interrupt is None:
+            self._require_known(application_name, notification_id)
         outcome = self.wait_for_outcome(
             application_name, Awaited(notification_id), timeout, interrupt
         )
@@ -332,6 +337,14 @@ class DjangoTrackingRecorder(TrackingRecorder):
             raise TimeoutError(msg)
         if not outcome:
             raise NotProcessedError(self.name, notification_id, outcome.value)
+
+    def _require_known(self, application_name: str, notification_id: int) -> None:
+        """Refuse to wait under a name that nothing was ever processed under."""
+        reason = not_registered(self.name)
+        # Runners that were made by hand need no registration, and who waits with one
+        # can interrupt it.
+        if reason and not self._rows(application_name).exists():
+            raise UnregisteredWaitError(self.name, notification_id, reason)
 
     def wait_for_outcome(
         self,

@@ -26,6 +26,7 @@ from eventsourcing_eventstoredb.protocol.forking import before_fork
 from eventsourcing_eventstoredb.protocol.generated import streams
 from eventsourcing_eventstoredb.protocol.private import ByteCall
 from eventsourcing_eventstoredb.protocol.watching import GRACE_SECONDS, Watch, watcher
+from eventsourcing_eventstoredb.text import counted
 
 METHOD = "/event_store.client.streams.Streams/BatchAppend"
 THREAD_NAME = "eventstoredb-saves"
@@ -228,9 +229,8 @@ class BatchCall:
             or (self._pending and self._bytes + size > MOST_BYTES)
         ):
             if not self._has_room.wait(end - monotonic()) and end <= monotonic():
-                raise CallError(
-                    Reason.DEADLINE, f"{len(self._pending)} others were under way"
-                )
+                others = counted(len(self._pending), "other was", "others were")
+                raise CallError(Reason.DEADLINE, f"{others} under way")
         if not self._is_open:
             raise CallOverError
 

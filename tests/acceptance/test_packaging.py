@@ -72,6 +72,10 @@ def test_the_wheel_has_every_file_of_the_packages(wheel: zipfile.ZipFile) -> Non
 
     assert files <= set(wheel.namelist())
     assert "django_esdb/migrations/0001_initial.py" in files
+    assert {name for name in files if name.endswith(".mo")} == {
+        f"django_esdb/locale/{language}/LC_MESSAGES/django.mo"
+        for language in ("de", "fr")
+    }
     assert {f"{package}/py.typed" for package in PACKAGES} <= files
 
 

@@ -255,4 +255,4 @@ def test_an_event_store_out_of_reach_is_one_line(
 
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
-    assert line.startswith("CommandError: Appending 1 event(s) to new stream")
+    assert line.startswith("CommandError: Appending 1 event to new stream")

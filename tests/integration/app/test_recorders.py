@@ -211,6 +211,7 @@ def test_concurrent_first_events_make_one_row() -> None:
 
 def test_wait_returns_when_another_thread_has_processed_the_event() -> None:
     view = DjangoTrackingRecorder("projection")
+    view.ensure_row(APP)
 
     def process() -> None:
         DjangoTrackingRecorder("projection").insert_tracking(Tracking(APP, 5))
@@ -226,6 +227,7 @@ def test_wait_returns_when_another_thread_has_processed_the_event() -> None:
 
 def test_waiting_for_a_second_takes_few_queries() -> None:
     view = DjangoTrackingRecorder("projection")
+    view.ensure_row(APP)
 
     with CaptureQueriesContext(connection) as statements, pytest.raises(TimeoutError):
         view.wait(APP, 5, timeout=1)
@@ -245,8 +247,11 @@ def test_wait_in_a_transaction_raises_where_it_could_not_see_the_change() -> Non
 
 
 def test_time_out_names_projection_and_event() -> None:
+    view = DjangoTrackingRecorder("projection")
+    view.ensure_row(APP)
+
     with pytest.raises(TimeoutError, match=r"'projection'.* 6 of 'TrainingSchool'"):
-        DjangoTrackingRecorder("projection").wait(APP, 6, timeout=0.01)
+        view.wait(APP, 6, timeout=0.01)
 
 
 def test_a_database_that_is_not_configured_is_refused() -> None:

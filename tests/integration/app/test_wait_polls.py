@@ -84,6 +84,7 @@ def test_waiting_where_nothing_is_seen_is_an_error() -> None:
     if connection.vendor in SESSION:
         execute(SESSION[connection.vendor].format("REPEATABLE READ"))
     view = DjangoTrackingRecorder("projection")
+    view.ensure_row("App")
     with transaction.atomic():
         assert not SchoolCounts.objects.exists()
         with pytest.raises(WaitInTransactionError):

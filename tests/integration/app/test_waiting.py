@@ -211,20 +211,29 @@ def _burning(school: TrainingSchool) -> DogAggregate:
     return dog
 
 
-def test_a_view_that_waits_under_a_wrong_name_says_which_there_are(
-    school: TrainingSchool,
+def test_a_view_that_waits_under_a_wrong_name_is_told_at_once_which_there_are(
+    school: TrainingSchool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     position = school.register("Fido")
+    names = (
+        "No projection 'TrainingSchoolView' is registered; registered: "
+        "TrainingSchoolProjection"
+    )
 
+    view = TrainingSchoolView()
+    with monkeypatch.context() as context, pytest.raises(TimeoutError) as at_once:
+        context.setattr(view, "poll", pytest.fail)
+        view.wait("TrainingSchool", position, timeout=3600)
+    # As after the first event of a runner that was made by hand.
+    view.ensure_row("TrainingSchool")
     with pytest.raises(TimeoutError) as timed_out:
-        TrainingSchoolView().wait("TrainingSchool", position, timeout=0)
+        view.wait("TrainingSchool", position, timeout=0)
     with pytest.raises(TimeoutError) as registered:
         TrainingSchoolView(TrainingSchoolProjection.name).wait(
             "TrainingSchool", position, timeout=0
         )
 
-    assert str(timed_out.value).endswith(
-        "No projection 'TrainingSchoolView' is registered; registered: "
-        "TrainingSchoolProjection"
-    )
+    assert isinstance(at_once.value, NotRegisteredError)
+    assert str(at_once.value).endswith(names)
+    assert str(timed_out.value).endswith(names)
     assert str(registered.value).endswith("is runprojections running?")

@@ -257,7 +257,7 @@ def test_save_that_is_too_large(connect: Connect) -> None:
 
     assert isinstance(error, DataError)
     text = str(error)
-    assert "1 event(s)" in text
+    assert "Appending 1 event to" in text
     assert str(KNOWN_ID) in text
     assert f"{size} bytes" in text
     assert "at most 1999 bytes" in text

@@ -104,7 +104,7 @@ def test_a_deleted_stream_shows_in_the_answer_and_the_error_says_what_lies_there
 
     with pytest.raises(
         IntegrityError,
-        match=rf"'{name}' was deleted and its numbering continues: the 2 event\(s\) of "
+        match=rf"'{name}' was deleted and its numbering continues: the 2 events of "
         rf"version {first_version} on now lie at position 3 on",
     ):
         insert(recorder, name, 2)
@@ -121,5 +121,7 @@ def test_so_it_does_where_appends_go_without_batches(
     insert(recorder, name, 3)
     recorder.client.delete_stream(str(name), current_version=2)
 
-    with pytest.raises(IntegrityError, match="now lie at position 3 on"):
+    with pytest.raises(
+        IntegrityError, match=r"the 1 event .* now lies at position 3 on"
+    ):
         insert(recorder, name)

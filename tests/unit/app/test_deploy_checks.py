@@ -18,6 +18,26 @@ PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 OURS = "django_esdb.debug.SafeExceptionReporterFilter"
 
 
+class Endless:
+    """A compressor that makes what it is given to, however much that is."""
+
+    def compress(self, data: bytes) -> bytes:
+        return data
+
+    def decompress(self, data: bytes) -> bytes:
+        return data * 1000
+
+
+class Bounded(Endless):
+    """One that stops where it is told to."""
+
+    def decompress(self, data: bytes, max_length: int = 0) -> bytes:
+        return data[:max_length]
+
+
+endless = Endless()
+
+
 class OwnFilter(SafeExceptionReporterFilter):
     """A project's own, derived from the app's."""
 
@@ -83,6 +103,34 @@ def test_a_password_in_the_address_is_warned_about(settings: Any) -> None:
     ]
     for hiding in (OURS, f"{__name__}.OwnFilter"):
         assert warned(settings, uri, DEFAULT_EXCEPTION_REPORTER_FILTER=hiding) == []
+
+
+@pytest.mark.parametrize("name", ["Endless", "endless"])
+def test_a_compressor_that_cannot_be_stopped_is_warned_about(
+    settings: Any, name: str
+) -> None:
+    own = {"COMPRESSOR_TOPIC": f"{__name__}:{name}"}
+    for_one = {"TRAININGSCHOOL_COMPRESSOR_TOPIC": f"{__name__}:{name}"}
+
+    for env in (own, for_one):
+        assert warned(settings, SECURE, **CREDENTIALS, ESDB_ENV=env) == ["W012"]
+    (message,) = check_deployment()
+    assert f"{__name__}:{name}" in message.msg
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        *("zlib", "gzip", "bz2", "lzma", "eventsourcing.compressor:ZlibCompressor"),
+        f"{__name__}:Bounded",
+        "no.such:Compressor",
+        "os",
+    ],
+)
+def test_other_compressors_are_none_of_this_checks(settings: Any, topic: str) -> None:
+    env = {"COMPRESSOR_TOPIC": topic}
+
+    assert warned(settings, SECURE, **CREDENTIALS, ESDB_ENV=env) == []
 
 
 def test_a_password_in_an_address_for_one_application_is_warned_about(

@@ -95,25 +95,37 @@ def test_nothing_is_discarded_that_cannot_be_noted(
     assert FailedEvent.objects.count() == 3
 
 
+@pytest.mark.parametrize(
+    ("most", "left", "asked"),
+    [
+        (1, "2 are left", "2 more failed events"),
+        (2, "1 is left", "1 more failed event"),
+    ],
+)
 def test_a_request_does_a_part_and_asks_for_the_rest(
-    admin_client: Client, parked: list[FailedEvent], monkeypatch: pytest.MonkeyPatch
+    admin_client: Client,
+    parked: list[FailedEvent],
+    monkeypatch: pytest.MonkeyPatch,
+    most: int,
+    left: str,
+    asked: str,
 ) -> None:
     PickyProjection.bad.clear()
-    monkeypatch.setattr(actions, "MOST_RETRIED", 1)
+    monkeypatch.setattr(actions, "MOST_RETRIED", most)
 
     page = act(admin_client, TRACKING, "retry", tracking())
 
     assert said(page) == [
         (
             "warning",
-            "Picky: 1 processed; 2 are left, which runprojections tries in the "
+            f"Picky: {most} processed; {left}, which runprojections tries in the "
             "background, but no process runs it: start runprojections",
         )
     ]
-    assert FailedEvent.objects.exclude(retry_requested_at=None).count() == 2
+    assert FailedEvent.objects.exclude(retry_requested_at=None).count() == 3 - most
     assert history(ProjectionTracking)[-1] == (
         CHANGE,
-        "Asked for 2 more failed events to be retried in the background",
+        f"Asked for {asked} to be retried in the background",
     )
 
 
