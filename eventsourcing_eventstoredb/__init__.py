@@ -10,5 +10,6 @@ from __future__ import annotations
 
 from eventsourcing_eventstoredb.deadlines import store_deadline
 from eventsourcing_eventstoredb.factory import EventStoreDBFactory
+from eventsourcing_eventstoredb.metadata import event_metadata
 
-__all__ = ["EventStoreDBFactory", "store_deadline"]
+__all__ = ["EventStoreDBFactory", "event_metadata", "store_deadline"]

@@ -9,9 +9,10 @@ from uuid import UUID
 
 from eventsourcing.persistence import AggregateRecorder, StoredEvent
 
-from eventsourcing_eventstoredb import appending, mapping
+from eventsourcing_eventstoredb import appending, mapping, metadata
 from eventsourcing_eventstoredb.deadlines import store_deadline
 from eventsourcing_eventstoredb.mapping import Layout
+from eventsourcing_eventstoredb.metadata import MetadataProvider
 from eventsourcing_eventstoredb.new_streams import NewStreams, check_begun
 from eventsourcing_eventstoredb.protocol import calls, messages, retrying
 from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient
@@ -35,6 +36,8 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
         marks_json: Whether events whose data are JSON get the content type
             ``application/json``, else all are ``application/octet-stream``. What is
             read does not depend on it.
+        metadata_provider: Called for each save, adds to the metadata of events; None if
+            there is none.
     """
 
     def __init__(
@@ -44,11 +47,13 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
         *,
         layout: Layout | None = None,
         marks_json: bool = True,
+        metadata_provider: MetadataProvider | None = None,
     ) -> None:
         self.client = client
         self.for_snapshotting = for_snapshotting
         self.layout = layout or Layout()
         self.marks_json = marks_json
+        self.metadata_provider = metadata_provider
         self._new_streams = NewStreams(client)
 
     def insert_events(
@@ -65,10 +70,11 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
                 event's, was deleted, or the versions have a gap. Nothing was written,
                 unless the message says where it lies now: in a deleted stream, under
                 an ID that was not made from a name.
-            DataError: The server does not take so much at once.
+            DataError: The server does not take so much at once, or more is said about
+                the events than their metadata may have.
             ProgrammingError: The events are of several aggregates, or of one whose
-                events would be hidden from notifications, or the server refuses.
-                Nothing was written.
+                events would be hidden from notifications, or the server refuses, or
+                what is said about them is no metadata. Nothing was written.
             OperationalError: The server could not be asked, or did not answer
                 in time; then the events may have been written.
         """
@@ -218,6 +224,7 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
         current_version: int | StreamState = (
             layout.position(stored_events[0].originator_version) - 1
         )
+        said = metadata.encoded(metadata.collected(self.metadata_provider))
         is_new = current_version == -1
         if is_new:
             current_version = StreamState.NO_STREAM
@@ -227,7 +234,7 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
         events = [
             mapping.proposed_event(
                 event,
-                layout.metadata(event.originator_version),
+                layout.metadata(event.originator_version, said),
                 marks_json=self.marks_json,
             )
             for event in stored_events

@@ -120,9 +120,10 @@ class EventFilter:
             originator_version=version,
             topic=topic,
             state=recorded.data,
-            # No field of the library's class, yet what tells this event from any
+            # No fields of the library's class. The ID tells this event from any
             # other, also from one at the same place in another store.
             event_id=recorded.id.string,
+            metadata=layout.said(recorded.custom_metadata, version),
         )
         return notification
 

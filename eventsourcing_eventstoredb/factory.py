@@ -34,6 +34,7 @@ from eventsourcing_eventstoredb.connection_settings import (
 )
 from eventsourcing_eventstoredb.content_types import parse_content_type
 from eventsourcing_eventstoredb.mapping import Layout
+from eventsourcing_eventstoredb.metadata import MetadataProvider, provider_named
 from eventsourcing_eventstoredb.topics import (
     ANYWHERE,
     AllowlistMapper,
@@ -77,6 +78,7 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
     EVENTSTOREDB_MAX_DECOMPRESSED = "EVENTSTOREDB_MAX_DECOMPRESSED"
     EVENTSTOREDB_CONTENT_TYPE = "EVENTSTOREDB_CONTENT_TYPE"
     EVENTSTOREDB_NODE_PREFERENCE = "EVENTSTOREDB_NODE_PREFERENCE"
+    EVENTSTOREDB_EVENT_METADATA = "EVENTSTOREDB_EVENT_METADATA"
     EVENTSTOREDB_CLIENT = client_library.VARIABLE
     ORIGINATOR_ID_TYPE = "ORIGINATOR_ID_TYPE"
 
@@ -91,6 +93,7 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
         self._allowlist = self._read_topic_allowlist()
         self._max_decompressed = self._read_max_decompressed()
         self._marks_json = self._read_content_type()
+        self._metadata_provider = self._read_metadata_provider()
         self._lock = threading.Lock()
         self._client: Client | None = None
 
@@ -116,6 +119,7 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
             for_snapshotting=purpose == "snapshots",
             layout=self._layout(),
             marks_json=self._marks_json,
+            metadata_provider=self._metadata_provider,
         )
 
     def application_recorder(self) -> ApplicationRecorder:
@@ -129,6 +133,7 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
             marks_json=self._marks_json,
             watchdog_interval=self._watchdog_interval,
             allowlist=self._allowlist,
+            metadata_provider=self._metadata_provider,
         )
 
     def mapper(
@@ -250,6 +255,14 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
             self.env.get(key)
             for key in (self.CIPHER_TOPIC, "CIPHER_KEY", self.COMPRESSOR_TOPIC)
         )
+
+    def _read_metadata_provider(self) -> MetadataProvider | None:
+        name = self.env.get(self.EVENTSTOREDB_EVENT_METADATA)
+        try:
+            return provider_named(name) if name else None
+        except ValueError as error:
+            msg = f"{self.EVENTSTOREDB_EVENT_METADATA} cannot be used: {error}"
+            raise InfrastructureFactoryError(msg) from error
 
     def _read_topic_allowlist(self) -> TopicAllowlist:
         text = self.env.get(self.EVENTSTOREDB_TOPIC_ALLOWLIST)

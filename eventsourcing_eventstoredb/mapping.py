@@ -17,6 +17,7 @@ from uuid import UUID
 from eventsourcing.persistence import DataError, StoredEvent
 
 from eventsourcing_eventstoredb.content_types import BINARY, content_type_of
+from eventsourcing_eventstoredb.metadata import VERSION, decoded
 from eventsourcing_eventstoredb.protocol.proposals import ProposedEvent
 
 SNAPSHOT_STREAM_PREFIX = "snapshot-$"
@@ -24,6 +25,7 @@ SNAPSHOT_STREAM_PREFIX = "snapshot-$"
 HIDDEN_STREAM_PREFIXES = ("$", SNAPSHOT_STREAM_PREFIX)
 
 _PREFIX = re.compile("[A-Za-z0-9_]*")
+_VERSION = VERSION.encode()
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,27 @@ class Layout:
         """Return the stream position of the event with a version."""
         return version - self.first_version
 
-    def metadata(self, version: int) -> bytes:
-        """Return the metadata of an event."""
-        return version_metadata(version) if self.first_version else b""
+    def metadata(self, version: int, said: bytes = b"") -> bytes:
+        """
+        Return the metadata of an event.
+
+        Args:
+            version: The event's version.
+            said: A JSON object with at least one member, or nothing.
+        """
+        if not self.first_version:
+            return said
+        metadata = version_metadata(version)
+        return b"%b, %b" % (metadata[:-1], said[1:]) if said else metadata
+
+    def said(self, metadata: bytes, version: int) -> dict[str, str]:
+        """Return what the metadata of the event of a version says beside that."""
+        # Most have none, or nothing else, and need not be decoded.
+        if not metadata or (
+            self.first_version and metadata == version_metadata(version)
+        ):
+            return {}
+        return decoded(metadata)
 
     def version(self, recorded: Any) -> int:
         """
@@ -158,13 +178,13 @@ def stored_snapshot(originator_id: UUID | str, recorded: Any) -> StoredEvent:
 
 def version_metadata(version: int) -> bytes:
     """Return metadata that says which version an event or a snapshot is of."""
-    return b'{"originator_version": %d}' % version
+    return b'{"%b": %d}' % (_VERSION, version)
 
 
 def version_in_metadata(metadata: bytes) -> int | None:
     """Return the version that metadata says, None if it says none."""
     try:
-        return int(json.loads(metadata)["originator_version"])
+        return int(json.loads(metadata)[VERSION])
     except (ValueError, KeyError, TypeError):
         return None
 

@@ -254,7 +254,7 @@ class Receiver:
                     decode = self._decode
                     put(
                         notification if decode is None else decode(notification),
-                        len(notification.state),
+                        len(notification.state) + len(recorded.custom_metadata),
                     )
                 self._after = recorded.commit_position
             elif message.HasField("caught_up"):

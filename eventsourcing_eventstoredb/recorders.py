@@ -16,6 +16,7 @@ from eventsourcing_eventstoredb.aggregates import EventStoreDBAggregateRecorder
 from eventsourcing_eventstoredb.all_stream import AllStream
 from eventsourcing_eventstoredb.event_filter import EventFilter
 from eventsourcing_eventstoredb.mapping import Layout
+from eventsourcing_eventstoredb.metadata import MetadataProvider
 from eventsourcing_eventstoredb.protocol import retrying
 from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient
 from eventsourcing_eventstoredb.protocol.errors import Reason, reason_of
@@ -51,6 +52,8 @@ class EventStoreDBApplicationRecorder(
             the server whether it is alive.
         allowlist: Topics whose classes may be asked for the type of their IDs;
             None for all.
+        metadata_provider: Called for each save, adds to the metadata of events; None if
+            there is none.
     """
 
     def __init__(
@@ -63,8 +66,15 @@ class EventStoreDBApplicationRecorder(
         marks_json: bool = True,
         watchdog_interval: float = WATCHDOG_INTERVAL,
         allowlist: TopicAllowlist | None = None,
+        metadata_provider: MetadataProvider | None = None,
     ) -> None:
-        super().__init__(client, for_snapshotting, layout=layout, marks_json=marks_json)
+        super().__init__(
+            client,
+            for_snapshotting,
+            layout=layout,
+            marks_json=marks_json,
+            metadata_provider=metadata_provider,
+        )
         self.originator_id_type = originator_id_type
         self.watchdog_interval = watchdog_interval
         self.allowlist = allowlist
