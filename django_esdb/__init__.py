@@ -6,8 +6,16 @@ Importing this package loads no models and no gRPC.
 
 from __future__ import annotations
 
-from django_esdb.applications import get_application
+from django_esdb.applications import asave, get_application
 from django_esdb.registry import register_projection
 from django_esdb.waiting import async_wait_for, wait_for
+from eventsourcing_eventstoredb.metadata import event_metadata
 
-__all__ = ["async_wait_for", "get_application", "register_projection", "wait_for"]
+__all__ = [
+    "asave",
+    "async_wait_for",
+    "event_metadata",
+    "get_application",
+    "register_projection",
+    "wait_for",
+]

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from asgiref.sync import sync_to_async
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 from eventsourcing.application import Application
-from eventsourcing.persistence import OperationalError
+from eventsourcing.persistence import OperationalError, Recording
 from eventsourcing.utils import EnvType
 
 from django_esdb.conf import APPLICATION_SETTINGS, build_env
@@ -55,6 +56,26 @@ def get_application(application_class: type[TApplication]) -> TApplication:
             _applications[application_class] = application
     assert isinstance(application, application_class)
     return application
+
+
+async def asave(
+    application: Application[Any], *objs: Any, **kwargs: Any
+) -> list[Recording[Any]]:
+    """
+    Save as the application's ``save`` does, in a thread, while the event loop goes on.
+
+    With Django's ASGI handler each request has a thread of its own, so that requests
+    save side by side. A task that is cancelled meanwhile does not wait for the end: the
+    events may be saved all the same.
+
+    Args:
+        application: Such as :func:`get_application` returns.
+        objs: Aggregates and events to save.
+
+    Raises:
+        eventsourcing.persistence.PersistenceError: As ``save`` does.
+    """
+    return await sync_to_async(application.save)(*objs, **kwargs)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from django_esdb.default_env import (
     use_settings_as_default_env,
 )
 from django_esdb.exceptions import AlreadyRegisteredError
+from django_esdb.projection_metadata import give_projections_metadata
 from django_esdb.registry import registry
 
 
@@ -27,6 +28,7 @@ class SimpleDjangoEsdbConfig(AppConfig):
         # Before models are imported, whose modules may make an application.
         use_settings_as_default_env()
         guard_every_application()
+        give_projections_metadata()
 
     def ready(self) -> None:
         # They load models, which cannot be before all apps are there.

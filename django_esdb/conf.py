@@ -23,6 +23,7 @@ TOPIC_ALLOWLIST = "EVENTSTOREDB_TOPIC_ALLOWLIST"
 MAX_DECOMPRESSED = "EVENTSTOREDB_MAX_DECOMPRESSED"
 CONTENT_TYPE = "EVENTSTOREDB_CONTENT_TYPE"
 EVENT_BASES = "EVENTSTOREDB_EVENT_BASES"
+EVENT_METADATA = "EVENTSTOREDB_EVENT_METADATA"
 # An entry of ESDB_TOPIC_ALLOWLIST that stands for the default.
 APPS = "@apps"
 _INSTALLED = frozenset(("site-packages", "dist-packages"))
@@ -83,6 +84,11 @@ class Settings:
         return getattr(django_settings, "ESDB_CONTENT_TYPE", None)
 
     @property
+    def ESDB_EVENT_METADATA(self) -> str | None:  # noqa: N802
+        """Where a function is that says more in each event's metadata."""
+        return getattr(django_settings, "ESDB_EVENT_METADATA", None)
+
+    @property
     def ESDB_BATCH_SIZE(self) -> int:  # noqa: N802
         """Most events that ``runprojections`` processes in a transaction."""
         return getattr(django_settings, "ESDB_BATCH_SIZE", 500)
@@ -126,6 +132,7 @@ APPLICATION_SETTINGS = frozenset(
         "ESDB_CONTENT_TYPE",
         "ESDB_ENV",
         "ESDB_EVENT_BASES",
+        "ESDB_EVENT_METADATA",
         "ESDB_MAX_DECOMPRESSED",
         "ESDB_PASSWORD",
         "ESDB_ROOT_CERTIFICATES",
@@ -159,6 +166,7 @@ def build_env(
         "EVENTSTOREDB_USERNAME": settings.ESDB_USERNAME,
         "EVENTSTOREDB_PASSWORD": settings.ESDB_PASSWORD,
         MAX_DECOMPRESSED: settings.ESDB_MAX_DECOMPRESSED,
+        EVENT_METADATA: settings.ESDB_EVENT_METADATA,
         CONTENT_TYPE: settings.ESDB_CONTENT_TYPE,
     }
     # What is empty is not set; anything else is passed on, and refused if it is wrong.

@@ -11,6 +11,8 @@ They belong where they are used, and are listed here:
   library has no default for all applications but environment variables, which child
   processes would get, too. It puts one around ``Application.__init__``, too, since
   nothing else is called for applications on all stores.
+- ``projection_metadata.py`` gives the library's ``Projection`` a property ``metadata``:
+  projections derive from it, and their handlers get no notification.
 - ``web_requests.py`` puts functions around ``BaseHandler.get_response`` and
   ``get_response_async``: Django's signals of a request's begin and end reach no async
   view, and a middleware would have to be configured.

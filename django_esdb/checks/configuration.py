@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 from eventsourcing.utils import Environment
 
 from django_esdb.checks.databases import check_databases, check_read_models
+from django_esdb.checks.event_metadata import check_event_metadata
 from django_esdb.checks.topics import check_topics
 from django_esdb.conf import (
     CONTENT_TYPE,
@@ -57,6 +58,7 @@ def check_all(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
         *env_messages,
         # An environment that cannot be made cannot be looked into.
         *(() if env_messages else check_connections()),
+        *(() if env_messages else check_event_metadata(application_environments())),
         *check_numbers(),
         *check_projections(),
         *check_topics(),

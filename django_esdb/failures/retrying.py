@@ -36,6 +36,7 @@ from django_esdb.models import FailedEvent
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import Registration
 from django_esdb.tracebacks import traceback_of
+from eventsourcing_eventstoredb.metadata import handling
 from eventsourcing_eventstoredb.text import named_line
 
 
@@ -296,7 +297,8 @@ class _Retrying:
                     tracking = Tracking(self._tracked.application, notification.id)
                     begin(tracking)
                     checked = CheckedProjection(self._projection)
-                    checked.process_event(domain_event, tracking)
+                    with handling(notification):
+                        checked.process_event(domain_event, tracking)
                     self._audit.retried(event, "")
                     return None
             except KeyboardInterrupt:

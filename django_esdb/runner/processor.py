@@ -26,6 +26,7 @@ from django_esdb.runner.slow_events import EventClock, idle_seconds
 from django_esdb.subscriptions.positions import event_identity
 from django_esdb.subscriptions.received import ReceivedEvent
 from django_esdb.tracebacks import traceback_of
+from eventsourcing_eventstoredb.metadata import handle
 from eventsourcing_eventstoredb.text import describe, named_line
 
 # So many are processed one by one when they have failed together.
@@ -139,6 +140,7 @@ class BatchProcessor:
             try:
                 return self._commit(events)
             finally:
+                handle(None)
                 self._clock.end()
         except BaseException as error:
             # Also what would end a thread: here only handlers raise it.
@@ -215,6 +217,7 @@ class BatchProcessor:
                 elif event.error is not None:
                     raise event.error
                 else:
+                    handle(event.notification)
                     returned = process_event(event.domain_event, event.tracking)
                     if returned is not None:
                         check_returned(returned)
@@ -224,6 +227,7 @@ class BatchProcessor:
                     last = event.notification
                     batch.end_at(last.id, **self._changes(last))
                     break
+            handle(None)
             self._clock.commit()
         self._moved(last.id)
         if done > len(put_behind):

@@ -24,6 +24,7 @@ from django_esdb.handlers import CheckedProjection
 from django_esdb.leases.lease import Lease
 from django_esdb.masking import forget_locals
 from django_esdb.policies import FailurePolicy
+from django_esdb.projection_metadata import HandledSubscription
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.runner.catching_up import CatchingUp
 from django_esdb.runner.processor import BatchProcessor
@@ -225,6 +226,9 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
             or not isinstance(subscription, ApplicationSubscription)
         ):
             del this_runner
+            subscription.subscription = HandledSubscription(  # type: ignore[assignment]
+                subscription.subscription
+            )
             try:
                 library.ProjectionRunner._process_events_loop(
                     KeptSubscription(subscription),  # type: ignore[arg-type]

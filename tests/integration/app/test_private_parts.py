@@ -52,7 +52,7 @@ def sources() -> dict[str, str]:
 def own_names(tree: ast.AST) -> Iterator[str]:
     """Yield what a module defines or sets on its own objects."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id
