@@ -13,7 +13,7 @@ from eventsourcing_eventstoredb import appending, mapping, metadata
 from eventsourcing_eventstoredb.deadlines import store_deadline
 from eventsourcing_eventstoredb.mapping import Layout
 from eventsourcing_eventstoredb.metadata import MetadataProvider
-from eventsourcing_eventstoredb.new_streams import NewStreams, check_begun
+from eventsourcing_eventstoredb.new_streams import check_begun, check_new
 from eventsourcing_eventstoredb.protocol import calls, messages, retrying
 from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient
 from eventsourcing_eventstoredb.protocol.errors import CallError, Reason, client_errors
@@ -54,7 +54,6 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
         self.layout = layout or Layout()
         self.marks_json = marks_json
         self.metadata_provider = metadata_provider
-        self._new_streams = NewStreams(client)
 
     def insert_events(
         self, stored_events: Sequence[StoredEvent], **kwargs: Any
@@ -228,7 +227,7 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
         is_new = current_version == -1
         if is_new:
             current_version = StreamState.NO_STREAM
-            self._new_streams.check(originator_id, name)
+            check_new(self.client, originator_id, name, len(stored_events))
         # Made once: they may be sent several times, and the server recognises
         # them by their IDs.
         events = [
@@ -241,7 +240,6 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
         ]
         appended = appending.append(self.client, name, current_version, events)
         if is_new:
-            self._new_streams.forget(name)
             check_begun(name, appended, len(events), layout.first_version)
         return appended.commit_position
 

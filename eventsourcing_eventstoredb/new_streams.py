@@ -8,14 +8,16 @@ aggregate's first events, and they would lie at other positions than their versi
 from __future__ import annotations
 
 import json
-import threading
-from collections import OrderedDict
 from uuid import UUID
 
-from eventsourcing.persistence import IntegrityError, ProgrammingError
+from eventsourcing.persistence import (
+    IntegrityError,
+    PersistenceError,
+    ProgrammingError,
+)
 
 from eventsourcing_eventstoredb.appending import deadline
-from eventsourcing_eventstoredb.protocol import calls, messages
+from eventsourcing_eventstoredb.protocol import calls, messages, saving
 from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient
 from eventsourcing_eventstoredb.protocol.errors import (
     Reason,
@@ -23,7 +25,7 @@ from eventsourcing_eventstoredb.protocol.errors import (
     reason_of,
 )
 from eventsourcing_eventstoredb.protocol.proposals import Appended
-from eventsourcing_eventstoredb.protocol.retrying import with_retries
+from eventsourcing_eventstoredb.protocol.retrying import SAVE_ATTEMPT, with_retries
 from eventsourcing_eventstoredb.text import counted
 
 # What EventStoreDB's $tb is set to when a stream is deleted.
@@ -33,50 +35,64 @@ _DELETED_TRUNCATE_BEFORE = 2**63 - 1
 _UNIQUE_VERSIONS = (1, 4, 6, 7)
 _UUID_LENGTH = 36
 
-# Names that are remembered as those of streams that are not deleted.
-_REMEMBERED_NAMES = 10_000
 
-
-class NewStreams:
+def check_new(
+    client: EventStoreDBClient, originator_id: UUID | str, name: str, count: int
+) -> None:
     """
-    Knows which streams an aggregate may begin in; for all threads.
+    Refuse to begin an aggregate in a stream that has events, or had them.
+
+    Nothing is asked where the ID was just made. Otherwise the server is asked each
+    time, since any process may have deleted the stream a moment ago; the question
+    travels like the append that follows it.
 
     Args:
         client: Any esdbclient client.
+        originator_id: The aggregate's ID.
+        name: The stream's name.
+        count: How many events are to be appended.
+
+    Raises:
+        IntegrityError: The stream exists, or was deleted.
+        OperationalError: The server could not be asked.
     """
+    if is_unique(originator_id):
+        return
 
-    def __init__(self, client: EventStoreDBClient) -> None:
-        self._client = client
-        self._lock = threading.Lock()
-        self._seen: OrderedDict[str, None] = OrderedDict()
+    def attempt(seconds: float) -> int | None:
+        with client_errors(f"Looking for the end of stream {name!r}"):
+            return saving.last_position(client, name, seconds)
 
-    def check(self, originator_id: UUID | str, name: str) -> None:
-        """
-        Refuse to begin an aggregate in a stream that was deleted.
-
-        Nothing is asked where the ID was just made, or the stream was looked at before.
-
-        Args:
-            originator_id: The aggregate's ID.
-            name: The stream's name.
-
-        Raises:
-            IntegrityError: The stream was deleted.
-            OperationalError: The server could not be asked.
-        """
-        if is_unique(originator_id) or name in self._seen:
+    try:
+        last = with_retries(
+            client,
+            attempt,
+            deadline(client),
+            reopens=True,
+            from_leader=True,
+            each=SAVE_ATTEMPT,
+        )
+    except ProgrammingError as error:
+        if reason_of(error) is Reason.ACCESS_DENIED:
+            # Appending says so.
             return
-        _check_not_deleted(self._client, name)
-        with self._lock:
-            self._seen[name] = None
-            if len(self._seen) > _REMEMBERED_NAMES:
-                self._seen.popitem(last=False)
-
-    def forget(self, name: str) -> None:
-        """Note that an aggregate has begun, so that its stream can be deleted."""
-        if name in self._seen:
-            with self._lock:
-                self._seen.pop(name, None)
+        raise
+    except IntegrityError:
+        # Tombstoned: appending says so.
+        return
+    if last is None:
+        return
+    if _is_deleted(client, name):
+        msg = (
+            f"Stream {name!r} was deleted and its numbering continues: an aggregate "
+            "with this ID cannot begin again at its first version"
+        )
+    else:
+        msg = (
+            f"Appending {counted(count, 'event', 'events')} to new stream {name!r}: "
+            f"the stream's last event is {last}"
+        )
+    raise IntegrityError(msg)
 
 
 def is_unique(originator_id: UUID | str) -> bool:
@@ -115,17 +131,8 @@ def check_begun(name: str, appended: Appended, count: int, first_version: int) -
     raise IntegrityError(msg)
 
 
-def _check_not_deleted(client: EventStoreDBClient, name: str) -> None:
-    """
-    Refuse to begin an aggregate in a stream that was soft-deleted.
-
-    EventStoreDB would accept the events and continue to count where the deleted
-    ones ended, so they would lie at other versions than they say.
-
-    Raises:
-        IntegrityError: The stream was deleted.
-        OperationalError: The server could not be asked.
-    """
+def _is_deleted(client: EventStoreDBClient, name: str) -> bool:
+    """Tell whether a stream that had events was soft-deleted; only errors need it."""
     request = messages.stream_request(f"$${name}", None, backwards=True, limit=1)
 
     def attempt(seconds: float) -> bytes:
@@ -142,20 +149,10 @@ def _check_not_deleted(client: EventStoreDBClient, name: str) -> None:
         metadata = with_retries(
             client, attempt, deadline(client), reopens=True, from_leader=True
         )
-    except ProgrammingError as error:
+    except PersistenceError:
         # A user who may not read metadata can still append.
-        if reason_of(error) is Reason.ACCESS_DENIED:
-            return
-        raise
-    except IntegrityError:
-        # Tombstoned: appending says so.
-        return
-    if _truncate_before(metadata) >= _DELETED_TRUNCATE_BEFORE:
-        msg = (
-            f"Stream {name!r} was deleted and its numbering continues: an aggregate "
-            "with this ID cannot begin again at its first version"
-        )
-        raise IntegrityError(msg)
+        return False
+    return _truncate_before(metadata) >= _DELETED_TRUNCATE_BEFORE
 
 
 def _truncate_before(metadata: bytes) -> int:

@@ -129,14 +129,22 @@ class CallError(Exception):
         reason: Why.
         details: What the server or gRPC said, in one line.
         leader: Where the leader is, as ``host:port``, if the server told.
+        last_position: Where a stream is that is not where it was expected to be: the
+            position of its last event, also of one that was deleted; None if it never
+            had any.
     """
 
     def __init__(
-        self, reason: Reason, details: str = "", leader: str | None = None
+        self,
+        reason: Reason,
+        details: str = "",
+        leader: str | None = None,
+        last_position: int | None = None,
     ) -> None:
         self.reason = reason
         self.details = one_line(details) if details else ""
         self.leader = leader
+        self.last_position = last_position
         super().__init__(self.details or reason.name)
 
     @property

@@ -194,11 +194,8 @@ def appended_alone(answer: streams.AppendResp) -> Appended:
         success = answer.success
         return Appended(success.current_revision, success.position.commit_position)
     wrong = answer.wrong_expected_version
-    raise CallError(
-        Reason.WRONG_VERSION,
-        _where_it_is(
-            wrong.current_revision if wrong.HasField("current_revision") else None
-        ),
+    raise _wrong_version(
+        wrong.current_revision if wrong.HasField("current_revision") else None
     )
 
 
@@ -229,12 +226,12 @@ def _refusal(error: Any) -> CallError:
     if error.details.Is(shared.WrongExpectedVersion.DESCRIPTOR):
         wrong = shared.WrongExpectedVersion()
         error.details.Unpack(wrong)
-        details = _where_it_is(
+        return _wrong_version(
             wrong.current_stream_revision
             if wrong.HasField("current_stream_revision")
             else None
         )
-    elif error.details.Is(shared.MaximumAppendSizeExceeded.DESCRIPTOR):
+    if error.details.Is(shared.MaximumAppendSizeExceeded.DESCRIPTOR):
         exceeded = shared.MaximumAppendSizeExceeded()
         error.details.Unpack(exceeded)
         details = f"at most {exceeded.maxAppendSize} bytes, its MaxAppendSize"
@@ -247,10 +244,13 @@ def _refusal(error: Any) -> CallError:
     return answer_error(name, details)
 
 
-def _where_it_is(last: int | None) -> str:
-    if last is None:
-        return "the stream does not exist"
-    return f"the stream's last event is {last}"
+def _wrong_version(last: int | None) -> CallError:
+    details = (
+        "the stream does not exist"
+        if last is None
+        else f"the stream's last event is {last}"
+    )
+    return CallError(Reason.WRONG_VERSION, details, last_position=last)
 
 
 def _event_size_details(answer: bytes) -> str:

@@ -46,6 +46,9 @@ FIRST_BATCH_SECONDS = 3.0
 # Seconds in which a call that works answers what the server has written by then.
 PROOF_SECONDS = 0.5
 
+# Position of an event that no stream has.
+_BEYOND = 2**63 - 2
+
 # What a call without batches may have another answer to.
 _MAYBE_NO_BATCHES = (Reason.REFUSED, Reason.INTERNAL, Reason.UNKNOWN)
 
@@ -89,6 +92,31 @@ def append(
             first = _FirstBatch(connector, connection, request, end)
             return first.append(name, current_version, events)
     return calls.append(connection, name, current_version, events, seconds)
+
+
+def last_position(client: EventStoreDBClient, name: str, seconds: float) -> int | None:
+    """
+    Return where a stream ends that appends would continue, None if it has no events.
+
+    A stream that was deleted still ends where it ended. The question goes the way of
+    the saves: it is an append of nothing, behind an event that no stream has, which is
+    always refused, so that nothing is written.
+
+    Args:
+        client: Any esdbclient client.
+        name: The stream's name.
+        seconds: How long it may take.
+
+    Raises:
+        CallError: There is no answer, or the stream is tombstoned.
+    """
+    try:
+        append(client, name, _BEYOND, (), seconds)
+    except CallError as error:
+        if error.reason is not Reason.WRONG_VERSION:
+            raise
+        return error.last_position
+    return None
 
 
 def _append_batch(
