@@ -424,7 +424,7 @@ def test_an_append_that_is_too_large_is_a_data_error(
     event = StoredEvent(originator_id, 0, "topic", b"x" * (17 * 1024 * 1024))
     stream = stream_of(recorder, originator_id)
 
-    with pytest.raises(DataError, match=rf"1 event\(s\) .*'{stream}'"):
+    with pytest.raises(DataError, match=rf"1 event .*'{stream}'"):
         recorder.insert_events([event])
 
     assert recorder.select_events(originator_id) == []
