@@ -161,6 +161,8 @@ class Lease:
             it may have crashed at the next event; unset once that is processed.
         is_failing: Whether the row says that something is wrong, until a batch
             succeeds.
+        store_is_away: Whether what is wrong is that nothing can be received: what was
+            received before may be processed meanwhile, and does not end that.
         was_resumed: Whether it was paused before, and why is still in the row.
         attempted_position: Of the first event that is noted as begun and not finished;
             None if there is none.
@@ -174,6 +176,7 @@ class Lease:
     seconds: float
     was_abandoned: bool = False
     is_failing: bool = False
+    store_is_away: bool = False
     was_resumed: bool = False
     attempted_position: int | None = None
     retry_requested: bool = field(default=False, init=False)
@@ -251,18 +254,23 @@ class Lease:
             return {}
         noted = self.attempted_position
         is_ahead = noted is not None and position < noted
+        changes = {} if is_ahead else {"attempts": 0, **NOTHING_ATTEMPTED}
+        if self.store_is_away:
+            return changes
         return {
             "state": ProjectionState.RUNNING,
             "state_since": timezone.now(),
             "error": "",
             "traceback": "",
-            **({} if is_ahead else {"attempts": 0, **NOTHING_ATTEMPTED}),
+            **changes,
         }
 
     def recovered(self) -> bool:
         """Note that a batch is committed; return whether that ends a failure."""
-        was_failing, self.is_failing = self.is_failing, False
         self.was_resumed = False
+        if self.store_is_away:
+            return False
+        was_failing, self.is_failing = self.is_failing, False
         if was_failing:
             self._last_state = (ProjectionState.RUNNING, "")
         return was_failing

@@ -193,6 +193,7 @@ class Supervisor:
 
     def _run_term(self, ownership: Ownership) -> None:
         ownership.prepare(self.registration)
+        ownership.lease.store_is_away = False
         term = Term(
             self.registration,
             ownership.lease,
@@ -374,6 +375,7 @@ class Supervisor:
         ownership = self._ownership
         if ownership is None:
             return
+        ownership.lease.store_is_away = state is not None
         if state is None:
             self._reporter.waits_no_more()
             self._recovered()

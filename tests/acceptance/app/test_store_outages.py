@@ -117,6 +117,23 @@ def test_a_projections_state_tells_that_the_store_is_away(
         wait_until(lambda: state(school_projection) == ProjectionState.RUNNING)
 
 
+def test_the_state_tells_of_an_outage_soon_after_another(
+    store: EventStore, school_projection: Registration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So that nothing has looked meanwhile.
+    monkeypatch.setattr(term, "_STORE_POLL_SECONDS", 2.0)
+    is_away = partial(is_at, school_projection, ProjectionState.RETRYING)
+    with school_at(store) as school, running(school_projection):
+        for number in range(3):
+            position = school.register(f"dog {number}")
+            assert wait_for(school_projection.name, position, timeout=SECONDS)
+            store.kill()
+            wait_until(is_away)
+            store.start()
+            retrying.wait_for_connection(school.recorder.client, 60)  # type: ignore[attr-defined]
+        wait_until(partial(is_at, school_projection, ProjectionState.RUNNING))
+
+
 def outages_while_waiting(
     store: EventStore,
     projection: Registration,

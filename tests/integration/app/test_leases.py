@@ -351,6 +351,22 @@ def test_each_change_of_state_says_since_when() -> None:
     assert first == second < third
 
 
+def test_what_was_received_before_does_not_end_an_outage_of_the_store() -> None:
+    lease = acquired()
+    lease.begin_attempt(7)
+    lease.set_state(ProjectionState.RETRYING, "away")
+    lease.store_is_away = True
+    changes = lease.recovery(7)
+    assert changes["attempts"] == 0
+    assert not {"state", "error"} & changes.keys()
+    assert not lease.recovered()
+    assert lease.is_failing
+
+    lease.store_is_away = False
+    assert lease.recovery(8)["state"] == ProjectionState.RUNNING
+    assert lease.recovered()
+
+
 def test_attempts_at_an_event_outlive_the_process() -> None:
     first = acquired()
     assert first.begin_attempt(7) == 0
