@@ -426,8 +426,9 @@ def test_saves_without_batches_behave_as_with_them(server: EmbeddedServer) -> No
     with pytest.raises(IntegrityError, match="does not exist"):
         recorder.insert_events([StoredEvent(uuid4(), 4, "t", b"{}")])
     with pytest.raises(DataError, match="more than the server takes"):
-        recorder.insert_events([StoredEvent(name, 3, "t", b"x" * 2_000_000)])
-    client.tombstone_stream(str(name), current_version=2)
+        # More than any server takes.
+        recorder.insert_events([StoredEvent(name, 3, "t", b"x" * 17_000_000)])
+    client.tombstone_stream(recorder.layout.stream_name(name), current_version=2)
     with pytest.raises(IntegrityError, match="tombstoned"):
         recorder.insert_events(events(3, 1))
 

@@ -140,13 +140,14 @@ def test_a_stream_that_another_process_has_just_deleted_is_not_continued(
     insert(other, name)
     with pytest.raises(IntegrityError, match="last event is 0"):
         insert(recorder, name)
-    other.client.delete_stream(name, current_version=0)
+    stream = recorder.layout.stream_name(name)
+    other.client.delete_stream(stream, current_version=0)
 
     with pytest.raises(IntegrityError, match="was deleted"):
         insert(recorder, name)
 
     with pytest.raises(NotFound):
-        other.client.get_stream(name)
+        other.client.get_stream(stream)
 
 
 def test_of_threads_that_begin_with_one_name_one_succeeds(
@@ -180,6 +181,7 @@ def test_of_threads_that_begin_with_one_name_one_succeeds(
     )
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.own_store("nobody else may write meanwhile")
 def test_an_aggregate_begins_where_there_never_was_one(
     recorder: EventStoreDBApplicationRecorder, steps: list[str]
 ) -> None:
@@ -240,7 +242,8 @@ def test_so_it_does_where_appends_go_without_batches(
     recorder.client.connector.takes_batches = False  # type: ignore[attr-defined]
     name = uuid4()
     insert(recorder, name, 3)
-    recorder.client.delete_stream(str(name), current_version=2)
+    stream = recorder.layout.stream_name(name)
+    recorder.client.delete_stream(stream, current_version=2)
 
     with pytest.raises(
         IntegrityError, match=r"the 1 event .* now lies at position 3 on"
