@@ -86,8 +86,11 @@ def pytest_collection_modifyitems(
 
 def _runs_with_any_store(item: pytest.Item) -> bool:
     """Tell whether a test needs an event store, but neither an empty nor this one."""
+    uses = getattr(item, "fixturenames", ())
     return (
-        "server" in getattr(item, "fixturenames", ())
+        "server" in uses
+        # A process that the test may end.
+        and "store" not in uses
         and item.get_closest_marker("own_store") is None
         # What is about the embedded server.
         and "server" not in item.path.relative_to(_HERE).parts
@@ -142,9 +145,13 @@ def server(request: pytest.FixtureRequest) -> Iterator[Any]:
     """
     An event store: an empty one of the test's own.
 
-    With ``--store`` it is one that runs already, holds other events, and cannot be
-    stopped; then applications and recorders have streams of their own in it.
+    It is in the test's process, unless the test asks for the ``store`` as well: then it
+    is that one. With ``--store`` it is one that runs already, holds other events, and
+    cannot be stopped; then applications and recorders have streams of their own in it.
     """
+    if "store" in request.fixturenames:
+        yield request.getfixturevalue("store")
+        return
     uri = request.config.getoption("--store")
     with running_store(uri) if uri else EmbeddedServer() as server:
         yield server

@@ -19,7 +19,7 @@ Running = Callable[[], AbstractContextManager[None]]
 
 
 @pytest.fixture
-def store(server: EmbeddedServer, settings: Any) -> Iterator[EmbeddedServer]:
+def site_store(server: EmbeddedServer, settings: Any) -> Iterator[EmbeddedServer]:
     """The event store that the site's settings name."""
     settings.ESDB_URI = server.uri
     yield server
@@ -27,7 +27,7 @@ def store(server: EmbeddedServer, settings: Any) -> Iterator[EmbeddedServer]:
 
 
 @pytest.fixture
-def projecting(store: EmbeddedServer, transactional_db: None) -> Running:
+def projecting(site_store: EmbeddedServer, transactional_db: None) -> Running:
     """Runs the projection, in a thread, as long as a block takes."""
 
     @contextmanager

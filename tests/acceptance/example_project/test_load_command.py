@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.support.client_library import (
     NewEvent,
     StreamState,
 )
+from tests.support.event_stores import EventStore
 from tests.support.projects import ROOT, Project
 from tests.support.recorded_files import own_copy
 from tests.support.running_stores import own_stream
@@ -97,38 +99,38 @@ def test_what_was_loaded_can_be_projected_and_read(
     }
 
 
-def test_loading_again_changes_nothing(store: EmbeddedServer, tmp_path: Path):
-    file = own_copy(store, SCHOOL, tmp_path)
+def test_loading_again_changes_nothing(site_store: EmbeddedServer, tmp_path: Path):
+    file = own_copy(site_store, SCHOOL, tmp_path)
     call_command("load_events", str(file))
-    events = recorded(store)
+    events = recorded(site_store)
 
     call_command("load_events", str(file))
 
-    assert recorded(store) == events
+    assert recorded(site_store) == events
 
 
-def test_a_file_that_has_grown_is_loaded_on(store: EmbeddedServer, tmp_path: Path):
+def test_a_file_that_has_grown_is_loaded_on(site_store: EmbeddedServer, tmp_path: Path):
     file = tmp_path / "events.jsonl"
-    events = [an_event(n, stream=own_stream(store, "s")) for n in range(4)]
+    events = [an_event(n, stream=own_stream(site_store, "s")) for n in range(4)]
     write(file, *events[:2])
     call_command("load_events", str(file))
     write(file, *events[:3], "", events[3])
 
     call_command("load_events", str(file))
 
-    assert [event[1] for event in recorded(store)] == [0, 1, 2, 3]
+    assert [event[1] for event in recorded(site_store)] == [0, 1, 2, 3]
 
 
 def test_events_too_large_for_one_append_are_loaded_in_several(
-    store: EmbeddedServer, tmp_path: Path
+    site_store: EmbeddedServer, tmp_path: Path
 ):
     file = tmp_path / "events.jsonl"
-    stream = own_stream(store, "s")
+    stream = own_stream(site_store, "s")
     write(file, *(an_event(n, stream=stream, data="QUJD" * 100_000) for n in range(7)))
 
     call_command("load_events", str(file))
 
-    assert [event[1] for event in recorded(store)] == list(range(7))
+    assert [event[1] for event in recorded(site_store)] == list(range(7))
 
 
 def test_a_conflict_is_one_line_that_names_the_line(
@@ -153,17 +155,17 @@ def test_a_conflict_is_one_line_that_names_the_line(
 
 
 def test_revisions_that_begin_too_late_are_a_conflict(
-    store: EmbeddedServer, tmp_path: Path
+    site_store: EmbeddedServer, tmp_path: Path
 ):
     file = tmp_path / "events.jsonl"
-    write(file, an_event(5, stream=own_stream(store, "s")))
+    write(file, an_event(5, stream=own_stream(site_store, "s")))
 
     with pytest.raises(CommandError) as error:
         call_command("load_events", str(file))
 
     assert error.value.returncode == 1
     assert f"{file}, line 1: the event store has no place" in str(error.value)
-    assert recorded(store) == []
+    assert recorded(site_store) == []
 
 
 def missing(name: str) -> dict[str, Any]:
@@ -206,7 +208,7 @@ def missing(name: str) -> dict[str, Any]:
     ],
 )
 def test_a_wrong_line_is_named_before_anything_is_written(
-    store: EmbeddedServer, tmp_path: Path, line: dict[str, Any] | str, problem: str
+    site_store: EmbeddedServer, tmp_path: Path, line: dict[str, Any] | str, problem: str
 ):
     file = tmp_path / "events.jsonl"
     write(file, an_event(0), line)
@@ -218,7 +220,7 @@ def test_a_wrong_line_is_named_before_anything_is_written(
     assert str(error.value).startswith(f"{file}, line 2: ")
     assert problem in str(error.value)
     assert "\n" not in str(error.value)
-    assert recorded(store) == []
+    assert recorded(site_store) == []
 
 
 def test_a_wrong_line_is_one_line_of_output(project: Project, tmp_path: Path):
@@ -245,11 +247,11 @@ def test_a_file_that_is_not_there_is_one_line(project: Project, tmp_path: Path):
     )
 
 
-@pytest.mark.own_store("it stops it")
+@pytest.mark.parametrize("ends", [EventStore.stop, EventStore.kill])
 def test_an_event_store_out_of_reach_is_one_line(
-    project: Project, server: EmbeddedServer
+    project: Project, store: EventStore, ends: Callable[[EventStore], None]
 ):
-    server.stop()
+    ends(store)
 
     result = project.manage("load_events", str(SCHOOL), check=False)
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 from django.core.management import CommandError, call_command
 
 from example_project.training_school.seeding import dog_name
+from tests.support.event_stores import EventStore
 from tests.support.projects import Project
 
 pytestmark = pytest.mark.any_database
@@ -72,9 +74,11 @@ def test_more_tricks_than_fit_in_one_append_are_seeded(project: Project):
     ).stdout.startswith("Registered 0 dogs and taught 0 tricks;")
 
 
-@pytest.mark.own_store("it stops it")
-def test_an_event_store_out_of_reach_is_one_line(project: Project, server):
-    server.stop()
+@pytest.mark.parametrize("ends", [EventStore.stop, EventStore.kill])
+def test_an_event_store_out_of_reach_is_one_line(
+    project: Project, store: EventStore, ends: Callable[[EventStore], None]
+):
+    ends(store)
 
     result = project.manage("seed_training_school", check=False)
 

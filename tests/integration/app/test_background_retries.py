@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from django_esdb.failures.audit import AdminAudit, Audit
 from django_esdb.failures.requests import Limits, has_requests, request_retry
 from django_esdb.models import FailedEvent
 from django_esdb.registry import Registration, registry
-from eventsourcing_eventstoredb.server import EmbeddedServer
+from tests.support.event_stores import EventStore
 from tests.support.failed_events import PickyProjection, tricks
 from tests.support.supervising import running, wait_until
 
@@ -103,15 +104,16 @@ def test_stopping_begins_no_other(
     assert not Limits(is_stopping=lambda: True).allow_another()
 
 
-@pytest.mark.own_store("it stops it")
+@pytest.mark.parametrize("ends", [EventStore.stop, EventStore.kill])
 def test_a_store_that_is_away_leaves_them_asked_for(
     picky: Registration,
     parked: list[FailedEvent],
-    server: EmbeddedServer,
+    store: EventStore,
+    ends: Callable[[EventStore], None],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     ask(picky, parked)
-    server.stop()
+    ends(store)
 
     background.retry_requested(picky, lambda: False)
 

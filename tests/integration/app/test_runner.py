@@ -203,7 +203,6 @@ def test_a_failing_projection_does_not_stop_another(
     assert Dog.objects.get().name == "Fido"
 
 
-@pytest.mark.own_store("it stops it")
 def test_store_that_is_not_there_is_an_error_at_the_start(
     school_projection: Registration, store: EventStore, settings: Any
 ) -> None:

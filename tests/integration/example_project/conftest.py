@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from tests.support.site import projecting, school, store
+from tests.support.site import projecting, school, site_store
 
-__all__ = ["projecting", "school", "store"]
+__all__ = ["projecting", "school", "site_store"]

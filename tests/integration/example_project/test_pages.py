@@ -202,7 +202,7 @@ def test_a_dog_that_does_not_exist_is_not_found(client: Client):
 
 
 def test_a_dog_that_only_the_read_model_knows_is_not_found(
-    client: Client, store: EmbeddedServer, transactional_db: None
+    client: Client, site_store: EmbeddedServer, transactional_db: None
 ):
     Dog.objects.create(id=DogAggregate.create_id("Ghost"), name="Ghost")
 

@@ -26,6 +26,7 @@ from tests.support.client_library import (
     NewEvent,
     StreamState,
 )
+from tests.support.event_stores import EventStore
 from tests.support.running_stores import own_stream
 
 URI = "esdb://localhost:2113?Tls=false"
@@ -186,10 +187,12 @@ def outcome(call: Callable[[], Iterable[Any]]) -> Any:
         return type(error)
 
 
-@pytest.mark.own_store("it stops it")
-def test_users_calls_fail_as_those_of_any_client(server: EmbeddedServer) -> None:
-    client = Client(parse_connection(server.uri))
-    with EventStoreDBClient(server.uri) as plain:
+@pytest.mark.parametrize("ends", [EventStore.stop, EventStore.kill])
+def test_users_calls_fail_as_those_of_any_client(
+    store: EventStore, ends: Callable[[EventStore], None]
+) -> None:
+    client = Client(parse_connection(store.uri))
+    with EventStoreDBClient(store.uri) as plain:
         plain.close()
         expected = outcome(plain.read_all)
     event = NewEvent("topic", b"{}")
@@ -203,11 +206,11 @@ def test_users_calls_fail_as_those_of_any_client(server: EmbeddedServer) -> None
     assert len(client.get_stream("dog-1")) == 1
     client.close()
 
-    address = f"{server.host}:{server.port}"
+    address, port = store.address, store.address.partition(":")[2]
     uri = f"esdb://{address},{address}?Tls=false&MaxDiscoverAttempts=1"
     client = Client(parse_connection(uri))
-    server.stop()
-    with pytest.raises(DiscoveryFailed, match=f"none of {address}, :{server.port} a"):
+    ends(store)
+    with pytest.raises(DiscoveryFailed, match=f"none of {address}, :{port} answered"):
         client.get_commit_position()
 
 

@@ -232,7 +232,6 @@ def test_cluster_that_cannot_be_discovered(connect: Connect) -> None:
         )
 
 
-@pytest.mark.own_store("it freezes it")
 @pytest.mark.parametrize("name", [n for n in CALLS if "subscribe" not in n])
 def test_frozen_server_ends_in_a_deadline(
     store: EventStore, connect: Connect, monkeypatch: pytest.MonkeyPatch, name: str

@@ -29,6 +29,7 @@ from tests.support.client_library import (
     NewEvent,
     StreamState,
 )
+from tests.support.event_stores import EventStore
 from tests.support.running_stores import own_stream
 
 
@@ -396,14 +397,16 @@ def test_stopping_from_another_thread_ends_a_waiting_subscription(
         timer.join()
 
 
-@pytest.mark.own_store("it stops it")
-def test_a_stopped_server_is_an_operational_error(
+@pytest.mark.parametrize("ends", [EventStore.stop, EventStore.kill])
+def test_a_server_that_has_ended_is_an_operational_error(
     recorder: EventStoreDBApplicationRecorder,
-    server: EmbeddedServer,
+    store: EventStore,
+    ends: Callable[[EventStore], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(retrying, "PATIENCE", 0.2)
-    server.stop()
+    recorder.max_notification_id()
+    ends(store)
 
     for call in (
         lambda: recorder.insert_events(events(uuid4(), 1)),
@@ -448,10 +451,13 @@ def test_after_the_last_notification_there_is_nothing_whatever_others_write(
         recorder.select_notifications(last + 2, 9)
 
 
-@pytest.mark.own_store("it stops it")
+@pytest.mark.parametrize("ends", [EventStore.stop, EventStore.kill])
 @pytest.mark.parametrize("first", [0, 1])
 def test_a_save_connects_a_closed_client_again_as_the_client_does_for_appends(
-    recorder: EventStoreDBApplicationRecorder, server: EmbeddedServer, first: int
+    recorder: EventStoreDBApplicationRecorder,
+    store: EventStore,
+    ends: Callable[[EventStore], None],
+    first: int,
 ) -> None:
     originator_id = uuid4()
     recorder.insert_events(events(originator_id, first))
@@ -460,6 +466,6 @@ def test_a_save_connects_a_closed_client_again_as_the_client_does_for_appends(
     recorder.insert_events(events(originator_id, 1, first=first))
 
     recorder.client.close()
-    server.stop()
+    ends(store)
     with pytest.raises(OperationalError, match="failed to connect"):
         recorder.insert_events(events(originator_id, 1, first=first + 1))

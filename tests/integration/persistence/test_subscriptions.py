@@ -110,7 +110,6 @@ def test_a_catch_up_that_is_cut_has_no_gap_and_no_repetition(
     assert cuts >= 6
 
 
-@pytest.mark.own_store("it freezes it")
 def test_a_frozen_server_is_noticed_and_nothing_is_lost(
     store: EventStore,
 ) -> None:
@@ -125,7 +124,6 @@ def test_a_frozen_server_is_noticed_and_nothing_is_lost(
         assert received == all_ids(recorder)
 
 
-@pytest.mark.own_store("it freezes it")
 def test_a_server_that_is_frozen_before_it_confirms_is_noticed(
     store: EventStore,
 ) -> None:
@@ -195,7 +193,6 @@ def test_a_slow_consumer_is_not_taken_for_a_dead_server(
     assert Phase.DISCONNECTED not in states
 
 
-@pytest.mark.own_store("it empties it")
 def test_a_store_that_was_emptied_meanwhile_ends_the_subscription(
     store: EventStore,
 ) -> None:

@@ -26,8 +26,8 @@ from django_esdb.models import (
 )
 from django_esdb.policies import OnFailure
 from django_esdb.registry import Registration, registry
-from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
+from tests.support.event_stores import EventStore
 from tests.support.failed_events import (
     FAILED,
     HOSTILE,
@@ -251,21 +251,22 @@ def test_an_event_behind_one_that_is_not_selected_says_so(
     assert tricks("Rex") == ["burn"]
 
 
-@pytest.mark.own_store("it stops it")
+@pytest.mark.parametrize("ends", [EventStore.stop, EventStore.kill])
 def test_a_store_that_is_away_is_a_message(
     admin_client: Client,
     parked: list[FailedEvent],
-    server: EmbeddedServer,
+    store: EventStore,
+    ends: Callable[[EventStore], None],
     settings: Any,
 ) -> None:
-    server.stop()
+    ends(store)
     settings.ESDB_WEB_DEADLINE = 1
 
     for path, row in ((TRACKING, tracking()), (FAILED, parked[0])):
         [(level, message)] = said(act(admin_client, path, "retry", row))
         assert level == "error"
         assert message.startswith("Picky: ")
-        assert server.uri.partition("//")[2].partition("?")[0] in message
+        assert store.address in message
     assert FailedEvent.objects.count() == 3
     # Nothing was retried.
     assert not LogEntry.objects.exists()
