@@ -14,6 +14,7 @@ from django_esdb.default_env import (
 from django_esdb.exceptions import AlreadyRegisteredError
 from django_esdb.projection_metadata import give_projections_metadata
 from django_esdb.registry import registry
+from django_esdb.topic_aliases import apply_topic_aliases
 
 
 class SimpleDjangoEsdbConfig(AppConfig):
@@ -36,6 +37,7 @@ class SimpleDjangoEsdbConfig(AppConfig):
         from django_esdb.checks.deployment import check_deployment
         from django_esdb.web_requests import limit_web_requests
 
+        apply_topic_aliases()
         checks.register(check_all, TAG)
         checks.register(check_deployment, TAG, deploy=True)
         limit_web_requests()

@@ -69,6 +69,12 @@ class Settings:
         return getattr(django_settings, "ESDB_TOPIC_ALLOWLIST", None)
 
     @property
+    def ESDB_TOPIC_ALIASES(self) -> Mapping[str, str | type]:  # noqa: N802
+        """For topics of stored events that classes had before, the classes."""
+        aliases = getattr(django_settings, "ESDB_TOPIC_ALIASES", None)
+        return {} if aliases is None else aliases
+
+    @property
     def ESDB_EVENT_BASES(self) -> list[str] | tuple[str, ...]:  # noqa: N802
         """Topics of classes whose subclasses count as events or aggregates."""
         return getattr(django_settings, "ESDB_EVENT_BASES", None) or ()
@@ -136,6 +142,7 @@ APPLICATION_SETTINGS = frozenset(
         "ESDB_MAX_DECOMPRESSED",
         "ESDB_PASSWORD",
         "ESDB_ROOT_CERTIFICATES",
+        "ESDB_TOPIC_ALIASES",
         "ESDB_TOPIC_ALLOWLIST",
         "ESDB_URI",
         "ESDB_USERNAME",

@@ -22,6 +22,7 @@ from django_esdb.conf import (
     build_env,
     settings,
 )
+from django_esdb.topic_aliases import apply_topic_aliases
 from django_esdb.topics import guard_application, with_allowlist
 
 _MARK = "_django_esdb_default_env"
@@ -66,6 +67,7 @@ def guard_every_application() -> None:
 
     @wraps(construct)
     def guarded(self: Application[Any], env: EnvType | None = None) -> None:
+        apply_topic_aliases()
         construct(self, env)
         if not isinstance(self.factory, POPOFactory):
             guard_application(self)

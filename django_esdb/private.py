@@ -19,7 +19,8 @@ They belong where they are used, and are listed here:
 - ``subscribed_topics.py`` reads ``_topic_cache`` of the library's ``utils``, which has
   the former names of classes: ``register_topic`` can be told some, and not be asked.
 - ``eventsourcing_eventstoredb.topics`` reads it as well, to tell what a registered name
-  leads to without importing anything.
+  leads to without importing anything; ``eventsourcing_eventstoredb.topic_aliases``
+  takes out of it what it has registered itself.
 - ``registry.py`` names its dictionary ``_registry``, which is the protocol of Django's
   ``autodiscover_modules(register_to=...)``: a module that fails to be imported leaves
   nothing registered.

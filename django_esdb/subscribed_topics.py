@@ -18,6 +18,7 @@ from eventsourcing.projection import Projection
 from eventsourcing.utils import get_topic, resolve_topic
 
 from django_esdb.exceptions import ConfigurationError
+from django_esdb.topic_aliases import apply_topic_aliases
 
 
 def subscribed_topics(projection_class: type[Projection[Any]]) -> tuple[str, ...]:
@@ -36,6 +37,7 @@ def subscribed_topics(projection_class: type[Projection[Any]]) -> tuple[str, ...
         msg = f"{projection_class.__qualname__}: {problem}"
         raise ConfigurationError(msg)
     assert isinstance(declared, tuple | list)
+    apply_topic_aliases()
     names = dict.fromkeys(declared)
     for topic in declared:
         names.update(dict.fromkeys(_other_names(topic)))

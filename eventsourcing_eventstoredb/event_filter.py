@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 from uuid import UUID, SafeUUID
 
-from eventsourcing.persistence import DataError, Notification, find_id_convertor
-from eventsourcing.utils import resolve_topic
+from eventsourcing.persistence import DataError, Notification
 
+from eventsourcing_eventstoredb.id_types import topic_originator_id_type
 from eventsourcing_eventstoredb.mapping import HIDDEN_STREAM_PREFIXES, Layout
 from eventsourcing_eventstoredb.protocol import messages
 from eventsourcing_eventstoredb.topics import TopicAllowlist
@@ -144,17 +143,3 @@ def _uuid(value: int) -> UUID:
     _set_int(uuid, value)
     _set_is_safe(uuid, SafeUUID.unknown)
     return uuid
-
-
-@lru_cache(maxsize=4096)
-def topic_originator_id_type(topic: str) -> type | None:
-    """Return the type of ID that the topic's event class has, None if unknown."""
-    try:
-        event_class = resolve_topic(topic)
-        # The library's own rule; it converts strings where a class has UUIDs.
-        id_type = type(find_id_convertor(event_class, str)(str(UUID(int=0))))
-    except Exception:
-        # Whatever a foreign topic's import raises, it is not ours to report:
-        # if the event is the application's, its mapper will.
-        return None
-    return id_type

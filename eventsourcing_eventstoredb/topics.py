@@ -34,6 +34,7 @@ from eventsourcing.utils import resolve_topic
 
 from eventsourcing_eventstoredb.exceptions import TopicNotAllowedError
 from eventsourcing_eventstoredb.text import quoted
+from eventsourcing_eventstoredb.topic_aliases import is_alias
 
 # A plain class, which every application with snapshots has loaded anyway. The
 # aggregate's class, whose topic is in its data, has to be allowed all the same.
@@ -63,7 +64,7 @@ class TopicAllowlist:
             that is in it, or a topic, such as ``school.domain:Dog``, with all
             classes inside of that class. ``@registered`` stands for the names
             that the project's code has registered for classes in the list,
-            ``@anywhere`` for every module.
+            ``@anywhere`` for every module. Aliases of classes in the list are in it.
         bases: Topics of classes whose subclasses may be made of stored topics
             though they are none of the library's protocols.
 
@@ -109,7 +110,8 @@ class TopicAllowlist:
         if topic in self._passed:
             return None
         if not self._has(topic):
-            registered = REGISTERED in self._entries and _registered(topic)
+            is_known = REGISTERED in self._entries or is_alias(topic)
+            registered = is_known and _registered(topic)
             if not registered or not self._has(registered) or _leads_out(registered):
                 return "is not allowed"
         elif _leads_out(topic):

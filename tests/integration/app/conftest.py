@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+from eventsourcing import utils
 
 from django_esdb.models import FailedEvent
 from django_esdb.policies import OnFailure
@@ -45,3 +46,12 @@ def parked(
     events = list(FailedEvent.objects.in_order())
     assert [bool(event.error) for event in events] == [True, False, True]
     return events
+
+
+@pytest.fixture
+def former_names() -> Iterator[None]:
+    """Forget at the end which topics the test has registered."""
+    before = dict(utils._topic_cache)
+    yield
+    utils._topic_cache.clear()
+    utils._topic_cache.update(before)

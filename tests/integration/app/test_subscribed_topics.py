@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from eventsourcing import utils
 from eventsourcing.dispatch import singledispatchmethod
 from eventsourcing.persistence import StoredEvent, Tracking
 from eventsourcing.projection import Projection
@@ -51,15 +50,6 @@ def register() -> Iterator[Register]:
     yield register
     for name in names:
         registry.unregister(name)
-
-
-@pytest.fixture
-def former_names() -> Iterator[None]:
-    """Forget at the end what the test registers."""
-    before = dict(utils._topic_cache)
-    yield
-    utils._topic_cache.clear()
-    utils._topic_cache.update(before)
 
 
 class View(TrainingSchoolView):

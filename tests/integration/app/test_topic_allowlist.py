@@ -303,9 +303,8 @@ def test_a_first_event_names_no_other_class_than_an_aggregates(
         school.repository.get(stored.originator_id)
 
 
-def test_a_former_name_is_allowed_by_default_where_its_class_is(
-    school: TrainingSchool,
-) -> None:
+@pytest.mark.usefixtures("former_names", "school")
+def test_a_former_name_is_allowed_by_default_where_its_class_is() -> None:
     with_default = allowlist_of({})
     register_topic("gone.kennel:Hound", Dog)
     register_topic("gone.library:Runner", Supervisor)
