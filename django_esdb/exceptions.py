@@ -88,9 +88,12 @@ class EventHangError(EventError):
 
     Attributes:
         stack: Where it is, innermost last, as in a traceback; without values.
+        failed_event: The failed event that was tried again, by its number; None if it
+            is another one.
     """
 
     stack: str = ""
+    failed_event: int | None = None
 
 
 class LeaseHeldError(ProjectionError):

@@ -13,16 +13,12 @@ from django.db import router
 from django.utils.translation import gettext, ngettext
 
 from django_esdb.conf import settings
+from django_esdb.failures.attempts import Outcome, Report
 from django_esdb.failures.audit import AdminAudit
 from django_esdb.failures.discarding import discard_selected
 from django_esdb.failures.requests import Limits
 from django_esdb.failures.resuming import is_run
-from django_esdb.failures.retrying import (
-    Outcome,
-    Report,
-    retry_failed_events,
-    retry_selected,
-)
+from django_esdb.failures.retrying import retry_failed_events, retry_selected
 from django_esdb.leases.lease import TrackedProjection
 from django_esdb.models import FailedEvent, ProjectionTracking
 from django_esdb.registry import Registration

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from django.db import Error as DatabaseError
 from eventsourcing.persistence import PersistenceError
 
+from django_esdb.failures.attempts import RetryClock
 from django_esdb.failures.audit import audit_of
 from django_esdb.failures.requests import Limits, requested
 from django_esdb.failures.retrying import retry_selected
@@ -22,7 +23,9 @@ _SECONDS = 2.0
 
 
 def retry_requested(
-    registration: Registration, is_stopping: Callable[[], bool]
+    registration: Registration,
+    is_stopping: Callable[[], bool],
+    clock: RetryClock | None = None,
 ) -> None:
     """
     Try events again that somebody has asked for in the admin; blocks for a while.
@@ -33,13 +36,18 @@ def retry_requested(
     Args:
         registration: The projection.
         is_stopping: Whether no other event may be begun.
+        clock: Told of each event; None if nobody looks whether it hangs.
     """
     tracked = registration.tracked()
     limits = Limits(_MOST, _SECONDS, is_stopping)
     try:
         for user, pks in requested(tracked):
             outcome = retry_selected(
-                registration, pks, limits=limits, audit=audit_of(user, tracked)
+                registration,
+                pks,
+                limits=limits,
+                audit=audit_of(user, tracked),
+                clock=clock,
             )
             logger.info(
                 "Failed events retried: projection=%s processed=%s failed=%s "

@@ -22,9 +22,11 @@ class SafeCommand(BaseCommand):
     Attributes:
         exit_statuses: What each status means, in the order of the help; the
             documentation's table has the same.
+        is_from_shell: Whether the process is the command's own.
     """
 
     exit_statuses: ClassVar[Mapping[str, str]] = {}
+    is_from_shell = False
     # Those that concern a command it runs itself, to report the first error in a line.
     requires_system_checks: Any = ()
 
@@ -37,6 +39,7 @@ class SafeCommand(BaseCommand):
 
     def run_from_argv(self, argv: list[str]) -> None:
         """Run as from a shell; an error's traceback is printed without secrets."""
+        self.is_from_shell = True
         try:
             super().run_from_argv(argv)
         except Exception as error:

@@ -20,7 +20,8 @@ from django_esdb.db.connections import close_if_lost
 from django_esdb.db.guards import limit_lock_waits
 from django_esdb.db.sessions import end_session
 from django_esdb.exceptions import EventHangError
-from django_esdb.leases.lease import Lease
+from django_esdb.failures.attempts import note_failure
+from django_esdb.leases.lease import Lease, TrackedProjection
 from django_esdb.masking import masked
 from django_esdb.runner.endings import done_within, write_to_stderr
 from django_esdb.runner.slow_events import EventClock
@@ -49,8 +50,9 @@ _LOG_SECONDS = 2.0
 _watching = Scheduler("hang-watch")
 os.register_at_fork(after_in_child=_watching.forget)
 
-_RUNNER = str(Path(__file__).parent)
 _PACKAGE = str(Path(__file__).parent.parent)
+# What calls the projection.
+_CALLERS = (f"{_PACKAGE}{os.sep}runner", f"{_PACKAGE}{os.sep}failures")
 _LIBRARIES = tuple(
     sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")
 )
@@ -111,14 +113,17 @@ def hang_error(projection: str, clock: EventClock) -> EventHangError:
     frame = clock.frame()
     stack = [] if frame is None else traceback.extract_stack(frame)
     del frame
-    doing = "committing" if clock.is_committing else "an event"
-    notification = clock.notification
+    failed_event, notification = clock.failed_event, clock.notification
+    doing = "an event" if failed_event is None else f"failed event {failed_event}"
+    if clock.is_committing:
+        doing = "committing"
     event = "" if notification is None else f": {describe(notification)}"
     error = EventHangError(
         f"Projection {projection!r} hangs at {doing}, for more than "
         f"{settings.ESDB_EVENT_SECONDS:g} s{_place(stack)}{event}"
     )
     error.position = 0 if notification is None else notification.id
+    error.failed_event = failed_event
     error.stack = masked("", "".join(traceback.format_list(_handlers_part(stack))))
     return error
 
@@ -140,28 +145,60 @@ def release_what_hangs(lease: Lease, clock: EventClock, error: EventHangError) -
     Let another process take over from a thread that hangs, and say why in the row.
 
     Its session in the database is ended, with the locks that it has. Blocks for as
-    long as the database is given to do so.
+    long as the database is given to do so. A failed event that was tried again is not
+    the position's fault: its own row says why it has failed.
 
     Args:
         lease: The projection's, which is not renewed any more.
         clock: Knows the thread's session, and whether it is at an event.
         error: What to write down.
     """
-    if not done_within(_RELEASE_SECONDS, lambda: _release(lease, clock, error)):
-        _log_unwritten(lease, f"the database has not answered in {_RELEASE_SECONDS} s")
+    is_blamed = not clock.is_committing and error.failed_event is None
+    position = clock.position if is_blamed else None
+
+    def write() -> None:
+        lease.give_up_at(str(error), position, traceback_of(error))
+        _note_retry(lease.tracked, error)
+
+    _undo(lease.tracked, clock, write)
 
 
-def _release(lease: Lease, clock: EventClock, error: EventHangError) -> None:
-    using = lease.tracked.using
+def undo_retry(
+    tracked: TrackedProjection, clock: EventClock, error: EventHangError
+) -> None:
+    """
+    End what a thread does in the database that hangs at a failed event, and say so.
+
+    As :func:`release_what_hangs`, of a process that has no lease.
+    """
+    _undo(tracked, clock, lambda: _note_retry(tracked, error))
+
+
+def _note_retry(tracked: TrackedProjection, error: EventHangError) -> None:
+    if error.failed_event is not None:
+        note_failure(tracked, error.failed_event, str(error), traceback_of(error))
+
+
+def _undo(
+    tracked: TrackedProjection, clock: EventClock, write: Callable[[], object]
+) -> None:
+    if not done_within(_RELEASE_SECONDS, lambda: _try_to_undo(tracked, clock, write)):
+        reason = f"the database has not answered in {_RELEASE_SECONDS} s"
+        _log_unwritten(tracked, reason)
+
+
+def _try_to_undo(
+    tracked: TrackedProjection, clock: EventClock, write: Callable[[], object]
+) -> None:
+    using = tracked.using
     session = clock.session
-    position = None if clock.is_committing else clock.position
     end = monotonic() + _WRITE_SECONDS
 
     def release() -> None:
         if session is not None:
             end_session(session, clock.frame)
         limit_lock_waits(connections[using], _LOCK_SECONDS)
-        lease.give_up_at(str(error), position, traceback_of(error))
+        write()
 
     def pause_after(failure: Exception) -> float | None:
         close_if_lost(connections[using])
@@ -175,16 +212,16 @@ def _release(lease: Lease, clock: EventClock, error: EventHangError) -> None:
     try:
         keep_trying(release, pause_after, wait)
     except Exception as failure:
-        _log_unwritten(lease, named_line(failure))
+        _log_unwritten(tracked, named_line(failure))
     finally:
         with suppress(DatabaseError):
             connections[using].close()
 
 
-def _log_unwritten(lease: Lease, reason: str) -> None:
+def _log_unwritten(tracked: TrackedProjection, reason: str) -> None:
     _logged(
         "That an event hangs could not be written down: projection=%s error=%s",
-        lease.tracked.projection,
+        tracked.projection,
         reason,
     )
 
@@ -195,7 +232,7 @@ def _logged(message: str, *values: object) -> bool:
 
 def _handlers_part(stack: list[traceback.FrameSummary]) -> list[traceback.FrameSummary]:
     """Leave out how the runner came to call the projection."""
-    own = [n for n, each in enumerate(stack) if each.filename.startswith(_RUNNER)]
+    own = [n for n, each in enumerate(stack) if each.filename.startswith(_CALLERS)]
     return stack[own[-1] :] if own else stack
 
 

@@ -36,6 +36,7 @@ class EventClock:
         is_committing: Whether its events are processed, and it is on its way to be
             committed, callbacks of ``on_commit`` included.
         session: In which the transaction is; None if it is not known.
+        failed_event: Number of the failed event that is tried again; None for others.
     """
 
     def __init__(self) -> None:
@@ -43,6 +44,7 @@ class EventClock:
         self.began = monotonic()
         self.is_under_way = self.is_committing = False
         self.session: Session | None = None
+        self.failed_event: int | None = None
         self._thread: int | None = None
 
     @property
@@ -68,6 +70,11 @@ class EventClock:
         self._thread = threading.get_ident()
         self.is_under_way = True
 
+    def begin_retry(self, pk: int, event: Notification, session: Session) -> None:
+        """Note that the calling thread tries a failed event again, in a transaction."""
+        self.failed_event = pk
+        self.begin_transaction(event, session)
+
     def begin(self, notification: Notification | None) -> None:
         """Note that an event begins."""
         self.notification, self.began = notification, monotonic()
@@ -79,7 +86,7 @@ class EventClock:
     def end(self) -> None:
         """Note that the transaction is over."""
         self.is_under_way = self.is_committing = False
-        self.session = None
+        self.session = self.failed_event = None
 
     def frame(self) -> FrameType | None:
         """Return where the thread that processes events is; None if it has ended."""

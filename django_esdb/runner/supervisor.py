@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from time import monotonic
 
 from django.db import connections
@@ -105,6 +106,7 @@ class Supervisor:
         self._elsewhere = ElsewhereCheck(registration, self._look, self._goal)
         self._policy = FailurePolicy(registration.on_failure, registration.retries)
         self._clock = EventClock()
+        self._retry_clock = EventClock()
         self._hung = hung
         self._wait_seconds = wait
         self._store_wait = StoreWait(registration)
@@ -199,6 +201,7 @@ class Supervisor:
             ownership.lease,
             self._policy,
             self._clock,
+            retry_clock=self._retry_clock,
             batch_size=self.batch_size,
             goal=self._goal if self.until_caught_up else None,
             began=self._began,
@@ -210,9 +213,14 @@ class Supervisor:
             self._term = term
             if self._is_stopping or self._lost is not None:
                 term.stop()
-        watch = HangWatch(
-            self._clock, self._event_hangs, f"{self.registration.name}-hangs"
-        )
+        watches = [
+            HangWatch(
+                clock,
+                partial(self._event_hangs, clock),
+                f"{self.registration.name}-hangs",
+            )
+            for clock in (self._clock, self._retry_clock)
+        ]
         try:
             term.run()
         except BaseException as error:
@@ -222,7 +230,8 @@ class Supervisor:
                 blame_event(self.registration, self._policy, error, term.position)
             raise
         finally:
-            watch.stop()
+            for watch in watches:
+                watch.stop()
             with self._changed:
                 self._term = None
             self._reached = term.position
@@ -393,8 +402,8 @@ class Supervisor:
             self._lost = error
             self._end_term()
 
-    def _event_hangs(self) -> None:
-        error = hang_error(self.registration.name, self._clock)
+    def _event_hangs(self, clock: EventClock) -> None:
+        error = hang_error(self.registration.name, clock)
         with self._changed:
             ownership = self._ownership
             if ownership is None:
@@ -404,7 +413,7 @@ class Supervisor:
             self._end_term()
         try:
             log_hang(error)
-            ownership.abandon(self._clock, error)
+            ownership.abandon(clock, error)
             done_within(_TELL_SECONDS, lambda: self._reporter.failed(error))
         finally:
             self._hung(self)

@@ -58,6 +58,7 @@ class Term:
         lease: The right to run it.
         policy: What to do about an event that fails.
         clock: Told which event is being processed.
+        retry_clock: Told which failed event is tried again, which another thread does.
         batch_size: Most events in a batch; None for the setting's.
         goal: Up to where to run; None to run until stopped.
         began: Called with the position when the projection runs.
@@ -78,6 +79,7 @@ class Term:
         policy: FailurePolicy,
         clock: EventClock,
         *,
+        retry_clock: EventClock,
         batch_size: int | None,
         goal: Goal | None,
         began: Callable[[int | None], None],
@@ -90,6 +92,7 @@ class Term:
         self._lease = lease
         self._policy = policy
         self._clock = clock
+        self._retry_clock = retry_clock
         self._batch_size = batch_size
         self._goal = goal
         self._began = began
@@ -174,6 +177,7 @@ class Term:
             retry_requested(
                 self._registration,
                 lambda: self._is_stopping or runner.is_interrupted.is_set(),
+                self._retry_clock,
             )
 
     def _look_at_store(self, runner: ProjectionRunner) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -8,8 +9,9 @@ from django.db import Error as DatabaseError
 from eventsourcing.persistence import PersistenceError
 
 from django_esdb.exceptions import FailedEventError
+from django_esdb.failures.attempts import Outcome, RetryClock
 from django_esdb.failures.resuming import TAKEOVER_SECONDS, is_run
-from django_esdb.failures.retrying import Outcome, retry_failed_events
+from django_esdb.failures.retrying import retry_failed_events
 from django_esdb.management.base import CONFIGURATION, FAILED, SafeCommand
 from django_esdb.management.commands._projections import (
     add_failed_event_arguments,
@@ -18,6 +20,7 @@ from django_esdb.management.commands._projections import (
 )
 from django_esdb.models import FailedEvent
 from django_esdb.registry import Registration
+from django_esdb.runner.hanging_retries import process_ends_if_one_hangs
 from django_esdb.status.status import shown
 from django_esdb.store_address import store_hint
 from eventsourcing_eventstoredb.text import counted
@@ -32,6 +35,7 @@ class Command(SafeCommand):
         "0": "all were processed, or there was none",
         "1": "some failed again, or the event store or a database cannot be used",
         "2": "there is no such event or projection, or something is not configured",
+        "5": "an event took longer than ESDB_EVENT_SECONDS: it stays put aside",
     }
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -46,7 +50,7 @@ class Command(SafeCommand):
         broken_off = 0
         for registration in registrations:
             try:
-                outcome = retry_failed_events(registration, pk, report=self._report)
+                outcome = self._retry(registration, pk)
             except FailedEventError as error:
                 raise CommandError(str(error), returncode=CONFIGURATION) from error
             except (PersistenceError, DatabaseError) as error:
@@ -70,6 +74,16 @@ class Command(SafeCommand):
         if failed:
             msg = f"{counted(failed, 'event', 'events')} failed again"
             raise CommandError(msg, returncode=FAILED)
+
+    def _retry(self, registration: Registration, pk: int | None) -> Outcome:
+        watched: AbstractContextManager[RetryClock | None] = nullcontext()
+        # Another program's process is not the command's to end.
+        if self.is_from_shell:
+            watched = process_ends_if_one_hangs(registration)
+        with watched as clock:
+            return retry_failed_events(
+                registration, pk, report=self._report, clock=clock
+            )
 
     def _who_runs(self, registration: Registration, outcome: Outcome) -> str:
         seconds = TAKEOVER_SECONDS if outcome.resumed else 0

@@ -420,6 +420,28 @@ def test_an_event_that_hangs_ends_the_process_and_another_takes_over(
     assert state(hooked)["tricks"] == {"Fido": ["hang"]}
 
 
+def test_a_failed_event_that_hangs_ends_who_tries_it_again(
+    hooked: Project, writing: TrainingSchool, tmp_path: Path
+) -> None:
+    hooked.env["FAULTS_ON_FAILURE"] = "park"
+    writing.register("Fido")
+    writing.add_trick("Fido", "fail")
+    hooked.manage("runprojections", "--until-caught-up")
+    hooked.env |= {"FAULTS_EVENT_SECONDS": "1", "FAULTS_HANG": "yes"}
+
+    retried = hooked.manage("retryfailedevents", check=False)
+
+    assert retried.returncode == 5, retried.stderr
+    line = retried.stderr.splitlines()[-1]
+    assert "hangs at failed event 1, for more than 1 s, in _act" in line
+    assert line.endswith("; it stays put aside, and the process ends")
+    (error,) = state(hooked)["failed"]
+    assert line.startswith(error[0] if isinstance(error, tuple) else error)
+    (tmp_path / "go").touch()
+    assert "1 processed" in hooked.manage("retryfailedevents").stdout
+    assert state(hooked)["tricks"] == {"Fido": ["fail"]}
+
+
 @pytest.mark.slow("a process that lets no thread run is given ten seconds more")
 @pytest.mark.any_database
 def test_a_handler_that_lets_no_thread_run_ends_the_process(

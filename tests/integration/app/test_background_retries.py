@@ -69,7 +69,7 @@ def test_what_ends_the_process_is_not_tried_again(
         raise End
 
     ask(picky, parked)
-    monkeypatch.setattr("django_esdb.failures.retrying._Retrying.retry", end)
+    monkeypatch.setattr("django_esdb.failures.attempts.Attempts.retry", end)
 
     with pytest.raises(End):
         background.retry_requested(picky, lambda: False)

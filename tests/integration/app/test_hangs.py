@@ -6,23 +6,35 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from django.db import Error as DatabaseError
 from django.db import connection, transaction
 from eventsourcing.persistence import Tracking
 
 from django_esdb.db.sessions import end_session
 from django_esdb.exceptions import EventHangError, LeaseLostError
-from django_esdb.models import ProjectionState, ProjectionTracking
+from django_esdb.failures.audit import Audit
+from django_esdb.failures.requests import request_retry
+from django_esdb.failures.retrying import retry_failed_events
+from django_esdb.models import FailedEvent, ProjectionState, ProjectionTracking
 from django_esdb.policies import OnFailure
-from django_esdb.registry import Registration
-from django_esdb.runner import Supervisor, hangs, supervisor
+from django_esdb.registry import Registration, registry
+from django_esdb.runner import Supervisor, hanging_retries, hangs, supervisor
 from eventsourcing_eventstoredb.scheduler import scheduler
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.projections import TrainingSchoolProjection
 from tests.support.failed_events import tricks
-from tests.support.supervising import SECONDS, Running, running, tracking, wait_until
+from tests.support.supervising import (
+    SECONDS,
+    Running,
+    catch_up,
+    running,
+    tracking,
+    wait_until,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -173,6 +185,95 @@ def test_a_callback_that_hangs_after_the_commit_is_no_events_fault(
     row = tracking()
     assert (row.position, row.attempted_position) == (position, None)
     assert tricks("Fido") == ["hang"]
+
+
+@pytest.fixture
+def failed(
+    school: TrainingSchool,
+    registration: Callable[..., Registration],
+    monkeypatch: pytest.MonkeyPatch,
+) -> FailedEvent:
+    """An event that was put aside, and hangs when it is tried again."""
+    parking = registration(
+        projection_class=HangingProjection, on_failure=OnFailure.PARK, retries=0
+    )
+    monkeypatch.setitem(registry._registry, "Hanging", parking)
+
+    def fail() -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(HangingProjection, "hang", staticmethod(fail))
+    school.register("Fido")
+    school.add_trick("Fido", "hang")
+    catch_up(parking)
+    monkeypatch.setattr(HangingProjection, "hang", staticmethod(wait_long))
+    return FailedEvent.objects.get()
+
+
+def assert_hung(failed: FailedEvent) -> None:
+    """Look at what the row of an event says that has hung when it was tried again."""
+    now = FailedEvent.objects.get()
+    assert (now.pk, now.attempts) == (failed.pk, failed.attempts + 1)
+    assert f"hangs at failed event {failed.pk}, " in now.error
+    assert "in wait_long (" in now.error
+    assert "attempts.py" in now.traceback.splitlines()[0]
+    assert "in wait_long" in now.traceback
+    assert now.retry_requested_at is None
+    assert tricks("Fido") == []
+
+
+def test_a_failed_event_that_hangs_in_the_background_ends_the_process(
+    failed: FailedEvent, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.ESDB_LEASE_SECONDS = 0.6
+    hanging = registry.get("Hanging")
+    request_retry(hanging.tracked(), Audit(), [failed.pk])
+
+    error = hang_once(hanging)
+
+    assert error.failed_event == failed.pk
+    assert_hung(failed)
+    # It is not the position's fault, and who takes over runs as usual.
+    assert tracking().attempted_position is None
+    monkeypatch.setattr(HangingProjection, "hang", staticmethod(lambda: None))
+    with running(hanging) as this:
+        this.wait_for("started")
+        retry_failed_events(hanging)
+    assert tricks("Fido") == ["hang"]
+
+
+def test_a_failed_event_that_hangs_ends_the_command_that_tries_it(
+    failed: FailedEvent,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    statuses: list[int] = []
+
+    def end(status: int) -> None:
+        statuses.append(status)
+        wakes.set()
+
+    monkeypatch.setattr(hanging_retries, "end_process", end)
+
+    def retry() -> None:
+        hanging = registry.get("Hanging")
+        try:
+            with (
+                suppress(DatabaseError),
+                hanging_retries.process_ends_if_one_hangs(hanging) as clock,
+            ):
+                retry_failed_events(hanging, clock=clock)
+        finally:
+            # Which the session's end has left unusable.
+            connection.close()
+
+    thread = threading.Thread(target=retry)
+    thread.start()
+    thread.join(SECONDS)
+
+    assert statuses == [5]
+    assert "hangs at failed event" in capfd.readouterr().err
+    assert_hung(failed)
 
 
 def test_a_hang_is_noticed_while_renewals_wait_for_the_database(

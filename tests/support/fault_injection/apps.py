@@ -2,7 +2,8 @@
 Lets tests say what happens within a handler of another process.
 
 The trick's name says what: ``wait`` until the file ``go`` is there, ``crash`` the
-process, ``fail``, ``hang`` until ``go`` is there, too, ``stall`` all threads. Files are
+process, ``fail`` (or ``hang``, with ``FAULTS_HANG``), ``hang`` until ``go`` is there,
+too, ``stall`` all threads. Files are
 in the directory ``FAULTS_DIRECTORY``.
 """
 
@@ -46,6 +47,8 @@ class FaultInjectionConfig(AppConfig):
 
 def _act(trick: str) -> None:
     directory = Path(os.environ["FAULTS_DIRECTORY"])
+    if trick == "fail" and os.environ.get("FAULTS_HANG"):
+        trick = "hang"
     if trick == "wait":
         (directory / f"waiting-{os.getpid()}").touch()
         while not (directory / "go").exists():

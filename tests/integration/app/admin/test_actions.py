@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from django_esdb.admin import pages
 from django_esdb.exceptions import EventProcessingError
-from django_esdb.failures.retrying import _Retrying
+from django_esdb.failures.attempts import Attempts
 from django_esdb.models import (
     FailedEvent,
     ProjectionState,
@@ -289,7 +289,7 @@ def test_what_was_done_before_the_store_went_away_is_told(
     admin_client: Client, parked: list[FailedEvent], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     PickyProjection.bad.clear()
-    retry = _Retrying.retry
+    retry = Attempts.retry
 
     # It has to go away between two events.
     def retry_one(self: Any, event: FailedEvent) -> str | None:
@@ -298,7 +298,7 @@ def test_what_was_done_before_the_store_went_away_is_told(
             raise OperationalError(msg)
         return retry(self, event)
 
-    monkeypatch.setattr(_Retrying, "retry", retry_one)
+    monkeypatch.setattr(Attempts, "retry", retry_one)
 
     page = act(admin_client, TRACKING, "retry", tracking())
 
