@@ -25,7 +25,8 @@ def find_node(connector: Connector) -> Connection:
     Connect to the node of a cluster that is preferred; blocks.
 
     All servers that are named are asked at once. A node is taken that answers itself,
-    and a leader must be named by most of those who answer.
+    and a leader must be named by most of those who answer. Of several one is taken at
+    random, not the one that answers first, so that clients spread.
 
     Raises:
         CallError: None of them answered, or there is no such node, in all attempts.
@@ -58,6 +59,8 @@ class _Look:
         self._answers: dict[str, list[tuple[str, str]]] = {}
         self._last: list[tuple[str, str]] | None = None
         self._problem = ""
+        self._failed: set[str] = set()
+        self._choice = ""
         self._found: Connection | None = None
 
     def find(self) -> Connection | None:
@@ -70,13 +73,13 @@ class _Look:
             if self._answers:
                 end = min(end, time.monotonic() + _OTHERS_SECONDS)
             named = self._named(is_over)
-            unasked = [address for address in named if address not in self._asked]
-            answering = [address for address in named if address in self._answers]
-            if answering:
-                self._found = self._asked[random.choice(answering)][0]  # noqa: S311
-            elif unasked:
+            if is_over or self._choice not in named or self._choice in self._failed:
+                self._choice = self._choose(named, is_over)
+            if self._choice in self._answers:
+                self._found = self._asked[self._choice][0]
+            elif self._choice and self._choice not in self._asked:
                 # It is known by another name, or was not named.
-                self._ask(random.choice(unasked))  # noqa: S311
+                self._ask(self._choice)
                 end = time.monotonic() + _OTHERS_SECONDS
             elif is_over:
                 return None
@@ -116,11 +119,19 @@ class _Look:
         self._asked[target] = connection, question
         question.ask(connection, access.gossip_timeout)
 
+    def _choose(self, named: list[str], is_over: bool) -> str:
+        """Return one of the nodes at random; empty if none of them can be taken."""
+        choices = [address for address in named if address not in self._failed]
+        if is_over:
+            answering = [each for each in choices if each in self._answers]
+            choices = answering or [each for each in choices if each not in self._asked]
+        return random.choice(choices) if choices else ""  # noqa: S311
+
     def _take_answers(self) -> bool:
         """Take what has come; return whether something may come yet."""
         is_waiting = False
         for target, (_, question) in self._asked.items():
-            if target in self._answers:
+            if target in self._answers or target in self._failed:
                 continue
             if question.is_answered(0) is None:
                 is_waiting = True
@@ -128,6 +139,7 @@ class _Look:
             answer = question.answer()
             if isinstance(answer, CallError):
                 self._problem = answer.details
+                self._failed.add(target)
             else:
                 self._last = self._answers[target] = messages.members(answer)
         return is_waiting
