@@ -106,7 +106,6 @@ class _Attempts:
         self._position_refusals = 0
 
     def begin(self) -> Any:
-        self._connection = None
         remaining = self._end - time.monotonic()
         if remaining <= 0:
             raise _too_late(self._not_found or self._cause)
@@ -115,8 +114,10 @@ class _Attempts:
         with gate.inside():
             with client_errors("Connecting"):
                 if self._not_found is not None:
-                    # What it would say over the old connection is no news.
+                    # What it would say over the old connection is no news; that one
+                    # stays the one to replace.
                     raise self._not_found
+                self._connection = None
                 self._connection = self._connector.connection(remaining)
             result = self._attempt(remaining)
         self._connector.outage.succeeded()
