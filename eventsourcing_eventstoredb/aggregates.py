@@ -9,15 +9,14 @@ from uuid import UUID
 
 from eventsourcing.persistence import AggregateRecorder, StoredEvent
 
-from eventsourcing_eventstoredb import appending, mapping, metadata
+from eventsourcing_eventstoredb import appending, mapping, metadata, snapshot_streams
 from eventsourcing_eventstoredb.deadlines import store_deadline
 from eventsourcing_eventstoredb.mapping import Layout
 from eventsourcing_eventstoredb.metadata import MetadataProvider
 from eventsourcing_eventstoredb.new_streams import check_begun, check_new
-from eventsourcing_eventstoredb.protocol import calls, messages, retrying
 from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient
-from eventsourcing_eventstoredb.protocol.errors import CallError, Reason, client_errors
 from eventsourcing_eventstoredb.protocol.proposals import StreamState
+from eventsourcing_eventstoredb.stream_reading import read_stream
 
 
 class EventStoreDBAggregateRecorder(AggregateRecorder):
@@ -114,7 +113,15 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
         if wanted <= 0 or highest < max(lowest, 0):
             return []
         if self.for_snapshotting:
-            return self._select_snapshots(originator_id, lowest, highest, desc, wanted)
+            return snapshot_streams.select(
+                self.client,
+                originator_id,
+                self.layout.snapshots_stream_name(originator_id),
+                lowest=lowest,
+                highest=highest,
+                desc=desc,
+                limit=wanted,
+            )
         return self._select_events(originator_id, lowest, highest, desc, wanted)
 
     def _select_events(
@@ -139,70 +146,15 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
         name = layout.stream_name(originator_id)
         return [
             mapping.stored_event(originator_id, recorded, layout)
-            for recorded in self._read_stream(
-                name, position, desc=desc, limit=min(limit, last - first + 1)
+            for recorded in read_stream(
+                self.client,
+                name,
+                position,
+                desc=desc,
+                limit=min(limit, last - first + 1),
             )
             if first <= recorded.stream_revision
         ]
-
-    def _select_snapshots(
-        self,
-        originator_id: UUID | str,
-        lowest: int,
-        highest: int,
-        desc: bool,
-        limit: int,
-        *,
-        from_leader: bool = False,
-    ) -> list[StoredEvent]:
-        """Select by the version in the metadata, which only ever grows."""
-        selected: list[StoredEvent] = []
-        name = self.layout.snapshots_stream_name(originator_id)
-        # The latest snapshot is what is asked for most: read just that one.
-        page = limit if desc and highest == sys.maxsize and not lowest else sys.maxsize
-        for recorded in self._read_stream(
-            name, None, desc=desc, limit=page, from_leader=from_leader
-        ):
-            snapshot = mapping.stored_snapshot(originator_id, recorded)
-            version = snapshot.originator_version
-            if version < lowest if desc else version > highest:
-                break
-            if lowest <= version <= highest:
-                selected.append(snapshot)
-            if len(selected) == limit:
-                break
-        return selected
-
-    def _read_stream(
-        self,
-        name: str,
-        position: int | None,
-        *,
-        desc: bool,
-        limit: int,
-        from_leader: bool = False,
-    ) -> list[Any]:
-        """Return recorded events in the protocol's form; all that were asked for."""
-        request = messages.stream_request(name, position, backwards=desc, limit=limit)
-
-        def attempt(seconds: float) -> list[Any]:
-            with client_errors(f"Reading stream {name!r}"):
-                try:
-                    return [
-                        message.event.event
-                        for message in calls.read_messages(
-                            self.client, request, seconds, from_leader=from_leader
-                        )
-                        if message.HasField("event")
-                    ]
-                except CallError as error:
-                    if error.reason is Reason.STREAM_DELETED:
-                        return []
-                    raise
-
-        return retrying.with_retries(
-            self.client, attempt, retrying.READ_DEADLINE, from_leader=from_leader
-        )
 
     def _append(self, stored_events: Sequence[StoredEvent]) -> int | None:
         """Append and return the commit position, None if there was nothing to."""
@@ -215,7 +167,12 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
     def _append_in_time(self, stored_events: Sequence[StoredEvent]) -> int | None:
         originator_id = appending.single_originator_id(stored_events)
         if self.for_snapshotting:
-            return self._append_snapshots(originator_id, stored_events)
+            return snapshot_streams.append(
+                self.client,
+                self.layout.snapshots_stream_name(originator_id),
+                stored_events,
+                marks_json=self.marks_json,
+            )
         layout = self.layout
         appending.check_versions(stored_events, layout.first_version)
         name = layout.stream_name(originator_id)
@@ -242,25 +199,3 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
         if is_new:
             check_begun(name, appended, len(events), layout.first_version)
         return appended.commit_position
-
-    def _append_snapshots(
-        self, originator_id: UUID | str, snapshots: Sequence[StoredEvent]
-    ) -> int | None:
-        """Append snapshots unless there is a later one, which has to stay the last."""
-        latest = self._select_snapshots(
-            originator_id, 0, sys.maxsize, True, 1, from_leader=True
-        )
-        if latest and latest[0].originator_version > snapshots[0].originator_version:
-            return None
-        name = self.layout.snapshots_stream_name(originator_id)
-        events = [
-            mapping.proposed_event(
-                snapshot,
-                mapping.version_metadata(snapshot.originator_version),
-                marks_json=self.marks_json,
-            )
-            for snapshot in snapshots
-        ]
-        return appending.append(
-            self.client, name, StreamState.ANY, events
-        ).commit_position

@@ -103,6 +103,12 @@ def append(
     )
 
 
+def other_position(error: IntegrityError) -> int | None:
+    """Return where a stream ends that ends elsewhere than expected, None if nowhere."""
+    cause = error.__cause__
+    return cause.last_position if isinstance(cause, CallError) else None
+
+
 def deadline(client: EventStoreDBClient) -> float:
     """Return the seconds that one save may take with all its retries."""
     configured = connector_of(client).access.default_deadline

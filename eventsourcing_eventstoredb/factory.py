@@ -13,6 +13,7 @@ from uuid import UUID
 from eventsourcing.persistence import (
     AggregateRecorder,
     ApplicationRecorder,
+    EventStore,
     InfrastructureFactory,
     InfrastructureFactoryError,
     Mapper,
@@ -35,6 +36,7 @@ from eventsourcing_eventstoredb.connection_settings import (
 from eventsourcing_eventstoredb.content_types import parse_content_type
 from eventsourcing_eventstoredb.mapping import Layout
 from eventsourcing_eventstoredb.metadata import MetadataProvider, provider_named
+from eventsourcing_eventstoredb.snapshot_store import SnapshotStore
 from eventsourcing_eventstoredb.topics import (
     ANYWHERE,
     AllowlistMapper,
@@ -148,6 +150,16 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
         # Of the one inside, which does the work; the other's is what was configured.
         mapper.compressor = limited(mapper.compressor, self._max_decompressed)
         return guarded
+
+    def event_store(
+        self,
+        mapper: Mapper[Any] | None = None,
+        recorder: AggregateRecorder | None = None,
+    ) -> EventStore[Any]:
+        """Make an event store; one of snapshots passes over what is undecodable."""
+        if recorder is not None and getattr(recorder, "for_snapshotting", False):
+            return SnapshotStore(mapper or self.mapper(), recorder)
+        return super().event_store(mapper, recorder)
 
     def tracking_recorder(
         self, tracking_recorder_class: type[TrackingRecorder] | None = None
