@@ -98,6 +98,10 @@ stress: $(STAMP) ## Kill everything at random moments, see that nothing is lost 
 	@$(BIN)/python -m tests.support.stress
 	@HYPOTHESIS_PROFILE=stress $(BIN)/python -m tests -m hypothesis tests/integration/app/rows
 
+.PHONY: outages
+outages: $(STAMP) ## Measure how soon all goes on after elections and restarts of the store
+	@$(BIN)/python -m tests.support.stress.outages
+
 .PHONY: bench
 bench: $(STAMP) ## Run the benchmarks
 	@$(BIN)/python -m benchmarks

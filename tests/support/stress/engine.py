@@ -126,7 +126,7 @@ class _Run:
         self._store = EventStore(folder)
         stack.callback(self._store.kill)
         self._store.start()
-        self._project = _project(database_url, self._store.uri)
+        self._project = project_on(database_url, self._store.uri)
         self._project.manage("migrate", "--run-syncdb", "--verbosity", "0")
         self._database = Database(database_url)
         stack.callback(self._database.close)
@@ -268,7 +268,7 @@ class _Run:
         return school
 
 
-def _project(database_url: str, event_store_uri: str) -> Project:
+def project_on(database_url: str, event_store_uri: str) -> Project:
     return Project(
         {
             **clean_environment(),
