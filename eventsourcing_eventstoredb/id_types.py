@@ -1,12 +1,21 @@
-"""Which type of aggregate ID the class has that a topic names."""
+"""Which type an aggregate's ID is of, by its event's class or by itself."""
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from uuid import UUID
 
 from eventsourcing.persistence import find_id_convertor
 from eventsourcing.utils import resolve_topic
+
+# As this package writes them; another spelling is another stream's name.
+_UUID = re.compile("[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
+
+
+def is_uuid(name: str) -> bool:
+    """Tell whether a text is a UUID as streams are named by it."""
+    return _UUID.fullmatch(name) is not None
 
 
 @lru_cache(maxsize=4096)

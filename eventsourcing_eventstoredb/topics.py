@@ -238,7 +238,7 @@ class AllowlistMapper(Mapper[Any]):
             else ""
         )
         msg = (
-            f"Topic {quoted(topic)} {objection}{_missing(topic)}: stream "
+            f"Topic {quoted(topic)} {objection}{missing_module(topic)}: stream "
             f"{quoted(stored_event.originator_id)}, version "
             f"{stored_event.originator_version}{position}; if it is meant to be, add "
             "it or its module to ESDB_TOPIC_ALLOWLIST (or EVENTSTOREDB_TOPIC_ALLOWLIST)"
@@ -251,7 +251,7 @@ def split_entries(text: str) -> list[str]:
     return text.replace(",", " ").split()
 
 
-def _missing(topic: str) -> str:
+def missing_module(topic: str) -> str:
     """Say that a topic's module is not there, as after a move; imports nothing."""
     name = topic.partition(":")[0].partition(".")[0]
     try:

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import json
+import sys
+from argparse import ArgumentParser
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from django.core.management.base import CommandError, no_translations
+from eventsourcing.application import Application
+from eventsourcing.persistence import InfrastructureFactoryError, PersistenceError
+
+from django_esdb.exceptions import ConfigurationError
+from django_esdb.management.base import CONFIGURATION, FAILED, SafeCommand
+from django_esdb.management.commands._projections import require_valid_configuration
+from django_esdb.registry import registry
+from django_esdb.stored_topics import StoredTopic, StoredTopics, stored_topics
+from django_esdb.subscribed_topics import class_of
+from eventsourcing_eventstoredb.text import LONGEST_NAME, counted, one_line
+
+
+class Command(SafeCommand):
+    help = (
+        "Reads which topics the stored events of applications have, and tells those of "
+        "which no event can be made: run it before a deploy. All events are read."
+    )
+    exit_statuses = {
+        "0": "an event can be made of each topic",
+        "1": "of some none can be made, or the event store cannot be used",
+        "2": "there is no such application, or something is not configured",
+    }
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "names",
+            nargs="*",
+            metavar="APPLICATION",
+            help=(
+                "The name of an application that a projection is registered for, or "
+                "where its class is: school.application:School. All that projections "
+                "are registered for if there is none."
+            ),
+        )
+        parser.add_argument(
+            "--json", action="store_true", help="Print a JSON list instead of lines."
+        )
+
+    # Commands say everything in English, so that it can be looked up.
+    @no_translations
+    def handle(self, *args: Any, names: list[str], **options: Any) -> None:
+        require_valid_configuration()
+        found = []
+        for application_class in _chosen(names):
+            topics = _look(application_class)
+            found.append(topics)
+            if not options["json"]:
+                for line in self._lines(topics):
+                    self.stdout.write(line)
+        if options["json"]:
+            self.stdout.write(json.dumps([_as_json(each) for each in found], indent=2))
+        if not all(each.is_readable for each in found):
+            sys.exit(FAILED)
+
+    def _lines(self, topics: StoredTopics) -> Iterator[str]:
+        yield (
+            f"{one_line(topics.application)}: "
+            f"{counted(topics.events, 'event', 'events')} of "
+            f"{counted(len(topics.topics), 'topic', 'topics')}"
+        )
+        for each in topics.topics:
+            line = _line(each)
+            yield self.style.ERROR(line) if each.problem else line
+        if topics.uncounted:
+            number = counted(topics.uncounted, "event", "events")
+            yield self.style.ERROR(f"{number} of still more topics")
+        if topics.passed_over:
+            yield (
+                "  Projections pass over these, whose streams are not named by UUIDs; "
+                "if they are this application's, set ORIGINATOR_ID_TYPE=text:"
+            )
+            yield from map(_line, topics.passed_over)
+
+
+def _chosen(names: Sequence[str]) -> list[type[Application[Any]]]:
+    known = {each.application_name: each.application_class for each in registry}
+    if not names and not known:
+        msg = "No projection is registered, so say where an application's class is"
+        raise CommandError(msg, returncode=CONFIGURATION)
+    return [
+        known[name] if name in known else _named(name, known)
+        for name in dict.fromkeys(names or sorted(known))
+    ]
+
+
+def _named(name: str, known: dict[str, Any]) -> type[Application[Any]]:
+    module, _, attribute = name.rpartition(".")
+    found = class_of(name if ":" in name else f"{module}:{attribute}")
+    if found is None or not issubclass(found, Application):
+        listed = ", ".join(map(one_line, sorted(known))) or "none"
+        msg = (
+            f"There is no application {one_line(name, LONGEST_NAME)!r}; projections "
+            f"are registered for: {listed}"
+        )
+        raise CommandError(msg, returncode=CONFIGURATION)
+    return found
+
+
+def _look(application_class: type[Application[Any]]) -> StoredTopics:
+    try:
+        return stored_topics(application_class)
+    except (InfrastructureFactoryError, ConfigurationError) as error:
+        raise CommandError(one_line(error), returncode=CONFIGURATION) from error
+    except PersistenceError as error:
+        raise CommandError(one_line(error), returncode=FAILED) from error
+
+
+def _line(topic: StoredTopic) -> str:
+    problem = f": {one_line(topic.problem)}" if topic.problem else ""
+    return f"{topic.count:10}  {one_line(topic.topic, LONGEST_NAME)}{problem}"
+
+
+def _as_json(topics: StoredTopics) -> dict[str, Any]:
+    return {"events": topics.events, **asdict(topics)}
