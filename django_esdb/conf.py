@@ -22,6 +22,7 @@ MODULE_KEYS = ("PERSISTENCE_MODULE", "INFRASTRUCTURE_FACTORY", "FACTORY_TOPIC")
 TOPIC_ALLOWLIST = "EVENTSTOREDB_TOPIC_ALLOWLIST"
 MAX_DECOMPRESSED = "EVENTSTOREDB_MAX_DECOMPRESSED"
 CONTENT_TYPE = "EVENTSTOREDB_CONTENT_TYPE"
+SNAPSHOT_MAX_COUNT = "EVENTSTOREDB_SNAPSHOT_MAX_COUNT"
 EVENT_BASES = "EVENTSTOREDB_EVENT_BASES"
 EVENT_METADATA = "EVENTSTOREDB_EVENT_METADATA"
 # An entry of ESDB_TOPIC_ALLOWLIST that stands for the default.
@@ -95,6 +96,11 @@ class Settings:
         return getattr(django_settings, "ESDB_EVENT_METADATA", None)
 
     @property
+    def ESDB_SNAPSHOT_MAX_COUNT(self) -> int | None:  # noqa: N802
+        """How many snapshots of each aggregate the store keeps; None for all."""
+        return getattr(django_settings, "ESDB_SNAPSHOT_MAX_COUNT", None)
+
+    @property
     def ESDB_BATCH_SIZE(self) -> int:  # noqa: N802
         """Most events that ``runprojections`` processes in a transaction."""
         return getattr(django_settings, "ESDB_BATCH_SIZE", 500)
@@ -142,6 +148,7 @@ APPLICATION_SETTINGS = frozenset(
         "ESDB_MAX_DECOMPRESSED",
         "ESDB_PASSWORD",
         "ESDB_ROOT_CERTIFICATES",
+        "ESDB_SNAPSHOT_MAX_COUNT",
         "ESDB_TOPIC_ALIASES",
         "ESDB_TOPIC_ALLOWLIST",
         "ESDB_URI",
@@ -175,6 +182,7 @@ def build_env(
         MAX_DECOMPRESSED: settings.ESDB_MAX_DECOMPRESSED,
         EVENT_METADATA: settings.ESDB_EVENT_METADATA,
         CONTENT_TYPE: settings.ESDB_CONTENT_TYPE,
+        SNAPSHOT_MAX_COUNT: settings.ESDB_SNAPSHOT_MAX_COUNT,
     }
     # What is empty is not set; anything else is passed on, and refused if it is wrong.
     env = {key: str(value) for key, value in derived.items() if value not in (None, "")}

@@ -12,6 +12,7 @@ from eventsourcing.persistence import AggregateRecorder, StoredEvent
 from eventsourcing_eventstoredb import appending, mapping, metadata, snapshot_streams
 from eventsourcing_eventstoredb.deadlines import store_deadline
 from eventsourcing_eventstoredb.mapping import Layout
+from eventsourcing_eventstoredb.max_count import MaxCount
 from eventsourcing_eventstoredb.metadata import MetadataProvider
 from eventsourcing_eventstoredb.new_streams import check_begun, check_new
 from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient
@@ -37,6 +38,8 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
             read does not depend on it.
         metadata_provider: Called for each save, adds to the metadata of events; None if
             there is none.
+        snapshot_max_count: How many snapshots an aggregate's stream keeps, at least 1;
+            None to leave that to the stream's metadata.
     """
 
     def __init__(
@@ -47,12 +50,16 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
         layout: Layout | None = None,
         marks_json: bool = True,
         metadata_provider: MetadataProvider | None = None,
+        snapshot_max_count: int | None = None,
     ) -> None:
         self.client = client
         self.for_snapshotting = for_snapshotting
         self.layout = layout or Layout()
         self.marks_json = marks_json
         self.metadata_provider = metadata_provider
+        self._max_count = (
+            None if snapshot_max_count is None else MaxCount(client, snapshot_max_count)
+        )
 
     def insert_events(
         self, stored_events: Sequence[StoredEvent], **kwargs: Any
@@ -167,12 +174,7 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
     def _append_in_time(self, stored_events: Sequence[StoredEvent]) -> int | None:
         originator_id = appending.single_originator_id(stored_events)
         if self.for_snapshotting:
-            return snapshot_streams.append(
-                self.client,
-                self.layout.snapshots_stream_name(originator_id),
-                stored_events,
-                marks_json=self.marks_json,
-            )
+            return self._append_snapshots(originator_id, stored_events)
         layout = self.layout
         appending.check_versions(stored_events, layout.first_version)
         name = layout.stream_name(originator_id)
@@ -199,3 +201,15 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
         if is_new:
             check_begun(name, appended, len(events), layout.first_version)
         return appended.commit_position
+
+    def _append_snapshots(
+        self, originator_id: UUID | str, snapshots: Sequence[StoredEvent]
+    ) -> int | None:
+        name = self.layout.snapshots_stream_name(originator_id)
+        position = snapshot_streams.append(
+            self.client, name, snapshots, marks_json=self.marks_json
+        )
+        if position is not None and self._max_count is not None:
+            # Behind it: the snapshot is taken, whatever becomes of the metadata.
+            self._max_count.see_to(name)
+        return position

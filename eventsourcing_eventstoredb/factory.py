@@ -79,6 +79,7 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
     EVENTSTOREDB_EVENT_BASES = "EVENTSTOREDB_EVENT_BASES"
     EVENTSTOREDB_MAX_DECOMPRESSED = "EVENTSTOREDB_MAX_DECOMPRESSED"
     EVENTSTOREDB_CONTENT_TYPE = "EVENTSTOREDB_CONTENT_TYPE"
+    EVENTSTOREDB_SNAPSHOT_MAX_COUNT = "EVENTSTOREDB_SNAPSHOT_MAX_COUNT"
     EVENTSTOREDB_NODE_PREFERENCE = "EVENTSTOREDB_NODE_PREFERENCE"
     EVENTSTOREDB_EVENT_METADATA = "EVENTSTOREDB_EVENT_METADATA"
     EVENTSTOREDB_CLIENT = client_library.VARIABLE
@@ -95,6 +96,7 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
         self._allowlist = self._read_topic_allowlist()
         self._max_decompressed = self._read_max_decompressed()
         self._marks_json = self._read_content_type()
+        self._snapshot_max_count = self._read_snapshot_max_count()
         self._metadata_provider = self._read_metadata_provider()
         self._lock = threading.Lock()
         self._client: Client | None = None
@@ -122,6 +124,7 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
             layout=self._layout(),
             marks_json=self._marks_json,
             metadata_provider=self._metadata_provider,
+            snapshot_max_count=self._snapshot_max_count,
         )
 
     def application_recorder(self) -> ApplicationRecorder:
@@ -255,6 +258,16 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
         except ValueError as error:
             msg = f"{self.EVENTSTOREDB_MAX_DECOMPRESSED} {error}"
             raise InfrastructureFactoryError(msg) from None
+
+    def _read_snapshot_max_count(self) -> int | None:
+        name = self.EVENTSTOREDB_SNAPSHOT_MAX_COUNT
+        text = self.env.get(name)
+        if not text:
+            return None
+        if not (text.isascii() and text.isdigit()) or int(text) < 1:
+            msg = f"{name} is {text!r}, but must be a whole number from 1 on"
+            raise InfrastructureFactoryError(msg)
+        return int(text)
 
     def _read_content_type(self) -> bool:
         name = self.EVENTSTOREDB_CONTENT_TYPE

@@ -210,8 +210,11 @@ def check_numbers() -> Iterator[CheckMessage]:
         ("ESDB_BATCH_SIZE", 1, "django_esdb.E008"),
         ("ESDB_RETRIES", 0, "django_esdb.E012"),
         ("ESDB_MAX_SKIPPED", 0, "django_esdb.E013"),
+        ("ESDB_SNAPSHOT_MAX_COUNT", 1, "django_esdb.E019"),
     ):
         count: object = getattr(settings, name)
+        if count is None and name == "ESDB_SNAPSHOT_MAX_COUNT":
+            continue
         if not isinstance(count, int) or isinstance(count, bool) or count < least:
             yield Error(
                 _(

@@ -263,6 +263,8 @@ def test_application_at_version_1_needs_a_setting_only(server: EmbeddedServer) -
     [
         ("EVENTSTOREDB_STREAM_PREFIX", "a-b"),
         ("EVENTSTOREDB_FIRST_VERSION", "2"),
+        ("EVENTSTOREDB_SNAPSHOT_MAX_COUNT", "0"),
+        ("EVENTSTOREDB_SNAPSHOT_MAX_COUNT", "two"),
         ("EVENTSTOREDB_WATCHDOG_INTERVAL", "0"),
         ("EVENTSTOREDB_WATCHDOG_INTERVAL", "soon"),
     ],

@@ -60,6 +60,7 @@ def test_everything_else_is_passed_on(settings: Any) -> None:
     settings.ESDB_USERNAME = "admin"
     settings.ESDB_PASSWORD = SECRET
     settings.ESDB_CONTENT_TYPE = "application/octet-stream"
+    settings.ESDB_SNAPSHOT_MAX_COUNT = 3
     settings.ESDB_ENV = {"COMPRESSOR_TOPIC": "zlib"}
 
     assert build_env() == {
@@ -68,6 +69,7 @@ def test_everything_else_is_passed_on(settings: Any) -> None:
         "EVENTSTOREDB_USERNAME": "admin",
         "EVENTSTOREDB_PASSWORD": SECRET,
         "EVENTSTOREDB_CONTENT_TYPE": "application/octet-stream",
+        "EVENTSTOREDB_SNAPSHOT_MAX_COUNT": "3",
         "COMPRESSOR_TOPIC": "zlib",
     }
 
@@ -129,6 +131,9 @@ def test_either_place_satisfies_the_address(
                 ("ESDB_MAX_DECOMPRESSED", "1M", "django_esdb.E017"),
                 ("ESDB_CONTENT_TYPE", "text/plain", "django_esdb.E018"),
                 ("ESDB_CONTENT_TYPE", False, "django_esdb.E018"),
+                ("ESDB_SNAPSHOT_MAX_COUNT", 0, "django_esdb.E019"),
+                ("ESDB_SNAPSHOT_MAX_COUNT", "3", "django_esdb.E019"),
+                ("ESDB_SNAPSHOT_MAX_COUNT", True, "django_esdb.E019"),
                 ("ESDB_LEASE_SECONDS", "10", "django_esdb.E011"),
                 ("ESDB_LEASE_SECONDS", float("nan"), "django_esdb.E011"),
                 ("ESDB_LEASE_SECONDS", None, "django_esdb.E011"),
