@@ -52,7 +52,8 @@ class UnknownPositionError(ProgrammingError):
         )
         super().__init__(
             f"Subscribing to all streams: there is no event at position {position}; "
-            f"{where}. The store was probably emptied or restored from a backup after "
-            "this position was saved. Rebuild what was made from its events, so that "
-            "it begins at the first one, or connect to the store that has them"
+            f"{where}. This is another store, or it was emptied or restored from a "
+            "backup after this position was saved. Rebuild what was made from its "
+            "events, so that it begins at the first one, or connect to the store that "
+            "has them"
         )

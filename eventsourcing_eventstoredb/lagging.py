@@ -6,11 +6,17 @@ import threading
 from time import monotonic
 
 from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient, connector_of
+from eventsourcing_eventstoredb.protocol.errors import Reason, reason_of
 from eventsourcing_eventstoredb.protocol.heads import a_node_reaches
 
 # Seconds for which a position is waited for that no node has: the one that had it may
 # be about to come back.
 _PATIENCE = 60.0
+
+# Seconds for which a server may refuse where to resume before that is an answer: with
+# the same code it says that it cannot answer yet.
+REFUSAL_PATIENCE = 10.0
+_FEWEST_REFUSALS = 3
 
 
 class _Lagging:
@@ -40,6 +46,29 @@ class _Lagging:
         if self._since:
             with self._lock:
                 self._since.pop(connector_of(client).access.targets, None)
+
+
+class Refusals:
+    """For how long a subscription has been refused the position to resume at."""
+
+    def __init__(self) -> None:
+        self._since = 0.0
+        self._count = 0
+
+    def are_final(self, error: Exception) -> bool:
+        """
+        Note why resuming failed; return whether no event begins at the position.
+
+        That is so if the server has said nothing else for ten seconds.
+        """
+        if reason_of(error) is not Reason.POSITION:
+            self._count = 0
+            return False
+        if not self._count:
+            self._since = monotonic()
+        self._count += 1
+        is_over = monotonic() - self._since >= REFUSAL_PATIENCE
+        return is_over and self._count >= _FEWEST_REFUSALS
 
 
 lagging = _Lagging()

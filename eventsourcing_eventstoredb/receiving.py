@@ -16,7 +16,7 @@ from eventsourcing_eventstoredb.all_stream import AllStream
 from eventsourcing_eventstoredb.backoff import Backoff, keep_trying
 from eventsourcing_eventstoredb.deadlines import seconds_left
 from eventsourcing_eventstoredb.exceptions import NodeBehindError, UnknownPositionError
-from eventsourcing_eventstoredb.lagging import lagging
+from eventsourcing_eventstoredb.lagging import Refusals, lagging
 from eventsourcing_eventstoredb.protocol import calls
 from eventsourcing_eventstoredb.protocol.clients import connector_of
 from eventsourcing_eventstoredb.protocol.connections import Connection
@@ -38,6 +38,9 @@ from eventsourcing_eventstoredb.subscription_state import Phase, StateCell
 # What the server says when something in it went wrong. Before a subscription is
 # confirmed for the first time it is an answer; later, resuming may help.
 _SERVER_FAILURES = (Reason.POSITION, Reason.INTERNAL)
+
+# What says of a subscription that has begun that it cannot begin again where it was.
+_POSITION_REFUSALS = (Reason.POSITION, Reason.INVALID_ARGUMENT)
 
 # Seconds between attempts in a cluster, where another node may be there at once.
 _LONGEST_CLUSTER_PAUSE = 1.0
@@ -83,6 +86,9 @@ class Receiver:
         # What the last attempt went over, and why it failed.
         self._connection: Any = None
         self._cause: BaseException | None = None
+        self._head: int | None = None
+        self._is_resuming = False
+        self._refusals = Refusals()
         self.message_count = 0
 
     @property
@@ -173,7 +179,7 @@ class Receiver:
     def _check_position(self, after: int, connection: Connection) -> None:
         """Raise an error if the store, or this node of it, does not reach so far."""
         client = self._log.client
-        head = self._log.head(self._seconds_to_answer(), connection)
+        head = self._head = self._log.head(self._seconds_to_answer(), connection)
         if head is not None and head >= after:
             lagging.caught_up(client)
             return
@@ -292,6 +298,7 @@ class Receiver:
                 connection = self._connection = connected(self._log.client)
                 try:
                     if self._call is None:
+                        self._is_resuming = True
                         self.connect(connection)
                         connector_of(self._log.client).outage.succeeded()
                     self._receive()
@@ -304,6 +311,9 @@ class Receiver:
         if not may_pass and reason_of(error) not in _SERVER_FAILURES:
             return None
         if self._stopped.is_set() or is_closed(self._log.client):
+            return None
+        if self._refusals.are_final(error) and not is_cluster(self._log.client):
+            # A node of a cluster may answer so while there is no leader.
             return None
         connector_of(self._log.client).outage.failed(error)
         self._cause = error.__cause__
@@ -328,6 +338,14 @@ class Receiver:
             failure: BaseException = OperationalError(
                 "Subscription to all streams: the client was closed"
             )
+            failure.__cause__ = error
+        elif (
+            self._is_resuming
+            and reason_of(error) in _POSITION_REFUSALS
+            and (position := self.position) is not None
+        ):
+            # All else that is asked for was taken before.
+            failure = UnknownPositionError(position, self._head)
             failure.__cause__ = error
         else:
             failure = error

@@ -20,7 +20,7 @@ from django_esdb.models import ProjectionState
 from django_esdb.recorders.outcomes import WaitResult
 from django_esdb.registry import Registration
 from django_esdb.runner import Options, Worker, term
-from eventsourcing_eventstoredb import receiving
+from eventsourcing_eventstoredb import lagging, receiving
 from eventsourcing_eventstoredb.protocol import outages, retrying
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.projections import TrainingSchoolProjection
@@ -311,6 +311,39 @@ def test_nodes_that_are_behind_are_waited_for(
     assert len(reasons) == 1
     assert "has yet to reach" in reasons[0]
     assert said() == ["Standing by for a node that is behind", "Projection recovered"]
+
+
+def test_another_store_is_recognised_by_who_runs_meanwhile(
+    store: EventStore,
+    school_projection: Registration,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lagging, "REFUSAL_PATIENCE", 0.5)
+    others = tmp_path / "other"
+    others.mkdir()
+    other = EventStore(others)
+    other.start()
+    with school_at(other) as school:
+        for number in range(30):
+            school.register(f"a dog with another name {number}")
+    other.stop()
+    supervisor = Running(school_projection)
+    with school_at(store) as school:
+        for name in ("Fido", "Rex", "Bello"):
+            school.register(name)
+        supervisor.thread.start()
+        wait_until(reaches(school_projection, school))
+    store.stop()
+    store.take_events(other)
+    store.start()
+
+    supervisor.thread.join(SECONDS)
+    position = school_projection.tracked().row().position
+    text = str(supervisor.error)
+    assert f"no event at position {position}; the store's last event is at" in text
+    assert "This is another store, or it was emptied" in text
+    assert state(school_projection) == ProjectionState.STOPPED
 
 
 def test_another_store_is_recognised_before_it_is_subscribed_to(

@@ -19,7 +19,9 @@ from google.protobuf import any_pb2, json_format
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from eventsourcing_eventstoredb import lagging
 from eventsourcing_eventstoredb.connection_settings import parse_connection
+from eventsourcing_eventstoredb.exceptions import UnknownPositionError
 from eventsourcing_eventstoredb.protocol import calls, messages
 from eventsourcing_eventstoredb.protocol.clients import Client
 from eventsourcing_eventstoredb.protocol.errors import CallError, Reason
@@ -287,6 +289,52 @@ def test_a_wrong_position_is_refused_after_the_confirmation(this: Node) -> None:
         with pytest.raises(ProgrammingError, match="invalid position"):
             subscription.next_batch(10, timeout=60)
         assert subscription.state.phase is Phase.FAILED
+
+
+REFUSALS = {
+    "before": [Refused(grpc.StatusCode.UNKNOWN, "Exception was thrown by handler.")],
+    "after": [
+        CONFIRMATION.SerializeToString(),
+        Refused(grpc.StatusCode.INVALID_ARGUMENT, "It differs."),
+    ],
+}
+
+
+@pytest.mark.parametrize("when", REFUSALS)
+def test_a_store_that_refuses_where_to_resume_is_another_one(
+    this: Node, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lagging, "REFUSAL_PATIENCE", 0.2)
+    said = Script(this)
+    gone = Refused(grpc.StatusCode.UNAVAILABLE, "")
+    begun = [CONFIRMATION.SerializeToString(), CAUGHT_UP, event(10), gone]
+    said.subscriptions = [begun, *[REFUSALS[when]] * 50]
+
+    with recorder(this) as reading, reading.subscribe(gt=1) as subscription:
+        assert received(subscription, 1) == [10]
+        with pytest.raises(
+            UnknownPositionError,
+            match=r"no event at position 10; the store's last event is at position "
+            r"1000000\. This is another store, or it was emptied",
+        ):
+            subscription.next_batch(10, timeout=60)
+        assert subscription.state.phase is Phase.FAILED
+    assert len(said.begun_after) > (3 if when == "before" else 1)
+
+
+def test_a_server_that_fails_for_a_while_is_resumed(this: Node) -> None:
+    said = Script(this)
+    failing = [Refused(grpc.StatusCode.UNKNOWN, "Exception was thrown by handler.")]
+    confirmed = CONFIRMATION.SerializeToString()
+    gone = Refused(grpc.StatusCode.UNAVAILABLE, "")
+    said.subscriptions = [
+        [confirmed, event(10), gone],
+        *[failing] * 4,
+        [confirmed, event(20)],
+    ]
+
+    with recorder(this) as reading, reading.subscribe(gt=1) as subscription:
+        assert received(subscription, 2) == [10, 20]
 
 
 @pytest.mark.parametrize("file", NEWER, ids=lambda file: file.stem)
