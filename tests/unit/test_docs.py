@@ -14,6 +14,7 @@ from django.core.management import get_commands, load_command_class
 
 from django_esdb.conf import KNOWN_SETTINGS
 from eventsourcing_eventstoredb import EventStoreDBFactory
+from tests.support.messages import messages, words
 from tests.support.projects import ROOT
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -23,7 +24,7 @@ _LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
 def modules() -> Iterator[Path]:
-    for package in PACKAGES:
+    for package in (*PACKAGES, "example_project"):
         yield from (ROOT / package).rglob("*.py")
 
 
@@ -32,7 +33,30 @@ def page(name: str) -> str:
 
 
 @cache
-def messages() -> set[str]:
+def headings() -> list[str]:
+    """Return the messages that have a section."""
+    return re.findall(r"^### (.*)$", page("troubleshooting"), re.MULTILINE)
+
+
+@cache
+def rows() -> list[str]:
+    """Return the messages that have a row of a table."""
+    _, *tables = page("troubleshooting").split("| message | cause | what to do |\n")
+    return [
+        row
+        for table in tables
+        for row in re.findall(r"^\| (.+?) \|", table.partition("\n\n")[0], re.MULTILINE)
+    ]
+
+
+@cache
+def said() -> set[str]:
+    """Return what the code says to people when something is wrong."""
+    return {each.text for each in messages(ROOT, *PACKAGES, "example_project")}
+
+
+@cache
+def literals() -> set[str]:
     """Return the texts in the code, with «…» for what is filled in."""
     texts = set()
     for module in modules():
@@ -113,7 +137,7 @@ def test_each_exit_status_is_in_the_one_table_and_no_other() -> None:
 def test_each_check_is_described_and_no_other() -> None:
     identifiers = {
         identifier
-        for text in messages()
+        for text in literals()
         for identifier in re.findall(r"^django_esdb\.[EW]\d{3}$", text)
     }
     described = re.findall(
@@ -126,11 +150,116 @@ def test_each_check_is_described_and_no_other() -> None:
 
 @pytest.mark.parametrize(
     # What is in «» is a message of other software.
-    "heading",
-    re.findall(r"^### ([^«].*)$", page("troubleshooting"), re.MULTILINE),
+    "text",
+    [each for each in [*headings(), *rows()] if not each.startswith("«")],
 )
-def test_each_error_in_troubleshooting_can_happen(heading: str) -> None:
-    assert any(heading in text for text in messages())
+def test_each_error_in_troubleshooting_can_happen(text: str) -> None:
+    assert any(text in each for each in literals() | said())
+
+
+# What is put between other texts, or before them, and says nothing by itself.
+PARTS = {
+    "ESDB_TOPIC_ALLOWLIST …",
+    "….….… is …, but …",
+    "async def",
+    "another process",
+    "an event",
+    "failed event …",
+    "; the event store's address",
+    "the setting ESDB_URI",
+    "the environment variable …",
+    "the application's env",
+    "is none",
+    "is another one",
+    "the file that is named",
+    "not a text file",
+    " and … more",
+    "of version … on now",
+    "event … lies",
+    "events … lie",
+    "other was",
+    "others were",
+}
+
+
+def is_documented(text: str) -> bool:
+    if any(heading in text for heading in headings()):
+        return True
+    # A row of few words is in too many texts to tell them from a new one.
+    return any(
+        row in text if words(row) > 2 else row.strip(" .;:…") == text.strip(" .;:…\n")
+        for row in rows()
+    )
+
+
+def test_each_message_is_in_troubleshooting() -> None:
+    found = messages(ROOT, *PACKAGES, "example_project")
+    missing = [
+        str(each)
+        for each in found
+        if each.text not in PARTS and not is_documented(each.text)
+    ]
+
+    assert not missing, (
+        "describe these in docs/troubleshooting.md, with cause and remedy"
+    )
+    assert said() >= PARTS
+
+
+SPEAKING = """
+import logging
+from django.utils.translation import gettext as _
+
+logger = logging.getLogger(__name__)
+_NEVER = "never said by anybody"
+_CONSTANT = "this is constant"
+
+
+def why(row):
+    if row:
+        return f"returned for {row} here"
+    yield "yielded by that"
+
+
+def complain(text):
+    raise ValueError(text)
+
+
+class OwnError(Exception):
+    def __init__(self, name):
+        super().__init__(f"made by {name} itself")
+
+
+def act(self, count):
+    \"\"\"Not said to anybody.\"\"\"
+    msg = f"assigned with {count} events"
+    msg += " and added later"
+    logger.warning("logged with %s values", count)
+    logger.info("merely for information")
+    self.stderr.write(_("translated for %(name)s now") % {"name": count})
+    complain("passed to another function" if count else "passed when nothing is")
+    for line in why(count):
+        self.stderr.write(line)
+    raise RuntimeError(msg) from OSError(_CONSTANT)
+"""
+
+
+def test_messages_are_found_wherever_they_are_put_together(tmp_path: Path) -> None:
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "speaking.py").write_text(SPEAKING, encoding="utf-8")
+
+    assert {each.text for each in messages(tmp_path, "package")} == {
+        "this is constant",
+        "returned for … here",
+        "yielded by that",
+        "made by … itself",
+        "assigned with … events",
+        " and added later",
+        "logged with … values",
+        "translated for … now",
+        "passed to another function",
+        "passed when nothing is",
+    }
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
