@@ -119,6 +119,14 @@ class ProjectionTracking(models.Model):
         _("updated at"), null=True, help_text=_("When the position was last moved.")
     )
 
+    processed = models.PositiveBigIntegerField(
+        _("processed events"),
+        default=0,
+        # For processes with the code of before, while a new release is rolled out.
+        db_default=0,
+        help_text=_("How many events this was since the projection began."),
+    )
+
     # The last event that was processed, which may lie before the position if
     # nothing after it was the projection's.
     event_position = models.PositiveBigIntegerField(_("event position"), null=True)
@@ -127,6 +135,11 @@ class ProjectionTracking(models.Model):
         default="",
         blank=True,
         help_text=_("Tells stores apart that share an address."),
+    )
+    event_time = models.DateTimeField(
+        _("event time"),
+        null=True,
+        help_text=_("When the last processed event was recorded."),
     )
 
     owner = models.CharField(
@@ -224,6 +237,68 @@ class ProjectionTracking(models.Model):
         """Return those of the definitions that have given up at the next event."""
         position, _, fingerprints = self.paused_by.partition(":")
         return fingerprints.split() if position == str(self.position) else []
+
+
+class ProjectionLag(models.Model):
+    """
+    How far an application's events go, as a worker has measured it.
+
+    A row of its own, which any worker may write without waiting for the transaction
+    of the projection's owner. It names the projection's row without a constraint, for
+    which a database would lock that one.
+
+    What is behind is the difference of :attr:`total` and the events that the
+    projection has processed, so it is right again as soon as these are committed.
+    """
+
+    tracking = models.OneToOneField(
+        ProjectionTracking,
+        models.CASCADE,
+        primary_key=True,
+        related_name="lag",
+        db_constraint=False,
+        verbose_name=_("projection tracking"),
+    )
+    head = models.PositiveBigIntegerField(
+        _("head"), null=True, help_text=_("Position of the event store's last event.")
+    )
+    head_time = models.DateTimeField(_("head's time"), null=True)
+    reached_time = models.DateTimeField(
+        _("reached time"),
+        null=True,
+        help_text=_("Of the last head up to which nothing was left to process."),
+    )
+    total = models.PositiveBigIntegerField(
+        _("total"),
+        null=True,
+        help_text=_("How many events will be processed when it has caught up."),
+    )
+    is_exact = models.BooleanField(
+        _("exact"),
+        default=False,
+        help_text=_("Whether it is just so many, and not at least."),
+    )
+    rate = models.FloatField(
+        _("rate"), default=0.0, help_text=_("Events a second, over the last minute.")
+    )
+    speed = models.FloatField(
+        _("speed"), default=0.0, help_text=_("Positions a second, likewise.")
+    )
+    measured_at = models.DateTimeField(_("measured at"), null=True)
+    unknown_since = models.DateTimeField(
+        _("unknown since"),
+        null=True,
+        help_text=_("Since when the event store could not be asked."),
+    )
+
+    class Meta:
+        verbose_name = _("projection lag")
+        verbose_name_plural = _("projection lags")
+        # Nobody is to edit it.
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return gettext("lag of %(tracking)s") % {"tracking": self.tracking_id}
 
 
 class ProjectionEventQuerySet(models.QuerySet[Any]):

@@ -10,7 +10,12 @@ from django.utils import timezone
 
 from django_esdb.exceptions import ConfigurationError
 from django_esdb.leases.lease import NOTHING_ATTEMPTED, next_token
-from django_esdb.models import FailedEvent, ProjectionState, SkippedEvent
+from django_esdb.models import (
+    FailedEvent,
+    ProjectionLag,
+    ProjectionState,
+    SkippedEvent,
+)
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import Registration
 
@@ -50,6 +55,8 @@ def reset_projection(registration: Registration) -> Counter[str]:
             updated_at=None,
             event_position=None,
             event_id="",
+            event_time=None,
+            processed=0,
             state=ProjectionState.STOPPED,
             state_since=timezone.now(),
             error="",
@@ -59,6 +66,8 @@ def reset_projection(registration: Registration) -> Counter[str]:
             fingerprint="",
             paused_by="",
         )
+        # Counted with what was processed; a worker measures it again.
+        ProjectionLag.objects.using(tracked.using).filter(tracking_id=row.pk).delete()
         for kept in (FailedEvent, SkippedEvent):
             events = kept.objects.using(tracked.using).of(
                 tracked.projection, tracked.application

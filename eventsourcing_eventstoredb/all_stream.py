@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from eventsourcing.persistence import Notification
 
 from eventsourcing_eventstoredb.event_filter import EventFilter
+from eventsourcing_eventstoredb.mapping import recorded_time
 from eventsourcing_eventstoredb.protocol import calls, messages
 from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient
 from eventsourcing_eventstoredb.protocol.connections import Connection
@@ -16,6 +19,21 @@ from eventsourcing_eventstoredb.protocol.errors import client_errors
 # The first page is what was asked for. Later ones grow, since then most of what
 # lies there is not the application's.
 _MAX_PAGE_SIZE = 5000
+
+
+@dataclass(frozen=True)
+class LogHead:
+    """
+    The last event of all, whosever it is.
+
+    Attributes:
+        position: Its commit position.
+        time: When it was recorded, by the server's clock, in UTC; None if it does
+            not say.
+    """
+
+    position: int
+    time: datetime | None
 
 
 class AllStream:
@@ -43,6 +61,21 @@ class AllStream:
         """
         with client_errors("Reading all streams backwards"):
             return calls.read_head(self.client, timeout, connection)
+
+    def last(self, timeout: float | None = None) -> LogHead | None:
+        """
+        Return where the log ends, None if it is empty; reads one event.
+
+        Raises:
+            OperationalError: The server did not answer in *timeout* seconds.
+        """
+        with client_errors("Reading all streams backwards"):
+            recorded = calls.read_last(self.client, timeout)
+        if recorded is None:
+            return None
+        return LogHead(
+            int(recorded.commit_position), recorded_time(recorded.metadata["created"])
+        )
 
     def notifications(
         self,

@@ -83,7 +83,8 @@ class EventFilter:
             DataError: The event is the application's, and its metadata has not
                 the version that it should have.
         """
-        topic = recorded.metadata["type"]
+        metadata = recorded.metadata
+        topic = metadata["type"]
         topics = self.topics
         if topic[:1] == "$" or (topics and topic not in topics):
             return None
@@ -123,6 +124,8 @@ class EventFilter:
             # other, also from one at the same place in another store.
             event_id=recorded.id.string,
             metadata=layout.said(recorded.custom_metadata, version),
+            # When it was recorded: see mapping.recorded_time.
+            created=metadata["created"],
         )
         return notification
 

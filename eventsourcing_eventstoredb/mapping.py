@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +27,7 @@ HIDDEN_STREAM_PREFIXES = ("$", SNAPSHOT_STREAM_PREFIX)
 
 _PREFIX = re.compile("[A-Za-z0-9_]*")
 _VERSION = VERSION.encode()
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,22 @@ def version_in_metadata(metadata: bytes) -> int | None:
     try:
         return int(json.loads(metadata)[VERSION])
     except (ValueError, KeyError, TypeError):
+        return None
+
+
+def recorded_time(created: str) -> datetime | None:
+    """
+    Return when an event was recorded, by the server's clock, in UTC.
+
+    Args:
+        created: As the protocol says it: in ticks of 100 ns since the Unix epoch.
+
+    Returns:
+        None where that is no such number.
+    """
+    try:
+        return _EPOCH + timedelta(microseconds=int(created) // 10)
+    except (ValueError, OverflowError):
         return None
 
 

@@ -34,6 +34,7 @@ class ReadAhead(Generic[T]):
         self._ready = threading.Condition(self._lock)
         self._room = threading.Condition(self._lock)
         self._items: deque[tuple[T, int]] = deque()
+        self._items_put = 0
         self._bytes_put = 0
         self._bytes_taken = 0
         self._wake_at = 0
@@ -42,6 +43,11 @@ class ReadAhead(Generic[T]):
         self._is_closed = False
         self._is_finished = False
         self._error: BaseException | None = None
+
+    @property
+    def items_put(self) -> int:
+        """How many items were put so far, taken or not."""
+        return self._items_put
 
     @property
     def is_full(self) -> bool:
@@ -82,6 +88,7 @@ class ReadAhead(Generic[T]):
         """
         items = self._items
         items.append((item, size))
+        self._items_put += 1
         self._bytes_put += size
         # Without the lock, which would cost as much as the rest. Either this
         # thread sees that the other waits, or that one sees what was added.

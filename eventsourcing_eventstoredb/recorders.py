@@ -13,7 +13,7 @@ from eventsourcing.persistence import (
 )
 
 from eventsourcing_eventstoredb.aggregates import EventStoreDBAggregateRecorder
-from eventsourcing_eventstoredb.all_stream import AllStream
+from eventsourcing_eventstoredb.all_stream import AllStream, LogHead
 from eventsourcing_eventstoredb.event_filter import EventFilter
 from eventsourcing_eventstoredb.mapping import Layout
 from eventsourcing_eventstoredb.metadata import MetadataProvider
@@ -198,6 +198,20 @@ class EventStoreDBApplicationRecorder(
             return next((notification.id for notification in found), None)
 
         return retrying.with_retries(self.client, attempt, retrying.READ_DEADLINE)
+
+    def log_head(self) -> LogHead | None:
+        """
+        Return where the log of all streams ends, None if it is empty.
+
+        The event may be another application's or the server's own. That makes this
+        cheap: the last one of an application has to be looked for.
+
+        Raises:
+            OperationalError: The server could not be asked.
+        """
+        return retrying.with_retries(
+            self.client, self.all_stream().last, retrying.READ_DEADLINE
+        )
 
     def subscribe(
         self, gt: int | None = None, topics: Sequence[str] = ()

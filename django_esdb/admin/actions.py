@@ -22,7 +22,8 @@ from django_esdb.failures.retrying import retry_failed_events, retry_selected
 from django_esdb.leases.lease import TrackedProjection
 from django_esdb.models import FailedEvent, ProjectionTracking
 from django_esdb.registry import Registration
-from django_esdb.status.status import registration_of, shown
+from django_esdb.status.rows import registration_of
+from django_esdb.status.status import shown
 from eventsourcing_eventstoredb.text import named_line
 
 logger = logging.getLogger("django_esdb.admin")

@@ -32,6 +32,7 @@ from django_esdb.models import (
     UnprocessedEvent,
 )
 from django_esdb.status.advice import state_label
+from django_esdb.status.rows import with_details
 from django_esdb.status.status import (
     ProjectionStatus,
     local,
@@ -39,7 +40,6 @@ from django_esdb.status.status import (
     shown,
     shown_lines,
     status_of,
-    with_details,
 )
 
 __all__ = [

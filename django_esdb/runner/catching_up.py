@@ -24,6 +24,11 @@ class CatchingUp:
         self._is_behind = True
         self._lock = threading.Lock()
 
+    @property
+    def has_caught_up(self) -> bool:
+        """Whether all is processed, as far as it was seen."""
+        return not self._is_behind
+
     def took(
         self, reason: BatchReason, phase: str | None, position: int | None
     ) -> None:

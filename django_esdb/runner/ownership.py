@@ -53,7 +53,7 @@ class Ownership:
         if self.lease.tracked.row().position is None:
             current = fingerprint(registration)
             self.lease.tracked.queryset().update(fingerprint=current)
-        if not (self.lease.is_failing or self.lease.was_resumed):
+        if not self.may_recover:
             self.lease.set_state(ProjectionState.RUNNING)
         self._is_prepared = True
 
@@ -73,10 +73,16 @@ class Ownership:
             with suppress(DatabaseError):
                 self.lease.set_state(ProjectionState.STANDING_BY, one_line(error))
 
+    @property
+    def may_recover(self) -> bool:
+        """Whether the row says that something is or was wrong."""
+        return self.lease.is_failing or self.lease.was_resumed
+
     def note_recovery(self) -> bool:
         """Write down that all is well; return whether something was wrong."""
-        was_failing = self.lease.is_failing
+        was_failing = self.may_recover
         if was_failing:
+            self.lease.was_resumed = False
             with suppress(DatabaseError):
                 self.lease.set_state(ProjectionState.RUNNING)
         return was_failing

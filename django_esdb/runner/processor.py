@@ -21,8 +21,10 @@ from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.runner.blame import Blame
 from django_esdb.runner.crashes import CrashSearch
 from django_esdb.runner.errors import crash_error, event_error, note_brake
+from django_esdb.runner.progress import Progress
 from django_esdb.runner.row_keys import expected_keys
 from django_esdb.runner.slow_events import EventClock, idle_seconds
+from django_esdb.subscriptions.heads import event_time
 from django_esdb.subscriptions.positions import event_identity
 from django_esdb.subscriptions.received import ReceivedEvent
 from django_esdb.tracebacks import traceback_of
@@ -58,6 +60,7 @@ class BatchProcessor:
         lease: The right to do so; None without competitors.
         policy: What to do about an event that fails.
         clock: Told which event is being processed.
+        progress: Told how far it has come.
 
     Attributes:
         position: Of the last event that is processed and committed.
@@ -72,6 +75,7 @@ class BatchProcessor:
         lease: Lease | None = None,
         policy: FailurePolicy | None = None,
         clock: EventClock | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self._projection = projection
         self._view = view
@@ -82,13 +86,15 @@ class BatchProcessor:
         self._clock = clock or EventClock()
         self._row_keys = getattr(projection, "row_keys", None)
         tracked = view.tracked(application_name)
-        tracked.ensure_row()
         self._tracked = tracked
         self._parked = ParkedAggregates(tracked)
         self._blame = Blame(tracked, self._policy)
         self._search: CrashSearch | None = None
         self._reason = ""
-        self.position = view.max_tracking_id(application_name)
+        row = tracked.row()
+        self.position = row.position
+        self._progress = progress or Progress()
+        self._progress.begin(row.processed, row.position)
 
     def process(self, events: Sequence[ReceivedEvent], reason: str = "") -> None:
         """
@@ -130,6 +136,7 @@ class BatchProcessor:
         ):
             pass
         self.position = position
+        self._progress.moved(0, position)
         self._committed(0, monotonic() - began, "idle")
 
     def _process_some(
@@ -203,7 +210,7 @@ class BatchProcessor:
             lambda model: self._keys_of(model, events),
             lease=lease,
             idle_seconds=idle_seconds(lease, is_slow=is_slow),
-            **self._changes(last),
+            **self._changes(events[-1], len(events)),
         ) as batch:
             self._clock.begin_transaction(events[0].notification, batch.session)
             parked = self._parked.among(event.notification for event in events)
@@ -225,11 +232,11 @@ class BatchProcessor:
                 is_over = end is not None and monotonic() > end
                 if (not batch.event_ended() or is_over) and done < len(events):
                     last = event.notification
-                    batch.end_at(last.id, **self._changes(last))
+                    batch.end_at(last.id, **self._changes(event, done))
                     break
             handle(None)
             self._clock.commit()
-        self._moved(last.id)
+        self._moved(last.id, done)
         if done > len(put_behind):
             self._policy.succeeded()
         self._committed(done, monotonic() - began, self._reason)
@@ -237,17 +244,27 @@ class BatchProcessor:
             self._send_event(signals.event_parked, notification, "")
         return done
 
-    def _changes(self, last: Notification) -> dict[str, Any]:
-        """Return what to write into the tracking row with the position."""
+    def _changes(self, event: ReceivedEvent, count: int) -> dict[str, Any]:
+        """
+        Return what to write into the tracking row with the position.
+
+        Args:
+            event: The last one.
+            count: How many they are with it.
+        """
+        last = event.notification
         recovery = {} if self._lease is None else self._lease.recovery(last.id)
         return {
             "event_position": last.id,
             "event_id": event_identity(last),
+            "event_time": event_time(last, event.domain_event),
+            "processed": self._progress.processed + count,
             **recovery,
         }
 
-    def _moved(self, position: int) -> None:
+    def _moved(self, position: int, count: int) -> None:
         self.position = position
+        self._progress.moved(count, position)
         if self._lease is not None and self._lease.recovered():
             self._sender.send(signals.projection_recovered, position=position)
 
@@ -295,7 +312,7 @@ class BatchProcessor:
             self.position,
             notification.id,
             lease=self._lease,
-            **self._changes(notification),
+            **self._changes(event, 1),
         ):
             if action is OnFailure.PARK:
                 self._parked.park(notification, reason, place)
@@ -311,4 +328,4 @@ class BatchProcessor:
             is_first=self._lease is None or not self._lease.is_failing,
         )
         self._send_event(_GIVEN_UP[action], notification, reason)
-        self._moved(notification.id)
+        self._moved(notification.id, 1)

@@ -28,6 +28,7 @@ from django_esdb.projection_metadata import HandledSubscription
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.runner.catching_up import CatchingUp
 from django_esdb.runner.processor import BatchProcessor
+from django_esdb.runner.progress import Progress
 from django_esdb.runner.reader import BatchReason, EventReader
 from django_esdb.runner.slow_events import EventClock
 from django_esdb.subscribed_topics import with_subscribed_topics
@@ -86,6 +87,7 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
     Attributes:
         batch_reasons: How many batches there were, by the reason for their end.
         catching_up: Tells when all that there is is processed.
+        progress: Counts what is processed.
     """
 
     def __init__(
@@ -112,6 +114,8 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
             settings.ESDB_BATCH_SECONDS if batch_seconds is None else batch_seconds
         )
         self.batch_reasons: Counter[BatchReason] = Counter()
+        self.progress = Progress()
+        self._reader: EventReader | None = None
         self.catching_up = CatchingUp(
             signals.Sender(projection_class, application_class.name)
         )
@@ -189,6 +193,20 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
         state = getattr(self._subscription.subscription, "state", None)
         return state if isinstance(state, SubscriptionState) else None
 
+    @property
+    def known_total(self) -> tuple[int, bool] | None:
+        """
+        How many events it will have processed with all that came, and if that is all.
+
+        Counted since the projection began; None if it is not known.
+        """
+        reader, began = self._reader, self.progress.began
+        if reader is None or began is None:
+            return None
+        # In this order: what comes in between may be counted.
+        is_whole = reader.is_whole
+        return began + reader.received, is_whole
+
     def is_caught_up(self, head: int | None) -> bool:
         """
         Return whether everything up to *head* is processed and committed.
@@ -246,6 +264,8 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
             batch_seconds=this_runner.batch_seconds,
         )
         this_runner.batch_reasons = reader.batch_reasons
+        this_runner._reader = reader
+        progress = this_runner.progress
         lease, policy = this_runner.lease, this_runner.policy
         catching_up = this_runner.catching_up
         # A runner without references must be collected, and so stopped.
@@ -262,6 +282,7 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
                 lease=lease,
                 policy=policy,
                 clock=clock,
+                progress=progress,
             )
             _process_batches(
                 reader, processor, subscription, projection, is_stopping, catching_up

@@ -58,6 +58,16 @@ class EventReader:
         self._held: list[ReceivedEvent] = []
         self.batch_reasons: Counter[BatchReason] = Counter()
 
+    @property
+    def received(self) -> int:
+        """How many events were received so far, taken or not."""
+        return self._buffer.items_put
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether what was received is all that there is, as far as it is known."""
+        return self._buffer.is_live and not self._buffer.is_full
+
     def take(self, idle_seconds: float) -> tuple[list[ReceivedEvent], BatchReason]:
         """
         Wait for the next batch and return it, with the reason why it is one.

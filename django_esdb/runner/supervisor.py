@@ -33,6 +33,7 @@ from django_esdb.runner.decisions import (
 from django_esdb.runner.endings import done_within
 from django_esdb.runner.errors import blame_event, end_state, projection_error
 from django_esdb.runner.hangs import HangWatch, hang_error, log_hang
+from django_esdb.runner.lag_watch import LagWatch
 from django_esdb.runner.ownership import Ownership
 from django_esdb.runner.reporting import Reporter
 from django_esdb.runner.slow_events import EventClock
@@ -76,6 +77,7 @@ class Supervisor:
             there is one alone.
         wait: For how many seconds from the first attempt an event store is waited
             for that is not there yet.
+        watch: Looks how far the projection is behind; None if nobody does.
         hung: Called, in another thread, when an event takes longer than it may and
             another process may take over: this one has to end.
     """
@@ -91,6 +93,7 @@ class Supervisor:
         startup: Startup | None = None,
         look: SharedLook | None = None,
         wait: float = 0.0,
+        watch: LagWatch | None = None,
         hung: Callable[[Supervisor], object] = lambda supervisor: None,
     ) -> None:
         self.registration = registration
@@ -108,6 +111,7 @@ class Supervisor:
         self._clock = EventClock()
         self._retry_clock = EventClock()
         self._hung = hung
+        self._watch = watch
         self._wait_seconds = wait
         self._store_wait = StoreWait(registration)
         self._wait_until: float | None = None
@@ -205,7 +209,11 @@ class Supervisor:
             batch_size=self.batch_size,
             goal=self._goal if self.until_caught_up else None,
             began=self._began,
-            recovered=self._recovered if self._is_outage else None,
+            # Also where that was another process's, which cannot say any more what
+            # was wrong.
+            recovered=self._recovered if ownership.may_recover else None,
+            recovers_at_end=not self._is_outage,
+            watch=self._watch,
             position=self._reached,
             store_is_away=self._store_is_away,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any
@@ -17,6 +17,7 @@ from django_esdb.failures.background import retry_requested
 from django_esdb.leases.lease import Lease
 from django_esdb.policies import FailurePolicy
 from django_esdb.registry import Registration
+from django_esdb.runner.lag_watch import LagWatch
 from django_esdb.runner.projection_runner import ProjectionRunner
 from django_esdb.runner.slow_events import EventClock
 from eventsourcing_eventstoredb.subscription_state import Phase, SubscriptionState
@@ -64,6 +65,9 @@ class Term:
         began: Called with the position when the projection runs.
         recovered: Called when it has run for :data:`RECOVERED_SECONDS`; None if
             the caller need not know.
+        recovers_at_end: Whether only one that has caught up by then has recovered, so
+            that the event which failed cannot be ahead.
+        watch: Told of the runner while it runs; None if nobody is to know.
         position: Of the event that was processed last, as far as it is known.
         store_is_away: Called with the subscription's state when the event store cannot
             be used for two seconds, and with None when it can again.
@@ -86,7 +90,11 @@ class Term:
         recovered: Callable[[], None] | None,
         position: int | None,
         store_is_away: Callable[[SubscriptionState | None], None] | None = None,
+        recovers_at_end: bool = False,
+        watch: LagWatch | None = None,
     ) -> None:
+        self._recovers_at_end = recovers_at_end
+        self._watch = watch
         self._store_is_away = store_is_away
         self._registration = registration
         self._lease = lease
@@ -141,7 +149,8 @@ class Term:
                     runner.stop()
             try:
                 self._start(runner, may_start)
-                self._follow(runner)
+                with self._watched(runner):
+                    self._follow(runner)
             finally:
                 with suppress(DatabaseError):
                     self.position = runner.view.max_tracking_id(runner.app.name)
@@ -156,6 +165,11 @@ class Term:
             # Its thread has to be able to end.
             may_start.set()
 
+    def _watched(self, runner: ProjectionRunner) -> AbstractContextManager[None]:
+        if self._watch is None:
+            return nullcontext()
+        return self._watch.following(self._registration, runner)
+
     def _follow(self, runner: ProjectionRunner) -> None:
         """Stay with a runner until its end; leaving it raises its error."""
         self._ends_outage_at = monotonic() + RECOVERED_SECONDS
@@ -165,9 +179,18 @@ class Term:
             runner.run_forever(timeout=self._pause())
             self._look_at_store(runner)
             self._retry_requested(runner)
-            if self._recovered is not None and monotonic() > self._ends_outage_at:
-                self._recovered()
-                self._recovered = None
+            self._look_at_recovery(runner)
+
+    def _look_at_recovery(self, runner: ProjectionRunner) -> None:
+        """Tell that what was wrong is over, when the term has lasted long enough."""
+        if self._recovered is None or monotonic() <= self._ends_outage_at:
+            return
+        if self._recovers_at_end and not runner.catching_up.has_caught_up:
+            # Later again.
+            self._ends_outage_at = monotonic() + _STORE_POLL_SECONDS
+            return
+        self._recovered()
+        self._recovered = None
 
     def _retry_requested(self, runner: ProjectionRunner) -> None:
         """Try failed events again that somebody has asked for in the admin."""

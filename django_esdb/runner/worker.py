@@ -15,10 +15,11 @@ from typing import Any
 from django_esdb.db.connections import close_connections
 from django_esdb.exceptions import ProjectionError
 from django_esdb.leases.shared_look import SharedLook
-from django_esdb.registry import Registration
+from django_esdb.registry import Registration, registry
 from django_esdb.runner import decisions
 from django_esdb.runner.endings import end_process
 from django_esdb.runner.errors import projection_error
+from django_esdb.runner.lag_watch import watches
 from django_esdb.runner.stalls import StallWatch
 from django_esdb.runner.startup import Startup
 from django_esdb.runner.supervisor import Supervisor
@@ -79,6 +80,7 @@ class Worker:
         self._stall_watch = StallWatch()
         self._look = SharedLook(decisions.STANDBY_SECONDS)
         self._startup = Startup(each.name for each in registrations)
+        self._watches = watches(registrations, registry)
         self._supervisors = [self._supervisor(each) for each in registrations]
         self._threads = [
             threading.Thread(
@@ -107,9 +109,13 @@ class Worker:
             try:
                 for thread in self._threads:
                     thread.start()
+                for watch in self._watches.values():
+                    watch.start()
                 for thread in self._threads:
                     self._join(thread)
             finally:
+                for watch in self._watches.values():
+                    watch.stop()
                 self._stall_watch.stop()
             if self._hung:
                 end_process(HANG_STATUS)
@@ -141,6 +147,7 @@ class Worker:
             fail_fast=self._options.fail_fast,
             startup=self._startup,
             wait=self._options.wait,
+            watch=self._watches.get(registration.application_class),
             look=self._look,
             hung=self._projection_hangs,
         )

@@ -28,9 +28,11 @@ def advice(
     registration: Registration | None,
     row: Any,
     state: str,
+    *,
     changed: bool,
     failed: int,
     skipped: int,
+    is_behind: bool,
 ) -> Iterator[str]:
     """
     Return what to know or do about a projection, a line each.
@@ -42,6 +44,7 @@ def advice(
         changed: Whether its definition is not what the rows were begun with.
         failed: How many events are put aside.
         skipped: How many events were left out.
+        is_behind: Whether events may be left to process.
     """
     if registration is None:
         yield _(
@@ -64,6 +67,8 @@ def advice(
         yield text % {"command": _retry(name)}
     elif row is not None and row.state == ProjectionState.RETRYING and not row.owner:
         yield _("to be tried again, but no process runs it: start runprojections")
+    elif state == ProjectionState.STOPPED and is_behind:
+        yield _("stopped: no process runs it: start runprojections")
     elif state == ProjectionState.FAILED:
         yield _("failed: fix the cause, then start runprojections again")
     elif state == LOST:

@@ -7,31 +7,36 @@ has been written into the rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db import DatabaseError, connections, router, transaction
-from django.db.models import Count, OuterRef, Q, Subquery
-from django.db.models.functions import Coalesce
+from django.db import connections
 from django.utils import timezone
 
 from django_esdb.db.functions import local_time
-from django_esdb.exceptions import ConfigurationError, ViewDatabaseError
+from django_esdb.exceptions import ConfigurationError
 from django_esdb.leases.lease import TrackedProjection
 from django_esdb.leases.process_identity import is_gone
 from django_esdb.masking import masked
 from django_esdb.models import (
-    FailedEvent,
     ProjectionState,
     ProjectionTracking,
-    ProjectionTrackingQuerySet,
-    SkippedEvent,
 )
 from django_esdb.registry import Registration, registry
 from django_esdb.status.advice import LOST, advice
 from django_esdb.status.fingerprints import fingerprint
+from django_esdb.status.lag import Lag, lag_of
+from django_esdb.status.rows import (
+    counts_without_row,
+    is_used,
+    key_of,
+    registration_of,
+    rows_elsewhere,
+    rows_in,
+    tracked_of,
+)
 from django_esdb.tracebacks import safe_lines
 from eventsourcing_eventstoredb.text import LONGEST_LINE, one_line
 
@@ -65,6 +70,8 @@ class ProjectionStatus:
         traceback: Where code has failed, innermost last; may be empty.
         attempts: How many failed attempts the next event has had.
         failed_events: How many events are put aside.
+        waiting_events: How many of these wait behind one that has failed.
+        lag: How far it is behind, and how fast it is.
         skipped_events: How many events were left out, as far as they are kept.
         advice: What to know or do, a line each.
     """
@@ -86,6 +93,8 @@ class ProjectionStatus:
     traceback: str = ""
     attempts: int = 0
     failed_events: int = 0
+    waiting_events: int = 0
+    lag: Lag = field(default_factory=Lag)
     skipped_events: int = 0
     advice: list[str] = field(default_factory=list)
 
@@ -93,6 +102,22 @@ class ProjectionStatus:
     def key(self) -> tuple[str | None, str, str]:
         """What no other status has in common with it."""
         return self.database, self.projection, self.application
+
+    @property
+    def is_well(self) -> bool:
+        """
+        Whether nothing is known to be wrong.
+
+        One that is behind is well if a process runs it, and one that none runs if it
+        had caught up. Rows without code count for nothing.
+        """
+        if not self.is_registered:
+            return True
+        if self.failed_events or self.definition_changed or self.error:
+            return False
+        if self.state == ProjectionState.STOPPED:
+            return self.lag.events == 0
+        return self.state == ProjectionState.RUNNING
 
 
 def projection_statuses() -> list[ProjectionStatus]:
@@ -105,75 +130,22 @@ def projection_statuses() -> list[ProjectionStatus]:
     Raises:
         django.db.Error: A database cannot be used.
     """
-    found = [_registered_status(registration) for registration in registry]
-    return found + [_row_status(row, None) for row in unregistered_rows()]
+    tracked = {each.name: tracked_of(each) for each in registry}
+    known = {each for each in tracked.values() if each is not None}
+    aliases = {each.using for each in known}
+    rows = {key_of(row): row for alias in sorted(aliases) for row in rows_in(alias)}
+    counts = counts_without_row(each for each in known if each not in rows)
+    found = [
+        _registered_status(each, tracked[each.name], rows, counts) for each in registry
+    ]
+    others = [row for key, row in rows.items() if key not in known and is_used(row)]
+    others += rows_elsewhere(aliases)
+    return found + [_row_status(row, None) for row in others]
 
 
 def status_of(row: ProjectionTracking) -> ProjectionStatus:
     """Return what there is to say of a row that :func:`with_details` has returned."""
     return _row_status(row, registration_of(row))
-
-
-def with_details(
-    rows: ProjectionTrackingQuerySet,
-) -> ProjectionTrackingQuerySet:
-    """Add ``is_owned``, by the database's clock, and counts of events to rows."""
-    return rows.with_ownership().annotate(
-        failed_count=_count(FailedEvent), skipped_count=_count(SkippedEvent)
-    )
-
-
-def _count(model: type[FailedEvent | SkippedEvent]) -> Coalesce:
-    """Return how many rows a model has of a tracking row's projection."""
-    counts = (
-        model.objects.of(OuterRef("projection"), OuterRef("application"))  # type: ignore[arg-type]
-        .order_by()
-        .values("projection")
-        .annotate(count=Count("pk"))
-        .values("count")
-    )
-    return Coalesce(Subquery(counts), 0)
-
-
-def registration_of(row: ProjectionTracking | FailedEvent) -> Registration | None:
-    """Return the registered projection that a row is of; None if there is none."""
-    if not registry.is_registered(row.projection):
-        return None
-    registration = registry.get(row.projection)
-    # A row may have been read from a replica.
-    aliases = {row._state.db, router.db_for_write(type(row), instance=row)}
-    tracked = _tracked(registration)
-    if tracked is None or tracked.application != row.application:
-        return None
-    return registration if tracked.using in aliases else None
-
-
-def unregistered_rows() -> list[ProjectionTracking]:
-    """
-    Return the rows of projections that no code is registered for.
-
-    Only of those that have processed something, or have put events aside.
-
-    Raises:
-        django.db.Error: A database cannot be used.
-    """
-    known = {tracked for each in registry if (tracked := _tracked(each)) is not None}
-    aliases = {tracked.using for tracked in known}
-    rows = [row for alias in sorted(aliases) for row in _used_rows(alias)]
-    default = router.db_for_write(ProjectionTracking)
-    if default not in aliases:
-        try:
-            # The app's migrations need not be applied there.
-            with transaction.atomic(using=default):
-                rows += _used_rows(default)
-        except DatabaseError:
-            pass
-    return [
-        row
-        for row in rows
-        if TrackedProjection(str(row._state.db), row.projection, row.application)
-        not in known
-    ]
 
 
 def is_definition_changed(
@@ -205,33 +177,18 @@ def local(value: datetime) -> datetime:
     return timezone.localtime(value) if timezone.is_aware(value) else value
 
 
-def _used_rows(alias: str) -> Iterable[ProjectionTracking]:
-    rows: Any = ProjectionTracking.objects.using(alias)
-    return with_details(rows).exclude(Q(position=None) & Q(failed_count=0))
-
-
-def _tracked(registration: Registration) -> TrackedProjection | None:
-    try:
-        return registration.tracked()
-    except ViewDatabaseError:
-        # A check's to report.
-        return None
-
-
-def _registered_status(registration: Registration) -> ProjectionStatus:
-    tracked = _tracked(registration)
+def _registered_status(
+    registration: Registration,
+    tracked: TrackedProjection | None,
+    rows: Mapping[TrackedProjection, Any],
+    counts: Mapping[TrackedProjection, tuple[int, int, int]],
+) -> ProjectionStatus:
     if tracked is None:
         return _status(registration, None, None)
-    row: Any = with_details(tracked.queryset()).first()
+    row = rows.get(tracked)
     if row is not None:
         return _status(registration, row, tracked.using)
-    failed, skipped = (
-        model.objects.using(tracked.using)
-        .of(tracked.projection, tracked.application)
-        .count()
-        for model in (FailedEvent, SkippedEvent)
-    )
-    return _status(registration, None, tracked.using, failed, skipped)
+    return _status(registration, None, tracked.using, *counts[tracked])
 
 
 def _row_status(row: Any, registration: Registration | None) -> ProjectionStatus:
@@ -243,14 +200,18 @@ def _status(
     row: Any,
     database: str | None,
     failed: int = 0,
+    waiting: int = 0,
     skipped: int = 0,
 ) -> ProjectionStatus:
     known: dict[str, Any] = {}
+    lag = Lag()
     state, changed = ProjectionState.STOPPED.value, False
     if row is not None:
         is_owned = row.is_owned
-        failed, skipped = row.failed_count, row.skipped_count
+        failed, waiting = row.failed_count, row.waiting_count
+        skipped = row.skipped_count
         state = _state(row, is_owned)
+        lag = lag_of(row, is_running=is_owned and state != LOST)
         known = {
             "projection": row.projection,
             "application": row.application,
@@ -279,8 +240,20 @@ def _status(
         definition_changed=changed,
         state=state,
         failed_events=failed,
+        waiting_events=waiting,
+        lag=lag,
         skipped_events=skipped,
-        advice=list(advice(registration, row, state, changed, failed, skipped)),
+        advice=list(
+            advice(
+                registration,
+                row,
+                state,
+                changed=changed,
+                failed=failed,
+                skipped=skipped,
+                is_behind=lag.events != 0,
+            )
+        ),
     )
 
 

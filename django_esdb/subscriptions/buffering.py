@@ -27,6 +27,14 @@ class EventBuffer(Protocol):
     """What was received and decoded, and not yet taken."""
 
     @property
+    def items_put(self) -> int:
+        """How many items were received so far, taken or not."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether more waits to be received."""
+
+    @property
     def is_live(self) -> bool:
         """Whether who has taken all has caught up."""
 

@@ -211,12 +211,27 @@ def read_head(
     Raises:
         CallError: The read failed or was cut short.
     """
+    recorded = read_last(client, timeout, connection)
+    return None if recorded is None else int(recorded.commit_position)
+
+
+def read_last(
+    client: EventStoreDBClient,
+    timeout: float | None,
+    connection: Connection | None = None,
+) -> Any:
+    """
+    Return the last event in the store, whosever it is; None if it is empty.
+
+    Raises:
+        CallError: The read failed or was cut short.
+    """
     request = messages.all_request(None, backwards=True, limit=1)
-    position = None
+    recorded = None
     for message in read_messages(client, request, timeout, connection=connection):
         if message.WhichOneof("content") == "event":
-            position = int(message.event.event.commit_position)
-    return position
+            recorded = message.event.event
+    return recorded
 
 
 def append_batch(

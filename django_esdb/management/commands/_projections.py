@@ -22,7 +22,8 @@ from django_esdb.management.base import CONFIGURATION, FAILED
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import Registration, registry
 from django_esdb.status.advice import DEFINITION_CHANGED
-from django_esdb.status.status import is_definition_changed, unregistered_rows
+from django_esdb.status.rows import unregistered_rows
+from django_esdb.status.status import is_definition_changed, shown
 from eventsourcing_eventstoredb.text import one_line
 
 
@@ -155,7 +156,7 @@ def database_errors() -> Iterator[None]:
     try:
         yield
     except DatabaseError as error:
-        msg = f"Cannot use a database: {one_line(error)}"
+        msg = f"Cannot use a database: {shown(str(error))}"
         raise CommandError(msg, returncode=FAILED) from error
 
 

@@ -79,13 +79,28 @@ def test_shows_projections(project: Project) -> None:
     [shown] = json.loads(project.manage("showprojections", "--json").stdout)
     table = project.manage("showprojections").stdout.splitlines()
 
-    assert shown["projection"] == "TrainingSchoolProjection"
+    assert shown["name"] == "TrainingSchoolProjection"
     assert shown["application"] == "TrainingSchool"
     assert shown["database"] == "default"
     assert shown["position"] > 0
     assert "example_project.training_school.domain:Dog.Registered" in shown["topics"]
-    assert len(table) == 2
-    assert f"position {shown['position']}," in table[1]
+    assert shown["head"] >= shown["position"]
+    assert (shown["behind_events"], shown["behind_seconds"]) == (0, 0.0)
+    assert len(table) == 3
+    assert f"position {shown['position']}," in table[2]
+
+
+def test_a_watch_is_ended_by_ctrl_c(project: Project) -> None:
+    with project.running("showprojections", "--watch", "--json") as process:
+        assert process.stdout is not None
+        for _ in range(2):
+            [shown] = json.loads(process.stdout.readline())
+            assert shown["state"] == "stopped"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+
+    assert (process.returncode, err) == (0, "")
+    assert "Traceback" not in out
 
 
 @pytest.mark.any_database

@@ -8,10 +8,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import OperationalError
 from django.utils import timezone
 from eventsourcing.popo import POPOTrackingRecorder
 from rich.cells import cell_len
@@ -19,11 +21,17 @@ from rich.cells import cell_len
 from django_esdb.db.functions import DatabaseTime
 from django_esdb.leases.lease import acquire_lease
 from django_esdb.leases.process_identity import new_owner
-from django_esdb.models import FailedEvent, ProjectionState, ProjectionTracking
+from django_esdb.models import (
+    FailedEvent,
+    ProjectionLag,
+    ProjectionState,
+    ProjectionTracking,
+)
 from django_esdb.registry import Registration, registry
 from django_esdb.status.advice import LOST
 from django_esdb.status.fingerprints import fingerprint
-from django_esdb.status.status import registration_of
+from django_esdb.status.rows import registration_of
+from django_esdb.status.status import projection_statuses
 
 pytestmark = pytest.mark.django_db
 
@@ -67,16 +75,24 @@ def change(row: ProjectionTracking, **changes: Any) -> None:
     ProjectionTracking.objects.filter(pk=row.pk).update(**changes)
 
 
-def table(*names: str) -> list[str]:
+def printed(*arguments: str, **options: Any) -> str:
+    """Return what the command prints, whether all is well or not."""
     out = io.StringIO()
-    call_command("showprojections", *names, stdout=out)
-    return out.getvalue().splitlines()
+    try:
+        call_command("showprojections", *arguments, stdout=out, **options)
+    except CommandError as error:
+        if not str(error).startswith("Not well: "):
+            raise
+    return out.getvalue()
+
+
+def table(*names: str) -> list[str]:
+    """Return the lines below the titles."""
+    return printed(*names).splitlines()[1:]
 
 
 def listed() -> list[dict[str, Any]]:
-    out = io.StringIO()
-    call_command("showprojections", "--json", stdout=out)
-    return json.loads(out.getvalue())
+    return json.loads(printed("--json"))
 
 
 def park(row: ProjectionTracking, position: int, **values: Any) -> FailedEvent:
@@ -93,17 +109,21 @@ def park(row: ProjectionTracking, position: int, **values: Any) -> FailedEvent:
 def test_a_projection_that_has_never_run_is_shown() -> None:
     [shown] = listed()
 
-    assert shown["projection"] == "TrainingSchoolProjection"
+    assert shown["name"] == "TrainingSchoolProjection"
     assert shown["is_registered"] is True
     assert shown["definition_changed"] is False
     assert shown["state"] == "stopped"
     assert shown["database"] == "default"
-    for key in ("position", "updated_at", "state_since", "leased_until"):
+    for key in ("position", "updated_at", "since", "leased_until"):
         assert shown[key] is None
-    assert (shown["owner"], shown["error"], shown["advice"]) == ("", "", [])
-    assert (shown["failed_events"], shown["attempts"]) == (0, 0)
-    assert table() == [
-        "stopped TrainingSchoolProjection",
+    for key in ("head", "behind_events", "behind_seconds", "eta_seconds"):
+        assert shown[key] is None
+    assert (shown["owner"], shown["error"], shown["rate"]) == ("", "", 0.0)
+    assert (shown["failed"], shown["waiting"], shown["attempts"]) == (0, 0, 0)
+    assert printed().splitlines() == [
+        "STATE    PROJECTION                BEHIND  LAG  RATE  LEFT  FAILED  WAITING",
+        "stopped  TrainingSchoolProjection       -    -   0/s     -       0        0",
+        "  stopped: no process runs it: start runprojections",
         "  no position, application TrainingSchool, database default",
     ]
 
@@ -121,12 +141,12 @@ def test_who_runs_it_is_shown_by_host_and_process(
 
     assert shown["state"] == "running"
     assert shown["owner"] == owner
-    assert shown["leased_until"] > shown["state_since"]
+    assert shown["leased_until"] > shown["since"]
     host, process, _, random = owner.split(":")
     assert line.endswith(f", owner {host}:{process}")
     assert process == str(os.getpid())
     assert random not in line
-    assert head == "running TrainingSchoolProjection"
+    assert head.startswith("running  TrainingSchoolProjection ")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +167,7 @@ def test_one_whose_lease_is_over_is_lost(
 
     [shown] = listed()
     assert shown["state"] == LOST
-    assert shown["state_since"] == shown["leased_until"]
+    assert shown["since"] == shown["leased_until"]
     assert shown["advice"][0].startswith("lost: ")
     assert table()[1] == f"  {shown['advice'][0]}"
 
@@ -159,7 +179,7 @@ def test_one_whose_process_is_known_to_be_gone_is_lost(
 
     [shown] = listed()
 
-    assert (shown["state"], shown["state_since"]) == (LOST, None)
+    assert (shown["state"], shown["since"]) == (LOST, None)
 
 
 def test_a_pause_is_shown_with_its_reason_and_what_to_do(
@@ -172,7 +192,7 @@ def test_a_pause_is_shown_with_its_reason_and_what_to_do(
 
     assert (shown["state"], shown["error"]) == ("paused", "KeyError: 'x'")
     assert lines[:3] == [
-        "paused TrainingSchoolProjection",
+        "paused  TrainingSchoolProjection       -    -   0/s     -       0        0",
         "  KeyError: 'x'",
         "  paused: fix the cause, then start runprojections again or run manage.py "
         "retryfailedevents TrainingSchoolProjection",
@@ -204,23 +224,24 @@ def test_a_pause_that_a_retry_tries_to_end_is_shown_as_retrying(
 
 def test_events_that_are_put_aside_are_counted(row: ProjectionTracking) -> None:
     park(row, 3, topic="t", error="KeyError: 'x'")
-    assert table()[1] == (
+    assert (
         "  1 failed event is put aside: fix the cause, then "
         "run manage.py retryfailedevents TrainingSchoolProjection"
-    )
+    ) in table()
     park(row, 5, topic="t")
 
     [shown] = listed()
 
-    assert shown["failed_events"] == 2
-    assert "2 failed events are put aside" in shown["advice"][0]
+    assert (shown["failed"], shown["waiting"]) == (1, 1)
+    assert "2 failed events are put aside" in shown["advice"][-1]
+    assert table()[0].endswith("       1        1")
 
 
 def test_failed_events_without_a_position_are_counted(row: ProjectionTracking) -> None:
     park(row, 3, topic="t")
     row.delete()
 
-    assert [shown["failed_events"] for shown in listed()] == [1]
+    assert [(shown["failed"], shown["waiting"]) for shown in listed()] == [(0, 1)]
 
 
 def test_a_changed_definition_is_noticed(row: ProjectionTracking) -> None:
@@ -230,9 +251,9 @@ def test_a_changed_definition_is_noticed(row: ProjectionTracking) -> None:
 
     [shown] = listed()
     assert shown["definition_changed"] is True
-    assert table()[1] == (
+    assert (
         "  its definition changed since the read models were begun: rebuild advised"
-    )
+    ) in table()
 
 
 @pytest.mark.parametrize(
@@ -268,10 +289,10 @@ def test_positions_without_code_are_shown_last() -> None:
     known, unknown = listed()
 
     assert known["is_registered"] is True
-    assert (unknown["projection"], unknown["position"]) == ("Old", 5)
+    assert (unknown["name"], unknown["position"]) == ("Old", 5)
     assert (unknown["is_registered"], unknown["view"]) == (False, None)
     assert unknown["topics"] == []
-    assert table()[-3] == "stopped Old"
+    assert table()[-3].startswith("stopped  Old  ")
     assert table()[-2] == (
         "  not registered: it was renamed, moved or removed, and its read models "
         "are not updated any more"
@@ -311,12 +332,11 @@ def test_all_is_said_in_lines_as_wide_as_the_terminal(
     )
     [status, _] = listed()
 
-    lines = [*table(), *table("TrainingSchoolProjection")]
-
+    lines = [*printed().splitlines(), *printed(status["name"]).splitlines()]
     assert max(map(cell_len, lines)) <= max(int(columns), 4)
     assert all(line.isprintable() for line in lines)
     said = "".join("".join(lines).split())
-    assert said.startswith("retryingTrainingSchoolProjection<script>\\x1b[31m\\u202e")
+    assert "<script>\\x1b[31m\\u202e" in said
     for whole in (status["error"], str(2**62), "h" * 60):
         assert "".join(whole.split()) in said
 
@@ -336,11 +356,8 @@ def test_what_is_stored_is_no_markup(row: ProjectionTracking) -> None:
 
 def test_colours_are_for_terminals_that_want_them(row: ProjectionTracking) -> None:
     change(row, state="paused", error="x")
-    out = io.StringIO()
 
-    call_command("showprojections", stdout=out, force_color=True)
-
-    assert "\x1b[31mpaused" in out.getvalue()
+    assert "\x1b[31mpaused" in printed(force_color=True)
     assert all(line.isprintable() for line in table())
 
 
@@ -390,3 +407,191 @@ def test_no_secret_is_in_a_traceback(row: ProjectionTracking) -> None:
     change(row, state="paused", error="x", traceback=f"File x\n  connect('{address}')")
 
     assert SECRET not in "\n".join(table(row.projection)) + json.dumps(listed())
+
+
+def ended_by_ctrl_c(monkeypatch: pytest.MonkeyPatch, *looks: Callable[[], Any]) -> None:
+    """Have the command do something after each look, and then get Ctrl-C."""
+    left = list(looks)
+
+    def sleep(seconds: float) -> None:
+        if not left:
+            raise KeyboardInterrupt
+        left.pop(0)()
+
+    monkeypatch.setattr(
+        "django_esdb.management.commands.showprojections.time.sleep", sleep
+    )
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_watch_shows_what_changes_until_ctrl_c(
+    row: ProjectionTracking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended_by_ctrl_c(monkeypatch, lambda: change(row, state="paused", error="x"))
+
+    lines = printed("--watch").splitlines()
+
+    assert [line.split()[0] for line in lines if "  Train" in line] == [
+        "stopped",
+        "paused",
+    ]
+
+
+def test_a_watch_in_json_is_a_line_for_each_look(
+    row: ProjectionTracking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended_by_ctrl_c(monkeypatch, lambda: change(row, position=8))
+
+    looks = [json.loads(line) for line in printed("--watch", "--json").split("\n")[:2]]
+
+    assert [[each["position"] for each in look] for look in looks] == [[7], [8]]
+
+
+def test_a_watch_draws_over_what_was_there(
+    row: ProjectionTracking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("LINES", "6")
+    ended_by_ctrl_c(monkeypatch, lambda: None)
+    out = Terminal()
+
+    call_command("showprojections", "--watch", stdout=out, no_color=True)
+
+    first, *drawn = out.getvalue().split("\x1b[H")
+    assert first == ""
+    assert len(drawn) == 2
+    for each in drawn:
+        assert each.rstrip("\n").endswith("\x1b[J")
+        # All that there is room for, and how much is left out.
+        assert each.count("\n") <= 7
+        assert "more lines: name a projection" in each
+
+
+def test_a_watch_outlives_the_database(
+    row: ProjectionTracking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> Any:
+        msg = f"cannot connect to esdb://me:{SECRET}@host"
+        raise OperationalError(msg)
+
+    command = "django_esdb.management.commands.showprojections"
+    look = projection_statuses
+    monkeypatch.setattr(f"{command}.projection_statuses", fail)
+    # Within a test's transaction no other connection would see anything.
+    monkeypatch.setattr(f"{command}.connections.close_all", lambda: None)
+    ended_by_ctrl_c(
+        monkeypatch,
+        lambda: monkeypatch.setattr(f"{command}.projection_statuses", look),
+    )
+
+    text = printed("--watch")
+
+    assert "Cannot use a database: cannot connect to esdb://***" in text
+    assert SECRET not in text
+    assert "TrainingSchoolProjection" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_well"),
+    [
+        ({"state": "running", "owner": "h:1:s:r"}, True),
+        ({"state": "running", "owner": "h:1:s:r", "fingerprint": "0" * 64}, False),
+        ({"state": "retrying", "owner": "h:1:s:r", "error": "x"}, False),
+        ({"state": "running"}, False),
+        ({"state": "paused", "error": "x"}, False),
+        ({"state": "stopped"}, False),
+        ({"state": "failed", "error": "x"}, False),
+    ],
+)
+def test_the_exit_status_says_whether_all_is_well(
+    row: ProjectionTracking, changes: dict[str, Any], is_well: bool
+) -> None:
+    change(row, **changes)
+    if "owner" in changes:
+        change(row, leased_until=DatabaseTime(60))
+    assert [shown["is_well"] for shown in listed()] == [is_well]
+    if is_well:
+        call_command("showprojections", stdout=io.StringIO())
+        return
+
+    with pytest.raises(
+        CommandError, match=r"^Not well: TrainingSchoolProjection \("
+    ) as caught:
+        call_command("showprojections", stdout=io.StringIO())
+
+    assert caught.value.returncode == 1
+
+
+def test_one_that_had_caught_up_when_it_was_stopped_is_well(
+    row: ProjectionTracking,
+) -> None:
+    lag = ProjectionLag.objects.create(
+        tracking=row, head=7, total=0, is_exact=True, measured_at=timezone.now()
+    )
+    call_command("showprojections", stdout=io.StringIO())
+
+    lag.head, lag.total = 9, 1
+    lag.save()
+
+    assert [shown["is_well"] for shown in listed()] == [False]
+
+
+def test_figures_are_in_columns_and_in_json(row: ProjectionTracking) -> None:
+    now = timezone.now()
+    change(row, state="running", owner="h:1:s:r", leased_until=DatabaseTime(60))
+    change(row, processed=10, event_time=now - timedelta(seconds=7290))
+    ProjectionLag.objects.create(
+        tracking=row,
+        head=99,
+        head_time=now - timedelta(seconds=90),
+        total=1234,
+        rate=612.0,
+        speed=46.0,
+        measured_at=now,
+    )
+
+    [shown] = listed()
+
+    assert {key: shown[key] for key in ("head", "behind_events", "rate")} == {
+        "head": 99,
+        "behind_events": 1224,
+        "rate": 612.0,
+    }
+    assert shown["behind_is_exact"] is False
+    assert (shown["behind_seconds"], shown["eta_seconds"]) == (7200.0, 2.0)
+    assert table()[0] == (
+        "running  TrainingSchoolProjection  at least 1224  2 h  612/s   2 s       0"
+        "        0"
+    )
+    assert "position 7, head 99," in table()[1]
+
+
+def test_what_has_no_room_in_the_table_stands_below(
+    row: ProjectionTracking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ProjectionLag.objects.create(
+        tracking=row, head=99, total=5, is_exact=True, measured_at=timezone.now()
+    )
+    monkeypatch.setenv("COLUMNS", "35")
+
+    text = " ".join(printed().split())
+
+    assert text.startswith("STATE PROJECTION stopped TrainingSchoolProjection")
+    assert "behind 5" in text
+
+
+def test_how_old_a_measurement_is_is_said(row: ProjectionTracking) -> None:
+    hour_ago = timezone.now() - timedelta(hours=1)
+    ProjectionLag.objects.create(
+        tracking=row, head=9, total=3, is_exact=True, measured_at=hour_ago
+    )
+    assert "at least 3" in table()[0]
+    assert "lag measured " in table()[2]
+
+    ProjectionLag.objects.update(unknown_since=hour_ago)
+
+    assert "lag unknown since " in table()[2]
