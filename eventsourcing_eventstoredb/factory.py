@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import logging
-import math
-import re
 import threading
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from eventsourcing.persistence import (
     AggregateRecorder,
@@ -22,20 +19,14 @@ from eventsourcing.persistence import (
     Transcoder,
 )
 
-from eventsourcing_eventstoredb import client_library
-from eventsourcing_eventstoredb.compression import (
-    DEFAULT_LIMIT,
-    limited,
-    parse_limit,
-)
+from eventsourcing_eventstoredb import client_library, environment
+from eventsourcing_eventstoredb.compression import limited
 from eventsourcing_eventstoredb.connection_settings import (
     ConnectionSettings,
     ConnectionSettingsError,
     parse_connection,
 )
-from eventsourcing_eventstoredb.content_types import parse_content_type
 from eventsourcing_eventstoredb.mapping import Layout
-from eventsourcing_eventstoredb.metadata import MetadataProvider, provider_named
 from eventsourcing_eventstoredb.snapshot_store import SnapshotStore
 from eventsourcing_eventstoredb.topics import (
     ANYWHERE,
@@ -89,15 +80,27 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
         super().__init__(env)
         self.settings = self._connection_settings()
         self._check_client_library()
-        self.originator_id_type = self._originator_id_type()
-        self._stream_prefix = self._read_stream_prefix()
-        self._first_version = self._read_first_version()
-        self._watchdog_interval = self._read_watchdog_interval()
+        self.originator_id_type = environment.originator_id_type(
+            self.env, self.ORIGINATOR_ID_TYPE
+        )
+        self._layout = Layout(
+            environment.stream_prefix(self.env, self.EVENTSTOREDB_STREAM_PREFIX),
+            environment.first_version(self.env, self.EVENTSTOREDB_FIRST_VERSION),
+        )
+        self._watchdog_interval = environment.watchdog_interval(
+            self.env, self.EVENTSTOREDB_WATCHDOG_INTERVAL
+        )
         self._allowlist = self._read_topic_allowlist()
-        self._max_decompressed = self._read_max_decompressed()
-        self._marks_json = self._read_content_type()
-        self._snapshot_max_count = self._read_snapshot_max_count()
-        self._metadata_provider = self._read_metadata_provider()
+        self._max_decompressed = environment.max_decompressed(
+            self.env, self.EVENTSTOREDB_MAX_DECOMPRESSED
+        )
+        self._marks_json = self._may_mark_json()
+        self._snapshot_max_count = environment.snapshot_max_count(
+            self.env, self.EVENTSTOREDB_SNAPSHOT_MAX_COUNT
+        )
+        self._metadata_provider = environment.metadata_provider(
+            self.env, self.EVENTSTOREDB_EVENT_METADATA
+        )
         self._lock = threading.Lock()
         self._client: Client | None = None
 
@@ -121,7 +124,7 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
         return EventStoreDBAggregateRecorder(
             self.client,
             for_snapshotting=purpose == "snapshots",
-            layout=self._layout(),
+            layout=self._layout,
             marks_json=self._marks_json,
             metadata_provider=self._metadata_provider,
             snapshot_max_count=self._snapshot_max_count,
@@ -134,7 +137,7 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
         return EventStoreDBApplicationRecorder(
             self.client,
             originator_id_type=self.originator_id_type,
-            layout=self._layout(),
+            layout=self._layout,
             marks_json=self._marks_json,
             watchdog_interval=self._watchdog_interval,
             allowlist=self._allowlist,
@@ -216,78 +219,14 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
             msg = f"Cannot use EventStoreDB: {error}"
             raise InfrastructureFactoryError(msg) from None
 
-    def _layout(self) -> Layout:
-        return Layout(self._stream_prefix, self._first_version)
-
-    def _read_stream_prefix(self) -> str:
-        prefix = self.env.get(self.EVENTSTOREDB_STREAM_PREFIX) or ""
-        if not re.fullmatch("[A-Za-z0-9_]*", prefix):
-            msg = (
-                f"{self.EVENTSTOREDB_STREAM_PREFIX} is {prefix!r}, but must consist of "
-                "letters, digits and underscores"
-            )
-            raise InfrastructureFactoryError(msg)
-        return prefix
-
-    def _read_first_version(self) -> int:
-        version = self.env.get(self.EVENTSTOREDB_FIRST_VERSION) or "0"
-        if version not in ("0", "1"):
-            name = self.EVENTSTOREDB_FIRST_VERSION
-            msg = f"{name} is {version!r}, but must be 0 or 1"
-            raise InfrastructureFactoryError(msg)
-        return int(version)
-
-    def _read_watchdog_interval(self) -> float:
-        interval = self.env.get(self.EVENTSTOREDB_WATCHDOG_INTERVAL) or "20"
-        try:
-            seconds = float(interval)
-        except ValueError:
-            seconds = 0.0
-        if not 0 < seconds < math.inf:
-            msg = (
-                f"{self.EVENTSTOREDB_WATCHDOG_INTERVAL} is {interval!r}, but must be "
-                "a number of seconds above 0"
-            )
-            raise InfrastructureFactoryError(msg)
-        return seconds
-
-    def _read_max_decompressed(self) -> int:
-        text = self.env.get(self.EVENTSTOREDB_MAX_DECOMPRESSED)
-        try:
-            return parse_limit(text) if text else DEFAULT_LIMIT
-        except ValueError as error:
-            msg = f"{self.EVENTSTOREDB_MAX_DECOMPRESSED} {error}"
-            raise InfrastructureFactoryError(msg) from None
-
-    def _read_snapshot_max_count(self) -> int | None:
-        name = self.EVENTSTOREDB_SNAPSHOT_MAX_COUNT
-        text = self.env.get(name)
-        if not text:
-            return None
-        if not (text.isascii() and text.isdigit()) or int(text) < 1:
-            msg = f"{name} is {text!r}, but must be a whole number from 1 on"
-            raise InfrastructureFactoryError(msg)
-        return int(text)
-
-    def _read_content_type(self) -> bool:
-        name = self.EVENTSTOREDB_CONTENT_TYPE
-        try:
-            marks_json = parse_content_type(self.env.get(name))
-        except ValueError as error:
-            raise InfrastructureFactoryError(f"{name} {error}") from None
+    def _may_mark_json(self) -> bool:
         # What is encrypted may be JSON on the outside.
-        return marks_json and not any(
+        return environment.marks_json(
+            self.env, self.EVENTSTOREDB_CONTENT_TYPE
+        ) and not any(
             self.env.get(key)
             for key in (self.CIPHER_TOPIC, "CIPHER_KEY", self.COMPRESSOR_TOPIC)
         )
-
-    def _read_metadata_provider(self) -> MetadataProvider | None:
-        name = self.env.get(self.EVENTSTOREDB_EVENT_METADATA)
-        try:
-            return provider_named(name) if name else None
-        except ValueError as error:
-            msg = f"{self.EVENTSTOREDB_EVENT_METADATA} cannot be used: {error}"
-            raise InfrastructureFactoryError(msg) from error
 
     def _read_topic_allowlist(self) -> TopicAllowlist:
         text = self.env.get(self.EVENTSTOREDB_TOPIC_ALLOWLIST)
@@ -299,16 +238,6 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
         except ValueError as error:
             msg = f"{self.EVENTSTOREDB_TOPIC_ALLOWLIST} {error}"
             raise InfrastructureFactoryError(msg) from None
-
-    def _originator_id_type(self) -> type | None:
-        name = self.env.get(self.ORIGINATOR_ID_TYPE)
-        if name is None:
-            return None
-        types = {"uuid": UUID, "text": str}
-        if name.lower() not in types:
-            msg = f"{self.ORIGINATOR_ID_TYPE} is {name!r}, but must be 'uuid' or 'text'"
-            raise InfrastructureFactoryError(msg)
-        return types[name.lower()]
 
 
 @lru_cache(maxsize=1)

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from eventsourcing_eventstoredb import EventStoreDBFactory, aggregates
+from eventsourcing_eventstoredb import aggregates, environment
 from eventsourcing_eventstoredb.connection_settings import parse_connection
 from eventsourcing_eventstoredb.mapping import Layout
 
@@ -76,10 +76,10 @@ def running_store(uri: str) -> Iterator[RunningStore]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(PREFIX_VARIABLE, store.prefix)
         patch.setattr(aggregates, "Layout", partial(Layout, store.prefix))
-        read = EventStoreDBFactory._read_stream_prefix
+        read = environment.stream_prefix
         patch.setattr(
-            EventStoreDBFactory,
-            "_read_stream_prefix",
-            lambda factory: read(factory) or store.prefix,
+            environment,
+            "stream_prefix",
+            lambda env, name: read(env, name) or store.prefix,
         )
         yield store
