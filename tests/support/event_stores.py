@@ -34,9 +34,9 @@ def listening(module: str, *arguments: str) -> Iterator[str]:
         process.communicate()
 
 
-def server_process(*options: str) -> AbstractContextManager[str]:
-    """Run an embedded server as a process on a free port; yields its URI."""
-    return listening("eventsourcing_eventstoredb.server", "--port", "0", *options)
+def server_process(*options: str, port: str = "0") -> AbstractContextManager[str]:
+    """Run an embedded server as a process, 0 for a free port; yields its URI."""
+    return listening("eventsourcing_eventstoredb.server", "--port", port, *options)
 
 
 class EventStoreError(Exception):

@@ -215,6 +215,33 @@ def test_store_that_is_not_there_is_an_error_at_the_start(
     assert "\n" not in str(raised.value)
 
 
+def test_a_runner_that_cannot_begin_closes_its_application(
+    registration: MakeRegistration, store: EventStore, settings: Any
+) -> None:
+    made: list[Any] = []
+    closed: list[Any] = []
+
+    class Counting(TrainingSchool):
+        name = TrainingSchool.name
+
+        def __init__(self, env: Any = None) -> None:
+            super().__init__(env)
+            made.append(self)
+
+        def close(self) -> None:
+            closed.append(self)
+            super().close()
+
+    settings.ESDB_URI = store.uri
+    store.stop()
+
+    with pytest.raises(ProjectionError, match="cannot run"):
+        catch_up(registration(application_class=Counting))
+
+    assert made
+    assert set(map(id, closed)) == set(map(id, made))
+
+
 @pytest.mark.parametrize("ends", [EventStore.stop, EventStore.kill])
 def test_a_projection_rides_over_a_restart_of_the_store(
     registration: MakeRegistration,

@@ -23,7 +23,7 @@ from eventsourcing_eventstoredb.protocol import retrying
 from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from tests.support.certificates import Certificate, make_certificate
-from tests.support.event_stores import EventStore
+from tests.support.event_stores import EventStore, server_process
 
 PASSWORD = "p@ss/w:rd? ä%"
 KNOWN_ID = UUID("0f8fad5b-d9cb-469f-a165-70867728950e")
@@ -293,18 +293,21 @@ def test_conflict_says_stream_and_both_versions(
 def test_revoked_credentials_end_a_subscription_at_once(
     certificate: Certificate, tmp_path: Path, connect: Connect
 ) -> None:
-    data = tmp_path / "events.db"
-    tls = {"tls_cert": certificate.file, "tls_key": certificate.key_file, "data": data}
-    with EmbeddedServer(**tls, users={"admin": PASSWORD}) as server:  # type: ignore[arg-type]
+    options = (
+        *("--data", str(tmp_path / "events.db"), "--tls-cert", str(certificate.file)),
+        *("--tls-key", str(certificate.key_file), "--user"),
+    )
+    with server_process(*options, f"admin:{PASSWORD}") as uri:
         recorder = connect(
-            server.uri,
+            uri,
             username="admin",
             password=PASSWORD,
             root_certificates=certificate.text,
         )
         subscription = recorder.subscribe()
+    port = recorder.client.connection_target.rpartition(":")[2]
     with (
-        EmbeddedServer(**tls, users={"admin": "new"}, port=server.port),  # type: ignore[arg-type]
+        server_process(*options, "admin:new", port=port),
         subscription,
         pytest.raises(ProgrammingError, match="user name and password"),
     ):

@@ -1,7 +1,8 @@
-"""Nodes of a cluster that lag behind, as projections see them."""
+"""Nodes of a cluster that lag or cannot answer, as projections see them."""
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from django_esdb import signals
 from django_esdb.registry import Registration
 from django_esdb.runner import projection_runner
 from example_project.training_school.models import Dog, SchoolCounts
@@ -20,6 +22,37 @@ from tests.support.stores import school_at
 from tests.support.supervising import running, wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
+
+
+def test_a_look_for_a_later_position_that_fails_ends_nothing(
+    cluster: Cluster,
+    settings: Any,
+    school_projection: Registration,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(projection_runner, "_LONGEST_IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(projection_runner, "_IDLE_LOOK_SECONDS", 0.2)
+    caplog.set_level(logging.DEBUG, "django_esdb.runner")
+    interrupted: list[str] = []
+
+    def note(*, error: BaseException, **kwargs: Any) -> None:
+        interrupted.append(str(error))
+
+    signals.projection_interrupted.connect(note)
+    settings.ESDB_URI = cluster.uri
+    with school_at(cluster) as school, running(school_projection):
+        school.register("Fido")
+        wait_until(lambda: Dog.objects.count() == 1)
+        # What is open goes on, and nothing else is answered.
+        cluster.leaderless()
+        wait_until(lambda: caplog.text.count("Looking for a later position failed") > 2)
+        cluster.elect(0)
+        school.register("Rex")
+        wait_until(lambda: Dog.objects.count() == 2)
+
+    signals.projection_interrupted.disconnect(note)
+    assert interrupted == []
 
 
 @contextmanager
