@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
@@ -17,7 +18,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-from django_esdb.models import FailedEvent
+from django_esdb.models import FailedEvent, ProjectionTracking, SkippedEvent
 from example_project.training_school.models import Dog
 
 CHROMIUM = shutil.which("chromium")
@@ -186,6 +187,77 @@ def test_the_admin_shows_read_models_and_changes_nothing(browser: Browser):
 
         browser.visit(reverse(f"admin:{name}_add"))
         assert browser.driver.title == "403 Forbidden"
+
+
+# Texts that are turned round, of which two letters are looked at, and texts with
+# direction characters that may turn round others.
+REVERSED = """
+const found = [];
+const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (texts.nextNode()) {
+  const text = texts.currentNode.data;
+  const at = text.search(/[A-Za-z]{2}/);
+  const parent = texts.currentNode.parentElement;
+  if (/[\\u202a-\\u202e\\u2066-\\u2069]/.test(text)) {
+    const isAlone = getComputedStyle(parent).unicodeBidi === 'isolate';
+    if (!isAlone && parent.localName !== 'option') found.push(text.trim());
+    continue;
+  }
+  if (at < 0) continue;
+  const [first, second] = [at, at + 1].map((index) => {
+    const range = document.createRange();
+    range.setStart(texts.currentNode, index);
+    range.setEnd(texts.currentNode, index + 1);
+    return range.getBoundingClientRect();
+  });
+  if (first.top === second.top && first.left > second.left) found.push(text.trim());
+}
+return found;
+"""
+# Each begins what it does not end.
+DIRECTIONS = [*"\u202a\u202b\u202d\u202e\u2066\u2067\u2068"]
+
+
+@pytest.mark.slow("it looks at a dozen pages in a browser")
+def test_stored_text_turns_nothing_round_that_stands_next_to_it(browser: Browser):
+    User.objects.create_superuser("admin", password="woof-woof")
+    hostile = " ".join(f"Rex{each}Fido" for each in DIRECTIONS)
+    dog = Dog.objects.create(id=uuid4(), name=hostile, tricks=[hostile, "sit"])
+    tracked = ProjectionTracking.objects.get_or_create(
+        projection="TrainingSchoolProjection", application="TrainingSchool"
+    )[0]
+    ProjectionTracking.objects.update(error=hostile, state="paused")
+    now = timezone.now()
+    kinds = {FailedEvent: {"parked_at": now}, SkippedEvent: {"skipped_at": now}}
+    failed, skipped = (
+        kind.objects.create(
+            **times,
+            projection="TrainingSchoolProjection",
+            application="TrainingSchool",
+            position=number,
+            originator_id=hostile,
+            originator_version=1,
+            topic=f"school:{hostile}",
+            error=hostile,
+        )
+        for number, (kind, times) in enumerate(kinds.items())
+    )
+    browser.driver.get(
+        "data:text/html;charset=utf-8,<p><i>Rex%E2%80%AE</i> <b>and others</b></p>"
+    )
+    assert browser.driver.execute_script(REVERSED) == ["Rex\u202e", "and others"]
+
+    browser.visit(reverse("admin:login"))
+    browser.submit(username="admin", password="woof-woof")
+    pages = ["/", reverse("training_school:dog", args=[dog.id])]
+    for row in (dog, tracked, failed, skipped):
+        name = f"admin:{row._meta.app_label}_{row._meta.model_name}"
+        pages.append(reverse(f"{name}_changelist"))
+        pages.append(reverse(f"{name}_change", args=[row.pk]))
+    for page in pages:
+        browser.visit(page)
+        assert "Fido" in browser.driver.page_source, page
+        assert browser.driver.execute_script(REVERSED) == [], page
 
 
 def test_the_admin_discards_failed_events_after_asking(browser: Browser):
