@@ -48,13 +48,21 @@ def get_application(application_class: type[TApplication]) -> TApplication:
         django_esdb.exceptions.ConfigurationError: ESDB_TOPIC_ALLOWLIST is
             malformed.
     """
+    # Most ask for one that is there, and wait for no other that is being made.
+    application = _applications.get(application_class)
+    if application is None:
+        application = _make_once(application_class)
+    assert isinstance(application, application_class)
+    return application
+
+
+def _make_once(application_class: type[TApplication]) -> Application[Any]:
     with _in_turn():
         application = _applications.get(application_class)
         if application is None:
             env = _prefer_leader(application_class, build_env(application_class))
             application = make_application(application_class, env)
             _applications[application_class] = application
-    assert isinstance(application, application_class)
     return application
 
 

@@ -14,6 +14,7 @@ from django_esdb.default_env import (
 from django_esdb.exceptions import AlreadyRegisteredError
 from django_esdb.projection_metadata import give_projections_metadata
 from django_esdb.registry import registry
+from django_esdb.repositories import make_caches_safe
 from django_esdb.topic_aliases import apply_topic_aliases
 
 
@@ -30,6 +31,7 @@ class SimpleDjangoEsdbConfig(AppConfig):
         use_settings_as_default_env()
         guard_every_application()
         give_projections_metadata()
+        make_caches_safe()
 
     def ready(self) -> None:
         # They load models, which cannot be before all apps are there.

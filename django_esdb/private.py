@@ -13,6 +13,9 @@ They belong where they are used, and are listed here:
   nothing else is called for applications on all stores.
 - ``projection_metadata.py`` gives the library's ``Projection`` a property ``metadata``:
   projections derive from it, and their handlers get no notification.
+- ``repositories.py`` calls ``_reconstruct_aggregate``, ``_use_fastforward_lock`` and
+  ``_disuse_fastforward_lock`` of the library's ``Repository``, of which it overrides
+  ``get``, and has ``Application.construct_repository`` return its own.
 - ``web_requests.py`` puts functions around ``BaseHandler.get_response`` and
   ``get_response_async``: Django's signals of a request's begin and end reach no async
   view, and a middleware would have to be configured.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,6 +13,9 @@ from django_esdb import get_application
 from django_esdb.applications import close_applications
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
+from tests.support.supervising import wait_until
+
+SECONDS = 60
 
 
 @pytest.mark.django_db
@@ -31,3 +36,61 @@ def test_applications_are_made_once_and_again_after_a_change(
         assert second is not first
         assert second.recorder.max_notification_id() is None
         close_applications()
+
+
+class SlowSchool(TrainingSchool):
+    """Is made when a test says so."""
+
+    made = 0
+    may_be_made = threading.Event()
+
+    def __init__(self, env: Any = None) -> None:
+        SlowSchool.made += 1
+        assert self.may_be_made.wait(SECONDS)
+        super().__init__(env)
+
+
+def test_it_is_made_once_though_50_threads_ask(
+    server: EmbeddedServer, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.ESDB_URI = server.uri
+    monkeypatch.setattr(SlowSchool, "made", 0)
+    monkeypatch.setattr(SlowSchool, "may_be_made", threading.Event())
+    about_to_ask = threading.Barrier(51)
+    found: list[TrainingSchool] = []
+
+    def ask() -> None:
+        about_to_ask.wait(SECONDS)
+        found.append(get_application(SlowSchool))
+
+    threads = [threading.Thread(target=ask) for _ in range(50)]
+    for thread in threads:
+        thread.start()
+    about_to_ask.wait(SECONDS)
+    wait_until(lambda: SlowSchool.made)
+    SlowSchool.may_be_made.set()
+    for thread in threads:
+        thread.join(SECONDS)
+
+    assert len(found) == 50
+    assert len(set(map(id, found))) == SlowSchool.made == 1
+    close_applications()
+
+
+def test_one_that_is_there_waits_for_no_other(
+    server: EmbeddedServer, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.ESDB_URI = server.uri
+    monkeypatch.setattr(SlowSchool, "made", 0)
+    monkeypatch.setattr(SlowSchool, "may_be_made", threading.Event())
+    school = get_application(TrainingSchool)
+    with ThreadPoolExecutor(2) as pool:
+        slow = pool.submit(get_application, SlowSchool)
+        try:
+            wait_until(lambda: SlowSchool.made)
+            there = pool.submit(get_application, TrainingSchool)
+            assert there.result(SECONDS) is school
+            assert not slow.done()
+        finally:
+            SlowSchool.may_be_made.set()
+    close_applications()
