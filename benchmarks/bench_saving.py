@@ -15,10 +15,10 @@ Over the long call new aggregates are saved as well, with IDs that are random, a
 ones that are made from names, before which the server is asked whether their stream was
 deleted.
 
-CPU is that of this process, the client's. The ratio is that of the saves of existing
-aggregates over the long call to the line's: so often as many. In other words, a new
-aggregate costs so many times what an existing one costs. Ratios count; figures vary
-with the machine.
+CPU is that of this process, the client's. The ratio is that of the saves over the long
+call to the line's: so often as many. What new aggregates cost is found more closely by
+saving an existing one, a new one and one with a name in turns, and comparing the
+medians of what each save took. Ratios count; figures vary with the machine.
 """
 
 from __future__ import annotations
@@ -180,6 +180,31 @@ def measure(target: Target, threads: int, rounds: int, saves: int) -> list[str]:
     return lines
 
 
+def compare(target: Target, threads: int, saves: int) -> str:
+    """Save existing and new aggregates in turns; return what the latter cost."""
+    kinds = (Target.by_recorder, Target.new_by_recorder, Target.named_by_recorder)
+    taken: dict[Callable[[Target], None], list[float]] = {kind: [] for kind in kinds}
+    own = threading.local()
+
+    def save() -> None:
+        if not hasattr(own, "turn"):
+            own.turn = itertools.count()
+        # Each kind comes as often behind each other one.
+        turn = next(own.turn)
+        kind = kinds[turn % 3 if turn // 3 % 2 else -turn % 3]
+        began = time.perf_counter()
+        kind(target)
+        taken[kind].append(time.perf_counter() - began)
+
+    target.begin()
+    run(save, threads, saves)
+    existing, new, named = (statistics.median(taken[kind]) for kind in kinds)
+    return (
+        f"  in turns: a new aggregate costs {new / existing:.2f} times one that "
+        f"exists, and with an ID from a name {named / existing:.2f} times"
+    )
+
+
 def _median(rounds: list[Round], name: str) -> float:
     return statistics.median(getattr(each, name) for each in rounds)
 
@@ -212,6 +237,7 @@ def main(uri: str | None, rounds: int, saves: int) -> None:
             stack.callback(target.client.close)
             for threads in THREADS:
                 found = measure(target, threads, rounds, saves)
+                found.append(compare(target, threads, rounds * saves))
                 print("\n".join(found), flush=True)
                 lines += found
     write_results("saving", lines)

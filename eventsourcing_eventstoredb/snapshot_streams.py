@@ -8,6 +8,7 @@ many processes take snapshots at once.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -19,6 +20,8 @@ from eventsourcing_eventstoredb import appending, mapping
 from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient
 from eventsourcing_eventstoredb.protocol.proposals import StreamState
 from eventsourcing_eventstoredb.stream_reading import read_stream
+
+logger = logging.getLogger("eventsourcing_eventstoredb")
 
 # Snapshots that are read at first where one of a certain version is looked for, and how
 # many times as many each time after that: most are of versions that were not long ago.
@@ -114,6 +117,13 @@ def append(
             # One that does not say its version is none that could be hidden.
             version = mapping.version_in_metadata(last[0].custom_metadata)
             if version is not None and version > ordered[0].originator_version:
+                logger.info(
+                    "A snapshot is not kept, since there is a later one: stream=%s "
+                    "originator_version=%d latest=%d",
+                    name,
+                    ordered[0].originator_version,
+                    version,
+                )
                 return None
             end = int(last[0].stream_revision)
         expected = StreamState.NO_STREAM if end is None else end

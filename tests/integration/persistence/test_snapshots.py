@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -152,8 +153,12 @@ def test_a_snapshot_of_any_earlier_version_is_found(app: Counters) -> None:
 
 
 def test_an_older_one_that_is_taken_at_the_same_moment_hides_no_newer_one(
-    app: Counters, client: EventStoreDBClient, monkeypatch: pytest.MonkeyPatch
+    app: Counters,
+    client: EventStoreDBClient,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.INFO, LOGGER)
     counter = saved(app, 9)
     app.take_snapshot(counter.id, version=1)
     original = snapshot_streams.read_stream
@@ -171,6 +176,7 @@ def test_an_older_one_that_is_taken_at_the_same_moment_hides_no_newer_one(
     app.take_snapshot(counter.id, version=9)
 
     assert versions(client, stream_of(app, counter)) == [1, 8, 8, 9]
+    assert "originator_version=5 latest=8" in caplog.text
 
 
 def test_of_all_that_take_snapshots_at_once_the_newest_one_is_the_last(
