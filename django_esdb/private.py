@@ -35,6 +35,9 @@ They belong where they are used, and are listed here:
 - ``recorders/rows/instances.py`` makes instances with a ``ModelState`` of their own and
   looks into its ``fields_cache``, to give an event nothing but a row's values, and to
   resolve relations as ``save()`` does.
+- ``testing/determinism.py`` puts functions of its own in the place of those by which
+  the library's ``domain`` and ``application`` tell the time and make IDs, within tests
+  that ask for it: events take no other clock.
 
 ``tests/integration/app/test_private_parts.py`` fails when one of them is gone.
 """

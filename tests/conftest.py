@@ -19,6 +19,8 @@ from tests.support.projects import Project, example, example_on
 from tests.support.running_stores import running_store, store_variables
 from tests.support.school import registration, school, school_projection
 
+pytest_plugins = ["django_esdb.pytest_plugin"]
+
 __all__ = ["registration", "school", "school_projection"]
 
 DATABASE_URL = os.environ.get("DATABASE_URL", SQLITE_URL)

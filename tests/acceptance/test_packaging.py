@@ -100,16 +100,24 @@ def test_the_wheel_says_what_pyproject_says(wheel: zipfile.ZipFile) -> None:
         "import django_esdb",
         "import eventsourcing_eventstoredb",
         "import django; django.setup()",
+        "import django; django.setup(); import django_esdb.testing",
         "from django.core.management import execute_from_command_line as run\n"
         "import os; os.environ['EVENTSTOREDB_URI'] = 'esdb://localhost?Tls=false'\n"
         "run(['manage.py', 'check'])",
     ],
-    ids=["django_esdb", "eventsourcing_eventstoredb", "setup", "check"],
+    ids=["django_esdb", "eventsourcing_eventstoredb", "setup", "testing", "check"],
 )
 def test_grpc_and_rich_are_not_loaded_before_they_are_needed(code: str) -> None:
     loaded = loaded_modules(code)
 
     assert not [m for m in loaded if m.startswith((*_GRPC, *_RICH))]
+
+
+def test_no_pytest_is_needed_where_none_is_used() -> None:
+    loaded = loaded_modules("import django; django.setup(); import django_esdb.testing")
+
+    assert not [m for m in loaded if m.partition(".")[0] in ("pytest", "_pytest")]
+    assert "django_esdb.testing" not in loaded_modules("import django_esdb")
 
 
 def test_the_persistence_module_loads_no_django() -> None:

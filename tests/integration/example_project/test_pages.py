@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from uuid import UUID, uuid4
 
 import pytest
@@ -9,14 +11,14 @@ from django.test import Client
 from django.urls import reverse
 
 from django_esdb import get_application
-from eventsourcing_eventstoredb.server import EmbeddedServer
+from django_esdb.testing import MemoryEventStore, embedded_event_store
 from example_project.training_school import writes
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.domain import Dog as DogAggregate
 from example_project.training_school.models import Dog, SchoolCounts
+from example_project.training_school.projections import TrainingSchoolProjection
 from tests.support.catalogs import texts_left_in_english
 from tests.support.projects import ROOT
-from tests.support.site import Running
 
 DOGS = reverse("training_school:dogs")
 REGISTER = reverse("training_school:register")
@@ -202,7 +204,7 @@ def test_a_dog_that_does_not_exist_is_not_found(client: Client):
 
 
 def test_a_dog_that_only_the_read_model_knows_is_not_found(
-    client: Client, site_store: EmbeddedServer, transactional_db: None
+    client: Client, memory_event_store: MemoryEventStore, transactional_db: None
 ):
     Dog.objects.create(id=DogAggregate.create_id("Ghost"), name="Ghost")
 
@@ -210,7 +212,10 @@ def test_a_dog_that_only_the_read_model_knows_is_not_found(
 
 
 def test_without_the_projection_a_write_is_kept_and_shows_later(
-    client: Client, projecting: Running, monkeypatch: pytest.MonkeyPatch
+    client: Client,
+    memory_event_store: MemoryEventStore,
+    running_projections: Callable[..., AbstractContextManager[None]],
+    monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(writes, "WAIT_SECONDS", 0.05)
 
@@ -220,7 +225,7 @@ def test_without_the_projection_a_write_is_kept_and_shows_later(
     assert not Dog.objects.exists()
 
     monkeypatch.undo()
-    with projecting():
+    with running_projections(TrainingSchoolProjection):
         client.post(REGISTER, {"name": "Bella"})
     assert [dog.name for dog in Dog.objects.all()] == ["Bella", "Rex"]
 
@@ -245,8 +250,9 @@ def test_without_the_projection_a_write_is_kept_and_shows_later(
 def test_an_event_store_out_of_reach_is_said_plainly(
     client: Client, transactional_db: None, settings, uri: str
 ):
-    with EmbeddedServer() as server:
-        settings.ESDB_URI = uri.format(port=server.port)
+    with embedded_event_store() as server:
+        port = server.port
+    settings.ESDB_URI = uri.format(port=port)
     settings.ESDB_WEB_DEADLINE = 1
     dog = Dog.objects.create(id=DogAggregate.create_id("Rex"), name="Rex")
 
