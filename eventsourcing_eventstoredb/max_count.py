@@ -86,7 +86,8 @@ class MaxCount:
     def _write(self, name: str) -> bool:
         """Set it if it is not set; return whether that is all there is to do."""
         metadata_stream = f"$${name}"
-        for attempt in range(_ATTEMPTS):
+        attempts = _ATTEMPTS
+        while True:
             last = read_stream(
                 self.client, metadata_stream, None, desc=True, limit=1, from_leader=True
             )
@@ -105,11 +106,11 @@ class MaxCount:
             try:
                 appending.append(self.client, metadata_stream, expected, [event])
             except IntegrityError:
-                if attempt == _ATTEMPTS - 1:
+                attempts -= 1
+                if not attempts:
                     raise
             else:
                 return True
-        return False
 
 
 def _content(data: bytes) -> dict[str, Any]:

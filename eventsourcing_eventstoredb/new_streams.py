@@ -20,9 +20,7 @@ from eventsourcing_eventstoredb.appending import deadline
 from eventsourcing_eventstoredb.protocol import calls, messages, saving
 from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient
 from eventsourcing_eventstoredb.protocol.errors import (
-    Reason,
     client_errors,
-    reason_of,
 )
 from eventsourcing_eventstoredb.protocol.proposals import Appended
 from eventsourcing_eventstoredb.protocol.retrying import SAVE_ATTEMPT, with_retries
@@ -72,13 +70,8 @@ def check_new(
             from_leader=True,
             each=SAVE_ATTEMPT,
         )
-    except ProgrammingError as error:
-        if reason_of(error) is Reason.ACCESS_DENIED:
-            # Appending says so.
-            return
-        raise
-    except IntegrityError:
-        # Tombstoned: appending says so.
+    except (IntegrityError, ProgrammingError):
+        # Tombstoned, or not allowed: the append is told so as well.
         return
     if last is None:
         return

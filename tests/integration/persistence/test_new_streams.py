@@ -216,6 +216,33 @@ def test_an_aggregate_begins_where_there_never_was_one(
             client.set_stream_metadata(name, metadata={"owner": "Anna"})
 
 
+def test_a_tombstoned_stream_is_said_to_be_one(
+    recorder: EventStoreDBApplicationRecorder,
+) -> None:
+    name = f"{uuid4()}-dog"
+    stream = recorder.layout.stream_name(name)
+    recorder.client.tombstone_stream(stream, current_version=StreamState.ANY)
+
+    with pytest.raises(IntegrityError, match="is tombstoned"):
+        insert(recorder, name)
+
+
+@pytest.mark.parametrize("data", [b"\xff", b"[]", b'{"$tb": "x"}'])
+def test_metadata_that_say_nothing_say_nothing_of_a_deletion(
+    recorder: EventStoreDBApplicationRecorder, data: bytes
+) -> None:
+    name = f"{uuid4()}-dog"
+    insert(recorder, name)
+    recorder.client.append_events(
+        f"$${recorder.layout.stream_name(name)}",
+        current_version=StreamState.NO_STREAM,
+        events=[NewEvent("$metadata", data)],
+    )
+
+    with pytest.raises(IntegrityError, match="the stream's last event is 0"):
+        insert(recorder, name)
+
+
 @pytest.mark.parametrize("first_version", [0, 1])
 def test_a_deleted_stream_shows_in_the_answer_and_the_error_says_what_lies_there(
     recorder: EventStoreDBApplicationRecorder, first_version: int

@@ -14,7 +14,12 @@ from uuid import UUID, uuid4
 import pytest
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate, event
-from eventsourcing.persistence import OperationalError, ProgrammingError, StoredEvent
+from eventsourcing.persistence import (
+    IntegrityError,
+    OperationalError,
+    ProgrammingError,
+    StoredEvent,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -324,6 +329,57 @@ def test_others_may_set_the_metadata_meanwhile(
         app.take_snapshot(counter.id)
 
     assert metadata_of(client, stream) == {"owner": "Bert", "$maxCount": 2}
+
+
+@pytest.mark.parametrize("data", [b"\xff", b"[1]"])
+def test_metadata_that_say_nothing_are_replaced(
+    env: dict[str, str], client: EventStoreDBClient, data: bytes
+) -> None:
+    with closing(Counters({**env, "EVENTSTOREDB_SNAPSHOT_MAX_COUNT": "2"})) as app:
+        counter = saved(app, 3)
+        stream = stream_of(app, counter)
+        client.append_events(
+            f"$${stream}",
+            current_version=StreamState.NO_STREAM,
+            events=[NewEvent("$metadata", data)],
+        )
+        app.take_snapshot(counter.id)
+
+    assert metadata_of(client, stream) == {"$maxCount": 2}
+
+
+def test_metadata_that_always_change_are_left_alone(
+    env: dict[str, str],
+    client: EventStoreDBClient,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    original = max_count.read_stream
+
+    def read_and_be_overtaken(*args: Any, **kwargs: Any) -> Any:
+        last = original(*args, **kwargs)
+        client.set_stream_metadata(stream, metadata={"owner": "Anna"})
+        return last
+
+    with closing(Counters({**env, "EVENTSTOREDB_SNAPSHOT_MAX_COUNT": "2"})) as app:
+        counter = saved(app, 3)
+        stream = stream_of(app, counter)
+        monkeypatch.setattr(max_count, "read_stream", read_and_be_overtaken)
+        app.take_snapshot(counter.id)
+
+    assert metadata_of(client, stream) == {"owner": "Anna"}
+    assert "metadata cannot be set" in caplog.text
+
+
+def test_no_snapshot_is_taken_in_a_tombstoned_stream(
+    app: Counters, client: EventStoreDBClient
+) -> None:
+    counter = saved(app, 3)
+    client.tombstone_stream(stream_of(app, counter), current_version=StreamState.ANY)
+
+    with pytest.raises(IntegrityError, match="tombstoned"):
+        app.take_snapshot(counter.id)
+    assert app.repository.get(counter.id).total == 3  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
