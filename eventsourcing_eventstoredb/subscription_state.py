@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -24,6 +24,11 @@ class Phase(StrEnum):
         """Whether it has begun, and receives nothing until it can resume."""
         return self in (Phase.DISCONNECTED, Phase.STANDING_BY)
 
+    @property
+    def is_receiving(self) -> bool:
+        """Whether the event store sends."""
+        return self in (Phase.CATCHING_UP, Phase.LIVE)
+
 
 @dataclass(frozen=True)
 class SubscriptionState:
@@ -35,12 +40,14 @@ class SubscriptionState:
         since: Since when, in UTC.
         problem: While it is interrupted or failed: why, without credentials.
         attempts: While it is interrupted: how often it tried to resume.
+        resumptions: How often it has resumed after it was interrupted.
     """
 
     phase: Phase
     since: datetime
     problem: str = ""
     attempts: int = 0
+    resumptions: int = 0
 
     def __str__(self) -> str:
         text = str(self.phase)
@@ -69,8 +76,14 @@ class StateCell:
                 return
             if phase.is_interrupted and old.phase.is_interrupted:
                 # Still the same outage.
-                self._state = SubscriptionState(
-                    phase, old.since, problem, old.attempts + 1
+                self._state = replace(
+                    old, phase=phase, problem=problem, attempts=old.attempts + 1
                 )
             elif phase is not old.phase:
-                self._state = SubscriptionState(phase, datetime.now(UTC), problem)
+                has_resumed = old.phase.is_interrupted and phase.is_receiving
+                self._state = SubscriptionState(
+                    phase,
+                    datetime.now(UTC),
+                    problem,
+                    resumptions=old.resumptions + has_resumed,
+                )

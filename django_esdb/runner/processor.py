@@ -137,13 +137,14 @@ class BatchProcessor:
             pass
         self.position = position
         self._progress.moved(0, position)
-        self._committed(0, monotonic() - began, "idle")
+        self._committed(0, began, began, began, "idle")
 
     def _process_some(
         self, events: Sequence[ReceivedEvent], *, is_searching: bool = False
     ) -> int:
         """Process at least one event and return how many."""
         try:
+            self._begins(events)
             try:
                 return self._commit(events)
             finally:
@@ -152,6 +153,7 @@ class BatchProcessor:
         except BaseException as error:
             # Also what would end a thread: here only handlers raise it.
             was_too_slow = self._clock.was_too_slow(error, self._lease)
+            self._undone(events, error)
             if was_too_slow and self._policy.slow(self._clock.position):
                 raise
             if not self._blame.falls_on(events, error, is_searching=is_searching):
@@ -214,6 +216,7 @@ class BatchProcessor:
         ) as batch:
             self._clock.begin_transaction(events[0].notification, batch.session)
             parked = self._parked.among(event.notification for event in events)
+            handling = monotonic()
             done = 0
             for event in events:
                 batch.begin(event.tracking)
@@ -236,10 +239,11 @@ class BatchProcessor:
                     break
             handle(None)
             self._clock.commit()
+            committing = monotonic()
         self._moved(last.id, done)
         if done > len(put_behind):
             self._policy.succeeded()
-        self._committed(done, monotonic() - began, self._reason)
+        self._committed(done, began, handling, committing, self._reason)
         for notification in put_behind:
             self._send_event(signals.event_parked, notification, "")
         return done
@@ -268,14 +272,42 @@ class BatchProcessor:
         if self._lease is not None and self._lease.recovered():
             self._sender.send(signals.projection_recovered, position=position)
 
-    def _committed(self, events: int, seconds: float, reason: str) -> None:
+    def _begins(self, events: Sequence[ReceivedEvent]) -> None:
+        if self._sender.has_listeners(signals.batch_began):
+            self._sender.send(
+                signals.batch_began,
+                position=events[0].notification.id,
+                events=len(events),
+                reason=self._reason,
+            )
+
+    def _committed(
+        self,
+        events: int,
+        began: float,
+        handling: float,
+        committing: float,
+        reason: str,
+    ) -> None:
         if self._sender.has_listeners(signals.batch_committed):
+            ended = monotonic()
             self._sender.send(
                 signals.batch_committed,
                 position=self.position,
                 events=events,
-                seconds=seconds,
+                seconds=ended - began,
+                handler_seconds=committing - handling,
+                commit_seconds=ended - committing,
                 reason=reason,
+            )
+
+    def _undone(self, events: Sequence[ReceivedEvent], error: BaseException) -> None:
+        if self._sender.has_listeners(signals.batch_undone):
+            self._sender.send(
+                signals.batch_undone,
+                position=events[0].notification.id,
+                events=len(events),
+                error=error,
             )
 
     def _send_event(

@@ -10,6 +10,8 @@ from django_esdb.exceptions import (
     ProjectionError,
     ProjectionPausedError,
 )
+from django_esdb.leases.lease import Lease
+from django_esdb.models import ProjectionState
 from django_esdb.policies import FailurePolicy
 from django_esdb.registry import Registration
 
@@ -99,6 +101,20 @@ class Reporter:
     def recovered(self) -> None:
         """Tell that it works again, though nothing was processed since."""
         self._signals.send(signals.projection_recovered, position=None)
+
+    def resumed(self, times: int) -> None:
+        """Tell that the event store sends again, and how often it has begun to."""
+        self._signals.send(signals.subscription_resumed, times=times)
+
+    def lease_acquired(self, lease: Lease) -> None:
+        """Tell that this process runs the projection from now on."""
+        self._signals.send(
+            signals.lease_acquired, owner=lease.owner, was_abandoned=lease.was_abandoned
+        )
+
+    def lease_released(self, state: ProjectionState) -> None:
+        """Tell that any process may run it."""
+        self._signals.send(signals.lease_released, state=str(state))
 
     def lease_lost(self, error: LeaseLostError) -> None:
         """Tell that another process has taken over."""

@@ -195,6 +195,7 @@ class Supervisor:
             if self._has_begun:
                 self._failed_turns = 0
             self._ownership = Ownership(lease, self._lease_lost)
+            self._reporter.lease_acquired(lease)
         self._run_term(self._ownership)
 
     def _run_term(self, ownership: Ownership) -> None:
@@ -216,6 +217,7 @@ class Supervisor:
             watch=self._watch,
             position=self._reached,
             store_is_away=self._store_is_away,
+            resumed=self._reporter.resumed,
         )
         with self._changed:
             self._term = term
@@ -267,7 +269,7 @@ class Supervisor:
             return None
         if isinstance(error, LeaseLostError):
             # There is nothing left to release.
-            self._give_back(ProjectionState.STOPPED)
+            self._give_back(ProjectionState.STOPPED, is_lost=True)
             self._reporter.lease_lost(error)
         if not isinstance(error, EventError):
             has_progressed = self._reached != self._reached_before
@@ -432,12 +434,19 @@ class Supervisor:
         self._changed.notify_all()
 
     def _give_back(
-        self, state: ProjectionState, reason: str = "", traceback: str = ""
+        self,
+        state: ProjectionState,
+        reason: str = "",
+        traceback: str = "",
+        *,
+        is_lost: bool = False,
     ) -> None:
         ownership, self._ownership = self._ownership, None
         if ownership is not None:
             ownership.give_back(state, reason, traceback)
-            self._lost = None
+            is_lost, self._lost = is_lost or self._lost is not None, None
+            if not is_lost:
+                self._reporter.lease_released(state)
 
     def _failure(self, error: BaseException) -> ProjectionError:
         return projection_error(self.registration, error, has_begun=self._has_begun)

@@ -71,6 +71,8 @@ class Term:
         position: Of the event that was processed last, as far as it is known.
         store_is_away: Called with the subscription's state when the event store cannot
             be used for two seconds, and with None when it can again.
+        resumed: Called with how often the subscription has resumed since it was called
+            last, once it has.
 
     Attributes:
         position: As the argument, and moved on when the projection has run.
@@ -92,7 +94,10 @@ class Term:
         store_is_away: Callable[[SubscriptionState | None], None] | None = None,
         recovers_at_end: bool = False,
         watch: LagWatch | None = None,
+        resumed: Callable[[int], None] | None = None,
     ) -> None:
+        self._resumed = resumed
+        self._resumptions = 0
         self._recovers_at_end = recovers_at_end
         self._watch = watch
         self._store_is_away = store_is_away
@@ -206,7 +211,13 @@ class Term:
     def _look_at_store(self, runner: ProjectionRunner) -> None:
         """Tell when the event store is away, and when it is there again."""
         state = runner.subscription_state
-        if state is None or self._store_is_away is None:
+        if state is None:
+            return
+        times = state.resumptions - self._resumptions
+        if times and self._resumed is not None:
+            self._resumptions = state.resumptions
+            self._resumed(times)
+        if self._store_is_away is None:
             return
         away = state.phase if state.phase.is_interrupted else None
         if away is not None and datetime.now(UTC) - state.since < _AWAY_AFTER:

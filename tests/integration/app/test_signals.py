@@ -28,9 +28,11 @@ from django_esdb.registry import Registration
 from django_esdb.runner import decisions
 from django_esdb.runner.reader import BatchReason, EventReader
 from django_esdb.subscriptions.received import ReceivedEvent
+from eventsourcing_eventstoredb.receiving import Receiver
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.models import Dog
 from example_project.training_school.projections import TrainingSchoolProjection
+from tests.support.projects import ROOT
 from tests.support.supervising import catch_up, running, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -55,6 +57,9 @@ class Picky(TrainingSchoolProjection):
         super().process_event(domain_event, tracking)
 
 
+BATCHES = ("batch_began", "batch_committed", "batch_undone")
+
+
 class Heard:
     """
     What was sent.
@@ -75,7 +80,7 @@ class Heard:
         for name, receiver in self._receivers.items():
             ALL[name].disconnect(receiver)
 
-    def names(self, but: tuple[str, ...] = ("batch_committed",)) -> list[str]:
+    def names(self, but: tuple[str, ...] = BATCHES) -> list[str]:
         return [name for name, _ in self.all if name not in but]
 
     def of(self, name: str) -> list[dict[str, Any]]:
@@ -129,8 +134,10 @@ def test_a_run_from_its_start_to_its_stop(
         heard.wait_for("projection_caught_up")
 
     assert heard.names() == [
+        "lease_acquired",
         "projection_started",
         "projection_caught_up",
+        "lease_released",
         "projection_stopped",
     ]
     assert heard.of("projection_started") == [{"position": None}]
@@ -140,7 +147,55 @@ def test_a_run_from_its_start_to_its_stop(
     assert [batch["events"] for batch in batches] == [2, 2, 1]
     assert batches[-1]["position"] == last
     assert {batch["reason"] for batch in batches[:2]} == {"size"}
-    assert all(0 < batch["seconds"] < 60 for batch in batches)
+    for batch in batches:
+        assert 0 < batch["handler_seconds"] < batch["seconds"]
+        assert 0 < batch["commit_seconds"] < batch["seconds"]
+        parts = batch["handler_seconds"] + batch["commit_seconds"]
+        assert parts <= batch["seconds"]
+    (acquired,) = heard.of("lease_acquired")
+    assert acquired["owner"]
+    assert not acquired["was_abandoned"]
+
+
+def test_each_batch_is_told_of_before_it_is_processed(
+    school: TrainingSchool, picky: MakeRegistration, heard: Heard
+) -> None:
+    school.register("Fido")
+    there = school.add_trick("Fido", "burn")
+    error = RuntimeError("cannot")
+    Picky.errors["burn"] = [error]
+
+    catch_up(picky(retries=2))
+
+    told = [(name, each) for name, each in heard.all if name in BATCHES]
+    ends = {"batch_committed", "batch_undone"}
+    assert [name == "batch_began" for name, _ in told] == [True, False] * (
+        len(told) // 2
+    )
+    assert {name for name, _ in told[1::2]} == ends
+    undone = next(each for name, each in told if name == "batch_undone")
+    assert undone["error"] is error
+    assert undone["position"] <= there
+    for (_, began), (name, ended) in zip(told[::2], told[1::2], strict=True):
+        assert began["events"] >= ended["events"]
+        assert began["position"] <= ended["position"]
+        if name == "batch_committed":
+            assert began["reason"] == ended["reason"]
+
+
+def test_a_position_that_is_passed_over_took_no_handlers_time(
+    school: TrainingSchool, registration: MakeRegistration, heard: Heard
+) -> None:
+    class Other(TrainingSchoolProjection):
+        topics = ("nothing",)
+
+    school.register("Fido")
+    with running(registration(projection_class=Other)):
+        batch = heard.wait_for("batch_committed")
+
+    assert heard.of("batch_began") == []
+    assert batch["handler_seconds"] == 0
+    assert batch["commit_seconds"] == batch["seconds"]
 
 
 def test_it_has_caught_up_once_for_each_time_that_it_was_behind(
@@ -215,8 +270,10 @@ def test_who_ends_when_it_has_caught_up_says_so_before(
     catch_up(school_projection)
 
     assert heard.names() == [
+        "lease_acquired",
         "projection_started",
         "projection_caught_up",
+        "lease_released",
         "projection_stopped",
     ]
     assert heard.of("projection_caught_up") == [{"position": last}]
@@ -250,15 +307,23 @@ def test_an_event_that_fails_and_then_pauses_its_projection(
         assert retry_failed_events(picky()).resumed
         wait_until(lambda: list(Dog.objects.get().tricks) == ["burn"])
 
-    assert heard.names(("batch_committed", "projection_caught_up")) == [
+    assert heard.names((*BATCHES, "projection_caught_up")) == [
+        "lease_acquired",
         "projection_started",
         "event_failed",
         "event_failed",
         "event_failed",
+        "lease_released",
         "projection_paused",
         "standing_by",
+        "lease_acquired",
         "projection_started",
+        "lease_released",
         "projection_stopped",
+    ]
+    assert [each["state"] for each in heard.of("lease_released")] == [
+        "paused",
+        "stopped",
     ]
     failed = heard.of("event_failed")
     assert [each["failures"] for each in failed] == [1, 2, 3]
@@ -375,6 +440,7 @@ def test_a_lease_that_is_lost(
         heard.wait_for("standing_by")
 
     assert isinstance(lost["error"], LeaseLostError)
+    assert heard.of("lease_released") == []
     assert heard.of("standing_by") == [
         {"owner": "other", "reason": "", "is_paused": False}
     ]
@@ -393,6 +459,42 @@ def test_a_projection_that_fails(
     assert heard.of("projection_failed") == [{"error": raised.value}]
     assert "projection_stopped" not in heard.names()
     assert "projection_paused" not in heard.names()
+
+
+def test_a_lease_that_nobody_gave_back(
+    school: TrainingSchool, school_projection: Registration, heard: Heard
+) -> None:
+    catch_up(school_projection)
+    ProjectionTracking.objects.update(owner="killed", leased_until=DatabaseTime(-1))
+
+    catch_up(school_projection)
+
+    told = [each["was_abandoned"] for each in heard.of("lease_acquired")]
+    assert told == [False, True]
+
+
+def test_a_subscription_that_was_broken_off_for_a_moment(
+    school: TrainingSchool,
+    school_projection: Registration,
+    heard: Heard,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    receivers: list[Receiver] = []
+    run = Receiver.run
+
+    def keep(receiver: Receiver) -> None:
+        receivers.append(receiver)
+        run(receiver)
+
+    monkeypatch.setattr(Receiver, "run", keep)
+    school.register("Fido")
+    with running(school_projection):
+        heard.wait_for("projection_caught_up")
+        receivers[-1].drop_call()
+        resumed = heard.wait_for("subscription_resumed")
+
+    assert resumed == {"times": 1}
+    assert "projection_interrupted" not in heard.names()
 
 
 def nameless() -> Any:
@@ -471,5 +573,7 @@ def test_signals_come_from_the_projections_threads(
 
 def test_each_signal_is_documented() -> None:
     assert signals.__doc__ is not None
+    page = (ROOT / "docs" / "projections.md").read_text(encoding="utf-8")
     for name in ALL:
         assert f"``{name}``" in signals.__doc__
+        assert f"\n| `{name}` |" in page
