@@ -33,7 +33,11 @@ class TopicNotAllowedError(DataError):
     """A stored topic is none of those that may be resolved."""
 
 
-class UnknownPositionError(ProgrammingError):
+class PositionRefusedError(ProgrammingError):
+    """The server refuses to begin at a position, where perhaps no event is."""
+
+
+class UnknownPositionError(PositionRefusedError):
     """
     The store does not have a position that was to be read from.
 

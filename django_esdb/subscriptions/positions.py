@@ -7,15 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from eventsourcing.application import Application
-from eventsourcing.persistence import (
-    ApplicationRecorder,
-    Notification,
-    ProgrammingError,
-)
+from eventsourcing.persistence import ApplicationRecorder, Notification
 
 from django_esdb.exceptions import OtherStoreError
 from django_esdb.models import ProjectionTracking
 from django_esdb.subscriptions.commit_order import CommitOrder
+from eventsourcing_eventstoredb.exceptions import PositionRefusedError
 from eventsourcing_eventstoredb.text import storable
 
 logger = logging.getLogger("django_esdb.runner")
@@ -44,14 +41,14 @@ def check_same_store(
 
     Raises:
         OtherStoreError: At its position there is another event, or none can be.
-        OperationalError: The store could not be asked.
+        PersistenceError: The store could not be asked, or does not answer this user.
     """
     position = tracking.event_position
     if position is None or not tracking.event_id:
         return
     try:
         found = recorder.select_notifications(start=position, limit=1, stop=position)
-    except ProgrammingError as error:
+    except PositionRefusedError as error:
         raise _other_store(tracking, "is none") from error
     if not found:
         # A scavenge removes deleted streams' events.

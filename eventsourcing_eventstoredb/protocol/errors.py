@@ -25,6 +25,7 @@ from eventsourcing.persistence import (
     ProgrammingError,
 )
 
+from eventsourcing_eventstoredb.exceptions import PositionRefusedError
 from eventsourcing_eventstoredb.text import one_line
 
 _TOMBSTONED = "the stream is tombstoned and its name cannot be used again"
@@ -74,7 +75,7 @@ class Reason(Enum):
     # knows no leader, or was asked for what only a leader can do, or failed.
     UNKNOWN = OperationalError, "the server failed: {}"
     # With the same code a server refuses a position in the log; see position_error.
-    POSITION = ProgrammingError, _POSITION
+    POSITION = PositionRefusedError, _POSITION
     INVALID_ARGUMENT = ProgrammingError, "the server calls it invalid: {}"
     INTERNAL = InternalError, "{}"
     REFUSED = ProgrammingError, "{}"

@@ -133,6 +133,27 @@ def test_a_position_that_nothing_was_processed_at_is_compared_too(
         catch_up(school_projection)
 
 
+@pytest.mark.own_store("it must speak no TLS")
+@pytest.mark.django_db(transaction=True)
+def test_a_store_that_refuses_the_client_is_not_taken_for_another_one(
+    school: TrainingSchool,
+    school_projection: Registration,
+    settings: Any,
+    server: EmbeddedServer,
+) -> None:
+    school.register("Fido")
+    catch_up(school_projection)
+    # It speaks no TLS.
+    settings.ESDB_URI = f"esdb://admin:s3cret-w0rd@{server.target}"
+
+    with pytest.raises(ProjectionError) as refused:
+        catch_up(school_projection)
+
+    assert not isinstance(refused.value, OtherStoreError)
+    assert "the server's certificate was not accepted" in str(refused.value)
+    assert "s3cret-w0rd" not in str(refused.value)
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_fingerprint_is_kept_with_the_first_event_and_no_later(
     school: TrainingSchool, registration: MakeRegistration
