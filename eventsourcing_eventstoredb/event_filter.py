@@ -60,10 +60,9 @@ class EventFilter:
     def server_filter(self) -> messages.Filter:
         """The filter by which the server picks candidates."""
         if self._layout.name_prefix:
-            return messages.filter_by_stream(prefix=self._layout.name_prefix)
+            return messages.filter_by_stream(prefixes=[self._layout.name_prefix])
         if self.topics:
-            pattern = "|".join(re.escape(topic) for topic in sorted(self.topics))
-            return messages.filter_by_type(f"^(?:{pattern})$")
+            return messages.filter_by_types(self.topics)
         hidden = "|".join(map(re.escape, HIDDEN_STREAM_PREFIXES))
         return messages.filter_by_stream(pattern=f"^(?!{hidden})")
 

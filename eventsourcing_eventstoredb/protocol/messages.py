@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
@@ -93,14 +94,15 @@ def subscription_request(
     )
 
 
-def filter_by_type(pattern: str) -> Filter:
-    """Return the filter for types that a regular expression finds."""
-    return _filter(event_type=Filter.Expression(regex=pattern))
+def filter_by_types(types: Iterable[str]) -> Filter:
+    """Return the filter for events of these types, matched exactly."""
+    pattern = "|".join(re.escape(each) for each in sorted(types))
+    return _filter(event_type=Filter.Expression(regex=f"^(?:{pattern})$"))
 
 
-def filter_by_stream(*, pattern: str = "", prefix: str = "") -> Filter:
-    """Return the filter for streams' names, by pattern or by prefix."""
-    expression = Filter.Expression(regex=pattern, prefix=[prefix] if prefix else [])
+def filter_by_stream(*, pattern: str = "", prefixes: Sequence[str] = ()) -> Filter:
+    """Return the filter for streams' names, by pattern or by prefixes."""
+    expression = Filter.Expression(regex=pattern, prefix=prefixes)
     return _filter(stream_identifier=expression)
 
 

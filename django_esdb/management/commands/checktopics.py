@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -13,10 +13,9 @@ from eventsourcing.persistence import InfrastructureFactoryError, PersistenceErr
 
 from django_esdb.exceptions import ConfigurationError
 from django_esdb.management.base import CONFIGURATION, FAILED, SafeCommand
+from django_esdb.management.commands._applications import choose_applications
 from django_esdb.management.commands._projections import require_valid_configuration
-from django_esdb.registry import registry
 from django_esdb.stored_topics import StoredTopic, StoredTopics, stored_topics
-from django_esdb.subscribed_topics import class_of
 from eventsourcing_eventstoredb.text import LONGEST_NAME, counted, one_line
 
 
@@ -51,7 +50,7 @@ class Command(SafeCommand):
     def handle(self, *args: Any, names: list[str], **options: Any) -> None:
         require_valid_configuration()
         found = []
-        for application_class in _chosen(names):
+        for application_class in choose_applications(names):
             topics = _look(application_class)
             found.append(topics)
             if not options["json"]:
@@ -80,30 +79,6 @@ class Command(SafeCommand):
                 "if they are this application's, set ORIGINATOR_ID_TYPE=text:"
             )
             yield from map(_line, topics.passed_over)
-
-
-def _chosen(names: Sequence[str]) -> list[type[Application[Any]]]:
-    known = {each.application_name: each.application_class for each in registry}
-    if not names and not known:
-        msg = "No projection is registered, so say where an application's class is"
-        raise CommandError(msg, returncode=CONFIGURATION)
-    return [
-        known[name] if name in known else _named(name, known)
-        for name in dict.fromkeys(names or sorted(known))
-    ]
-
-
-def _named(name: str, known: dict[str, Any]) -> type[Application[Any]]:
-    module, _, attribute = name.rpartition(".")
-    found = class_of(name if ":" in name else f"{module}:{attribute}")
-    if found is None or not issubclass(found, Application):
-        listed = ", ".join(map(one_line, sorted(known))) or "none"
-        msg = (
-            f"There is no application {one_line(name, LONGEST_NAME)!r}; projections "
-            f"are registered for: {listed}"
-        )
-        raise CommandError(msg, returncode=CONFIGURATION)
-    return found
 
 
 def _look(application_class: type[Application[Any]]) -> StoredTopics:

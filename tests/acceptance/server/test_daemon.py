@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -152,15 +153,16 @@ def test_another_program_is_not_stopped(daemon: Daemon, pid_file: Path):
         assert stranger.returncode == 0
 
 
-def test_who_just_asks_whether_a_server_runs_is_none(pid_file: Path):
+def test_who_just_asks_whether_a_server_runs_is_none(
+    pid_file: Path, monkeypatch: pytest.MonkeyPatch
+):
     pid_file.write_text("1\n")
     descriptor = os.open(pid_file, os.O_RDONLY)
     lock_descriptor(descriptor)
-    timer = threading.Timer(0.03, os.close, [descriptor])
-    timer.start()
+    # Whoever asks has its answer while the other one pauses.
+    monkeypatch.setattr(time, "sleep", lambda seconds: os.close(descriptor))
 
     assert running_pid(pid_file) == 0
-    timer.join()
 
 
 def test_starts_over_what_a_killed_server_left(daemon: Daemon, pid_file: Path):

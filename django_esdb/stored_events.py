@@ -1,0 +1,130 @@
+"""
+An application's stored events, for people who look at them.
+
+Nothing is made of an event's topic: its payload is decrypted, decompressed and taken
+apart, as the application's mapper does, and no further.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from eventsourcing.application import Application
+
+from django_esdb.applications import make_application
+from django_esdb.conf import build_env
+from django_esdb.exceptions import ConfigurationError
+from eventsourcing_eventstoredb.browsing import BrowsedEvent, StoreBrowser
+from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
+from eventsourcing_eventstoredb.text import named_line
+
+COMPRESSED = "compressed"
+ENCRYPTED = "encrypted"
+
+
+@dataclass(frozen=True)
+class Payload:
+    """
+    What an event says.
+
+    Attributes:
+        value: What JSON can say; None where it cannot be read.
+        marks: ``compressed`` and ``encrypted``, where it is stored like that.
+        problem: Why it cannot be read; empty if it can.
+    """
+
+    value: Any
+    marks: tuple[str, ...] = ()
+    problem: str = ""
+
+
+class StoredEvents:
+    """
+    Reads the events of an application.
+
+    Args:
+        application: On EventStoreDB; it stays the caller's to close.
+
+    Attributes:
+        browser: Pages of events, newest first.
+
+    Raises:
+        ConfigurationError: The application keeps its events elsewhere.
+    """
+
+    def __init__(self, application: Application[Any]) -> None:
+        recorder = application.recorder
+        if not isinstance(recorder, EventStoreDBApplicationRecorder):
+            msg = (
+                f"{type(application).__name__} keeps its events elsewhere than in "
+                "EventStoreDB, where alone they can be looked at"
+            )
+            raise ConfigurationError(msg)
+        self._application = application
+        self.browser = StoreBrowser(recorder.client, recorder.layout)
+
+    def payload(self, event: BrowsedEvent) -> Payload:
+        """Return what an event says; never raises an error for what is stored."""
+        mapper = self._application.mapper
+        if event.data == b"":
+            return Payload({})
+        try:
+            data = event.data
+            marks = []
+            if mapper.cipher is not None:
+                data = mapper.cipher.decrypt(data)
+                marks.append(ENCRYPTED)
+            if mapper.compressor is not None:
+                data = mapper.compressor.decompress(data)
+                marks.append(COMPRESSED)
+            return Payload(_plain(mapper.transcoder.decode(data)), tuple(marks))
+        except Exception as error:
+            # Whatever ciphers and transcodings raise.
+            problem = error
+        try:
+            # Not this application's, or of a time before it was compressed.
+            return Payload(_plain(json.loads(event.data)))
+        except (ValueError, RecursionError):
+            return Payload(None, (), named_line(problem))
+
+
+@contextmanager
+def stored_events(application_class: type[Application[Any]]) -> Iterator[StoredEvents]:
+    """
+    Read an application's events within the block, with the settings as they are.
+
+    Raises:
+        eventsourcing.persistence.InfrastructureFactoryError: The settings do not say
+            where the events are, or cannot be used.
+        django_esdb.exceptions.ConfigurationError: A setting is malformed, or the
+            application keeps its events elsewhere.
+    """
+    application = make_application(application_class, build_env(application_class))
+    with closing(application):
+        yield StoredEvents(application)
+
+
+def as_json(event: BrowsedEvent, payload: Payload) -> dict[str, Any]:
+    """Return an event as JSON can say it; what is stored is not shortened."""
+    return {
+        "position": event.position,
+        "time": None if event.time is None else event.time.isoformat(),
+        "stream": event.stream,
+        "stream_position": event.stream_position,
+        "kind": "snapshot" if event.is_snapshot else "event",
+        "topic": event.topic,
+        "id": event.event_id,
+        "metadata": event.metadata,
+        "payload": payload.value,
+        "stored_as": list(payload.marks),
+        "problem": payload.problem,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON can say of a value that was transcoded."""
+    return json.loads(json.dumps(value, default=str), parse_constant=str)

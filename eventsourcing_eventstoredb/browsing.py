@@ -1,0 +1,383 @@
+"""
+Looking at what lies in the store, newest first, page by page.
+
+For people: events come as they are stored, whoever wrote them, and none is decoded.
+What is read is what is shown, so that long streams cost no more than short ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from eventsourcing_eventstoredb.mapping import (
+    SNAPSHOT_STREAM_PREFIX,
+    Layout,
+    recorded_time,
+)
+from eventsourcing_eventstoredb.metadata import decoded
+from eventsourcing_eventstoredb.protocol import calls, messages, retrying
+from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient
+from eventsourcing_eventstoredb.protocol.errors import CallError, Reason, client_errors
+
+# Later pages of a search grow, since then most of what lies there does not match.
+_MAX_PAGE_SIZE = 2_000
+# Events that a search looks at by default until it says how far it has come.
+MOST_LOOKED_AT = 100_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrowsedEvent:
+    """
+    An event as it is stored.
+
+    Attributes:
+        position: Its commit position in the log of all streams.
+        stream: Its stream's name.
+        stream_position: Where it lies in its stream, from 0 on.
+        event_id: A UUID as text.
+        topic: Its type.
+        time: When the server recorded it, in UTC; None if it does not say.
+        content_type: Of the data.
+        data: What the event says, maybe compressed or encrypted.
+        metadata: What is said about it, without its version.
+        is_snapshot: Whether it stands for earlier ones of an aggregate.
+    """
+
+    position: int
+    stream: str
+    stream_position: int
+    event_id: str
+    topic: str
+    time: datetime | None
+    content_type: str
+    data: bytes
+    metadata: dict[str, str]
+    is_snapshot: bool
+
+
+@dataclass(frozen=True)
+class Page:
+    """
+    Some events, newest first.
+
+    Attributes:
+        events: Those that match.
+        next_before: What to go on before, for older ones; None if there are none. There
+            may be some though this page is short or empty: then so many were looked at
+            that did not match.
+    """
+
+    events: tuple[BrowsedEvent, ...]
+    next_before: int | None
+
+
+@dataclass(frozen=True)
+class Following:
+    """
+    Some events, oldest first.
+
+    Attributes:
+        events: Those that match.
+        position: Up to where the log was looked at; None if nothing lies there.
+        has_more: Whether more may lie behind it.
+    """
+
+    events: tuple[BrowsedEvent, ...]
+    position: int | None
+    has_more: bool
+
+
+class StoreBrowser:
+    """
+    Reads an application's streams, and those of its snapshots.
+
+    EventStoreDB's own streams are left out, whose names begin with ``$``, unless one is
+    asked for by its name.
+
+    Args:
+        client: Any client of esdbclient or kurrentdbclient.
+        layout: How the application's aggregates lie in streams. Without a prefix all
+            streams are looked at.
+    """
+
+    def __init__(self, client: EventStoreDBClient, layout: Layout) -> None:
+        self._client = client
+        self._layout = layout
+
+    def stream_named(self, text: str) -> str:
+        """Return the stream that an aggregate's ID or a stream's own name means."""
+        prefixes = ("$", SNAPSHOT_STREAM_PREFIX, self._layout.name_prefix or "$")
+        if text.startswith(prefixes):
+            return text
+        return self._layout.stream_name(text)
+
+    def newest(
+        self,
+        limit: int,
+        *,
+        before: int | None = None,
+        topics: Sequence[str] = (),
+        stream_prefix: str = "",
+        since: datetime | None = None,
+        most: int = MOST_LOOKED_AT,
+    ) -> Page:
+        """
+        Return the newest events of all streams.
+
+        Args:
+            limit: Most events to return.
+            before: Position of an event, to return older ones only.
+            topics: Types to return, matched exactly; empty for all.
+            stream_prefix: What streams' names begin with.
+            since: The oldest to return, by the server's clock.
+            most: How many events the server may send to find some, at least.
+
+        Raises:
+            ProgrammingError: *before* is not the position of an event.
+            OperationalError: The read was cut short.
+        """
+        matches = self._matcher(topics, stream_prefix)
+        server_filter = self._server_filter(topics, stream_prefix)
+
+        def read(start: int | None, size: int, seconds: float) -> Iterator[Any]:
+            request = messages.all_request(
+                start, backwards=True, limit=size, server_filter=server_filter
+            )
+            return calls.read_messages(self._client, request, seconds)
+
+        return self._page(
+            "Reading all streams backwards",
+            read,
+            lambda event: event.position,
+            _Wanted(limit, before, since, matches, most),
+        )
+
+    def stream(
+        self,
+        name: str,
+        limit: int,
+        *,
+        before: int | None = None,
+        topics: Sequence[str] = (),
+        since: datetime | None = None,
+        most: int = MOST_LOOKED_AT,
+    ) -> Page:
+        """
+        Return the newest events of one stream.
+
+        Args:
+            name: The stream's name.
+            limit: Most events to return.
+            before: Position in the stream, to return older ones only.
+            topics: Types to return, matched exactly; empty for all.
+            since: The oldest to return, by the server's clock.
+            most: How many events the server may send to find some, at least.
+
+        Returns:
+            The events; none if the stream does not exist or was deleted.
+
+        Raises:
+            OperationalError: The read was cut short.
+        """
+        wanted = frozenset(topics)
+
+        def read(start: int | None, size: int, seconds: float) -> Iterator[Any]:
+            if start == 0:
+                return iter(())
+            position = None if start is None else start - 1
+            request = messages.stream_request(
+                name, position, backwards=True, limit=size
+            )
+            return calls.read_messages(self._client, request, seconds)
+
+        return self._page(
+            f"Reading stream {name!r}",
+            read,
+            lambda event: event.stream_position,
+            _Wanted(
+                limit,
+                before,
+                since,
+                lambda event: not wanted or event.topic in wanted,
+                most,
+            ),
+        )
+
+    def head(self) -> int | None:
+        """
+        Return the position of the last event of all, whosever it is; None for none.
+
+        Raises:
+            OperationalError: The server could not be asked.
+        """
+
+        def attempt(seconds: float) -> int | None:
+            with client_errors("Reading all streams backwards"):
+                return calls.read_head(self._client, seconds)
+
+        return retrying.with_retries(self._client, attempt, retrying.READ_DEADLINE)
+
+    def following(
+        self,
+        after: int | None,
+        limit: int,
+        *,
+        topics: Sequence[str] = (),
+        stream: str = "",
+        stream_prefix: str = "",
+    ) -> Following:
+        """
+        Return the events that follow a position, oldest first.
+
+        Args:
+            after: Position of an event; None for the first ones.
+            limit: Most events to read; fewer may match.
+            topics: Types to return, matched exactly; empty for all.
+            stream: The one stream to look at; empty for all.
+            stream_prefix: What streams' names begin with.
+
+        Raises:
+            ProgrammingError: *after* is not the position of an event.
+            OperationalError: The read was cut short.
+        """
+        matches = self._matcher(topics, stream_prefix, stream)
+        request = messages.all_request(
+            after,
+            backwards=False,
+            # One more, since a page begins with the last event before it.
+            limit=limit + 1,
+            server_filter=self._server_filter(topics, stream or stream_prefix),
+        )
+
+        def attempt(seconds: float) -> list[BrowsedEvent]:
+            with client_errors("Reading all streams"):
+                return [
+                    self._browsed(message.event.event)
+                    for message in calls.read_messages(self._client, request, seconds)
+                    if message.HasField("event")
+                ]
+
+        read = retrying.with_retries(self._client, attempt, retrying.READ_DEADLINE)
+        return Following(
+            tuple(e for e in read if e.position != after and matches(e)),
+            read[-1].position if read else after,
+            has_more=len(read) > limit,
+        )
+
+    def _matcher(
+        self, topics: Sequence[str], stream_prefix: str = "", stream: str = ""
+    ) -> Callable[[BrowsedEvent], bool]:
+        """Return what looks again at candidates that the server has picked."""
+        wanted = frozenset(topics)
+
+        def matches(event: BrowsedEvent) -> bool:
+            if wanted and event.topic not in wanted:
+                return False
+            if stream:
+                return event.stream == stream
+            return event.stream.startswith(stream_prefix) and self._is_own(event)
+
+        return matches
+
+    def _page(
+        self,
+        what: str,
+        read: Callable[[int | None, int, float], Iterator[Any]],
+        place: Callable[[BrowsedEvent], int],
+        wanted: _Wanted,
+    ) -> Page:
+        def attempt(seconds: float) -> Page:
+            with client_errors(what):
+                try:
+                    return self._search(read, place, wanted, seconds)
+                except CallError as error:
+                    if error.reason is Reason.STREAM_DELETED:
+                        return Page((), None)
+                    raise
+
+        return retrying.with_retries(self._client, attempt, retrying.READ_DEADLINE)
+
+    def _search(
+        self,
+        read: Callable[[int | None, int, float], Iterator[Any]],
+        place: Callable[[BrowsedEvent], int],
+        wanted: _Wanted,
+        seconds: float,
+    ) -> Page:
+        found: list[BrowsedEvent] = []
+        start = wanted.before
+        looked_at = 0
+        # One more tells whether there are older ones.
+        size = min(wanted.limit + 1, _MAX_PAGE_SIZE)
+        while True:
+            received = 0
+            for message in read(start, size, seconds):
+                if not message.HasField("event"):
+                    continue
+                received += 1
+                event = self._browsed(message.event.event)
+                if wanted.is_too_old(event):
+                    return Page(tuple(found), None)
+                if wanted.matches(event):
+                    if len(found) == wanted.limit:
+                        return Page(tuple(found), start)
+                    found.append(event)
+                start = place(event)
+            looked_at += received
+            if received < size:
+                return Page(tuple(found), None)
+            if looked_at >= wanted.most:
+                return Page(tuple(found), start)
+            size = min(size * 4, _MAX_PAGE_SIZE)
+
+    def _browsed(self, recorded: Any) -> BrowsedEvent:
+        name = str(recorded.stream_identifier.stream_name, "utf-8", "replace")
+        return BrowsedEvent(
+            position=int(recorded.commit_position),
+            stream=name,
+            stream_position=int(recorded.stream_revision),
+            event_id=recorded.id.string,
+            topic=recorded.metadata["type"],
+            time=recorded_time(recorded.metadata["created"]),
+            content_type=recorded.metadata["content-type"],
+            data=recorded.data,
+            metadata=decoded(recorded.custom_metadata),
+            is_snapshot=name.startswith(SNAPSHOT_STREAM_PREFIX),
+        )
+
+    def _server_filter(
+        self, topics: Sequence[str], stream_prefix: str
+    ) -> messages.Filter:
+        """Return the filter by which the server picks candidates."""
+        own = self._layout.name_prefix
+        if stream_prefix:
+            return messages.filter_by_stream(prefixes=[stream_prefix])
+        if topics:
+            return messages.filter_by_types(topics)
+        if own:
+            return messages.filter_by_stream(
+                prefixes=[own, f"{SNAPSHOT_STREAM_PREFIX}{own}"]
+            )
+        return messages.filter_by_stream(pattern=r"^[^$]")
+
+    def _is_own(self, event: BrowsedEvent) -> bool:
+        own = self._layout.name_prefix
+        if event.stream.startswith("$") or event.topic.startswith("$"):
+            return False
+        return event.stream.startswith((own, f"{SNAPSHOT_STREAM_PREFIX}{own}"))
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    limit: int
+    before: int | None
+    since: datetime | None
+    matches: Callable[[BrowsedEvent], bool]
+    most: int
+
+    def is_too_old(self, event: BrowsedEvent) -> bool:
+        since, time = self.since, event.time
+        return since is not None and time is not None and time < since
