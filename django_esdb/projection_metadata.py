@@ -8,7 +8,11 @@ from typing import Any
 from eventsourcing.persistence import Notification
 from eventsourcing.projection import Projection
 
-from eventsourcing_eventstoredb.metadata import handle, handled_metadata
+from eventsourcing_eventstoredb.metadata import (
+    handle,
+    handled_metadata,
+    inherit_metadata,
+)
 
 
 def give_projections_metadata() -> None:
@@ -38,6 +42,7 @@ class HandledSubscription:
     """
 
     def __init__(self, subscription: Any) -> None:
+        inherit_metadata()
         self._subscription = subscription
 
     def __getattr__(self, name: str) -> Any:

@@ -14,7 +14,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import Context, ContextVar
 from functools import wraps
 from types import MethodType
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 _inherited: set[ContextVar[Any]] = set()
 _lock = threading.Lock()
@@ -41,6 +43,15 @@ def inherit(variable: ContextVar[Any]) -> None:
         _start_with(variable, default)
         _submit_with(variable, default)
         _inherited.add(variable)
+
+
+def without_inheriting(call: Callable[..., T], *args: Any) -> T:
+    """
+    Call a function that starts threads which work for all, and so inherit nothing.
+
+    Otherwise they would also keep alive what the values refer to, such as a request.
+    """
+    return Context().run(call, *args)
 
 
 class _Inside:

@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from importlib import import_module
 from inspect import iscoroutinefunction
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from eventsourcing.persistence import DataError, Notification, ProgrammingError
 
@@ -37,14 +37,11 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 _NAMED_KEYS = 10
 
 
-class _Said(NamedTuple):
-    """What is known where something is saved: of blocks, and of what is handled."""
+# What blocks say, and the event that is handled. A plain tuple, since there is another
+# one for each event that a projection processes.
+_Said = tuple[tuple[_Source, ...], Notification | None]
 
-    sources: tuple[_Source, ...] = ()
-    handled: Notification | None = None
-
-
-_NOTHING_SAID = _Said()
+_NOTHING_SAID: _Said = ((), None)
 _said: ContextVar[_Said] = ContextVar("event_metadata", default=_NOTHING_SAID)
 
 
@@ -89,9 +86,9 @@ def metadata_from(source: _Source) -> Iterator[None]:
     Args:
         source: Texts by key, or the function; it is called in the thread that saves.
     """
-    inherit(_said)
-    said = _said.get()
-    token = _said.set(said._replace(sources=(*said.sources, source)))
+    inherit_metadata()
+    sources, handled = _said.get()
+    token = _said.set(((*sources, source), handled))
     try:
         yield
     finally:
@@ -129,25 +126,27 @@ def provider_named(name: str) -> MetadataProvider:
     return provider
 
 
+def inherit_metadata() -> None:
+    """Have threads take over what is said where they are started; idempotent."""
+    inherit(_said)
+
+
 def handle(notification: Notification | None) -> None:
     """
     Note which event the calling thread or task handles from now on; None for none.
 
     What is saved meanwhile has that event's ID as its cause, and its correlation. What
-    blocks around have said about other events does not hold for these.
+    blocks around have said about other events does not hold for these. Threads take it
+    over after :func:`inherit_metadata`, which is not called for each event.
     """
-    if notification is None:
-        _said.set(_NOTHING_SAID)
-    else:
-        inherit(_said)
-        _said.set(_Said((), notification))
+    _said.set(_NOTHING_SAID if notification is None else ((), notification))
 
 
 @contextmanager
 def handling(notification: Notification) -> Iterator[None]:
     """Note for a block which event is handled in it."""
-    inherit(_said)
-    token = _said.set(_Said((), notification))
+    inherit_metadata()
+    token = _said.set(((), notification))
     try:
         yield
     finally:
@@ -156,7 +155,7 @@ def handling(notification: Notification) -> Iterator[None]:
 
 def handled_metadata() -> Mapping[str, str]:
     """Return the metadata of the event that is being handled; empty if none is."""
-    handled = _said.get().handled
+    _, handled = _said.get()
     return MappingProxyType(dict(metadata_of(handled))) if handled else _NOTHING
 
 
@@ -184,9 +183,10 @@ def collected(provider: MetadataProvider | None = None) -> dict[str, str]:
     if provider is None and said is _NOTHING_SAID:
         return {}
     found = {} if provider is None else _asked(provider)
-    if said.handled is not None:
-        found.update(_links_to(said.handled))
-    for source in said.sources:
+    sources, handled = said
+    if handled is not None:
+        found.update(_links_to(handled))
+    for source in sources:
         found.update(_asked(source) if callable(source) else source)
     return found
 

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable
 from time import monotonic
 
+from eventsourcing_eventstoredb.inheriting import without_inheriting
+
 logger = logging.getLogger("eventsourcing_eventstoredb.scheduler")
 
 THREAD_NAME = "eventstoredb-scheduler"
@@ -76,7 +78,7 @@ class Scheduler:
         if new is not None:
             # Without the lock: in a thread that begins a subscription may be
             # collected, which cancels its own, and a start waits for that.
-            new.start()
+            without_inheriting(new.start)
         return periodic
 
     def cancel(self, periodic: Periodic, *, waits: bool = True) -> None:

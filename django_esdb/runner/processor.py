@@ -28,7 +28,7 @@ from django_esdb.subscriptions.heads import event_time
 from django_esdb.subscriptions.positions import event_identity
 from django_esdb.subscriptions.received import ReceivedEvent
 from django_esdb.tracebacks import traceback_of
-from eventsourcing_eventstoredb.metadata import handle
+from eventsourcing_eventstoredb.metadata import handle, inherit_metadata
 from eventsourcing_eventstoredb.text import describe, named_line
 
 # So many are processed one by one when they have failed together.
@@ -77,6 +77,7 @@ class BatchProcessor:
         clock: EventClock | None = None,
         progress: Progress | None = None,
     ) -> None:
+        inherit_metadata()
         self._projection = projection
         self._view = view
         self._application_name = application_name

@@ -20,6 +20,7 @@ from uuid import uuid4
 
 import grpc
 
+from eventsourcing_eventstoredb.inheriting import without_inheriting
 from eventsourcing_eventstoredb.protocol.connections import Connection
 from eventsourcing_eventstoredb.protocol.errors import CallError, Reason, status_error
 from eventsourcing_eventstoredb.protocol.forking import before_fork
@@ -122,7 +123,9 @@ class BatchCall:
         self._prefix = str(uuid4())[:-12]
         self._numbers = itertools.count(1)
         arguments = connection.arguments(None, requires_leader=True)
-        self._call = ByteCall(
+        # gRPC starts threads for it, too.
+        self._call = without_inheriting(
+            ByteCall,
             connection.channel,
             METHOD,
             arguments["metadata"],
@@ -134,7 +137,7 @@ class BatchCall:
         connection.companions.append(self.close)
         thread = threading.Thread(target=self._serve, name=THREAD_NAME, daemon=True)
         _threads.add(thread)
-        thread.start()
+        without_inheriting(thread.start)
 
     @property
     def is_open(self) -> bool:

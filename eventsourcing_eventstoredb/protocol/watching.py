@@ -16,6 +16,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any, Protocol
 
+from eventsourcing_eventstoredb.inheriting import without_inheriting
 from eventsourcing_eventstoredb.protocol.forking import before_fork
 
 # Seconds after a deadline that gRPC has for keeping it, and after a call was cancelled.
@@ -123,7 +124,7 @@ class Watcher:
         if new is not None:
             # Without the lock: in a thread that begins a read may be collected, which
             # ends its watch, and a start waits for that.
-            new.start()
+            without_inheriting(new.start)
         return watch
 
     def end(self, watch: Watch) -> None:

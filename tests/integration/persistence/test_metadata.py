@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import gc
 import json
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,13 +27,16 @@ from eventsourcing_eventstoredb.metadata import (
     CORRELATION_ID,
     MAX_BYTES,
     handling,
+    metadata_from,
     metadata_of,
 )
+from eventsourcing_eventstoredb.protocol import batching
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.domain import Dog
 from tests.support.client_library import EventStoreDBClient, NewEvent, StreamState
 from tests.support.running_stores import own_stream
+from tests.support.supervising import wait_until
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 
@@ -150,6 +155,36 @@ def test_a_thread_that_saves_says_what_it_was_started_with(make: MakeSchool) -> 
 
     (registered,) = school.recorder.select_notifications(None, 10)
     assert metadata_of(registered) == {"user": "7"}
+
+
+def test_threads_that_work_for_all_keep_nothing_alive(
+    make: MakeSchool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Else it ends in the meantime, and with it what it keeps.
+    monkeypatch.setattr(batching, "IDLE_SECONDS", 3600.0)
+
+    class Request:
+        def metadata(self) -> dict[str, str]:
+            return {"user": "7"}
+
+    request = Request()
+    kept = weakref.ref(request)
+    with metadata_from(request.metadata):
+        school = make()
+        # The first ones of the process's threads, or of the client's at least.
+        school.register("Fido")
+        school.get_dog_details("Fido")
+        with school.recorder.subscribe() as subscription:
+            next(subscription)
+    del request
+
+    def is_gone() -> bool:
+        # Threads of the subscription are ending.
+        gc.collect()
+        return kept() is None
+
+    wait_until(is_gone)
+    assert any(each.name == batching.THREAD_NAME for each in threading.enumerate())
 
 
 def test_what_is_saved_while_an_event_is_handled_follows_from_it(

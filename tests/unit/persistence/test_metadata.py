@@ -30,6 +30,7 @@ from eventsourcing_eventstoredb.metadata import (
     handle,
     handled_metadata,
     handling,
+    inherit_metadata,
     metadata_from,
     provider_named,
 )
@@ -311,9 +312,12 @@ def test_tasks_do_not_mix() -> None:
 
 def test_an_event_is_handled_until_another_one_is() -> None:
     def run() -> None:
+        inherit_metadata()
         handle(notification(event_id="id-1", metadata={}))
         handle(notification(event_id="id-2", metadata={}))
         assert collected()[CAUSATION_ID] == "id-2"
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(collected).result()[CAUSATION_ID] == "id-2"
         handle(None)
         assert collected() == {}
 
