@@ -131,6 +131,16 @@ class Settings:
         return getattr(django_settings, "ESDB_EVENT_SECONDS", 300.0)
 
     @property
+    def ESDB_MAX_BEHIND(self) -> float:  # noqa: N802
+        """How far behind, in seconds, a healthy projection is that does not move."""
+        return getattr(django_settings, "ESDB_MAX_BEHIND", 60.0)
+
+    @property
+    def ESDB_MAX_IDLE(self) -> float:  # noqa: N802
+        """How long ago, in seconds, a healthy projection has moved that is behind."""
+        return getattr(django_settings, "ESDB_MAX_IDLE", 60.0)
+
+    @property
     def ESDB_WEB_DEADLINE(self) -> float:  # noqa: N802
         """How long, in seconds, a web request may take with event stores in all."""
         return getattr(django_settings, "ESDB_WEB_DEADLINE", 5.0)

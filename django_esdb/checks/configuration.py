@@ -50,6 +50,7 @@ _LONGEST_WEB_DEADLINE = 3600
 _SHORTEST_LEASE_SECONDS = 0.5
 _LONGEST_LEASE_SECONDS = 3600
 _LONGEST_EVENT_SECONDS = 86_400
+_LONGEST_HEALTHY_SECONDS = 30 * 86_400
 
 
 def check_all(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
@@ -244,6 +245,8 @@ def check_numbers() -> Iterator[CheckMessage]:
         ),
         ("ESDB_EVENT_SECONDS", 1, _LONGEST_EVENT_SECONDS, "django_esdb.E014"),
         ("ESDB_WEB_DEADLINE", 0.1, _LONGEST_WEB_DEADLINE, "django_esdb.E015"),
+        ("ESDB_MAX_BEHIND", 0, _LONGEST_HEALTHY_SECONDS, "django_esdb.E023"),
+        ("ESDB_MAX_IDLE", 1, _LONGEST_HEALTHY_SECONDS, "django_esdb.E024"),
     ):
         seconds: object = getattr(settings, name)
         if (

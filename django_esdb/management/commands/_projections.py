@@ -43,6 +43,18 @@ def choose(names: Sequence[str]) -> list[Registration]:
         raise CommandError(str(error), returncode=CONFIGURATION) from error
 
 
+def seconds(text: str) -> float:
+    """Return an option's number of seconds; one that is none is a ValueError."""
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise ValueError
+    return value
+
+
+# What argparse calls the value in its message.
+seconds.__name__ = "number of seconds"
+
+
 def topic_warnings(registrations: Iterable[Registration]) -> list[str]:
     """Return a line for each event or handler that projections leave out."""
     # As all that commands say, so that it can be looked up.

@@ -24,6 +24,7 @@ from django_esdb.management.commands._projections import (
     put_aside,
     require_migrations,
     require_valid_configuration,
+    seconds,
     stale,
     topic_warnings,
 )
@@ -84,7 +85,7 @@ class Command(SafeCommand):
         )
         parser.add_argument(
             "--wait",
-            type=_seconds,
+            type=seconds,
             default=_WAIT_SECONDS,
             metavar="SECONDS",
             help="How long to wait for an event store that is not there yet "
@@ -92,7 +93,7 @@ class Command(SafeCommand):
         )
         parser.add_argument(
             "--shutdown-timeout",
-            type=_seconds,
+            type=seconds,
             default=_SHUTDOWN_SECONDS,
             metavar="SECONDS",
             help="Longest that stopping may take; then the batch under way is undone "
@@ -271,13 +272,5 @@ def _positive(text: str) -> int:
     return value
 
 
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        raise ValueError
-    return value
-
-
 # What argparse calls the values in its messages.
 _positive.__name__ = "number"
-_seconds.__name__ = "number of seconds"

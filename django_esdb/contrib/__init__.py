@@ -1,0 +1,1 @@
+"""What makes this package part of others, where these are installed."""
