@@ -208,3 +208,20 @@ def test_a_certificate_that_is_missing_is_an_error(tmp_path: Path):
 
     with pytest.raises(ServerError, match=f"Cannot read {file}: No such file"):
         EmbeddedServer(tls_cert=file, tls_key=file).start()
+
+
+def test_a_link_is_followed_as_the_real_server_does_it(connect: Connect) -> None:
+    """EventStoreDB asks for the rights on the stream that is read, and no other."""
+    admin, reader = connect("admin:changeit"), connect("rex:wööf:1")
+    append_one(admin, "$hidden")
+    admin.append_events(
+        "links",
+        current_version=StreamState.NO_STREAM,
+        events=[NewEvent("$>", b"0@$hidden")],
+    )
+
+    with pytest.raises((AccessDeniedError, GrpcError)):
+        reader.get_stream("$hidden")
+    (found,) = reader.get_stream("links", resolve_links=True)
+
+    assert found.stream_name == "$hidden"
