@@ -8,16 +8,27 @@ the same events: one that a page has made, one of the test and one of a runner.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, TypeVar, cast
+from uuid import uuid4
 
 from eventsourcing import popo
 from eventsourcing.persistence import (
     AggregateRecorder,
     ApplicationRecorder,
     InfrastructureFactoryError,
+    Notification,
     ProcessRecorder,
+    StoredEvent,
+)
+
+from django_esdb.conf import EVENT_METADATA
+from eventsourcing_eventstoredb.metadata import (
+    MetadataProvider,
+    collected,
+    encoded,
+    provider_named,
 )
 
 TRecorder = TypeVar("TRecorder")
@@ -65,6 +76,58 @@ class MemoryEventStore:
             return cast("TRecorder", self._recorders[key])
 
 
+class MemoryApplicationRecorder(popo.POPOApplicationRecorder):
+    """
+    Keeps events in memory with their metadata and IDs, as EventStoreDB does.
+
+    Attributes:
+        metadata_provider: Called for each save, adds to the metadata; None if there is
+            none.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.metadata_provider: MetadataProvider | None = None
+        self._attributes: dict[tuple[Any, int], dict[str, Any]] = {}
+        self._saving = threading.Lock()
+
+    def insert_events(
+        self, stored_events: Sequence[StoredEvent], **kwargs: Any
+    ) -> Sequence[int] | None:
+        """Insert events, as the library's own does, and keep what is said of them."""
+        said = collected(self.metadata_provider)
+        # Raises an error if it is too much.
+        encoded(said)
+        new = {
+            (each.originator_id, each.originator_version): {
+                "event_id": str(uuid4()),
+                "metadata": said,
+            }
+            for each in stored_events
+        }
+        # There before the events are, of which subscriptions get to know at once.
+        with self._saving:
+            own = new.keys() - self._attributes.keys()
+            self._attributes.update((key, new[key]) for key in own)
+            try:
+                return super().insert_events(stored_events, **kwargs)
+            except BaseException:
+                for key in own:
+                    del self._attributes[key]
+                raise
+
+    def select_notifications(self, *args: Any, **kwargs: Any) -> list[Notification]:
+        """Return notifications that have ``metadata`` and ``event_id``."""
+        found = list(super().select_notifications(*args, **kwargs))
+        for each in found:
+            key = (each.originator_id, each.originator_version)
+            attributes = self._attributes.get(key, {})
+            vars(each).update(
+                {**attributes, "metadata": {**attributes.get("metadata", {})}}
+            )
+        return found
+
+
 class Factory(popo.POPOFactory):
     """Makes what the library's own does, once for each name of an application."""
 
@@ -74,7 +137,14 @@ class Factory(popo.POPOFactory):
 
     def application_recorder(self) -> ApplicationRecorder:
         """Return where the application's events are kept."""
-        return self._recorder("application", super().application_recorder)
+        recorder = self._recorder("application", MemoryApplicationRecorder)
+        name = self.env.get(EVENT_METADATA)
+        try:
+            recorder.metadata_provider = provider_named(name) if name else None
+        except ValueError as error:
+            msg = f"{EVENT_METADATA} cannot be used: {error}"
+            raise InfrastructureFactoryError(msg) from error
+        return recorder
 
     def process_recorder(self) -> ProcessRecorder:
         """Return where the events and positions of a process are kept."""

@@ -9,9 +9,13 @@ from django.core.management import call_command
 from django.test import SimpleTestCase, TransactionTestCase
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate
-from eventsourcing.persistence import InfrastructureFactoryError, IntegrityError
+from eventsourcing.persistence import (
+    DataError,
+    InfrastructureFactoryError,
+    IntegrityError,
+)
 
-from django_esdb import get_application
+from django_esdb import event_metadata, get_application
 from django_esdb.applications import make_application
 from django_esdb.testing import (
     EmbeddedEventStoreMixin,
@@ -23,6 +27,13 @@ from django_esdb.testing import (
     memory_event_store,
     numbered_id,
     recorded_events,
+)
+from eventsourcing_eventstoredb.metadata import (
+    CAUSATION_ID,
+    CORRELATION_ID,
+    MAX_BYTES,
+    handling,
+    metadata_of,
 )
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
@@ -52,6 +63,36 @@ def test_applications_of_a_name_share_what_is_in_memory(
     assert recorded_events(Photos) == []
     with pytest.raises(IntegrityError):
         TrainingSchool().register("Fido")
+
+
+def provided() -> dict[str, str]:
+    return {"release": "1.0"}
+
+
+def test_what_is_in_memory_has_metadata(
+    memory_event_store: MemoryEventStore, settings: Any
+) -> None:
+    with event_metadata(user="7"):
+        get_application(TrainingSchool).register("Fido")
+    with event_metadata(user="8"), pytest.raises(IntegrityError):
+        get_application(TrainingSchool).register("Fido")
+    settings.ESDB_EVENT_METADATA = f"{__name__}.provided"
+    school = get_application(TrainingSchool)
+    first = school.recorder.select_notifications(None, 9)[0]
+    with handling(first):
+        school.register("Rex")
+
+    notifications = school.recorder.select_notifications(None, 9)
+    event_id = vars(first)["event_id"]
+    assert [metadata_of(each) for each in notifications] == [
+        {"user": "7"},
+        {"release": "1.0", CORRELATION_ID: event_id, CAUSATION_ID: event_id},
+    ]
+    with event_metadata(note="x" * MAX_BYTES), pytest.raises(DataError):
+        school.register("Max")
+    settings.ESDB_EVENT_METADATA = "no.such.function"
+    with pytest.raises(InfrastructureFactoryError, match="EVENT_METADATA cannot be"):
+        get_application(TrainingSchool)
 
 
 def test_each_block_begins_with_an_empty_store() -> None:
