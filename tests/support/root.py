@@ -15,7 +15,9 @@ BELONG = frozenset(
     [
         ".ci",
         ".env.example",
+        ".github",
         ".gitignore",
+        ".pre-commit-config.yaml",
         "CHANGELOG.md",
         "CONTRIBUTING.md",
         "LICENSE",

@@ -16,6 +16,7 @@ from django_esdb.conf import KNOWN_SETTINGS
 from eventsourcing_eventstoredb import EventStoreDBFactory
 from tests.support.messages import messages, words
 from tests.support.projects import ROOT
+from tests.support.root import BELONG
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 PACKAGES = ("django_esdb", "eventsourcing_eventstoredb")
@@ -96,6 +97,13 @@ def test_each_setting_is_described(name: str) -> None:
 )
 def test_each_environment_variable_is_described(key: str) -> None:
     assert f"`{key}`" in page("settings")
+
+
+@pytest.mark.parametrize("name", sorted(BELONG - {"CONTRIBUTING.md"}))
+def test_what_lies_at_the_root_is_mentioned(name: str) -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    others = [page.read_text(encoding="utf-8") for page in [*PAGES, ROOT / "README.md"]]
+    assert any(name in each for each in (text, *others))
 
 
 @pytest.mark.parametrize(
