@@ -35,12 +35,12 @@ class SimpleDjangoEsdbConfig(AppConfig):
 
     def ready(self) -> None:
         # They load models, which cannot be before all apps are there.
-        from django_esdb.checks.configuration import TAG, check_all
+        from django_esdb.checks.configuration import TAG, check_project
         from django_esdb.checks.deployment import check_deployment
         from django_esdb.web_requests import limit_web_requests
 
         apply_topic_aliases()
-        checks.register(check_all, TAG)
+        checks.register(check_project, TAG)
         checks.register(check_deployment, TAG, deploy=True)
         limit_web_requests()
 

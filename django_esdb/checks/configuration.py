@@ -52,6 +52,24 @@ _LONGEST_LEASE_SECONDS = 3600
 _LONGEST_EVENT_SECONDS = 86_400
 _LONGEST_HEALTHY_SECONDS = 30 * 86_400
 
+ADDRESS_MISSING = "django_esdb.E001"
+
+
+def check_project(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """
+    Return what ``manage.py check`` says, and so every command that checks first.
+
+    An address that is missing is no more than a warning here: tables are made, static
+    files are collected and images are built where there is no event store. What needs
+    the address asks :func:`check_all`.
+    """
+    return [
+        checks.Warning(message.msg, hint=message.hint, id="django_esdb.W013")
+        if message.id == ADDRESS_MISSING
+        else message
+        for message in check_all(app_configs, **kwargs)
+    ]
+
 
 def check_all(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """Return everything that is wrong with settings and registrations."""
@@ -141,7 +159,7 @@ def _check_connection(env: Environment) -> CheckMessage | None:
                     "for example to esdb://localhost:2113?Tls=false"
                 )
             ),
-            id="django_esdb.E001",
+            id=ADDRESS_MISSING,
         )
     try:
         parse_environment(uri, env)

@@ -19,7 +19,9 @@ from eventsourcing.utils import Environment
 
 from django_esdb.checks.compression import check_compressor
 from django_esdb.checks.configuration import (
+    ADDRESS_MISSING,
     application_environments,
+    check_all,
     check_env,
     parse_environment,
 )
@@ -56,6 +58,8 @@ _SHORTEST_KEEP_ALIVE_MS = 1000
 def check_deployment(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """Return what should not be so in production."""
     messages = [*_check_password_in_settings(), *_check_topics()]
+    # Elsewhere it is a warning, since not everything needs the address.
+    messages += [each for each in check_all() if each.id == ADDRESS_MISSING]
     for env in _environments():
         messages += check_compressor(env)
         connection = _connection(env)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.checks import run_checks
+from django.core.management import CommandError, call_command
+from django.core.management.base import SystemCheckError
 
 from django_esdb import get_application
 from django_esdb.applications import close_applications
@@ -20,7 +23,20 @@ SECONDS = 60
 
 @pytest.mark.django_db
 def test_checks_run_with_djangos(settings: Any) -> None:
-    assert "django_esdb.E001" in [message.id for message in run_checks()]
+    assert "django_esdb.W013" in [message.id for message in run_checks()]
+
+
+@pytest.mark.django_db
+def test_a_missing_address_keeps_nothing_from_being_prepared(settings: Any) -> None:
+    call_command("makemigrations", dry_run=True, skip_checks=False, stdout=StringIO())
+    call_command("migrate", skip_checks=False, stdout=StringIO())
+    call_command("check", stderr=StringIO())
+
+    with pytest.raises(SystemCheckError, match=r"django_esdb\.E001"):
+        call_command("check", deploy=True, stderr=StringIO())
+    for command in ("runprojections", "showevents"):
+        with pytest.raises(CommandError, match=r"\(django_esdb\.E001\)"):
+            call_command(command)
 
 
 def test_applications_are_made_once_and_again_after_a_change(

@@ -184,7 +184,6 @@ def test_the_password_of_an_installation_is_warned_about(settings: Any) -> None:
 @pytest.mark.parametrize(
     ("uri", "others"),
     [
-        (None, {}),
         ("nonsense", {}),
         (SECURE, {}),
         (SECURE, {"ESDB_ENV": ["list"]}),
@@ -193,9 +192,13 @@ def test_the_password_of_an_installation_is_warned_about(settings: Any) -> None:
     ],
 )
 def test_what_other_checks_report_is_not_repeated(
-    settings: Any, uri: str | None, others: dict[str, Any]
+    settings: Any, uri: str, others: dict[str, Any]
 ) -> None:
     assert warned(settings, uri, **others) == []
+
+
+def test_a_missing_address_is_an_error_here(settings: Any) -> None:
+    assert warned(settings, None) == ["E001"]
 
 
 def test_each_applications_own_address_is_looked_at(
