@@ -55,6 +55,7 @@ def event_metadata(
     A block within another one adds to that one's, and takes precedence. It holds for
     the thread or task that it is used in, and for the tasks and threads that are
     started in it, for as long as they run. Snapshots say their version and no more.
+    As a decorator it is for functions that are neither ``async`` nor generators.
 
     Args:
         metadata: Texts by keys that are no names, such as ``$correlationId``.
