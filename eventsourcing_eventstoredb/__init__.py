@@ -11,5 +11,6 @@ from __future__ import annotations
 from eventsourcing_eventstoredb.deadlines import store_deadline
 from eventsourcing_eventstoredb.factory import EventStoreDBFactory
 from eventsourcing_eventstoredb.metadata import event_metadata
+from eventsourcing_eventstoredb.version import __version__
 
-__all__ = ["EventStoreDBFactory", "event_metadata", "store_deadline"]
+__all__ = ["EventStoreDBFactory", "__version__", "event_metadata", "store_deadline"]

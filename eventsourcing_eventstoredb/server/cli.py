@@ -17,6 +17,7 @@ from eventsourcing_eventstoredb.client_library import ClientLibraryError
 from eventsourcing_eventstoredb.server.append_size import MAX_APPEND_BYTES
 from eventsourcing_eventstoredb.server.database import DataFileError
 from eventsourcing_eventstoredb.server.exceptions import ServerError
+from eventsourcing_eventstoredb.version import __version__
 
 if TYPE_CHECKING:
     from eventsourcing_eventstoredb.server.embedded import EmbeddedServer
@@ -272,6 +273,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m eventsourcing_eventstoredb.server",
         description=DESCRIPTION,
         epilog=exit_status_help(EXIT_STATUSES),
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"django-esdb {__version__}"
     )
     add_arguments(parser)
     options = parser.parse_args(arguments)

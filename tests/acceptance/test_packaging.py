@@ -11,6 +11,7 @@ from email.parser import Parser
 import pytest
 from eventsourcing.persistence import InfrastructureFactory
 
+import django_esdb
 import eventsourcing_eventstoredb
 from tests.support.projects import ROOT, clean_environment
 
@@ -85,7 +86,8 @@ def test_the_wheel_says_what_pyproject_says(wheel: zipfile.ZipFile) -> None:
     metadata = Parser().parsestr(wheel.read(name).decode())
 
     assert metadata["Name"] == project["name"]
-    assert metadata["Version"] == project["version"]
+    assert metadata["Version"] == project["version"] == django_esdb.__version__
+    assert eventsourcing_eventstoredb.__version__ == django_esdb.__version__
     assert metadata["License-Expression"] == project["license"]
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert str(metadata.get_payload()).strip() == readme.strip()

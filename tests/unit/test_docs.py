@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,11 @@ PAGES = sorted((ROOT / "docs").glob("*.md"))
 PACKAGES = ("django_esdb", "eventsourcing_eventstoredb")
 
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))[
+    "project"
+]
 
 
 def modules() -> Iterator[Path]:
@@ -97,6 +103,11 @@ def test_each_setting_is_described(name: str) -> None:
 )
 def test_each_environment_variable_is_described(key: str) -> None:
     assert f"`{key}`" in page("settings")
+
+
+@pytest.mark.parametrize("extra", sorted(PROJECT["optional-dependencies"]))
+def test_each_extra_is_described(extra: str) -> None:
+    assert f"| `{extra}` |" in page("installation")
 
 
 @pytest.mark.parametrize("name", sorted(BELONG - {"CONTRIBUTING.md"}))
