@@ -341,9 +341,18 @@ class DjangoTrackingRecorder(TrackingRecorder):
     def _require_known(self, application_name: str, notification_id: int) -> None:
         """Refuse to wait under a name that nothing was ever processed under."""
         reason = not_registered(self.name)
-        # Runners that were made by hand need no registration, and who waits with one
-        # can interrupt it.
-        if reason and not self._rows(application_name).exists():
+        if reason is None:
+            return
+        try:
+            # As after the first event of a runner that was made by hand, which needs no
+            # registration; who waits with one before that can interrupt it.
+            is_known = self._rows(application_name).exists()
+        except DatabaseError:
+            # Waiting outlives it.
+            if not close_if_lost(connections[self._alias]):
+                raise
+            return
+        if not is_known:
             raise UnregisteredWaitError(self.name, notification_id, reason)
 
     def wait_for_outcome(

@@ -385,6 +385,21 @@ def test_waiting_outlives_its_connection(
     assert Dog.objects.get().name == "Fido"
 
 
+def test_waiting_under_a_name_that_is_not_registered_outlives_it_too(
+    school: TrainingSchool,
+) -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite has no connections that could be ended")
+    view = TrainingSchoolView("By hand")
+    position = school.register("Fido")
+    view.insert_tracking(Tracking(school.name, position))
+    kill_connections(database_url())
+
+    view.wait(school.name, position, timeout=30)
+
+    assert view.has_tracking_id(school.name, position)
+
+
 def assert_no_dogs(**kwargs: Any) -> None:
     assert not Dog.objects.exists()
 
