@@ -23,6 +23,7 @@ STORE = {
     "rows after the store's first start",
     "rows after the store's return",
     "the state tells that the store is away",
+    "the state tells that the store is there",
 }
 
 

@@ -120,6 +120,10 @@ class Projections:
         """Return how long after a moment all are at a position, once they are."""
         return self._seconds_until(lambda row: (row.position or 0) >= position, moment)
 
+    def seconds_until_running(self, moment: float) -> float:
+        """Return how long after a moment all are said to run, once that is so."""
+        return self._seconds_until(lambda row: row.state == "running", moment)
+
     def seconds_until_away(self, moment: float) -> float:
         """Return how long after a moment none is said to run, once that is so."""
         return self._seconds_until(lambda row: row.state != "running", moment)

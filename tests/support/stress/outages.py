@@ -129,6 +129,8 @@ def measure_store(url: str, figures: Figures, say: Callable[[str], None]) -> Non
                 saves = Saves(school, f"{what} {len(writes)}")
                 took = projections.seconds_until_at(saves.save(), moment)
             figures.add(f"rows {what}", 3, took)
+            took = projections.seconds_until_running(moment)
+            figures.add("the state tells that the store is there", 3, took)
             writes.extend(saves.writes)
 
         say(f"a worker {WORKER_ALONE_SECONDS:g} s before there is a store")
