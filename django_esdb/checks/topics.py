@@ -64,12 +64,13 @@ def _check_handlers(
     registration: Registration, classes: dict[str, type]
 ) -> Iterator[CheckMessage]:
     projection_class = registration.projection_class
-    handlers = _handlers(projection_class)
-    if handlers is None or not classes:
+    handlers = handlers_of(projection_class)
+    # With a default alone it cannot be told what that one takes.
+    if handlers is None or len(handlers.registered) < 2 or not classes:
         return
     default = handlers(object)
     for topic, event_class in classes.items():
-        if handlers(event_class) is default and _does_nothing(default):
+        if handlers(event_class) is default and does_nothing(default):
             yield Warning(
                 _("Projection %(name)s: events of topic %(topic)s have no handler.")
                 % {"name": registration.name, "topic": repr(topic)},
@@ -95,8 +96,14 @@ def _check_handlers(
         )
 
 
-class _Handlers:
-    """Which function a single-dispatch method calls for a class of events."""
+class Handlers:
+    """
+    Which function a single-dispatch method calls for a class of events.
+
+    Attributes:
+        registered: The classes that have a function of their own; ``object`` for the
+            default.
+    """
 
     def __init__(self, dispatcher: Any) -> None:
         self.registered: tuple[type, ...] = tuple(dispatcher.registry)
@@ -106,18 +113,17 @@ class _Handlers:
         return self._dispatch(event_class)
 
 
-def _handlers(projection_class: type[Projection[Any]]) -> _Handlers | None:
-    """Return the handlers, if they can be told from outside and there are some."""
+def handlers_of(projection_class: type[Projection[Any]]) -> Handlers | None:
+    """Return the handlers, with the default; None if they cannot be told apart."""
     method = inspect.getattr_static(projection_class, "process_event", None)
     if not isinstance(method, singledispatchmethod):
         return None
     # The library registers some only when the method is looked up.
     method.__get__(None, projection_class)
-    handlers = _Handlers(method.dispatcher)
-    return handlers if len(handlers.registered) > 1 else None
+    return Handlers(method.dispatcher)
 
 
-def _does_nothing(function: Any) -> bool:
+def does_nothing(function: Any) -> bool:
     """Return whether events are passed over, or refused as not implemented."""
     code = getattr(inspect.unwrap(function), "__code__", None)
     if code is None:

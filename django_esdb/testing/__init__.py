@@ -7,6 +7,7 @@ Import it when Django is set up, since it loads models: test modules may, and a
 
 from __future__ import annotations
 
+from django_esdb.testing.completeness import assert_projection_complete
 from django_esdb.testing.determinism import (
     FixedClock,
     fixed_clock,
@@ -26,7 +27,9 @@ from django_esdb.testing.mixins import (
     FixedIdsMixin,
     MemoryEventStoreMixin,
 )
+from django_esdb.testing.projecting import project
 from django_esdb.testing.running import running_projections
+from django_esdb.testing.scenarios import given
 
 __all__ = [
     "EmbeddedEventStoreMixin",
@@ -36,11 +39,14 @@ __all__ = [
     "FixedIdsMixin",
     "MemoryEventStore",
     "MemoryEventStoreMixin",
+    "assert_projection_complete",
     "embedded_event_store",
     "fixed_clock",
     "fixed_ids",
+    "given",
     "memory_event_store",
     "numbered_id",
+    "project",
     "recorded_events",
     "running_projections",
 ]

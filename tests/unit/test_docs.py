@@ -178,6 +178,12 @@ def test_each_error_in_troubleshooting_can_happen(text: str) -> None:
 
 # What is put between other texts, or before them, and says nothing by itself.
 PARTS = {
+    "The command",
+    "The projection …",
+    "given none",
+    "it was …, and is …",
+    "no model",
+    "one by one",
     "ESDB_TOPIC_ALLOWLIST …",
     "….….… is …, but …",
     "async def",
