@@ -15,6 +15,7 @@ from eventsourcing.persistence import (
 from eventsourcing_eventstoredb.aggregates import EventStoreDBAggregateRecorder
 from eventsourcing_eventstoredb.all_stream import AllStream, LogHead
 from eventsourcing_eventstoredb.event_filter import EventFilter
+from eventsourcing_eventstoredb.exceptions import PositionRefusedError
 from eventsourcing_eventstoredb.mapping import Layout
 from eventsourcing_eventstoredb.metadata import MetadataProvider
 from eventsourcing_eventstoredb.protocol import retrying
@@ -186,7 +187,7 @@ class EventStoreDBApplicationRecorder(
             "one begins can be read from; to go on after a notification, select with "
             "start=ID and inclusive_of_start=False"
         )
-        raise ProgrammingError(msg) from refused.__cause__
+        raise PositionRefusedError(msg) from refused.__cause__
 
     def max_notification_id(self) -> int | None:
         """Return the ID of the last notification, None if there is none."""
