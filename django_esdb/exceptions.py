@@ -22,6 +22,10 @@ class ConfigurationError(DjangoEsdbError, ImproperlyConfigured):
     """A setting or a projection's definition cannot be used as it is."""
 
 
+class MissingExtraError(ConfigurationError, ImportError):
+    """A package is not installed that an extra of this one installs."""
+
+
 class ViewDatabaseError(ConfigurationError):
     """A view's rows and its position would not be in one transaction."""
 

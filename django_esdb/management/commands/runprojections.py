@@ -16,9 +16,10 @@ from django_esdb.exceptions import (
     EventError,
     LeaseHeldError,
     LeaseLostError,
+    MissingExtraError,
     ProjectionError,
 )
-from django_esdb.management.base import FAILED, LEASE, SafeCommand
+from django_esdb.management.base import CONFIGURATION, FAILED, LEASE, SafeCommand
 from django_esdb.management.commands._projections import (
     choose,
     put_aside,
@@ -31,6 +32,7 @@ from django_esdb.management.commands._projections import (
 from django_esdb.registry import Registration
 from django_esdb.runner.worker import Options, Worker
 from django_esdb.tracebacks import masked_traceback
+from eventsourcing_eventstoredb.text import one_line
 
 # Under the ten seconds after which containers are killed.
 _SHUTDOWN_SECONDS = 8.0
@@ -100,6 +102,18 @@ class Command(SafeCommand):
             "(default: %(default)g).",
         )
         parser.add_argument(
+            "--metrics-port",
+            type=_port,
+            metavar="PORT",
+            help="Serve metrics for Prometheus there; 0 for a port that is free.",
+        )
+        parser.add_argument(
+            "--metrics-host",
+            default="127.0.0.1",
+            metavar="HOST",
+            help="Address to serve metrics on (default: %(default)s).",
+        )
+        parser.add_argument(
             "--reload",
             action="store_true",
             help="Restart whenever code changes, for development.",
@@ -136,6 +150,8 @@ class Command(SafeCommand):
         fail_fast: bool,
         wait: float,
         shutdown_timeout: float,
+        metrics_port: int | None = None,
+        metrics_host: str = "",
         created: Any = lambda worker: None,
         **options: Any,
     ) -> None:
@@ -156,7 +172,10 @@ class Command(SafeCommand):
             ),
         )
         created(worker)
-        with self._told(registrations):
+        with (
+            self._told(registrations),
+            self._measured(registrations, metrics_host, metrics_port),
+        ):
             errors = worker.run()
         if errors:
             raise _command_error(errors, len(registrations)) from errors[0]
@@ -183,6 +202,34 @@ class Command(SafeCommand):
             for signal, receiver in receivers:
                 for sender in senders:
                     signal.disconnect(receiver, sender=sender)
+
+    @contextmanager
+    def _measured(
+        self, registrations: Sequence[Registration], host: str, port: int | None
+    ) -> Iterator[None]:
+        """Serve metrics of these projections while the block runs, if asked to."""
+        if port is None:
+            yield
+            return
+        try:
+            # An extra, which most do without.
+            from django_esdb.contrib.prometheus.server import MetricsServer
+        except MissingExtraError as error:
+            raise CommandError(str(error), returncode=CONFIGURATION) from None
+        where = f"[{host}]" if ":" in host else host
+        try:
+            server = MetricsServer(registrations, host=host, port=port)
+        except OSError as error:
+            msg = (
+                f"Metrics cannot be served on {where}:{port}: "
+                f"{error.strerror or one_line(error)}; choose another --metrics-port"
+            )
+            raise CommandError(msg, returncode=CONFIGURATION) from None
+        self._say(f"Metrics at http://{where}:{server.port}/metrics")
+        try:
+            yield
+        finally:
+            server.close()
 
     def _started(
         self, *, projection: str, application: str, position: int | None, **kwargs: Any
@@ -272,5 +319,13 @@ def _positive(text: str) -> int:
     return value
 
 
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 65_535:
+        raise ValueError
+    return value
+
+
 # What argparse calls the values in its messages.
 _positive.__name__ = "number"
+_port.__name__ = "port"
