@@ -39,11 +39,11 @@ The sender is the projection's class. Each signal has the arguments ``projection
                              ``retries``: how often it is tried again at most.
                              ``seconds``: after which it is tried again; None if it
                              is given up. ``is_first``: nothing was wrong before.
-``event_parked``             An event is put aside. ``position``, ``event``: which,
-                             in words. ``reason``: why it failed; empty if an
-                             earlier one of its aggregate has failed.
-``event_skipped``            An event is left out for good. ``position``, ``event``,
-                             ``reason``.
+``event_parked``             An event is put aside. ``position``, ``topic``,
+                             ``originator_id``, ``originator_version``, and
+                             ``event``: which, in words. ``reason``: why it failed;
+                             empty if an earlier one of its aggregate has failed.
+``event_skipped``            An event is left out for good. As ``event_parked``.
 ``projection_interrupted``   The event store or the database was away. ``error``,
                              ``seconds``: after which it is tried again; 0 where the
                              subscription resumes by itself. ``phase``:
@@ -82,6 +82,8 @@ import logging
 from typing import Any
 
 from django.dispatch import Signal
+
+from django_esdb.logs import log
 
 logger = logging.getLogger("django_esdb.signals")
 
@@ -135,7 +137,11 @@ class Sender:
         except BaseException:
             # Django lets pass what would end a thread, and cannot report the error of
             # a receiver that has no name.
-            logger.exception(
-                "A signal's receiver failed: projection=%s",
-                self._projection_class.name,
+            log(
+                logger,
+                logging.ERROR,
+                "A signal's receiver failed",
+                projection=self._projection_class.name,
+                application=self._application,
+                exc_info=True,
             )

@@ -20,6 +20,7 @@ from django_esdb.failures.requests import Limits
 from django_esdb.failures.resuming import is_run
 from django_esdb.failures.retrying import retry_failed_events, retry_selected
 from django_esdb.leases.lease import TrackedProjection
+from django_esdb.logs import log
 from django_esdb.models import FailedEvent, ProjectionTracking
 from django_esdb.registry import Registration
 from django_esdb.status.rows import registration_of
@@ -222,10 +223,13 @@ def _retry(
     except Exception as error:
         # The user who asked for it must see any error, and what was done.
         retried.failure = shown(named_line(error))
-        logger.error(
-            "Retry broken off: projection=%s error=%s",
-            registration.name,
-            retried.failure,
+        log(
+            logger,
+            logging.ERROR,
+            "Retry broken off",
+            projection=registration.name,
+            application=registration.application_name,
+            error=retried.failure,
         )
     return retried
 

@@ -12,6 +12,7 @@ from django_esdb.failures.attempts import RetryClock
 from django_esdb.failures.audit import audit_of
 from django_esdb.failures.requests import Limits, requested
 from django_esdb.failures.retrying import retry_selected
+from django_esdb.logs import log
 from django_esdb.registry import Registration
 from eventsourcing_eventstoredb.text import named_line
 
@@ -49,20 +50,25 @@ def retry_requested(
                 audit=audit_of(user, tracked),
                 clock=clock,
             )
-            logger.info(
-                "Failed events retried: projection=%s processed=%s failed=%s "
-                "waiting=%s left=%s",
-                registration.name,
-                outcome.resolved,
-                outcome.failed,
-                outcome.waiting,
-                outcome.left,
+            log(
+                logger,
+                logging.INFO,
+                "Failed events retried",
+                projection=registration.name,
+                application=registration.application_name,
+                processed=outcome.resolved,
+                failed=outcome.failed,
+                waiting=outcome.waiting,
+                left=outcome.left,
             )
             if outcome.left:
                 return
     except (PersistenceError, DatabaseError) as error:
-        logger.warning(
-            "Retry broken off: projection=%s error=%s",
-            registration.name,
-            named_line(error),
+        log(
+            logger,
+            logging.WARNING,
+            "Retry broken off",
+            projection=registration.name,
+            application=registration.application_name,
+            error=named_line(error),
         )

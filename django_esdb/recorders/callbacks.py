@@ -10,6 +10,8 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 from eventsourcing.persistence import Tracking
 
+from django_esdb.logs import log
+
 logger = logging.getLogger("django_esdb.recorders")
 
 
@@ -52,9 +54,12 @@ def _call(
         function()
     except BaseException:
         # Also what would end a thread: the transaction is committed already.
-        logger.exception(
-            "An on_commit callback failed: projection=%s application=%s position=%s",
-            projection,
-            None if tracking is None else tracking.application_name,
-            None if tracking is None else tracking.notification_id,
+        log(
+            logger,
+            logging.ERROR,
+            "An on_commit callback failed",
+            projection=projection,
+            application=None if tracking is None else tracking.application_name,
+            position=None if tracking is None else tracking.notification_id,
+            exc_info=True,
         )

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Any
 
 from django.db import Error as DatabaseError
 from django.db import connections
@@ -22,6 +23,7 @@ from django_esdb.db.sessions import end_session
 from django_esdb.exceptions import EventHangError
 from django_esdb.failures.attempts import note_failure
 from django_esdb.leases.lease import Lease, TrackedProjection
+from django_esdb.logs import log
 from django_esdb.masking import masked
 from django_esdb.runner.endings import done_within, write_to_stderr
 from django_esdb.runner.slow_events import EventClock
@@ -136,7 +138,9 @@ def log_hang(error: EventHangError) -> None:
     standard error.
     """
     what = f"{error}; the process ends, and another may take over"
-    if not _logged("%s. Stack:\n%s", what, error.stack):
+    if not _logged(
+        "An event hangs", position=error.position or None, error=what, below=error.stack
+    ):
         done_within(_LOG_SECONDS, lambda: write_to_stderr(what))
 
 
@@ -220,14 +224,15 @@ def _try_to_undo(
 
 def _log_unwritten(tracked: TrackedProjection, reason: str) -> None:
     _logged(
-        "That an event hangs could not be written down: projection=%s error=%s",
-        tracked.projection,
-        reason,
+        "That an event hangs could not be written down",
+        projection=tracked.projection,
+        application=tracked.application,
+        error=reason,
     )
 
 
-def _logged(message: str, *values: object) -> bool:
-    return done_within(_LOG_SECONDS, lambda: logger.error(message, *values))
+def _logged(text: str, **values: Any) -> bool:
+    return done_within(_LOG_SECONDS, lambda: log(logger, logging.ERROR, text, **values))
 
 
 def _handlers_part(stack: list[traceback.FrameSummary]) -> list[traceback.FrameSummary]:

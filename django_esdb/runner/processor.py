@@ -318,6 +318,9 @@ class BatchProcessor:
             signal,
             position=notification.id,
             event=describe(notification),
+            topic=notification.topic,
+            originator_id=notification.originator_id,
+            originator_version=notification.originator_version,
             reason=reason,
         )
 

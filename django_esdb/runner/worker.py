@@ -15,6 +15,7 @@ from typing import Any
 from django_esdb.db.connections import close_connections
 from django_esdb.exceptions import ProjectionError
 from django_esdb.leases.shared_look import SharedLook
+from django_esdb.logs import log
 from django_esdb.registry import Registration, registry
 from django_esdb.runner import decisions
 from django_esdb.runner.endings import end_process
@@ -177,7 +178,14 @@ class Worker:
                 self.stop()
         except BaseException as error:
             # Nothing else would notice the end of this thread.
-            logger.exception("Projection failed: projection=%s", name)
+            log(
+                logger,
+                logging.ERROR,
+                "Projection failed",
+                projection=name,
+                application=supervisor.registration.application_name,
+                exc_info=True,
+            )
             self._errors.append(
                 projection_error(supervisor.registration, error, has_begun=True)
             )
@@ -198,10 +206,12 @@ class Worker:
                 )
 
     def _say_not_stopped(self) -> None:
-        logger.error(
-            "Not stopped within %s s, ending anyway: threads=%s",
-            self._shutdown_seconds(),
-            ",".join(thread.name for thread in self._threads if thread.is_alive()),
+        log(
+            logger,
+            logging.ERROR,
+            "Not stopped in time, ending anyway",
+            seconds=self._shutdown_seconds(),
+            threads=",".join(each.name for each in self._threads if each.is_alive()),
         )
 
     def _shutdown_seconds(self) -> float:

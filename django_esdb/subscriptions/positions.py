@@ -10,6 +10,7 @@ from eventsourcing.application import Application
 from eventsourcing.persistence import ApplicationRecorder, Notification
 
 from django_esdb.exceptions import OtherStoreError
+from django_esdb.logs import log
 from django_esdb.models import ProjectionTracking
 from django_esdb.subscriptions.commit_order import CommitOrder
 from eventsourcing_eventstoredb.exceptions import PositionRefusedError
@@ -52,11 +53,13 @@ def check_same_store(
         raise _other_store(tracking, "is none") from error
     if not found:
         # A scavenge removes deleted streams' events.
-        logger.warning(
-            "The last processed event is not in the store any more: "
-            "projection=%s position=%s",
-            tracking.projection,
-            position,
+        log(
+            logger,
+            logging.WARNING,
+            "The last processed event is not in the store any more",
+            projection=tracking.projection,
+            application=tracking.application,
+            position=position,
         )
     elif event_identity(found[0]) != tracking.event_id:
         raise _other_store(tracking, "is another one")

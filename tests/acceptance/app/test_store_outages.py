@@ -60,8 +60,13 @@ def is_at(registration: Registration, wanted: ProjectionState) -> bool:
 
 
 def levels(caplog: pytest.LogCaptureFixture) -> list[str]:
-    ours = ("django_esdb", "eventsourcing_eventstoredb")
-    return [each.levelname for each in caplog.records if each.name.startswith(ours)]
+    """Return the levels of what is told of outages, not of projections' states."""
+    return [
+        each.levelname
+        for each in caplog.records
+        if each.name.startswith("eventsourcing_eventstoredb")
+        or (each.name.startswith("django_esdb") and each.levelno > logging.INFO)
+    ]
 
 
 @contextmanager

@@ -276,8 +276,10 @@ def test_there_are_as_many_lines_as_changes_of_state(
         wait_until(lambda: tracking().state == ProjectionState.RUNNING)
 
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
-        "Event failed, trying again up to 20 times",
+        "Projection started",
+        "Event failed, trying again",
         "Projection recovered",
+        "Projection stopped",
     ]
 
 

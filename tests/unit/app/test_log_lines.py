@@ -7,15 +7,24 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError as DatabaseError
+from django.dispatch import Signal
 from eventsourcing.persistence import OperationalError
 
 from django_esdb import signals
-from django_esdb.exceptions import EventProcessingError, ProjectionError
+from django_esdb.exceptions import (
+    EventProcessingError,
+    LeaseLostError,
+    ProjectionError,
+    UndecodableEventError,
+)
+from django_esdb.logs import log as write
+from django_esdb.runner import log_lines
 from django_esdb.signals import Sender
 from eventsourcing_eventstoredb.exceptions import DisconnectedError
 from eventsourcing_eventstoredb.protocol.errors import CallError, Reason
 from example_project.training_school.projections import TrainingSchoolProjection
 
+SECRET = "what-an-event-says"
 SENDER = Sender(TrainingSchoolProjection, "TrainingSchool")
 
 
@@ -70,16 +79,25 @@ def said(log: pytest.LogCaptureFixture) -> list[str]:
     ]
 
 
+def wrong(log: pytest.LogCaptureFixture) -> list[str]:
+    return [each.message for each in log.records if each.levelno > logging.INFO]
+
+
 @pytest.mark.parametrize("error", [of_store(), DisconnectedError("it is away")])
-def test_outages_of_the_store_are_its_clients_to_tell(
+def test_outages_of_the_store_are_its_clients_to_warn_of(
     log: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     interrupted(error)
+    interrupted(error, is_first=False)
     recovered()
     interrupted(cannot_begin(), phase="beginning")
     interrupted(error, phase="standing by")
 
-    assert said(log) == []
+    assert wrong(log) == []
+    assert said(log) == [
+        "Projection waits for the event store",
+        "Projection recovered",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -104,6 +122,7 @@ def test_other_outages_are_told_with_their_end(
 def test_what_else_goes_wrong_in_an_outage_of_the_store_is_told(
     log: pytest.LogCaptureFixture,
 ) -> None:
+    waits = "Projection waits for the event store"
     interrupted(of_store())
     interrupted(DatabaseError("it is away"), is_first=False)
     recovered()
@@ -112,6 +131,173 @@ def test_what_else_goes_wrong_in_an_outage_of_the_store_is_told(
     recovered()
 
     assert said(log) == [
-        *("Projection interrupted", "Projection recovered"),
-        *("Event failed", "Projection recovered"),
+        *(waits, "Projection interrupted", "Projection recovered"),
+        *(waits, "Event failed", "Projection recovered"),
     ]
+
+
+# All that projections tell, in which secrets stand for what events say.
+CHANGES: list[tuple[Signal, dict[str, Any], str, int]] = [
+    (
+        signals.projection_started,
+        {"position": 7},
+        "Projection started: {about} state=running position=7",
+        logging.INFO,
+    ),
+    (
+        signals.projection_started,
+        {"position": None},
+        "Projection started: {about} state=running",
+        logging.INFO,
+    ),
+    (
+        signals.projection_stopped,
+        {"position": 0},
+        "Projection stopped: {about} state=stopped position=0",
+        logging.INFO,
+    ),
+    (
+        signals.projection_failed,
+        {"error": ProjectionError("it\nfails")},
+        "Projection failed: {about} error=it fails",
+        logging.ERROR,
+    ),
+    (
+        signals.standing_by,
+        {"owner": "h:1", "reason": "", "is_paused": False},
+        "Standing by: {about} owner=h:1",
+        logging.INFO,
+    ),
+    (
+        signals.standing_by,
+        {"owner": "", "reason": "x", "is_paused": True},
+        "Projection is paused: {about} error=x",
+        logging.WARNING,
+    ),
+    (
+        signals.standing_by,
+        {"owner": "", "reason": "x", "is_paused": False},
+        "Standing by for a node that is behind: {about} error=x",
+        logging.WARNING,
+    ),
+    (
+        signals.projection_recovered,
+        {"position": 7},
+        "Projection recovered: {about} state=running position=7",
+        logging.INFO,
+    ),
+    (
+        signals.projection_paused,
+        {"position": 7, "error": EventProcessingError("x")},
+        "Projection paused: {about} state=paused position=7 error=x",
+        logging.ERROR,
+    ),
+    (
+        signals.lease_lost,
+        {"error": LeaseLostError("taken over")},
+        "Lease lost: {about} error=taken over",
+        logging.WARNING,
+    ),
+    (
+        signals.projection_interrupted,
+        {
+            "error": DatabaseError(SECRET),
+            "phase": "running",
+            "seconds": 1.0,
+            "is_first": True,
+        },
+        f"Projection interrupted, trying again: {{about}} error={SECRET}",
+        logging.WARNING,
+    ),
+    (
+        signals.event_failed,
+        {
+            "position": 7,
+            "error": UndecodableEventError("x"),
+            "failures": 1,
+            "retries": 5,
+            "seconds": 1.0,
+            "is_first": True,
+        },
+        "Event failed, trying again: {about} position=7 retries=5 error=x",
+        logging.WARNING,
+    ),
+    *(
+        (
+            signal,
+            {
+                "position": 7,
+                "event": "which",
+                "topic": "a:B",
+                "originator_id": "an id\n",
+                "originator_version": 3,
+                "reason": "x",
+            },
+            f"{text}: {{about}} position=7 topic=a:B originator_id=an id "
+            "originator_version=3 error=x",
+            logging.ERROR,
+        )
+        for signal, text in (
+            (signals.event_parked, "Event parked"),
+            (signals.event_skipped, "Event skipped"),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("signal", "arguments", "expected", "level"), CHANGES)
+def test_each_change_has_a_line_of_keys_and_values(
+    log: pytest.LogCaptureFixture,
+    signal: Signal,
+    arguments: dict[str, Any],
+    expected: str,
+    level: int,
+) -> None:
+    SENDER.send(signal, **arguments)
+
+    [record] = log.records
+    about = "projection=TrainingSchoolProjection application=TrainingSchool"
+    assert record.getMessage() == expected.format(about=about)
+    assert record.levelno == level
+    # What is in the line is among the attributes as it is, for a formatter.
+    plain = vars(logging.makeLogRecord({})).keys() | {"message", "asctime"}
+    extras = {key: value for key, value in vars(record).items() if key not in plain}
+    assert expected.partition(": ")[2].format(about=about) == " ".join(
+        f"{key}={value}" for key, value in extras.items()
+    )
+    assert log_lines.__file__.endswith(record.filename)
+
+
+def test_nothing_that_an_event_says_is_for_information(
+    log: pytest.LogCaptureFixture,
+) -> None:
+    error = of_store()
+    error.args = (SECRET,)
+    interrupted(error)
+    for signal, arguments, _, level in CHANGES:
+        if level == logging.INFO:
+            SENDER.send(signal, **arguments)
+
+    assert len(log.records) > 3
+    for record in log.records:
+        assert SECRET not in str(vars(record))
+
+
+def test_a_failure_is_not_written_where_no_log_is_configured(
+    monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(logging.Logger, "hasHandlers", lambda self: False)
+
+    SENDER.send(signals.projection_failed, error=ProjectionError("x"))
+
+    assert log.records == []
+
+
+def test_a_traceback_is_an_attribute_too(log: pytest.LogCaptureFixture) -> None:
+    logger = logging.getLogger("django_esdb.runner")
+
+    write(logger, logging.ERROR, "It failed", projection="P", below="line 1\nline 2")
+
+    [record] = log.records
+    assert record.getMessage() == "It failed: projection=P\nline 1\nline 2"
+    assert vars(record)["traceback"] == "line 1\nline 2"
