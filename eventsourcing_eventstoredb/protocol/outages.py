@@ -54,6 +54,8 @@ class Outage:
             "EventStoreDB cannot be used: servers=%s error=%s",
             self._access.addresses,
             error,
+            # For formatters that write more than lines.
+            extra={"servers": self._access.addresses, "error": str(error)},
         )
 
     def succeeded(self) -> None:
@@ -68,6 +70,7 @@ class Outage:
                 "EventStoreDB can be used again: servers=%s after=%.1fs",
                 self._access.addresses,
                 seconds,
+                extra={"servers": self._access.addresses, "seconds": seconds},
             )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from django.db import OperationalError as DatabaseError
@@ -21,8 +22,12 @@ from django_esdb.logs import log as write
 from django_esdb.runner import log_lines
 from django_esdb.signals import Sender
 from eventsourcing_eventstoredb.exceptions import DisconnectedError
+from eventsourcing_eventstoredb.protocol import outages
 from eventsourcing_eventstoredb.protocol.errors import CallError, Reason
 from example_project.training_school.projections import TrainingSchoolProjection
+
+if TYPE_CHECKING:
+    from eventsourcing_eventstoredb.protocol.access import Access
 
 SECRET = "what-an-event-says"
 SENDER = Sender(TrainingSchoolProjection, "TrainingSchool")
@@ -301,3 +306,19 @@ def test_a_traceback_is_an_attribute_too(log: pytest.LogCaptureFixture) -> None:
     [record] = log.records
     assert record.getMessage() == "It failed: projection=P\nline 1\nline 2"
     assert vars(record)["traceback"] == "line 1\nline 2"
+
+
+def test_an_outages_lines_have_attributes(
+    log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.set_level(logging.INFO, "eventsourcing_eventstoredb")
+    monkeypatch.setattr(outages, "QUIET_SECONDS", 0.0)
+    outage = outages.Outage(cast("Access", SimpleNamespace(addresses="a:1")))
+
+    outage.failed(of_store())
+    outage.succeeded()
+
+    away, back = map(vars, log.records)
+    assert (away["servers"], away["error"]) == ("a:1", "it is away")
+    assert back["servers"] == "a:1"
+    assert back["seconds"] >= 0
