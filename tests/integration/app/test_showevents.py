@@ -28,6 +28,7 @@ from example_project.training_school.projections import (
     TrainingSchoolView,
 )
 from tests.support.event_stores import EventStore
+from tests.support.running_stores import own_prefix, own_stream
 from tests.support.stores import append
 from tests.support.supervising import wait_until
 
@@ -85,10 +86,12 @@ def following(*arguments: str) -> Iterator[Output]:
     assert not thread.is_alive()
 
 
-def test_the_last_events_are_shown_oldest_first(school: TrainingSchool) -> None:
+def test_the_last_events_are_shown_oldest_first(
+    school: TrainingSchool, server: EmbeddedServer
+) -> None:
     school.register("Fido")
     positions = [school.add_trick("Fido", trick) for trick in ("sit", "roll over")]
-    dog = Dog.create_id("Fido")
+    dog = own_stream(server, str(Dog.create_id("Fido")))
 
     lines, said = show("--limit", "2")
 
@@ -108,7 +111,7 @@ def test_the_last_events_are_shown_oldest_first(school: TrainingSchool) -> None:
     assert show("--limit", "3")[1] == ""
 
 
-def test_json_has_all_of_them(school: TrainingSchool) -> None:
+def test_json_has_all_of_them(school: TrainingSchool, server: EmbeddedServer) -> None:
     before = datetime.now(UTC) - timedelta(seconds=1)
     with event_metadata(user="7"):
         position = school.register("Fido")
@@ -120,7 +123,7 @@ def test_json_has_all_of_them(school: TrainingSchool) -> None:
     assert len(event.pop("id")) == 36
     assert event == {
         "position": position,
-        "stream": str(Dog.create_id("Fido")),
+        "stream": own_stream(server, str(Dog.create_id("Fido"))),
         "stream_position": 0,
         "kind": "event",
         "topic": REGISTERED,
@@ -136,15 +139,17 @@ def test_no_events_are_none(school: TrainingSchool) -> None:
     assert shown("--stream", str(uuid4())) == []
 
 
-def test_events_are_found_by_stream_and_prefix(school: TrainingSchool) -> None:
+def test_events_are_found_by_stream_and_prefix(
+    school: TrainingSchool, server: EmbeddedServer
+) -> None:
     for name in ("Fido", "Rex"):
         school.register(name)
         school.add_trick(name, f"{name} sits")
-    fido = str(Dog.create_id("Fido"))
+    fido = own_stream(server, str(Dog.create_id("Fido")))
 
     of_fido = shown("--stream", fido)
     assert tricks(of_fido) == ["", "Fido sits"]
-    assert shown("--prefix", fido[:8]) == of_fido
+    assert shown("--prefix", fido[:-28]) == of_fido
     assert shown("--prefix", "no such stream") == []
     (last,) = shown("--stream", fido, "--limit", "1")
     assert last == of_fido[-1]
@@ -152,11 +157,13 @@ def test_events_are_found_by_stream_and_prefix(school: TrainingSchool) -> None:
         show("--stream", fido, "--prefix", fido)
 
 
-def test_events_are_found_by_topic_also_far_back(school: TrainingSchool) -> None:
+def test_events_are_found_by_topic_also_far_back(
+    school: TrainingSchool, server: EmbeddedServer
+) -> None:
     school.register("Fido")
     for number in range(30):
         school.add_trick("Fido", f"trick {number}")
-    fido = str(Dog.create_id("Fido"))
+    fido = own_stream(server, str(Dog.create_id("Fido")))
 
     for where in ([], ["--stream", fido], ["--prefix", fido]):
         (found,) = shown("--topic", REGISTERED, "--limit", "1", *where)
@@ -226,7 +233,9 @@ def test_lines_fit_the_terminal_and_full_shows_all(
     assert any(json.dumps(name) in line for line in lines)
 
 
-def test_snapshots_are_told_apart(school: TrainingSchool, settings: Any) -> None:
+def test_snapshots_are_told_apart(
+    school: TrainingSchool, server: EmbeddedServer, settings: Any
+) -> None:
     settings.ESDB_ENV = {"IS_SNAPSHOTTING_ENABLED": "y"}
     close_applications()
     school = get_application(TrainingSchool)
@@ -236,10 +245,11 @@ def test_snapshots_are_told_apart(school: TrainingSchool, settings: Any) -> None
 
     event, snapshot = shown()
     assert (event["kind"], snapshot["kind"]) == ("event", "snapshot")
-    assert snapshot["stream"] == f"snapshot-${fido}"
+    of_snapshots = f"snapshot-${own_stream(server, str(fido))}"
+    assert snapshot["stream"] == of_snapshots
     assert shown("--stream", str(fido)) == [event]
-    assert shown("--stream", f"snapshot-${fido}") == [snapshot]
-    assert "snapshot " in show("--stream", f"snapshot-${fido}")[0][0]
+    assert shown("--stream", of_snapshots) == [snapshot]
+    assert "snapshot " in show("--stream", of_snapshots)[0][0]
 
 
 def test_compressed_and_encrypted_are_marked(
@@ -282,27 +292,29 @@ def test_what_others_have_written_is_shown_and_no_class_is_made_of_it(
 
 
 def test_an_application_shows_its_own_streams_only(
-    school: TrainingSchool, settings: Any
+    school: TrainingSchool, server: EmbeddedServer, settings: Any
 ) -> None:
     school.register("Fido")
-    settings.ESDB_ENV = {"EVENTSTOREDB_STREAM_PREFIX": "kennel"}
+    prefix = own_prefix(server, "kennel")
+    settings.ESDB_ENV = {"EVENTSTOREDB_STREAM_PREFIX": prefix}
     close_applications()
     get_application(TrainingSchool).register("Rex")
 
     (event,) = shown()
-    assert event["stream"] == f"kennel-{Dog.create_id('Rex')}"
+    assert event["stream"] == f"{prefix}-{Dog.create_id('Rex')}"
     assert shown("--stream", str(Dog.create_id("Rex"))) == [event]
-    assert shown("--stream", f"kennel-{Dog.create_id('Rex')}") == [event]
-    assert shown("--prefix", str(Dog.create_id("Fido"))[:5]) == []
+    assert shown("--stream", f"{prefix}-{Dog.create_id('Rex')}") == [event]
+    fido = own_stream(server, str(Dog.create_id("Fido")))
+    assert shown("--prefix", fido[:-31]) == []
 
 
 def test_those_that_come_are_shown_one_after_the_other(
-    school: TrainingSchool, monkeypatch: pytest.MonkeyPatch
+    school: TrainingSchool, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(showevents, "_FOLLOW_SECONDS", 0.01)
     monkeypatch.setattr(showevents, "_FOLLOW_PAGE", 3)
     school.register("Fido")
-    fido = str(Dog.create_id("Fido"))
+    fido = own_stream(server, str(Dog.create_id("Fido")))
     with (
         following("--json") as all_of_them,
         following("--json", "--stream", fido, "--topic", TRICK_ADDED) as some,
