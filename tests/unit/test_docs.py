@@ -178,6 +178,9 @@ def test_each_error_in_troubleshooting_can_happen(text: str) -> None:
 
 # What is put between other texts, or before them, and says nothing by itself.
 PARTS = {
+    "an aggregate",
+    "an application",
+    "there are …",
     "The command",
     "The projection …",
     "given none",

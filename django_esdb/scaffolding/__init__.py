@@ -1,0 +1,3 @@
+"""What ``startprojection`` writes: a projection with all that belongs to it."""
+
+from __future__ import annotations
