@@ -9,7 +9,13 @@ from uuid import UUID
 
 from eventsourcing.persistence import AggregateRecorder, StoredEvent
 
-from eventsourcing_eventstoredb import appending, mapping, metadata, snapshot_streams
+from eventsourcing_eventstoredb import (
+    appending,
+    mapping,
+    metadata,
+    save_observers,
+    snapshot_streams,
+)
 from eventsourcing_eventstoredb.deadlines import store_deadline
 from eventsourcing_eventstoredb.mapping import Layout
 from eventsourcing_eventstoredb.max_count import MaxCount
@@ -169,7 +175,20 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
             return None
         # For what is read before, too.
         with store_deadline(max(appending.deadline(self.client), 0.001)):
-            return self._append_in_time(stored_events)
+            if not save_observers.are_observed():
+                return self._append_in_time(stored_events)
+            with save_observers.observed(self._save(stored_events)):
+                return self._append_in_time(stored_events)
+
+    def _save(self, stored_events: Sequence[StoredEvent]) -> save_observers.Save:
+        layout, originator_id = self.layout, stored_events[0].originator_id
+        return save_observers.Save(
+            layout.snapshots_stream_name(originator_id)
+            if self.for_snapshotting
+            else layout.stream_name(originator_id),
+            len(stored_events),
+            self.for_snapshotting,
+        )
 
     def _append_in_time(self, stored_events: Sequence[StoredEvent]) -> int | None:
         originator_id = appending.single_originator_id(stored_events)
