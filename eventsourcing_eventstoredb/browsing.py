@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from time import monotonic
 from typing import Any
+
+from eventsourcing.persistence import ProgrammingError
 
 from eventsourcing_eventstoredb.mapping import (
     SNAPSHOT_STREAM_PREFIX,
@@ -26,6 +29,14 @@ from eventsourcing_eventstoredb.protocol.errors import CallError, Reason, client
 _MAX_PAGE_SIZE = 2_000
 # Events that a search looks at by default until it says how far it has come.
 MOST_LOOKED_AT = 100_000
+# EventStoreDB's own type of records that stand for an event in another stream.
+_LINK_TYPE = "$>"
+# What the server takes for a position; larger numbers cannot even be sent.
+_LARGEST_POSITION = 2**63 - 1
+
+
+# Gets where to begin, how many to read, and the seconds that it may take.
+_Read = Callable[[int | None, int, float], Iterator[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +67,15 @@ class BrowsedEvent:
     data: bytes
     metadata: dict[str, str]
     is_snapshot: bool
+
+    @property
+    def target(self) -> tuple[str, int] | None:
+        """The stream of the event that it links to, and the place there; or None."""
+        if self.topic != _LINK_TYPE:
+            return None
+        place, _, stream = str(self.data, "utf-8", "replace").partition("@")
+        is_place = place.isascii() and place.isdecimal() and len(place) < 19
+        return (stream, int(place)) if is_place and stream else None
 
 
 @dataclass(frozen=True)
@@ -114,6 +134,80 @@ class StoreBrowser:
             return text
         return self._layout.stream_name(text)
 
+    def is_own_stream(self, name: str) -> bool:
+        """Return whether a stream is the application's, or has its snapshots."""
+        own = self._layout.name_prefix
+        return not name.startswith("$") and name.startswith(
+            (own, f"{SNAPSHOT_STREAM_PREFIX}{own}")
+        )
+
+    def aggregate_of(self, stream: str) -> str:
+        """Return the ID of the aggregate that a stream of the application is of."""
+        name = stream.removeprefix(SNAPSHOT_STREAM_PREFIX)
+        return name.removeprefix(self._layout.name_prefix)
+
+    def at(self, position: int) -> BrowsedEvent | None:
+        """
+        Return the event at a position in the log of all streams; None if none is there.
+
+        It is returned whosever it is.
+
+        Raises:
+            OperationalError: The read was cut short.
+        """
+        if not 0 <= position <= _LARGEST_POSITION:
+            return None
+        request = messages.all_request(position, backwards=False, limit=1)
+
+        def attempt(seconds: float) -> BrowsedEvent | None:
+            with client_errors("Reading all streams"):
+                for message in calls.read_messages(self._client, request, seconds):
+                    if message.HasField("event"):
+                        event = self._browsed(message.event.event)
+                        return event if event.position == position else None
+                return None
+
+        try:
+            return retrying.with_retries(self._client, attempt, retrying.READ_DEADLINE)
+        except ProgrammingError:
+            # It lies within or behind events.
+            return None
+
+    def with_id(
+        self, event_id: str, before: int, *, most: int = MOST_LOOKED_AT
+    ) -> BrowsedEvent | None:
+        """
+        Return the application's last event with an ID before a position.
+
+        The server knows no order of IDs, so events are looked through.
+
+        Args:
+            event_id: A UUID as text.
+            before: Position of an event.
+            most: How many events the server may send to find it, at least.
+
+        Returns:
+            The event; None if it is not among those that were looked at.
+
+        Raises:
+            ProgrammingError: *before* is not the position of an event.
+            OperationalError: The read was cut short.
+        """
+        page = self._page(
+            "Reading all streams backwards",
+            self._backwards(self._server_filter((), "")),
+            lambda event: event.position,
+            _Wanted(
+                1,
+                before,
+                None,
+                lambda event: event.event_id == event_id and self._is_own(event),
+                most,
+                is_only=True,
+            ),
+        )
+        return page.events[0] if page.events else None
+
     def newest(
         self,
         limit: int,
@@ -133,24 +227,17 @@ class StoreBrowser:
             topics: Types to return, matched exactly; empty for all.
             stream_prefix: What streams' names begin with.
             since: The oldest to return, by the server's clock.
-            most: How many events the server may send to find some, at least.
+            most: How many events the server may send to find some, at least, while half
+                of the time for the read lasts.
 
         Raises:
             ProgrammingError: *before* is not the position of an event.
             OperationalError: The read was cut short.
         """
         matches = self._matcher(topics, stream_prefix)
-        server_filter = self._server_filter(topics, stream_prefix)
-
-        def read(start: int | None, size: int, seconds: float) -> Iterator[Any]:
-            request = messages.all_request(
-                start, backwards=True, limit=size, server_filter=server_filter
-            )
-            return calls.read_messages(self._client, request, seconds)
-
         return self._page(
             "Reading all streams backwards",
-            read,
+            self._backwards(self._server_filter(topics, stream_prefix)),
             lambda event: event.position,
             _Wanted(limit, before, since, matches, most),
         )
@@ -174,7 +261,8 @@ class StoreBrowser:
             before: Position in the stream, to return older ones only.
             topics: Types to return, matched exactly; empty for all.
             since: The oldest to return, by the server's clock.
-            most: How many events the server may send to find some, at least.
+            most: How many events the server may send to find some, at least, while half
+                of the time for the read lasts.
 
         Returns:
             The events; none if the stream does not exist or was deleted.
@@ -282,10 +370,19 @@ class StoreBrowser:
 
         return matches
 
+    def _backwards(self, server_filter: messages.Filter) -> _Read:
+        def read(start: int | None, size: int, seconds: float) -> Iterator[Any]:
+            request = messages.all_request(
+                start, backwards=True, limit=size, server_filter=server_filter
+            )
+            return calls.read_messages(self._client, request, seconds)
+
+        return read
+
     def _page(
         self,
         what: str,
-        read: Callable[[int | None, int, float], Iterator[Any]],
+        read: _Read,
         place: Callable[[BrowsedEvent], int],
         wanted: _Wanted,
     ) -> Page:
@@ -302,7 +399,7 @@ class StoreBrowser:
 
     def _search(
         self,
-        read: Callable[[int | None, int, float], Iterator[Any]],
+        read: _Read,
         place: Callable[[BrowsedEvent], int],
         wanted: _Wanted,
         seconds: float,
@@ -310,6 +407,8 @@ class StoreBrowser:
         found: list[BrowsedEvent] = []
         start = wanted.before
         looked_at = 0
+        # Half of the time is left for the last page, and what was found is returned.
+        end = monotonic() + seconds / 2
         # One more tells whether there are older ones.
         size = min(wanted.limit + 1, _MAX_PAGE_SIZE)
         while True:
@@ -325,11 +424,13 @@ class StoreBrowser:
                     if len(found) == wanted.limit:
                         return Page(tuple(found), start)
                     found.append(event)
+                    if wanted.is_only:
+                        return Page(tuple(found), None)
                 start = place(event)
             looked_at += received
             if received < size:
                 return Page(tuple(found), None)
-            if looked_at >= wanted.most:
+            if looked_at >= wanted.most or monotonic() > end:
                 return Page(tuple(found), start)
             size = min(size * 4, _MAX_PAGE_SIZE)
 
@@ -364,10 +465,7 @@ class StoreBrowser:
         return messages.filter_by_stream(pattern=r"^[^$]")
 
     def _is_own(self, event: BrowsedEvent) -> bool:
-        own = self._layout.name_prefix
-        if event.stream.startswith("$") or event.topic.startswith("$"):
-            return False
-        return event.stream.startswith((own, f"{SNAPSHOT_STREAM_PREFIX}{own}"))
+        return not event.topic.startswith("$") and self.is_own_stream(event.stream)
 
 
 @dataclass(frozen=True)
@@ -377,6 +475,7 @@ class _Wanted:
     since: datetime | None
     matches: Callable[[BrowsedEvent], bool]
     most: int
+    is_only: bool = False
 
     def is_too_old(self, event: BrowsedEvent) -> bool:
         since, time = self.since, event.time

@@ -8,10 +8,12 @@ from django_esdb.admin.pages import (
     SkippedEventAdmin,
 )
 from django_esdb.admin.read_models import ReadModelAdmin
+from django_esdb.admin.stored_events import StoredEventAdmin
 
 __all__ = [
     "FailedEventAdmin",
     "ProjectionTrackingAdmin",
     "ReadModelAdmin",
     "SkippedEventAdmin",
+    "StoredEventAdmin",
 ]

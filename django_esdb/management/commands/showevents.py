@@ -1,18 +1,16 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import time
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.core.management.base import CommandError, no_translations
 from django.utils import timezone
-from django.utils.dateparse import parse_date, parse_datetime
 from eventsourcing.persistence import (
     InfrastructureFactoryError,
     OperationalError,
@@ -24,13 +22,18 @@ from django_esdb.management.base import CONFIGURATION, FAILED, SafeCommand
 from django_esdb.management.commands._applications import choose_application
 from django_esdb.management.commands._projections import require_valid_configuration
 from django_esdb.store_address import store_hint
-from django_esdb.stored_events import Payload, StoredEvents, as_json, stored_events
+from django_esdb.stored_events import (
+    Payload,
+    StoredEvents,
+    as_json,
+    parse_since,
+    stored_events,
+)
 from eventsourcing_eventstoredb.browsing import BrowsedEvent, Page
 from eventsourcing_eventstoredb.text import LONGEST_NAME, one_line
 
 _FOLLOW_SECONDS = 0.5
 _FOLLOW_PAGE = 500
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _LONGEST_PAYLOAD = 100_000
 # They are kept until all are there, since the oldest comes first.
 _MOST = 100_000
@@ -272,17 +275,10 @@ def _time(value: datetime | None) -> str:
 
 
 def _since(text: str) -> datetime:
-    ago = re.fullmatch(r"(\d{1,6})([smhdw])", text)
-    with suppress(ValueError, OverflowError):
-        if ago:
-            return timezone.now() - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-        moment = parse_datetime(text)
-        if moment is None and (day := parse_date(text)):
-            moment = datetime(day.year, day.month, day.day)
-        if moment is not None:
-            return moment if moment.tzinfo else timezone.make_aware(moment)
-    msg = f"{text!r} is no time, such as 2026-11-26T09:30, and no time ago, such as 2h"
-    raise ArgumentTypeError(msg)
+    try:
+        return parse_since(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from error
 
 
 def _positive(text: str) -> int:

@@ -260,6 +260,51 @@ def test_stored_text_turns_nothing_round_that_stands_next_to_it(browser: Browser
         assert browser.driver.execute_script(REVERSED) == [], page
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_admin_leads_from_a_row_to_its_events_and_back(
+    browser: Browser, width: int
+):
+    User.objects.create_superuser("admin", password="woof-woof")
+    browser.driver.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600},
+    )
+    browser.visit(reverse("training_school:register"))
+    browser.submit(name="Rex")
+    browser.submit(trick="fetch " * 40)
+    dog = Dog.objects.get()
+    form = reverse("admin:training_school_dog_change", args=[dog.pk])
+    browser.visit(f"{reverse('admin:login')}?next={form}")
+    browser.submit(username="admin", password="woof-woof")
+
+    def assert_fits() -> None:
+        shown = browser.driver.execute_script(
+            "return document.documentElement.scrollWidth"
+        )
+        assert shown <= width
+        # Neither scripts nor styles are in the page itself.
+        content = browser.all("#content")[0].get_attribute("outerHTML")
+        assert "style=" not in content
+        assert "<script" not in content
+
+    (events,) = browser.all(".object-tools a[href*=storedevent]")
+    assert events.text.casefold() == "events"
+    browser.leave_by(events)
+    assert_fits()
+    topics = browser.texts(".stored-events-results tbody td.name:nth-child(2)")
+    # The style is there that cuts long ones.
+    cell = browser.all(".stored-events-results td.name")[0]
+    assert cell.value_of_css_property("text-overflow") == "ellipsis"
+    assert topics == ["Dog.TrickAdded", "Dog.Registered"]
+    (link, _) = browser.all(".stored-events-results td.number a")
+    browser.leave_by(link)
+    assert_fits()
+    assert '"trick": "fetch fetch' in browser.texts(".stored-event pre")[0]
+
+    browser.follow("dog: Rex")
+    assert browser.driver.current_url == f"{browser.url}{form}"
+
+
 def test_the_admin_discards_failed_events_after_asking(browser: Browser):
     User.objects.create_superuser("admin", password="woof-woof")
     for number in (1, 2):
