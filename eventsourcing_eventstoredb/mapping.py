@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from eventsourcing.persistence import DataError, StoredEvent
 
@@ -122,10 +122,14 @@ class Layout:
 
 
 def proposed_event(
-    stored_event: StoredEvent, metadata: bytes = b"", *, marks_json: bool = True
+    stored_event: StoredEvent,
+    metadata: bytes = b"",
+    *,
+    marks_json: bool = True,
+    event_id: UUID | None = None,
 ) -> ProposedEvent:
     """
-    Return the event to append for *stored_event*, with a random ID of its own.
+    Return the event to append for *stored_event*, with this ID or a random one.
 
     The server recognises a repeated append by its events' IDs, so make each
     event once and keep it through every retry. Data that are JSON are marked as
@@ -136,6 +140,7 @@ def proposed_event(
         data=stored_event.state,
         metadata=metadata,
         content_type=content_type_of(stored_event.state) if marks_json else BINARY,
+        id=uuid4() if event_id is None else event_id,
     )
 
 

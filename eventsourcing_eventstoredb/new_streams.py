@@ -54,8 +54,23 @@ def check_new(
         IntegrityError: The stream exists, or was deleted.
         OperationalError: The server could not be asked.
     """
-    if is_unique(originator_id):
-        return
+    if not is_unique(originator_id):
+        check_no_stream(client, name, count)
+
+
+def check_no_stream(client: EventStoreDBClient, name: str, count: int) -> None:
+    """
+    Ask the server whether a stream has events, or had them, and refuse if it does.
+
+    Args:
+        client: Any esdbclient client.
+        name: The stream's name.
+        count: How many events are to be appended.
+
+    Raises:
+        IntegrityError: The stream exists, or was deleted.
+        OperationalError: The server could not be asked.
+    """
 
     def attempt(seconds: float) -> int | None:
         with client_errors(f"Looking for the end of stream {name!r}"):

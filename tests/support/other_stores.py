@@ -21,15 +21,22 @@ STORES = ("popo", "sqlite", "postgresql", "eventsourcing-django")
 @pytest.fixture(params=STORES)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, str]]:
     """The environment of an application on an empty store of another kind."""
-    if request.param == "popo":
+    yield from empty_store(request.param, request, tmp_path)
+
+
+def empty_store(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[dict[str, str]]:
+    """Yield the environment for an empty store of a kind, for a fixture's time."""
+    if kind == "popo":
         yield {"PERSISTENCE_MODULE": "tests.support.shared_popo"}
         shared_popo.forget()
-    elif request.param == "sqlite":
+    elif kind == "sqlite":
         yield {
             "PERSISTENCE_MODULE": "eventsourcing.sqlite",
             "SQLITE_DBNAME": str(tmp_path / "events.sqlite3"),
         }
-    elif request.param == "postgresql":
+    elif kind == "postgresql":
         found = find(SERVERS[0])
         if not found.url:
             pytest.skip(f"PostgreSQL: {found.report}")

@@ -1,0 +1,300 @@
+"""Putting copies of another store's events into EventStoreDB."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+
+from eventsourcing.persistence import (
+    IntegrityError,
+    Notification,
+    PersistenceError,
+    StoredEvent,
+)
+
+from eventsourcing_eventstoredb import appending, mapping
+from eventsourcing_eventstoredb.copies import Copy, CopyError, copy_id
+from eventsourcing_eventstoredb.new_streams import check_no_stream
+from eventsourcing_eventstoredb.protocol.proposals import ProposedEvent, StreamState
+from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
+from eventsourcing_eventstoredb.stream_reading import read_stream
+from eventsourcing_eventstoredb.subscription_state import Phase
+
+_BATCH = 500
+# After so long without an event the store is asked whether it is there.
+_SILENT_SECONDS = 5.0
+# Snapshots may be large, and few of them are needed at a time.
+_SNAPSHOTS_PAGE = 20
+
+
+class CopyTarget:
+    """
+    The streams of an application, as copies are put into them.
+
+    Args:
+        application: The application's name; two of them may share a store.
+        recorder: Of its events. It stays the caller's to close.
+        originator_id_type: ``UUID`` or ``str``, the type of the source's IDs.
+    """
+
+    def __init__(
+        self,
+        application: str,
+        recorder: EventStoreDBApplicationRecorder,
+        originator_id_type: type,
+    ) -> None:
+        self._application = application
+        self._client = recorder.client
+        self._marks_json = recorder.marks_json
+        self.layout = recorder.layout
+        # Reads all that may be a copy, whatever the classes say.
+        self._recorder = EventStoreDBApplicationRecorder(
+            recorder.client,
+            originator_id_type=originator_id_type,
+            layout=recorder.layout,
+        )
+
+    def copy_of(self, event: StoredEvent | Notification, first_version: int) -> Copy:
+        """
+        Return what an event of the source is to be here.
+
+        Args:
+            event: The event.
+            first_version: The version of its aggregate's first event.
+        """
+        stream = self.layout.stream_name(event.originator_id)
+        position = event.originator_version - first_version
+        state = bytes(event.state)
+        return Copy(
+            stream,
+            position + self.layout.first_version,
+            position,
+            event.topic,
+            state,
+            event.originator_version,
+            copy_id(self._application, stream, position, event.topic, state),
+        )
+
+    def copy_of_snapshot(self, snapshot: StoredEvent, first_version: int) -> Copy:
+        """Return what a snapshot of the source is to be here."""
+        stream = self.layout.snapshots_stream_name(snapshot.originator_id)
+        version = (
+            snapshot.originator_version - first_version + self.layout.first_version
+        )
+        state = bytes(snapshot.state)
+        return Copy(
+            stream,
+            version,
+            version,
+            snapshot.topic,
+            state,
+            snapshot.originator_version,
+            copy_id(self._application, stream, version, snapshot.topic, state),
+        )
+
+    def copies(self) -> Generator[Copy, None, None]:
+        """
+        Yield the copies that are there now, in the order they were recorded.
+
+        Memory is needed for a bounded number of events. What is no copy is left out.
+
+        Raises:
+            eventsourcing.persistence.PersistenceError: The store cannot be read.
+        """
+        for each in self._received():
+            stream = self.layout.stream_name(each.originator_id)
+            position = self.layout.position(each.originator_version)
+            identity = copy_id(
+                self._application, stream, position, each.topic, each.state
+            )
+            if str(identity) == getattr(each, "event_id", None):
+                yield Copy(
+                    stream,
+                    each.originator_version,
+                    position,
+                    each.topic,
+                    each.state,
+                    each.originator_version,
+                    identity,
+                )
+
+    def append(self, copies: Sequence[Copy]) -> None:
+        """
+        Append events that follow each other in one stream, all of them or none.
+
+        Those that another process has copied meanwhile are recognised.
+
+        Raises:
+            CopyError: Something else lies in their place, which is left as it is.
+            eventsourcing.persistence.PersistenceError: The server refuses, or cannot
+                be asked.
+        """
+        first = copies[0]
+        try:
+            appending.check_not_hidden(first.stream)
+            if first.position == 0:
+                check_no_stream(self._client, first.stream, len(copies))
+            appended = appending.append(
+                self._client,
+                first.stream,
+                first.position - 1 if first.position else StreamState.NO_STREAM,
+                [self._proposed(each) for each in copies],
+            )
+        except IntegrityError as error:
+            self._check_there(copies, error)
+            return
+        if appended.stream_position > copies[-1].position:
+            msg = (
+                f"Stream {first.stream!r} was deleted while it was copied: the copies "
+                f"lie up to position {appended.stream_position} now; delete it again"
+            )
+            raise CopyError(msg)
+
+    def check_appendable(self, first: Copy) -> None:
+        """
+        Check that a stream ends where an event is to follow; writes nothing.
+
+        Raises:
+            CopyError: It ends elsewhere.
+        """
+        try:
+            appending.check_not_hidden(first.stream)
+            if first.position == 0:
+                check_no_stream(self._client, first.stream, 1)
+                return
+        except IntegrityError as error:
+            self._check_there([first], error)
+            return
+        last = read_stream(
+            self._client, first.stream, None, desc=True, limit=1, from_leader=True
+        )
+        end = int(last[0].stream_revision) if last else -1
+        if end != first.position - 1:
+            self._check_there(
+                [first], IntegrityError(f"the stream's last event is {end}")
+            )
+
+    def _check_there(self, copies: Sequence[Copy], refused: IntegrityError) -> None:
+        """Raise an error unless all copies are there."""
+        first = copies[0]
+        try:
+            found = read_stream(
+                self._client,
+                first.stream,
+                first.position,
+                desc=False,
+                limit=len(copies),
+                from_leader=True,
+            )
+        except PersistenceError:
+            found = []
+        for place, copied in enumerate(copies):
+            if place >= len(found):
+                msg = f"Cannot copy {copied}: {refused}"
+                raise CopyError(msg) from refused
+            if found[place].id.string != str(copied.id):
+                msg = (
+                    f"There is another event in EventStoreDB than {copied}, with "
+                    f"topic {found[place].metadata['type']!r} and ID "
+                    f"{found[place].id.string}; nothing was overwritten"
+                )
+                raise CopyError(msg) from refused
+
+    def snapshots(self, stream: str) -> Iterator[tuple[Copy, bool]]:
+        """
+        Yield the snapshots of a stream by version, and whether each is a copy.
+
+        Raises:
+            eventsourcing.persistence.PersistenceError: The store cannot be read.
+        """
+        position: int | None = None
+        while True:
+            page = read_stream(
+                self._client,
+                stream,
+                position,
+                desc=False,
+                limit=_SNAPSHOTS_PAGE,
+                from_leader=True,
+            )
+            for each in page:
+                version = mapping.version_in_metadata(each.custom_metadata)
+                topic = each.metadata["type"]
+                if version is None:
+                    continue
+                identity = copy_id(self._application, stream, version, topic, each.data)
+                yield (
+                    Copy(stream, version, version, topic, each.data, version, identity),
+                    str(identity) == each.id.string,
+                )
+            if len(page) < _SNAPSHOTS_PAGE:
+                return
+            position = int(page[-1].stream_revision) + 1
+
+    def append_snapshot(self, snapshot: Copy) -> None:
+        """
+        Append a snapshot behind those that are there, of which all have lower versions.
+
+        Raises:
+            CopyError: Somebody else has taken one meanwhile.
+            eventsourcing.persistence.PersistenceError: The server refuses, or cannot
+                be asked.
+        """
+        last = read_stream(
+            self._client, snapshot.stream, None, desc=True, limit=1, from_leader=True
+        )
+        expected = int(last[0].stream_revision) if last else StreamState.NO_STREAM
+        try:
+            appending.append(
+                self._client,
+                snapshot.stream,
+                expected,
+                [self._proposed_snapshot(snapshot)],
+            )
+        except IntegrityError as error:
+            end = appending.other_position(error)
+            if last or end is None:
+                msg = f"Cannot copy the snapshot of {snapshot}: {error}"
+                raise CopyError(msg) from error
+            # The stream was deleted, or all in it was truncated.
+            appending.append(
+                self._client, snapshot.stream, end, [self._proposed_snapshot(snapshot)]
+            )
+
+    def _proposed(self, copied: Copy) -> ProposedEvent:
+        event = StoredEvent(copied.stream, copied.version, copied.topic, copied.state)
+        return mapping.proposed_event(
+            event,
+            self.layout.metadata(copied.version),
+            marks_json=self._marks_json,
+            event_id=copied.id,
+        )
+
+    def _proposed_snapshot(self, copied: Copy) -> ProposedEvent:
+        event = StoredEvent(copied.stream, copied.version, copied.topic, copied.state)
+        return mapping.proposed_event(
+            event,
+            mapping.version_metadata(copied.version),
+            marks_json=self._marks_json,
+            event_id=copied.id,
+        )
+
+    def _received(self) -> Iterator[Notification]:
+        """Yield all that there is now; a subscription reads ahead only so far."""
+        head = self._recorder.max_notification_id()
+        if head is None:
+            return
+        with self._recorder.subscribe() as subscription:
+            while True:
+                batch = subscription.next_batch(_BATCH, _SILENT_SECONDS)
+                for each in batch:
+                    if each.id > head:
+                        return
+                    yield each
+                if batch and batch[-1].id >= head:
+                    return
+                if not batch:
+                    if subscription.state.phase is Phase.LIVE:
+                        # The last one was deleted meanwhile.
+                        return
+                    # Raises an error if the store is away.
+                    self._recorder.max_notification_id()
