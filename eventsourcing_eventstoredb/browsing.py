@@ -217,6 +217,7 @@ class StoreBrowser:
         stream_prefix: str = "",
         since: datetime | None = None,
         most: int = MOST_LOOKED_AT,
+        looks_through: bool = False,
     ) -> Page:
         """
         Return the newest events of all streams.
@@ -229,15 +230,19 @@ class StoreBrowser:
             since: The oldest to return, by the server's clock.
             most: How many events the server may send to find some, at least, while half
                 of the time for the read lasts.
+            looks_through: Whether to look through all of the application's events here.
+                Otherwise the server picks by topic or prefix, which is quicker, but it
+                does not say how far it has come where few match.
 
         Raises:
             ProgrammingError: *before* is not the position of an event.
             OperationalError: The read was cut short.
         """
         matches = self._matcher(topics, stream_prefix)
+        picked = ((), "") if looks_through else (topics, stream_prefix)
         return self._page(
             "Reading all streams backwards",
-            self._backwards(self._server_filter(topics, stream_prefix)),
+            self._backwards(self._server_filter(*picked)),
             lambda event: event.position,
             _Wanted(limit, before, since, matches, most),
         )

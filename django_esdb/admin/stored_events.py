@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 
-from django import forms
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -20,91 +20,34 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
-from eventsourcing.application import Application
-from eventsourcing.persistence import (
-    InfrastructureFactoryError,
-    PersistenceError,
-    ProgrammingError,
-)
+from eventsourcing.persistence import OperationalError
 
+from django_esdb.admin import event_reading
+from django_esdb.admin.event_filter import CORRELATION_PREFIX, EventFilterForm
+from django_esdb.admin.event_reading import (
+    SILENT,
+    UnusableError,
+    application_names,
+    event_at,
+    is_own,
+    not_own,
+    nothing_there,
+    read,
+)
 from django_esdb.admin.read_models import ReadModelAdmin, showable
-from django_esdb.applications import get_application
-from django_esdb.exceptions import ConfigurationError
 from django_esdb.models import StoredEvent
-from django_esdb.registry import registry
 from django_esdb.status.status import shown
-from django_esdb.store_address import store_hint
-from django_esdb.stored_events import Payload, StoredEvents, parse_since
+from django_esdb.stored_events import Payload, StoredEvents
 from eventsourcing_eventstoredb import store_deadline
-from eventsourcing_eventstoredb.browsing import BrowsedEvent, Page
+from eventsourcing_eventstoredb.browsing import BrowsedEvent, Page, StoreBrowser
 from eventsourcing_eventstoredb.metadata import CAUSATION_ID, CORRELATION_ID
 
 _PAGE_SIZE = 50
-# A page comes within two seconds, also where the store is silent.
-_SECONDS = 1.5
 _MOST_LOOKED_AT = 20_000
-# Streams into which EventStoreDB's own projections put links. In others of its own
-# are what it knows of its users and what it is configured with.
-_CORRELATION_PREFIX = "$bc-"
-_LINK_PREFIXES = (_CORRELATION_PREFIX, "$ce-", "$et-", "$category-")
+# How long the server may look for events of a topic or streams with a prefix.
+_PICKING_SECONDS = 0.75
 _MARKS = {"compressed": _("compressed"), "encrypted": _("encrypted")}
-_SILENT = 503
 _TEMPLATES = "admin/django_esdb/storedevent"
-
-T = TypeVar("T")
-
-
-class _SinceField(forms.CharField):
-    def clean(self, value: Any) -> datetime | None:
-        text: str = super().clean(value)
-        if not text:
-            return None
-        try:
-            return parse_since(text)
-        except ValueError as error:
-            raise forms.ValidationError(
-                _("This is no time, such as 2026-11-26T09:30, and no time ago, as 2h.")
-            ) from error
-
-
-class EventFilterForm(forms.Form):
-    """Which events to show."""
-
-    application = forms.ChoiceField(label=_("Application"))
-    stream = forms.CharField(label=_("Aggregate's ID or stream"), required=False)
-    # Django's own of this name is for forms next to each other.
-    prefix = forms.CharField(  # type: ignore[assignment]
-        label=_("Streams that begin with"), required=False
-    )
-    topic = forms.CharField(label=_("Topic, whole"), required=False)
-    since = _SinceField(
-        label=_("Since"),
-        required=False,
-        widget=forms.TextInput(attrs={"placeholder": "2h"}),
-    )
-    before = forms.IntegerField(
-        required=False,
-        min_value=0,
-        max_value=2**63 - 1,
-        widget=forms.HiddenInput,
-    )
-
-    def __init__(self, data: Any, names: list[str]) -> None:
-        super().__init__(data)
-        field: Any = self.fields["application"]
-        field.choices = [(name, name) for name in names]
-
-    def clean(self) -> dict[str, Any]:
-        found: dict[str, Any] = super().clean() or {}
-        if found.get("stream") and found.get("prefix"):
-            raise forms.ValidationError(
-                _("Give a stream, or what streams begin with, not both.")
-            )
-        if found.get("stream", "").startswith("$") and not _is_shown(found["stream"]):
-            raise forms.ValidationError(
-                _("EventStoreDB's own streams are not shown, but for those of links.")
-            )
-        return found
 
 
 @dataclass(frozen=True)
@@ -119,14 +62,6 @@ class _Row:
     stream_page: str
     topic_page: str
     target_page: str = ""
-
-
-class _UnusableError(Exception):
-    """Nothing can be shown; the text, which can be shown, says why."""
-
-    def __init__(self, text: str, status: int = 200) -> None:
-        super().__init__(text)
-        self.status = status
 
 
 @admin.register(StoredEvent)
@@ -167,7 +102,7 @@ class StoredEventAdmin(ReadModelAdmin):
         try:
             if form.is_valid():
                 context |= self._listed(request, form.cleaned_data)
-        except _UnusableError as error:
+        except UnusableError as error:
             context["problem"], status = str(error), error.status
         return self._page(request, "list", gettext("Stored events"), context, status)
 
@@ -178,7 +113,7 @@ class StoredEventAdmin(ReadModelAdmin):
         status = 200
         try:
             context = self._whole(request, *_place(request))
-        except _UnusableError as error:
+        except UnusableError as error:
             context["problem"], status = str(error), error.status
         return self._page(request, "event", gettext("Stored event"), context, status)
 
@@ -191,9 +126,9 @@ class StoredEventAdmin(ReadModelAdmin):
         try:
             application, position = _place(request)
             # Several applications may be asked, in the time for one.
-            with store_deadline(_SECONDS):
+            with store_deadline(event_reading.SECONDS):
                 return redirect(self._cause(application, position))
-        except _UnusableError as error:
+        except UnusableError as error:
             context["problem"], status = str(error), error.status
         return self._page(request, "event", gettext("Stored event"), context, status)
 
@@ -210,16 +145,14 @@ class StoredEventAdmin(ReadModelAdmin):
         def look(stored: StoredEvents) -> tuple[Page, str, str]:
             browser = stored.browser
             if not wanted["stream"]:
-                prefix = wanted["prefix"]
-                page = browser.newest(_PAGE_SIZE, stream_prefix=prefix, **found)
-                return page, "", ""
+                return _newest(browser, found | {"stream_prefix": wanted["prefix"]})
             stream = browser.stream_named(wanted["stream"])
-            if not _is_shown(stream, stored):
-                raise _UnusableError(_not_own())
+            if not is_own(stream, stored):
+                raise UnusableError(not_own())
             page = browser.stream(stream, _PAGE_SIZE, **found)
             return page, stream, browser.aggregate_of(stream)
 
-        page, stream, aggregate = _read(name, look)
+        page, stream, aggregate = read(name, look)
         older = ""
         if page.next_before is not None:
             older = _with(request, before=str(page.next_before))
@@ -236,11 +169,11 @@ class StoredEventAdmin(ReadModelAdmin):
         may_read = _may_read(request)
 
         def look(stored: StoredEvents) -> tuple[BrowsedEvent, Payload, str]:
-            event = _event_at(stored, position)
+            event = event_at(stored, position)
             payload = stored.payload(event) if may_read else Payload(None)
             return event, payload, stored.browser.aggregate_of(event.stream)
 
-        event, payload, aggregate = _read(name, look)
+        event, payload, aggregate = read(name, look)
         context: dict[str, Any] = {
             "application": name,
             "row": self._row(name, event),
@@ -265,26 +198,26 @@ class StoredEventAdmin(ReadModelAdmin):
         """Return where the page of the event is that has caused one."""
 
         def look(stored: StoredEvents) -> str:
-            return _event_at(stored, position).metadata.get(CAUSATION_ID, "")
+            return event_at(stored, position).metadata.get(CAUSATION_ID, "")
 
-        cause = _read(name, look)
+        cause = read(name, look)
         if not cause:
-            raise _UnusableError(gettext("What has caused this event is not known."))
+            raise UnusableError(gettext("What has caused this event is not known."))
 
         def search(stored: StoredEvents) -> BrowsedEvent | None:
             return stored.browser.with_id(cause, position, most=_MOST_LOOKED_AT)
 
         # What one application does may have its cause in another one.
-        for each in sorted(_names(), key=lambda other: other != name):
+        for each in sorted(application_names(), key=lambda other: other != name):
             try:
-                event = _read(each, search)
-            except _UnusableError as error:
-                if each == name or error.status == _SILENT:
+                event = read(each, search)
+            except UnusableError as error:
+                if each == name or error.status == SILENT:
                     raise
                 continue
             if event is not None:
                 return self._url("event", application=each, position=event.position)
-        raise _UnusableError(
+        raise UnusableError(
             gettext(
                 "The event with the ID %(id)s, which has caused this one, is not among "
                 "those shortly before it."
@@ -314,7 +247,7 @@ class StoredEventAdmin(ReadModelAdmin):
 
     def _metadata_link(self, key: str, value: str, place: dict[str, Any]) -> str:
         if key == CORRELATION_ID:
-            stream = f"{_CORRELATION_PREFIX}{value}"
+            stream = f"{CORRELATION_PREFIX}{value}"
             return self._url(
                 "changelist", application=place["application"], stream=stream
             )
@@ -331,7 +264,11 @@ class StoredEventAdmin(ReadModelAdmin):
                 continue
             if not model_admin.has_view_permission(request):
                 continue
-            row = model_admin.row_of_stream(request, aggregate)
+            try:
+                row = model_admin.row_of_stream(request, aggregate)
+            except (ValidationError, ValueError):
+                # A stream can have any name, which may be no key of such rows.
+                continue
             if row is not None:
                 opts = model._meta
                 page = reverse(
@@ -374,19 +311,16 @@ class StoredEventAdmin(ReadModelAdmin):
         )
 
 
-def _names() -> list[str]:
-    return sorted({each.application_name for each in registry})
-
-
-def _application_class(name: str) -> type[Application[Any]]:
-    for each in registry:
-        if each.application_name == name:
-            return each.application_class
-    raise _UnusableError(gettext("There is no such application."))
+def _newest(browser: StoreBrowser, found: dict[str, Any]) -> tuple[Page, str, str]:
+    if found["topics"] or found["stream_prefix"]:
+        with suppress(OperationalError), store_deadline(_PICKING_SECONDS):
+            return browser.newest(_PAGE_SIZE, **found), "", ""
+    # The server does not say how far it has come; here that can be told.
+    return browser.newest(_PAGE_SIZE, looks_through=True, **found), "", ""
 
 
 def _form(request: HttpRequest) -> EventFilterForm:
-    names = _names()
+    names = application_names()
     data = request.GET.copy()
     if names and not data.get("application"):
         data["application"] = names[0]
@@ -396,54 +330,8 @@ def _form(request: HttpRequest) -> EventFilterForm:
 def _place(request: HttpRequest) -> tuple[str, int]:
     position = request.GET.get("position", "")
     if not (position.isascii() and position.isdecimal() and len(position) < 20):
-        raise _UnusableError(_nothing_there())
+        raise UnusableError(nothing_there())
     return request.GET.get("application", ""), int(position)
-
-
-def _read(name: str, look: Callable[[StoredEvents], T]) -> T:
-    """
-    Look at the events of an application.
-
-    Raises:
-        _UnusableError: That is not possible.
-    """
-    application_class = _application_class(name)
-    try:
-        with store_deadline(_SECONDS):
-            return look(StoredEvents(get_application(application_class)))
-    except (InfrastructureFactoryError, ConfigurationError) as error:
-        raise _UnusableError(shown(str(error))) from error
-    except ProgrammingError as error:
-        raise _UnusableError(_nothing_there()) from error
-    except PersistenceError as error:
-        text = gettext(
-            "The event store cannot be used now, or does not find this in time: "
-            "%(reason)s"
-        ) % {"reason": shown(f"{error}{store_hint(application_class, error)}")}
-        raise _UnusableError(text, _SILENT) from error
-
-
-def _event_at(stored: StoredEvents, position: int) -> BrowsedEvent:
-    event = stored.browser.at(position)
-    if event is None:
-        raise _UnusableError(_nothing_there())
-    if not _is_shown(event.stream, stored):
-        raise _UnusableError(_not_own())
-    return event
-
-
-def _is_shown(stream: str, stored: StoredEvents | None = None) -> bool:
-    if stream.startswith("$"):
-        return stream.startswith(_LINK_PREFIXES)
-    return stored is None or stored.browser.is_own_stream(stream)
-
-
-def _nothing_there() -> str:
-    return gettext("There is no event at this position.")
-
-
-def _not_own() -> str:
-    return gettext("This is no stream of the application.")
 
 
 def _may_read(request: HttpRequest) -> bool:

@@ -12,17 +12,19 @@ from uuid import uuid4
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.core.management import call_command
+from django.http import HttpRequest
 from django.test import Client
 from django.urls import reverse
 from eventsourcing.utils import get_topic
 
-from django_esdb.admin import stored_events
+from django_esdb.admin import ReadModelAdmin, event_reading, stored_events
 from django_esdb.applications import close_applications, get_application
 from django_esdb.models import StoredEvent
 from django_esdb.registry import registry
 from eventsourcing_eventstoredb import event_metadata
 from eventsourcing_eventstoredb.metadata import CAUSATION_ID, CORRELATION_ID
 from eventsourcing_eventstoredb.server import EmbeddedServer
+from example_project.training_school.admin import DogAdmin
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.domain import Dog
 from example_project.training_school.models import Dog as DogRow
@@ -43,7 +45,7 @@ HOSTILE = "</pre><script>alert(1)</script>\u202e\"'&{{ x }}"
 @pytest.fixture(autouse=True)
 def _busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have pages wait for longer, since tests share the machine."""
-    monkeypatch.setattr(stored_events, "_SECONDS", 60.0)
+    monkeypatch.setattr(event_reading, "SECONDS", 60.0)
 
 
 @pytest.fixture
@@ -237,6 +239,28 @@ def test_a_search_that_looks_at_too_many_says_so(
     assert positions(viewer.get(LIST + link(text, "Older")).text) == [registered]
 
 
+@pytest.mark.parametrize("name", ["topic", "prefix"])
+def test_what_the_server_does_not_find_soon_is_looked_for_page_by_page(
+    school: TrainingSchool, viewer: Client, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(stored_events, "_PICKING_SECONDS", 1e-9)
+    monkeypatch.setattr(stored_events, "_MOST_LOOKED_AT", 1)
+    registered = school.register("Rex")
+    school.register("Fido")
+    for number in range(60):
+        school.add_trick("Fido", str(number))
+    rex = str(Dog.create_id("Rex"))
+    query = {"topic": get_topic(Dog.Registered)} if name == "topic" else {name: rex}
+
+    text, found = viewer.get(LIST, query).text, []
+    assert "None of the events that were looked at matches" in text
+    while ">Older<" in text:
+        found += positions(text)
+        text = viewer.get(LIST + link(text, "Older")).text
+
+    assert (found + positions(text))[-1] == registered
+
+
 def test_snapshots_are_told_apart(
     school: TrainingSchool, viewer: Client, server: EmbeddedServer
 ) -> None:
@@ -306,6 +330,74 @@ def test_rows_of_read_models_lead_to_their_events_and_back(
     assert ">Events<" not in client.get(form).text
     client = login("view_storedevent")
     assert "Fido Doe" not in client.get(f"{LIST}?stream={row.pk}").text
+
+
+class DogByName(ReadModelAdmin):
+    """Says which aggregate a row is of, though that is not its key."""
+
+    def event_stream(self, obj: Any) -> str:
+        return str(Dog.create_id(obj.name))
+
+    def row_of_stream(self, request: HttpRequest, stream: str) -> DogRow | None:
+        # Raises an error for what is no UUID.
+        self.model._meta.pk.to_python(stream)
+        return next(
+            (row for row in DogRow.objects.all() if self.event_stream(row) == stream),
+            None,
+        )
+
+
+def test_a_class_says_which_aggregate_its_rows_are_of(
+    school: TrainingSchool,
+    server: EmbeddedServer,
+    login: Callable[..., Client],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("event_stream", "row_of_stream"):
+        monkeypatch.setattr(DogAdmin, name, getattr(DogByName, name))
+    position = school.register("Fido")
+    row = DogRow.objects.create(id=uuid4(), name="Fido", tricks=[])
+    form = reverse("admin:training_school_dog_change", args=[row.pk])
+    client = login("view_storedevent", "view_dog")
+
+    listed = client.get(link(client.get(form).text, "Events"))
+
+    assert positions(listed.text) == [position]
+    assert link(listed.text, "dog: Fido") == form
+    append(server, "no-uuid", "X")
+    other = client.get(f"{LIST}?stream=no-uuid")
+    assert len(cells(other.text)) == 1
+
+
+def test_an_application_with_a_prefix_shows_its_own_streams(
+    server: EmbeddedServer, settings: Any, login: Callable[..., Client]
+) -> None:
+    settings.ESDB_URI = server.uri
+    settings.ESDB_ENV = {"EVENTSTOREDB_STREAM_PREFIX": "school"}
+    client = login("view_storedevent", "view_payload", "view_dog")
+    other = append(server, "other-x", "X", b'{"name": "s3cret"}')
+    append(server, "snapshot-$other-x", "X")
+    try:
+        position = get_application(TrainingSchool).register("Fido")
+        fido = Dog.create_id("Fido")
+        row = DogRow.objects.create(id=fido, name="Fido", tricks=[])
+
+        for query in ("", f"?stream={fido}", f"?stream=school-{fido}"):
+            listed = client.get(f"{LIST}{query}")
+            assert [row[2:4] for row in cells(listed.text)] == [
+                [str(position), f"school-{fido}"]
+            ]
+        form = reverse("admin:training_school_dog_change", args=[row.pk])
+        assert link(listed.text, "dog: Fido") == form
+        for page in (
+            f"{LIST}?stream=snapshot-$other-x",
+            f"{EVENT}?application=TrainingSchool&position={other}",
+        ):
+            response = client.get(page)
+            assert said(response) == "This is no stream of the application."
+            assert "s3cret" not in response.text
+    finally:
+        close_applications()
 
 
 def test_stored_text_breaks_no_page(
@@ -425,7 +517,7 @@ def test_a_store_that_is_away_gets_a_page_that_says_so(
     assert reader.get(LIST).status_code == reader.get(event).status_code == 200
 
     end(store)
-    monkeypatch.setattr(stored_events, "_SECONDS", 0.5)
+    monkeypatch.setattr(event_reading, "SECONDS", 0.5)
 
     for page in (LIST, event, event.replace(EVENT, CAUSE)):
         response = reader.get(page)
