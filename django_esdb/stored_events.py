@@ -8,15 +8,11 @@ apart, as the application's mapper does, and no further.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 
-from django.utils import timezone
-from django.utils.dateparse import parse_date, parse_datetime
 from eventsourcing.application import Application
 
 from django_esdb.applications import make_application
@@ -28,8 +24,6 @@ from eventsourcing_eventstoredb.text import named_line
 
 COMPRESSED = "compressed"
 ENCRYPTED = "encrypted"
-
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 @dataclass(frozen=True)
@@ -112,30 +106,6 @@ def stored_events(application_class: type[Application[Any]]) -> Iterator[StoredE
     application = make_application(application_class, build_env(application_class))
     with closing(application):
         yield StoredEvents(application)
-
-
-def parse_since(text: str) -> datetime:
-    """
-    Return the moment that a text means, in some time zone.
-
-    Args:
-        text: A date, a date with a time, in the project's time zone unless it says
-            another one, or how long ago: ``30s``, ``15m``, ``2h``, ``7d``, ``1w``.
-
-    Raises:
-        ValueError: It is none of these.
-    """
-    ago = re.fullmatch(r"([0-9]{1,6})([smhdw])", text)
-    with suppress(ValueError, OverflowError):
-        if ago:
-            return timezone.now() - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-        moment = parse_datetime(text)
-        if moment is None and (day := parse_date(text)):
-            moment = datetime(day.year, day.month, day.day)
-        if moment is not None:
-            return moment if moment.tzinfo else timezone.make_aware(moment)
-    msg = f"{text!r} is no time, such as 2026-11-26T09:30, and no time ago, such as 2h"
-    raise ValueError(msg)
 
 
 def as_json(event: BrowsedEvent, payload: Payload) -> dict[str, Any]:

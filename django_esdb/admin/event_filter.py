@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from django_esdb.stored_events import parse_since
+from django_esdb.moments import parse_since
 
 CORRELATION_PREFIX = "$bc-"
 # Streams into which EventStoreDB's own projections put links. In others of its own

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.utils.translation import gettext
 from eventsourcing.application import Application
@@ -19,9 +19,11 @@ from django_esdb.exceptions import ConfigurationError
 from django_esdb.registry import registry
 from django_esdb.status.status import shown
 from django_esdb.store_address import store_hint
-from django_esdb.stored_events import StoredEvents
 from eventsourcing_eventstoredb import store_deadline
-from eventsourcing_eventstoredb.browsing import BrowsedEvent
+
+if TYPE_CHECKING:
+    from django_esdb.stored_events import StoredEvents
+    from eventsourcing_eventstoredb.browsing import BrowsedEvent
 
 # A page comes within two seconds, also where the store is silent.
 SECONDS = 1.5
@@ -56,6 +58,9 @@ def read(name: str, look: Callable[[StoredEvents], T]) -> T:
     Raises:
         UnusableError: That is not possible.
     """
+    # It loads the client library, which a site without such pages does not need.
+    from django_esdb.stored_events import StoredEvents
+
     application_class = _application_class(name)
     try:
         with store_deadline(SECONDS):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlencode
 
 from django.contrib import admin
@@ -37,10 +37,12 @@ from django_esdb.admin.event_reading import (
 from django_esdb.admin.read_models import ReadModelAdmin, showable
 from django_esdb.models import StoredEvent
 from django_esdb.status.status import shown
-from django_esdb.stored_events import Payload, StoredEvents
 from eventsourcing_eventstoredb import store_deadline
-from eventsourcing_eventstoredb.browsing import BrowsedEvent, Page, StoreBrowser
 from eventsourcing_eventstoredb.metadata import CAUSATION_ID, CORRELATION_ID
+
+if TYPE_CHECKING:
+    from django_esdb.stored_events import Payload, StoredEvents
+    from eventsourcing_eventstoredb.browsing import BrowsedEvent, Page, StoreBrowser
 
 _PAGE_SIZE = 50
 _MOST_LOOKED_AT = 20_000
@@ -168,9 +170,9 @@ class StoredEventAdmin(ReadModelAdmin):
     def _whole(self, request: HttpRequest, name: str, position: int) -> dict[str, Any]:
         may_read = _may_read(request)
 
-        def look(stored: StoredEvents) -> tuple[BrowsedEvent, Payload, str]:
+        def look(stored: StoredEvents) -> tuple[BrowsedEvent, Payload | None, str]:
             event = event_at(stored, position)
-            payload = stored.payload(event) if may_read else Payload(None)
+            payload = stored.payload(event) if may_read else None
             return event, payload, stored.browser.aggregate_of(event.stream)
 
         event, payload, aggregate = read(name, look)
@@ -180,7 +182,7 @@ class StoredEventAdmin(ReadModelAdmin):
             "may_read": may_read,
             "read_models": list(self._read_models(request, aggregate)),
         }
-        if not may_read:
+        if payload is None:
             return context
         place = {"application": name, "position": event.position}
         return context | {

@@ -21,12 +21,12 @@ from django_esdb.exceptions import ConfigurationError
 from django_esdb.management.base import CONFIGURATION, FAILED, SafeCommand
 from django_esdb.management.commands._applications import choose_application
 from django_esdb.management.commands._projections import require_valid_configuration
+from django_esdb.moments import parse_since
 from django_esdb.store_address import store_hint
 from django_esdb.stored_events import (
     Payload,
     StoredEvents,
     as_json,
-    parse_since,
     stored_events,
 )
 from eventsourcing_eventstoredb.browsing import BrowsedEvent, Page

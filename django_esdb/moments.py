@@ -1,0 +1,36 @@
+"""Moments that people write down."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+from django.utils.dateparse import parse_date, parse_datetime
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def parse_since(text: str) -> datetime:
+    """
+    Return the moment that a text means, in some time zone.
+
+    Args:
+        text: A date, a date with a time, in the project's time zone unless it says
+            another one, or how long ago: ``30s``, ``15m``, ``2h``, ``7d``, ``1w``.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    ago = re.fullmatch(r"([0-9]{1,6})([smhdw])", text)
+    with suppress(ValueError, OverflowError):
+        if ago:
+            return timezone.now() - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        moment = parse_datetime(text)
+        if moment is None and (day := parse_date(text)):
+            moment = datetime(day.year, day.month, day.day)
+        if moment is not None:
+            return moment if moment.tzinfo else timezone.make_aware(moment)
+    msg = f"{text!r} is no time, such as 2026-11-26T09:30, and no time ago, such as 2h"
+    raise ValueError(msg)
