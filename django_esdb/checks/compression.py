@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.checks import CheckMessage, Warning  # noqa: A004
 from django.utils.translation import gettext as _
-from eventsourcing.persistence import BaseInfrastructureFactory
+from eventsourcing.persistence import InfrastructureFactory
 from eventsourcing.utils import Environment, resolve_topic
 
 from eventsourcing_eventstoredb.compression import is_bounded
@@ -17,7 +17,7 @@ from eventsourcing_eventstoredb.text import quoted
 
 def check_compressor(env: Environment) -> Iterator[CheckMessage]:
     """An application's compressor should not make more than it is asked for."""
-    topic = env.get(BaseInfrastructureFactory.COMPRESSOR_TOPIC)
+    topic = env.get(InfrastructureFactory.COMPRESSOR_TOPIC)
     if not topic:
         return
     compressor: Any = None
