@@ -63,32 +63,23 @@ class CopyTarget:
         """
         stream = self.layout.stream_name(event.originator_id)
         position = event.originator_version - first_version
-        state = bytes(event.state)
-        return Copy(
+        version = position + self.layout.first_version
+        return self._copy(
             stream,
-            position + self.layout.first_version,
+            version,
             position,
             event.topic,
-            state,
+            event.state,
             event.originator_version,
-            copy_id(self._application, stream, position, event.topic, state),
         )
 
     def copy_of_snapshot(self, snapshot: StoredEvent, first_version: int) -> Copy:
         """Return what a snapshot of the source is to be here."""
         stream = self.layout.snapshots_stream_name(snapshot.originator_id)
-        version = (
-            snapshot.originator_version - first_version + self.layout.first_version
-        )
-        state = bytes(snapshot.state)
-        return Copy(
-            stream,
-            version,
-            version,
-            snapshot.topic,
-            state,
-            snapshot.originator_version,
-            copy_id(self._application, stream, version, snapshot.topic, state),
+        source_version = snapshot.originator_version
+        version = source_version - first_version + self.layout.first_version
+        return self._copy(
+            stream, version, version, snapshot.topic, snapshot.state, source_version
         )
 
     def copies(self) -> Generator[Copy, None, None]:
@@ -102,20 +93,13 @@ class CopyTarget:
         """
         for each in self._received():
             stream = self.layout.stream_name(each.originator_id)
-            position = self.layout.position(each.originator_version)
-            identity = copy_id(
-                self._application, stream, position, each.topic, each.state
+            version = each.originator_version
+            position = self.layout.position(version)
+            found = self._copy(
+                stream, version, position, each.topic, each.state, version
             )
-            if str(identity) == getattr(each, "event_id", None):
-                yield Copy(
-                    stream,
-                    each.originator_version,
-                    position,
-                    each.topic,
-                    each.state,
-                    each.originator_version,
-                    identity,
-                )
+            if str(found.id) == getattr(each, "event_id", None):
+                yield found
 
     def append(self, copies: Sequence[Copy]) -> None:
         """
@@ -137,7 +121,10 @@ class CopyTarget:
                 self._client,
                 first.stream,
                 first.position - 1 if first.position else StreamState.NO_STREAM,
-                [self._proposed(each) for each in copies],
+                [
+                    self._proposed(each, self.layout.metadata(each.version))
+                    for each in copies
+                ],
             )
         except IntegrityError as error:
             self._check_there(copies, error)
@@ -172,6 +159,25 @@ class CopyTarget:
             self._check_there(
                 [first], IntegrityError(f"the stream's last event is {end}")
             )
+
+    def check_begins(self, first: Copy) -> None:
+        """
+        Check that an aggregate can be loaded from its first event on.
+
+        The log has the events of streams that were deleted for some time.
+
+        Raises:
+            CopyError: The stream begins elsewhere, or is gone.
+        """
+        found = read_stream(
+            self._client, first.stream, None, desc=False, limit=1, from_leader=True
+        )
+        if not found or found[0].id.string != str(first.id):
+            msg = (
+                f"EventStoreDB does not show {first} any more, which was copied: the "
+                "stream was deleted or cut"
+            )
+            raise CopyError(msg)
 
     def _check_there(self, copies: Sequence[Copy], refused: IntegrityError) -> None:
         """Raise an error unless all copies are there."""
@@ -218,14 +224,12 @@ class CopyTarget:
             )
             for each in page:
                 version = mapping.version_in_metadata(each.custom_metadata)
-                topic = each.metadata["type"]
                 if version is None:
                     continue
-                identity = copy_id(self._application, stream, version, topic, each.data)
-                yield (
-                    Copy(stream, version, version, topic, each.data, version, identity),
-                    str(identity) == each.id.string,
+                found = self._copy(
+                    stream, version, version, each.metadata["type"], each.data, version
                 )
+                yield found, str(found.id) == each.id.string
             if len(page) < _SNAPSHOTS_PAGE:
                 return
             position = int(page[-1].stream_revision) + 1
@@ -243,39 +247,35 @@ class CopyTarget:
             self._client, snapshot.stream, None, desc=True, limit=1, from_leader=True
         )
         expected = int(last[0].stream_revision) if last else StreamState.NO_STREAM
+        event = self._proposed(snapshot, mapping.version_metadata(snapshot.version))
         try:
-            appending.append(
-                self._client,
-                snapshot.stream,
-                expected,
-                [self._proposed_snapshot(snapshot)],
-            )
+            appending.append(self._client, snapshot.stream, expected, [event])
         except IntegrityError as error:
             end = appending.other_position(error)
             if last or end is None:
                 msg = f"Cannot copy the snapshot of {snapshot}: {error}"
                 raise CopyError(msg) from error
             # The stream was deleted, or all in it was truncated.
-            appending.append(
-                self._client, snapshot.stream, end, [self._proposed_snapshot(snapshot)]
-            )
+            appending.append(self._client, snapshot.stream, end, [event])
 
-    def _proposed(self, copied: Copy) -> ProposedEvent:
+    def _copy(
+        self,
+        stream: str,
+        version: int,
+        position: int,
+        topic: str,
+        state: bytes,
+        source_version: int,
+    ) -> Copy:
+        # Drivers of databases have other types for bytes.
+        state = bytes(state)
+        identity = copy_id(self._application, stream, position, topic, state)
+        return Copy(stream, version, position, topic, state, source_version, identity)
+
+    def _proposed(self, copied: Copy, metadata: bytes) -> ProposedEvent:
         event = StoredEvent(copied.stream, copied.version, copied.topic, copied.state)
         return mapping.proposed_event(
-            event,
-            self.layout.metadata(copied.version),
-            marks_json=self._marks_json,
-            event_id=copied.id,
-        )
-
-    def _proposed_snapshot(self, copied: Copy) -> ProposedEvent:
-        event = StoredEvent(copied.stream, copied.version, copied.topic, copied.state)
-        return mapping.proposed_event(
-            event,
-            mapping.version_metadata(copied.version),
-            marks_json=self._marks_json,
-            event_id=copied.id,
+            event, metadata, marks_json=self._marks_json, event_id=copied.id
         )
 
     def _received(self) -> Iterator[Notification]:

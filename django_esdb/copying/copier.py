@@ -20,19 +20,17 @@ from eventsourcing.application import Application
 from eventsourcing.persistence import Notification
 
 from django_esdb.copying.aggregates import Aggregates
+from django_esdb.copying.readability import check_readable, compare_settings
 from django_esdb.copying.snapshots import SnapshotCopier, SnapshotCounts
 from django_esdb.copying.source import Source
 from django_esdb.exceptions import ConfigurationError
 from eventsourcing_eventstoredb.copies import Copy, CopyError
 from eventsourcing_eventstoredb.copy_target import CopyTarget
 from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
-from eventsourcing_eventstoredb.text import named_line
 
 # EventStoreDB takes 1 MiB in one append; a larger event goes alone.
 _MAX_BATCH_BYTES = 512 * 1024
 _MAX_BATCH_EVENTS = 500
-# What data are stored with. They are copied as they are, and must be readable then.
-_STORED_WITH = ("CIPHER_TOPIC", "CIPHER_KEY", "COMPRESSOR_TOPIC")
 
 COPYING = "Copying"
 LOOKING = "Looking"
@@ -119,14 +117,14 @@ def copy_events(
             "where alone they can be copied to"
         )
         raise ConfigurationError(msg)
-    _compare_settings(source.application, target)
+    compare_settings(source.application, target)
     first = next(source.events(), None)
     if first is None:
         # Copies may be there all the same.
         id_type: type = recorder.originator_id_type or UUID
     else:
         id_type = str if isinstance(first.originator_id, str) else UUID
-        _check_readable(first, target)
+        check_readable(first, target)
     copies = CopyTarget(target.name, recorder, id_type)
     return _Copier(source, copies, is_dry_run, report).run(first)
 
@@ -174,6 +172,8 @@ class _Copier:
                     _compare(expected, there, outcome.there)
                     outcome.there += 1
                     aggregate.is_there = True
+                    if self._is_dry_run and expected.position == 0:
+                        self._target.check_begins(expected)
                 else:
                     self._add(expected, is_behind_others=aggregate.is_there)
                     outcome.copied += 1
@@ -197,8 +197,8 @@ class _Copier:
         with closing(self._target.copies()) as found:
             for event in self._events(CHECKING, last):
                 aggregate = aggregates.next(event)
+                expected = self._target.copy_of(event, aggregate.first_version)
                 if not self._is_dry_run:
-                    expected = self._target.copy_of(event, aggregate.first_version)
                     there = next(found, None)
                     if there is None:
                         msg = (
@@ -209,6 +209,8 @@ class _Copier:
                     digest.update(there.id.bytes)
                     number += 1
                 if event.originator_version == aggregate.first_version:
+                    if not self._is_dry_run:
+                        self._target.check_begins(expected)
                     snapshots.copy(event.originator_id, aggregate.first_version)
             if self._is_dry_run:
                 return
@@ -267,32 +269,3 @@ def _check_end(found: Iterator[Copy]) -> None:
     if beyond is not None:
         msg = f"EventStoreDB has a copy of {beyond}, which the source does not have"
         raise CopyError(msg)
-
-
-def _compare_settings(source: Application[Any], target: Application[Any]) -> None:
-    for key in _STORED_WITH:
-        if (source.env.get(key) or "") != (target.env.get(key) or ""):
-            msg = (
-                f"{key} is another one for the source than for EventStoreDB: events "
-                "are copied as they are stored, so both need the same"
-            )
-            raise ConfigurationError(msg)
-
-
-def _check_readable(event: Notification, target: Application[Any]) -> None:
-    """Check that what is stored can be taken apart; nothing is made of its topic."""
-    mapper = target.mapper
-    try:
-        data = bytes(event.state)
-        if mapper.cipher is not None:
-            data = mapper.cipher.decrypt(data)
-        if mapper.compressor is not None:
-            data = mapper.compressor.decompress(data)
-        mapper.transcoder.decode(data)
-    except Exception as error:
-        # Whatever ciphers, compressors and transcodings raise.
-        msg = (
-            "The source's first event cannot be read with the application's cipher, "
-            f"compressor and transcodings: {named_line(error)}"
-        )
-        raise ConfigurationError(msg) from None

@@ -23,6 +23,7 @@ from django_esdb.copying.source import opened_source
 from eventsourcing_eventstoredb.copy_target import CopyTarget
 from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
 from tests.support import other_stores
+from tests.support.client_library import StreamState
 
 # A store of its own for each kind, but for the one that is in memory.
 STORES = ("sqlite", "postgresql", "eventsourcing-django")
@@ -574,3 +575,93 @@ def test_an_application_elsewhere_is_refused(
     with pytest.raises(CommandError, match="elsewhere than in EventStoreDB") as info:
         copy(old_store)
     assert info.value.returncode == 2
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_a_stream_that_was_deleted_is_not_begun_again(
+    old_store: dict[str, str], zoo: Zoo, new_zoo: Zoo, options: tuple[str, ...]
+) -> None:
+    lion = Lion()
+    zoo.save(lion)
+    copy(old_store)
+    recorder = new_zoo.recorder
+    assert isinstance(recorder, EventStoreDBApplicationRecorder)
+    recorder.client.delete_stream(  # type: ignore[attr-defined]
+        str(lion.id), current_version=0
+    )
+
+    with pytest.raises(CommandError, match="does not show version 0") as info:
+        copy(old_store, *options)
+    assert info.value.returncode == 1
+
+    recorder.client.tombstone_stream(  # type: ignore[attr-defined]
+        str(lion.id), current_version=StreamState.ANY
+    )
+    with pytest.raises(CommandError, match="does not show version 0"):
+        copy(old_store, *options)
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_a_stream_that_others_have_deleted_is_left(
+    old_store: dict[str, str], zoo: Zoo, new_zoo: Zoo, options: tuple[str, ...]
+) -> None:
+    lion = Lion()
+    zoo.save(lion)
+    new_zoo.save(Lion._create(Lion.Created, id=lion.id))
+    recorder = new_zoo.recorder
+    assert isinstance(recorder, EventStoreDBApplicationRecorder)
+    recorder.client.delete_stream(  # type: ignore[attr-defined]
+        str(lion.id), current_version=0
+    )
+    with pytest.raises(CommandError, match=r"Cannot copy .* was deleted"):
+        copy(old_store, *options)
+
+
+def test_events_that_are_compressed_are_copied_as_they_are(
+    old_store: dict[str, str], target_env: dict[str, str]
+) -> None:
+    target_env["COMPRESSOR_TOPIC"] = "zlib"
+    zoo = Zoo({**old_store, **target_env, **old_store})
+    herd = fill(zoo)
+    assert copy(old_store)[0].startswith("Copied 16 events")
+
+    new_zoo = get_application(Zoo)
+    there: Any = new_zoo.repository.get(herd[0].id)
+    assert log(new_zoo) == log(zoo)
+    zoo.close()
+    close_applications()
+    assert there.meals == herd[0].meals
+
+
+def test_snapshots_of_another_source_are_not_mixed(
+    old_store: dict[str, str], zoo: Zoo, new_zoo: Zoo
+) -> None:
+    herd = fill(zoo)
+    copy(old_store)
+    with sqlite3.connect(old_store["SQLITE_DBNAME"]) as connection:
+        connection.execute(
+            "UPDATE stored_snapshots SET state = CAST('{}' AS BLOB) "
+            "WHERE originator_id = ? AND originator_version = 3",
+            [herd[0].id.hex],
+        )
+    connection.close()
+    with pytest.raises(CommandError, match=r"as the snapshot of version 3 .*nothing"):
+        copy(old_store)
+
+
+def test_a_snapshot_that_the_application_took_stays_the_last(
+    old_store: dict[str, str], zoo: Zoo, new_zoo: Zoo
+) -> None:
+    lion = Lion()
+    lion.feed("hay")
+    zoo.save(lion)
+    copy(old_store)
+    new_zoo.take_snapshot(lion.id)
+    before = snapshots(new_zoo, lion)
+    zoo.take_snapshot(lion.id)
+
+    assert copy(old_store)[1] == (
+        "Copied 0 snapshots; 0 were there already; 1 are not needed, since later ones "
+        "are there"
+    )
+    assert snapshots(new_zoo, lion) == before
