@@ -245,9 +245,9 @@ def test_it_goes_on_wherever_it_was_interrupted(
             if "goes on" not in str(error):
                 raise
             interrupted += 1
-            left = 1
+            left = 2
 
-    assert interrupted > 10
+    assert interrupted > 5
     assert lines[0].startswith("Copied ")
     assert log(new_zoo) == log(zoo)
     assert len(log(new_zoo)) == 16
