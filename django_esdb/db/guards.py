@@ -92,7 +92,11 @@ def limit_idle_transactions(connection: BaseDatabaseWrapper, seconds: float) -> 
         limit = max(1, math.floor(seconds))
         if getattr(connection, _LIMITED, None) != (connection.connection, limit):
             with connection.cursor() as cursor:
-                cursor.execute(f"SET SESSION idle_write_transaction_timeout = {limit}")
+                # Whether or not it has written: a lock may be all that it has.
+                cursor.execute(
+                    f"SET SESSION idle_write_transaction_timeout = {limit}, "
+                    f"idle_transaction_timeout = {limit}"
+                )
             setattr(connection, _LIMITED, (connection.connection, limit))
     return session_of(connection)
 

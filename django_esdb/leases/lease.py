@@ -16,7 +16,9 @@ from typing import Any
 from django.db import connections, models, transaction
 from django.utils import timezone
 
+from django_esdb.conf import settings
 from django_esdb.db.functions import DatabaseTime
+from django_esdb.db.guards import limit_idle_transactions
 from django_esdb.db.vendors import can_skip_locked_rows
 from django_esdb.exceptions import LeaseLostError
 from django_esdb.leases.process_identity import is_gone
@@ -64,7 +66,13 @@ class TrackedProjection:
             )
 
     def lock(self) -> None:
-        """Wait for a runner's batch, and let none begin; within a transaction only."""
+        """
+        Wait for a runner's batch, and let none begin; within a transaction only.
+
+        The transaction ends if its process is suspended in it, or does something else
+        than talking to the database for longer than an event may take.
+        """
+        limit_idle_transactions(connections[self.using], settings.ESDB_EVENT_SECONDS)
         # A write, so that SQLite takes its lock at once, where it waits.
         self.queryset().update(token=models.F("token"))
 
@@ -102,6 +110,7 @@ def acquire_lease(
     with transaction.atomic(using=tracked.using):
         # Without this the update would wait behind the lock of an owner that is
         # suspended in its transaction.
+        limit_idle_transactions(connections[tracked.using], seconds / 2)
         locked = tracked.queryset().select_for_update(skip_locked=True)
         if not locked.values_list("pk"):
             return None
@@ -196,6 +205,10 @@ class Lease:
         rows = self._mine()
         if can_skip_locked_rows(connections[self.tracked.using]):
             with transaction.atomic(using=self.tracked.using):
+                # Who is suspended here must not keep the lock.
+                limit_idle_transactions(
+                    connections[self.tracked.using], self.seconds / 2
+                )
                 # A batch's transaction has the lock for as long as it takes.
                 if rows.select_for_update(skip_locked=True).values_list("pk"):
                     rows.update(leased_until=self.expiry())

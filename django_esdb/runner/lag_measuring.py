@@ -28,8 +28,10 @@ _STALE = timedelta(seconds=15)
 _FRESH = timedelta(seconds=0.8)
 # What has not changed is written again after so long, to say that it is so.
 REFRESH_SECONDS = 5.0
-# A count that takes too long is not begun again sooner.
-_COUNT_AGAIN_SECONDS = 60.0
+# A count that has failed is not begun again at once, since it may be one that takes too
+# long; each time that it fails it waits twice as long.
+_FIRST_PAUSE_SECONDS = 2.0
+_LONGEST_PAUSE_SECONDS = 60.0
 
 
 @dataclass
@@ -39,6 +41,7 @@ class _Count:
     position: int | None
     up_to: int | None
     events: int = 0
+    pause: float = _FIRST_PAUSE_SECONDS
     again_at: float = 0.0
 
 
@@ -211,8 +214,8 @@ class LagMeasuring:
         if count.events >= MOST_COUNTED or monotonic() < count.again_at:
             return count.events
         topics = self._registrations[tracked].topics
-        # Until it has succeeded.
-        count.again_at = monotonic() + _COUNT_AGAIN_SECONDS
+        # Until it has succeeded; also if it ends in another way.
+        count.again_at = monotonic() + count.pause
         try:
             count.events += count_events(
                 app.recorder,
@@ -222,10 +225,12 @@ class LagMeasuring:
                 MOST_COUNTED - count.events,
             )
         except PersistenceError:
-            # Much may lie between few events; the store is there, since the head was.
+            # Much may lie between few events; the store was there for the head.
+            count.again_at = monotonic() + count.pause
+            count.pause = min(2 * count.pause, _LONGEST_PAUSE_SECONDS)
             return count.events
         count.up_to = head.position
-        count.again_at = 0.0
+        count.again_at, count.pause = 0.0, _FIRST_PAUSE_SECONDS
         return count.events
 
     def _is_open(self, tracked: TrackedProjection) -> bool:

@@ -22,6 +22,7 @@ from django_esdb.applications import close_applications
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.domain import Dog
+from tests.support import shared_popo
 from tests.support.event_stores import EventStore
 from tests.support.stores import append
 
@@ -227,6 +228,7 @@ def other_store(
     settings.ESDB_ENV = {f"TRAININGSCHOOL_{key}": each for key, each in module.items()}
     yield
     close_applications()
+    shared_popo.forget()
 
 
 @pytest.mark.usefixtures("other_store")

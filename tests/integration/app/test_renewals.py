@@ -5,16 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.db.backends.signals import connection_created
 from django.db.models import F
 
 from django_esdb.db.functions import DatabaseTime
-from django_esdb.leases.lease import acquire_lease
+from django_esdb.leases.lease import Lease, acquire_lease
 from django_esdb.models import ProjectionState, ProjectionTracking
 from django_esdb.registry import Registration
 from django_esdb.runner import Options, Worker
@@ -172,3 +173,69 @@ def test_a_database_that_is_held_up_delays_no_other_lease_for_long(
     longest = max(later - earlier for earlier, later in pairwise(turns))
     # Django's own limit is five seconds.
     assert longest < 2
+
+
+def test_who_is_suspended_while_it_renews_keeps_no_one_out(
+    school_projection: Registration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("renews with a single statement")
+    tracked = school_projection.tracked()
+    lease = acquire_lease(tracked, "me", 1.0)
+    assert lease is not None
+    suspended, go_on = threading.Event(), threading.Event()
+    errors: list[Exception] = []
+
+    def expiry(self: Lease) -> DatabaseTime:
+        # It has the row's lock.
+        suspended.set()
+        go_on.wait(SECONDS)
+        return DatabaseTime(self.seconds)
+
+    def renew() -> None:
+        try:
+            lease.renew()
+        except Exception as error:
+            errors.append(error)
+        finally:
+            connection.close()
+
+    monkeypatch.setattr(Lease, "expiry", expiry)
+    thread = threading.Thread(target=renew)
+    thread.start()
+    try:
+        assert suspended.wait(SECONDS)
+        wait_until(lambda: acquire_lease(tracked, "other", 600.0) is not None)
+    finally:
+        go_on.set()
+        thread.join()
+
+    assert len(errors) == 1
+    assert tracked.row().owner == "other"
+
+
+def test_who_is_suspended_while_it_holds_a_projection_keeps_no_one_out(
+    school_projection: Registration, settings: Any
+) -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("has no such limit")
+    settings.ESDB_EVENT_SECONDS = 1.0
+    tracked = school_projection.tracked()
+    tracked.ensure_row()
+    suspended, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with suppress(DatabaseError), transaction.atomic():
+            tracked.lock()
+            suspended.set()
+            go_on.wait(SECONDS)
+        connection.close()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        assert suspended.wait(SECONDS)
+        wait_until(lambda: acquire_lease(tracked, "other", 600.0) is not None)
+    finally:
+        go_on.set()
+        thread.join()

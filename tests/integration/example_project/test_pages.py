@@ -24,6 +24,12 @@ DOGS = reverse("training_school:dogs")
 REGISTER = reverse("training_school:register")
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have what is written be there, also on a busy machine."""
+    monkeypatch.setattr(writes, "WAIT_SECONDS", 60.0)
+
+
 def page_of(name: str) -> str:
     return reverse("training_school:dog", args=[DogAggregate.create_id(name)])
 
