@@ -51,7 +51,8 @@ stop-eventstoredb: ## Stop the event store that start-eventstoredb started
 	@$(BIN)/python -m eventsourcing_eventstoredb.server.daemon stop --pid-file $(PID_FILE)
 
 # With COVERAGE=yes tests note which code they run.
-TESTS := $(BIN)/python -m tests $(if $(COVERAGE),--coverage)
+# With IN_TURN=yes they use one database after the other, which takes longer.
+TESTS := $(BIN)/python -m tests $(if $(COVERAGE),--coverage) $(if $(IN_TURN),--in-turn)
 
 .PHONY: test
 test: $(STAMP) ## Run all tests but slow ones, on every database that can be reached
