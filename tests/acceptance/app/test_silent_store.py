@@ -129,7 +129,11 @@ def test_each_page_ends_in_time(silent: EventStore, admin_client: Client) -> Non
     for kind in admin.site._registry:
         pages += admin_pages(kind)
 
-    assert {admin_client.get(page).status_code for page in pages} == {200}
+    # Which alone shows what is in the store.
+    of_store = reverse("admin:django_esdb_storedevent_changelist")
+    for page in pages:
+        status = 503 if page == of_store else 200
+        assert admin_client.get(page).status_code == status, page
 
 
 @pytest.mark.parametrize("page", [1, 2], ids=["register", "teach"])
