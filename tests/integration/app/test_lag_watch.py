@@ -25,6 +25,7 @@ from django_esdb.status import ProjectionStatus, projection_statuses
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.projections import TrainingSchoolProjection
+from tests.support.event_stores import EventStore
 from tests.support.stores import append
 from tests.support.supervising import SECONDS, wait_until
 
@@ -199,13 +200,14 @@ def test_what_is_not_the_projections_is_not_behind(
     watch._close_own_app()
 
 
-@pytest.mark.own_store("it is stopped")
+@pytest.mark.parametrize("ends", [EventStore.stop, EventStore.kill])
 def test_since_when_the_store_is_away_is_told(
     school: TrainingSchool,
-    server: EmbeddedServer,
+    store: EventStore,
     school_projection: Registration,
     registered: Callable[[type[Any]], Registration],
     monkeypatch: pytest.MonkeyPatch,
+    ends: Callable[[EventStore], None],
 ) -> None:
     monkeypatch.setattr(lag_watch, "_AWAY_SECONDS", 0.0)
     registered(OtherProjection)
@@ -213,12 +215,14 @@ def test_since_when_the_store_is_away_is_told(
 
     with working(school_projection):
         wait_until(lambda: status("Other").lag.events == 1)
-        server.stop()
+        # Who only begins would not outlast it.
+        wait_until(lambda: status().position is not None)
+        ends(store)
         wait_until(lambda: status("Other").lag.unknown_since is not None)
         wait_until(lambda: status().lag.unknown_since is not None)
         lag = status("Other").lag
         assert (lag.events, lag.is_exact, lag.is_current) == (1, False, False)
-        server.start()
+        store.start()
         wait_until(lambda: status("Other").lag.is_exact)
         assert status("Other").lag.unknown_since is None
 
