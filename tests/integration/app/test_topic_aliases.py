@@ -145,6 +145,7 @@ def test_events_have_names_of_their_own(settings: Any) -> None:
     assert event.topic == get_topic(Dog.Registered)
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize(
     ("aliases", "reason"),
     [
