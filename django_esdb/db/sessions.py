@@ -11,7 +11,7 @@ from time import monotonic, sleep
 from types import FrameType
 from typing import Any
 
-from django.db import backends, connections, transaction
+from django.db import OperationalError, backends, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_esdb.db.vendors import is_postgresql
@@ -19,6 +19,9 @@ from django_esdb.db.vendors import is_postgresql
 # The number of a connection that stays the same for as long as that lasts: an
 # attribute, since Django keeps the wrapper when it connects again.
 _NUMBER = "_django_esdb_session_number"
+
+# Of MariaDB and MySQL: there is no thread of this number.
+_NO_SUCH_SESSION = 1094
 
 # How long an interrupted statement of SQLite may take to end.
 _STATEMENT_SECONDS = 1.0
@@ -81,8 +84,17 @@ def end_session(session: Session, frame: Callable[[], FrameType | None]) -> None
     if is_postgresql(connection):
         _terminate(session)
     else:
+        _kill(connection, session.identity)
+
+
+def _kill(connection: BaseDatabaseWrapper, number: Any) -> None:
+    try:
         with connection.cursor() as cursor:
-            cursor.execute("KILL CONNECTION %s", [session.identity])
+            cursor.execute("KILL CONNECTION %s", [number])
+    except OperationalError as error:
+        # It has ended by itself, as one does that was idle for too long.
+        if error.args[:1] != (_NO_SUCH_SESSION,):
+            raise
 
 
 def _terminate(session: Session) -> None:

@@ -35,6 +35,8 @@ NOTHING_ATTEMPTED = {"attempted_position": None, "attempted_until": None}
 
 _FAILING = (ProjectionState.RETRYING, ProjectionState.PAUSED)
 
+_AFTER_HANGS_SECONDS = 10.0
+
 
 @dataclass(frozen=True)
 class TrackedProjection:
@@ -72,7 +74,9 @@ class TrackedProjection:
         The transaction ends if its process is suspended in it, or does something else
         than talking to the database for longer than an event may take.
         """
-        limit_idle_transactions(connections[self.using], settings.ESDB_EVENT_SECONDS)
+        # Who looks whether an event hangs comes first.
+        limit = settings.ESDB_EVENT_SECONDS + _AFTER_HANGS_SECONDS
+        limit_idle_transactions(connections[self.using], limit)
         # A write, so that SQLite takes its lock at once, where it waits.
         self.queryset().update(token=models.F("token"))
 

@@ -215,11 +215,12 @@ def test_who_is_suspended_while_it_renews_keeps_no_one_out(
 
 
 def test_who_is_suspended_while_it_holds_a_projection_keeps_no_one_out(
-    school_projection: Registration, settings: Any
+    school_projection: Registration, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if connection.vendor == "sqlite":
         pytest.skip("has no such limit")
     settings.ESDB_EVENT_SECONDS = 1.0
+    monkeypatch.setattr("django_esdb.leases.lease._AFTER_HANGS_SECONDS", 0.0)
     tracked = school_projection.tracked()
     tracked.ensure_row()
     suspended, go_on = threading.Event(), threading.Event()

@@ -60,6 +60,13 @@ def other_session() -> Iterator[Other]:
         thread.join(SECONDS)
 
 
+def test_one_that_is_over_is_no_error() -> None:
+    with other_session() as other:
+        pass
+
+    end_session(other.session, lambda: None)
+
+
 @pytest.fixture
 def postgresql() -> None:
     if connection.vendor != "postgresql":
