@@ -6,6 +6,7 @@ import io
 import json
 import tracemalloc
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -281,7 +282,7 @@ def test_what_is_not_configured_is_told(settings: Any) -> None:
 def test_events_are_not_kept(settings: Any, store: EventStore) -> None:
     settings.ESDB_URI = store.uri
     number, size = 256, 512 * 1024
-    with TrainingSchool() as school:
+    with closing(TrainingSchool()) as school:
         for _ in range(number):
             stored = StoredEvent(uuid4(), 0, REGISTERED, b"x" * size)
             school.recorder.insert_events([stored])

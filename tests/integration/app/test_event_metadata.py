@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from typing import Any
 from uuid import UUID
 
@@ -287,7 +288,7 @@ def test_a_setting_names_a_function_that_says_more(
 ) -> None:
     settings.ESDB_EVENT_METADATA = f"{__name__}.provided"
     get_application(TrainingSchool).register("Fido")
-    with TrainingSchool() as plain:
+    with closing(TrainingSchool()) as plain:
         plain.register("Rex")
     settings.ESDB_EVENT_METADATA = None
     get_application(TrainingSchool).register("Max")

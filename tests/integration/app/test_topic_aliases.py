@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -79,7 +80,7 @@ def test_old_events_are_read_while_the_setting_says_so(
     settings.ESDB_TOPIC_ALIASES = {OLD: named}
     assert found() == []
     assert read() == {"name": "Fido", "tricks": ("roll over",)}
-    with TrainingSchool() as plain:
+    with closing(TrainingSchool()) as plain:
         assert plain.get_dog_details("Rex")["name"] == "Fido"
 
     settings.ESDB_TOPIC_ALIASES = {"another:Dog": named}
@@ -206,5 +207,5 @@ def test_they_are_registered_again_when_they_were_forgotten(settings: Any) -> No
     settings.ESDB_TOPIC_ALIASES = {OLD: DOG}
     utils.clear_topic_cache()
 
-    with TrainingSchool({"PERSISTENCE_MODULE": "eventsourcing.popo"}):
+    with closing(TrainingSchool({"PERSISTENCE_MODULE": "eventsourcing.popo"})):
         assert resolve_topic(OLD) is Dog
