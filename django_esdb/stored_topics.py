@@ -20,7 +20,7 @@ from eventsourcing.utils import resolve_topic
 from django_esdb.applications import make_application
 from django_esdb.conf import build_env
 from eventsourcing_eventstoredb.id_types import is_uuid, topic_originator_id_type
-from eventsourcing_eventstoredb.subscription_state import Phase
+from eventsourcing_eventstoredb.recorded import recorded_notifications
 from eventsourcing_eventstoredb.text import named_line
 from eventsourcing_eventstoredb.topics import TopicAllowlist, missing_module
 
@@ -29,9 +29,6 @@ MOST_TOPICS = 10_000
 _LONGEST_TOPIC = 1_000
 
 _PAGE = 100
-_BATCH = 500
-# After so long without an event the store is asked whether it is there.
-_SILENT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -143,7 +140,7 @@ class _Looking:
         self._id_type = self._recorder.originator_id_type
         # Whatever its classes say, so that those which are not there any more are seen.
         self._recorder.originator_id_type = str
-        return self._received()
+        return recorded_notifications(self._recorder)
 
     def _selected(self) -> Iterator[Notification]:
         last = None
@@ -155,24 +152,6 @@ class _Looking:
             if len(page) < _PAGE:
                 return
             last = page[-1].id
-
-    def _received(self) -> Iterator[Notification]:
-        """Yield all that there is now; a subscription reads ahead only so far."""
-        head = self._recorder.max_notification_id()
-        if head is None:
-            return
-        with self._recorder.subscribe() as subscription:
-            while True:
-                batch = subscription.next_batch(_BATCH, _SILENT_SECONDS)
-                yield from batch
-                if batch and batch[-1].id >= head:
-                    return
-                if not batch:
-                    if subscription.state.phase is Phase.LIVE:
-                        # The last one was deleted meanwhile.
-                        return
-                    # Raises an error if the store is away.
-                    self._recorder.max_notification_id()
 
     def _problem(self, topic: str) -> str:
         objection = self._allowlist.objection_to_event(topic)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 from uuid import UUID
 
 from eventsourcing.persistence import (
@@ -27,6 +28,8 @@ from eventsourcing_eventstoredb.protocol.proposals import (
 )
 from eventsourcing_eventstoredb.protocol.retrying import SAVE_ATTEMPT, with_retries
 from eventsourcing_eventstoredb.text import counted
+
+T = TypeVar("T")
 
 # Seconds for one save with all its retries, where the connection string has no
 # DefaultDeadline: the election of a leader fits in, and a request of a web site
@@ -93,6 +96,20 @@ def append(
                     raise DataError(msg) from error
                 raise
 
+    return with_save_retries(client, attempt)
+
+
+def with_save_retries(client: EventStoreDBClient, attempt: Callable[[float], T]) -> T:
+    """
+    Call *attempt*, which is a save or decides about one, as often as a save is tried.
+
+    Args:
+        client: Any client of esdbclient or kurrentdbclient.
+        attempt: Gets the seconds that it may take.
+
+    Raises:
+        OperationalError: The last attempt's, when the time is over.
+    """
     return with_retries(
         client,
         attempt,

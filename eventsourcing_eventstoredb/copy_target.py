@@ -15,13 +15,10 @@ from eventsourcing_eventstoredb import appending, mapping
 from eventsourcing_eventstoredb.copies import Copy, CopyError, copy_id
 from eventsourcing_eventstoredb.new_streams import check_no_stream
 from eventsourcing_eventstoredb.protocol.proposals import ProposedEvent, StreamState
+from eventsourcing_eventstoredb.recorded import recorded_notifications
 from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
 from eventsourcing_eventstoredb.stream_reading import read_stream
-from eventsourcing_eventstoredb.subscription_state import Phase
 
-_BATCH = 500
-# After so long without an event the store is asked whether it is there.
-_SILENT_SECONDS = 5.0
 # Snapshots may be large, and few of them are needed at a time.
 _SNAPSHOTS_PAGE = 20
 
@@ -91,7 +88,7 @@ class CopyTarget:
         Raises:
             eventsourcing.persistence.PersistenceError: The store cannot be read.
         """
-        for each in self._received():
+        for each in recorded_notifications(self._recorder):
             stream = self.layout.stream_name(each.originator_id)
             version = each.originator_version
             position = self.layout.position(version)
@@ -277,24 +274,3 @@ class CopyTarget:
         return mapping.proposed_event(
             event, metadata, marks_json=self._marks_json, event_id=copied.id
         )
-
-    def _received(self) -> Iterator[Notification]:
-        """Yield all that there is now; a subscription reads ahead only so far."""
-        head = self._recorder.max_notification_id()
-        if head is None:
-            return
-        with self._recorder.subscribe() as subscription:
-            while True:
-                batch = subscription.next_batch(_BATCH, _SILENT_SECONDS)
-                for each in batch:
-                    if each.id > head:
-                        return
-                    yield each
-                if batch and batch[-1].id >= head:
-                    return
-                if not batch:
-                    if subscription.state.phase is Phase.LIVE:
-                        # The last one was deleted meanwhile.
-                        return
-                    # Raises an error if the store is away.
-                    self._recorder.max_notification_id()

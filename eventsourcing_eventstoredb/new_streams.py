@@ -16,14 +16,14 @@ from eventsourcing.persistence import (
     ProgrammingError,
 )
 
-from eventsourcing_eventstoredb.appending import deadline
+from eventsourcing_eventstoredb.appending import deadline, with_save_retries
 from eventsourcing_eventstoredb.protocol import calls, messages, saving
 from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient
 from eventsourcing_eventstoredb.protocol.errors import (
     client_errors,
 )
 from eventsourcing_eventstoredb.protocol.proposals import Appended
-from eventsourcing_eventstoredb.protocol.retrying import SAVE_ATTEMPT, with_retries
+from eventsourcing_eventstoredb.protocol.retrying import with_retries
 from eventsourcing_eventstoredb.text import counted
 
 # What EventStoreDB's $tb is set to when a stream is deleted.
@@ -77,14 +77,7 @@ def check_no_stream(client: EventStoreDBClient, name: str, count: int) -> None:
             return saving.last_position(client, name, seconds)
 
     try:
-        last = with_retries(
-            client,
-            attempt,
-            deadline(client),
-            reopens=True,
-            from_leader=True,
-            each=SAVE_ATTEMPT,
-        )
+        last = with_save_retries(client, attempt)
     except (IntegrityError, ProgrammingError):
         # Tombstoned, or not allowed: the append is told so as well.
         return
