@@ -12,7 +12,7 @@ from django_esdb import signals
 from django_esdb.exceptions import EventError
 from django_esdb.models import ProjectionTracking
 from django_esdb.registry import Registration
-from django_esdb.runner import Supervisor
+from django_esdb.runner import Options, Supervisor, Worker
 
 # Generous, for machines that are busy with other things.
 SECONDS = 60
@@ -29,6 +29,20 @@ def wait_until(condition: Callable[[], Any], what: str = "") -> None:
 def catch_up(registration: Registration) -> None:
     """Run a projection until it has caught up."""
     Supervisor(registration, until_caught_up=True).run()
+
+
+@contextmanager
+def working(*registrations: Registration, **options: Any) -> Iterator[None]:
+    """Run projections as a process does, with a worker's options, until the end."""
+    worker = Worker(registrations, Options(**options))
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    try:
+        yield
+    finally:
+        worker.stop()
+        thread.join(SECONDS)
+    assert not thread.is_alive(), "it does not stop"
 
 
 class Running(Supervisor):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -19,7 +18,7 @@ from django_esdb.exceptions import ProjectionError
 from django_esdb.models import ProjectionState
 from django_esdb.recorders.outcomes import WaitResult
 from django_esdb.registry import Registration
-from django_esdb.runner import Options, Worker, term
+from django_esdb.runner import term
 from eventsourcing_eventstoredb import lagging, receiving
 from eventsourcing_eventstoredb.protocol import outages, retrying
 from example_project.training_school.application import TrainingSchool
@@ -27,7 +26,7 @@ from example_project.training_school.projections import TrainingSchoolProjection
 from tests.support.cluster import Cluster
 from tests.support.event_stores import EventStore
 from tests.support.stores import school_at
-from tests.support.supervising import SECONDS, Running, running, wait_until
+from tests.support.supervising import SECONDS, Running, running, wait_until, working
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
 
@@ -67,20 +66,6 @@ def levels(caplog: pytest.LogCaptureFixture) -> list[str]:
         if each.name.startswith("eventsourcing_eventstoredb")
         or (each.name.startswith("django_esdb") and each.levelno > logging.INFO)
     ]
-
-
-@contextmanager
-def working(*registrations: Registration, wait: float) -> Iterator[None]:
-    """Run projections in one process, perhaps before there is a store."""
-    worker = Worker(registrations, Options(wait=wait))
-    thread = threading.Thread(target=worker.run)
-    thread.start()
-    try:
-        yield
-    finally:
-        worker.stop()
-        thread.join(SECONDS)
-    assert not thread.is_alive(), "it does not stop"
 
 
 @contextmanager

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -20,14 +18,13 @@ from django_esdb.registry import Registration, registry
 from django_esdb.resetting import reset_projection
 from django_esdb.runner import lag_measuring, lag_watch
 from django_esdb.runner.lag_watch import LagWatch, watches
-from django_esdb.runner.worker import Options, Worker
 from django_esdb.status import ProjectionStatus, projection_statuses
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.projections import TrainingSchoolProjection
 from tests.support.event_stores import EventStore
 from tests.support.stores import append
-from tests.support.supervising import SECONDS, wait_until
+from tests.support.supervising import wait_until, working
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -54,19 +51,6 @@ class StuckProjection(TrainingSchoolProjection):
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lag_watch, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(lag_measuring, "_FRESH", timedelta())
-
-
-@contextmanager
-def working(*registrations: Registration, **options: Any) -> Iterator[None]:
-    worker = Worker(registrations, Options(**options))
-    thread = threading.Thread(target=worker.run)
-    thread.start()
-    try:
-        yield
-    finally:
-        worker.stop()
-        thread.join(SECONDS)
-        assert not thread.is_alive()
 
 
 def status(name: str = NAME) -> ProjectionStatus:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from typing import Any
 
@@ -175,6 +175,18 @@ def test_a_database_that_is_held_up_delays_no_other_lease_for_long(
     assert longest < 2
 
 
+@contextmanager
+def in_a_thread(run: Callable[[], None], go_on: threading.Event) -> Iterator[None]:
+    """Have a thread run something, which goes on at the end at the latest."""
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        go_on.set()
+        thread.join()
+
+
 def test_who_is_suspended_while_it_renews_keeps_no_one_out(
     school_projection: Registration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,14 +213,9 @@ def test_who_is_suspended_while_it_renews_keeps_no_one_out(
             connection.close()
 
     monkeypatch.setattr(Lease, "expiry", expiry)
-    thread = threading.Thread(target=renew)
-    thread.start()
-    try:
+    with in_a_thread(renew, go_on):
         assert suspended.wait(SECONDS)
         wait_until(lambda: acquire_lease(tracked, "other", 600.0) is not None)
-    finally:
-        go_on.set()
-        thread.join()
 
     assert len(errors) == 1
     assert tracked.row().owner == "other"
@@ -232,11 +239,6 @@ def test_who_is_suspended_while_it_holds_a_projection_keeps_no_one_out(
             go_on.wait(SECONDS)
         connection.close()
 
-    thread = threading.Thread(target=hold)
-    thread.start()
-    try:
+    with in_a_thread(hold, go_on):
         assert suspended.wait(SECONDS)
         wait_until(lambda: acquire_lease(tracked, "other", 600.0) is not None)
-    finally:
-        go_on.set()
-        thread.join()
