@@ -1,4 +1,4 @@
-"""Moments that people write down."""
+"""Moments as people write them down and read them."""
 
 from __future__ import annotations
 
@@ -34,3 +34,14 @@ def parse_since(text: str) -> datetime:
             return moment if moment.tzinfo else timezone.make_aware(moment)
     msg = f"{text!r} is no time, such as 2026-11-26T09:30, and no time ago, such as 2h"
     raise ValueError(msg)
+
+
+def exact_time(value: datetime | None) -> str:
+    """
+    Return a moment in the project's time zone with its microseconds; ``-`` for None.
+
+    Neither shortened nor by language, so that it can be compared and searched for.
+    """
+    if value is None:
+        return "-"
+    return f"{timezone.localtime(value):%Y-%m-%d %H:%M:%S.%f %Z}"

@@ -187,6 +187,10 @@ class ProjectionRegistry:
         except KeyError:
             raise NotRegisteredError(no_projection(name, self._registry)) from None
 
+    def applications(self) -> dict[str, type[Application[Any]]]:
+        """Return the applications whose events are processed, by name."""
+        return {each.application_name: each.application_class for each in self}
+
     def __iter__(self) -> Iterator[Registration]:
         return iter(tuple(self._registry.values()))
 

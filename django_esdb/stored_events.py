@@ -65,7 +65,18 @@ class StoredEvents:
             )
             raise ConfigurationError(msg)
         self._application = application
+        self._recorder = recorder
         self.browser = StoreBrowser(recorder.client, recorder.layout)
+
+    def head(self) -> int | None:
+        """
+        Return the position of the store's last event, whosever it is; None for none.
+
+        Raises:
+            eventsourcing.persistence.OperationalError: The store could not be asked.
+        """
+        last = self._recorder.log_head()
+        return None if last is None else last.position
 
     def payload(self, event: BrowsedEvent) -> Payload:
         """Return what an event says; never raises an error for what is stored."""

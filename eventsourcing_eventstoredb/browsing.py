@@ -126,6 +126,8 @@ class StoreBrowser:
     def __init__(self, client: EventStoreDBClient, layout: Layout) -> None:
         self._client = client
         self._layout = layout
+        own = layout.name_prefix
+        self._own_prefixes = (own, f"{SNAPSHOT_STREAM_PREFIX}{own}")
 
     def stream_named(self, text: str) -> str:
         """Return the stream that an aggregate's ID or a stream's own name means."""
@@ -136,10 +138,7 @@ class StoreBrowser:
 
     def is_own_stream(self, name: str) -> bool:
         """Return whether a stream is the application's, or has its snapshots."""
-        own = self._layout.name_prefix
-        return not name.startswith("$") and name.startswith(
-            (own, f"{SNAPSHOT_STREAM_PREFIX}{own}")
-        )
+        return not name.startswith("$") and name.startswith(self._own_prefixes)
 
     def aggregate_of(self, stream: str) -> str:
         """Return the ID of the aggregate that a stream of the application is of."""
@@ -299,20 +298,6 @@ class StoreBrowser:
             ),
         )
 
-    def head(self) -> int | None:
-        """
-        Return the position of the last event of all, whosever it is; None for none.
-
-        Raises:
-            OperationalError: The server could not be asked.
-        """
-
-        def attempt(seconds: float) -> int | None:
-            with client_errors("Reading all streams backwards"):
-                return calls.read_head(self._client, seconds)
-
-        return retrying.with_retries(self._client, attempt, retrying.READ_DEADLINE)
-
     def following(
         self,
         after: int | None,
@@ -458,15 +443,12 @@ class StoreBrowser:
         self, topics: Sequence[str], stream_prefix: str
     ) -> messages.Filter:
         """Return the filter by which the server picks candidates."""
-        own = self._layout.name_prefix
         if stream_prefix:
             return messages.filter_by_stream(prefixes=[stream_prefix])
         if topics:
             return messages.filter_by_types(topics)
-        if own:
-            return messages.filter_by_stream(
-                prefixes=[own, f"{SNAPSHOT_STREAM_PREFIX}{own}"]
-            )
+        if self._layout.prefix:
+            return messages.filter_by_stream(prefixes=self._own_prefixes)
         return messages.filter_by_stream(pattern=r"^[^$]")
 
     def _is_own(self, event: BrowsedEvent) -> bool:

@@ -41,14 +41,14 @@ class UnusableError(Exception):
 
 
 def application_names() -> list[str]:
-    return sorted({each.application_name for each in registry})
+    return sorted(registry.applications())
 
 
 def _application_class(name: str) -> type[Application[Any]]:
-    for each in registry:
-        if each.application_name == name:
-            return each.application_class
-    raise UnusableError(gettext("There is no such application."))
+    found = registry.applications().get(name)
+    if found is None:
+        raise UnusableError(gettext("There is no such application."))
+    return found
 
 
 def read(name: str, look: Callable[[StoredEvents], T]) -> T:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlencode
 
@@ -16,7 +15,6 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
@@ -36,6 +34,7 @@ from django_esdb.admin.event_reading import (
 )
 from django_esdb.admin.read_models import ReadModelAdmin, showable
 from django_esdb.models import StoredEvent
+from django_esdb.moments import exact_time
 from django_esdb.status.status import shown
 from eventsourcing_eventstoredb import store_deadline
 from eventsourcing_eventstoredb.metadata import CAUSATION_ID, CORRELATION_ID
@@ -238,7 +237,7 @@ class StoredEventAdmin(ReadModelAdmin):
             )
         return _Row(
             event,
-            _time(event.time),
+            exact_time(event.time),
             kind,
             event.topic.rpartition(":")[2] or event.topic,
             self._url("event", application=name, position=event.position),
@@ -347,13 +346,6 @@ def _with(request: HttpRequest, **changes: str) -> str:
         if not value:
             del data[key]
     return f"?{data.urlencode()}"
-
-
-def _time(value: datetime | None) -> str:
-    # Neither shortened nor by language, so that it can be compared and searched for.
-    if value is None:
-        return "-"
-    return f"{timezone.localtime(value):%Y-%m-%d %H:%M:%S.%f %Z}"
 
 
 def _pretty(value: Any) -> str:

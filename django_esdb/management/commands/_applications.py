@@ -2,16 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from argparse import ArgumentParser
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import CommandError
 from eventsourcing.application import Application
+from eventsourcing.persistence import InfrastructureFactoryError, PersistenceError
 
-from django_esdb.management.base import CONFIGURATION
+from django_esdb.exceptions import ConfigurationError
+from django_esdb.management.base import CONFIGURATION, FAILED
 from django_esdb.registry import registry
+from django_esdb.store_address import store_hint
 from django_esdb.subscribed_topics import class_of
 from eventsourcing_eventstoredb.text import LONGEST_NAME, one_line
+
+
+def add_application_argument(parser: ArgumentParser) -> None:
+    """Add what :func:`choose_application` is told."""
+    parser.add_argument(
+        "name",
+        nargs="?",
+        metavar="APPLICATION",
+        help=(
+            "The name of an application that a projection is registered for, or "
+            "where its class is: school.application:School. Not needed if "
+            "projections are registered for one alone."
+        ),
+    )
+
+
+@contextmanager
+def store_errors(application_class: type[Application[Any]]) -> Iterator[None]:
+    """
+    Say in a line why an application's events cannot be used.
+
+    Raises:
+        CommandError: The block has raised an error of the store or of settings.
+    """
+    try:
+        yield
+    except (InfrastructureFactoryError, ConfigurationError) as error:
+        raise CommandError(one_line(error), returncode=CONFIGURATION) from error
+    except PersistenceError as error:
+        text = one_line(error) + store_hint(application_class, error)
+        raise CommandError(text, returncode=FAILED) from error
 
 
 def choose_applications(names: Sequence[str]) -> list[type[Application[Any]]]:
@@ -25,7 +61,7 @@ def choose_applications(names: Sequence[str]) -> list[type[Application[Any]]]:
     Raises:
         CommandError: There is no such application.
     """
-    known = _known()
+    known = registry.applications()
     if not names and not known:
         msg = "No projection is registered, so say where an application's class is"
         raise CommandError(msg, returncode=CONFIGURATION)
@@ -42,17 +78,13 @@ def choose_application(name: str | None) -> type[Application[Any]]:
     Raises:
         CommandError: There is no such application, or there are several.
     """
-    known = _known()
+    known = registry.applications()
     if name is None and len(known) > 1:
         listed = ", ".join(map(one_line, sorted(known)))
         msg = f"Projections are registered for several applications; name one: {listed}"
         raise CommandError(msg, returncode=CONFIGURATION)
     (application_class,) = choose_applications([] if name is None else [name])
     return application_class
-
-
-def _known() -> dict[str, type[Application[Any]]]:
-    return {each.application_name: each.application_class for each in registry}
 
 
 def _class_at(

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import CommandError, no_translations
-from eventsourcing.application import Application
-from eventsourcing.persistence import InfrastructureFactoryError, PersistenceError
+from django.core.management.base import no_translations
 
-from django_esdb.exceptions import ConfigurationError
-from django_esdb.management.base import CONFIGURATION, FAILED, SafeCommand
-from django_esdb.management.commands._applications import choose_applications
+from django_esdb.management.base import FAILED, SafeCommand
+from django_esdb.management.commands._applications import (
+    choose_applications,
+    store_errors,
+)
 from django_esdb.management.commands._projections import require_valid_configuration
 from django_esdb.stored_topics import StoredTopic, StoredTopics, stored_topics
 from eventsourcing_eventstoredb.text import LONGEST_NAME, counted, one_line
@@ -51,7 +51,8 @@ class Command(SafeCommand):
         require_valid_configuration()
         found = []
         for application_class in choose_applications(names):
-            topics = _look(application_class)
+            with store_errors(application_class):
+                topics = stored_topics(application_class)
             found.append(topics)
             if not options["json"]:
                 for line in self._lines(topics):
@@ -79,15 +80,6 @@ class Command(SafeCommand):
                 "if they are this application's, set ORIGINATOR_ID_TYPE=text:"
             )
             yield from map(_line, topics.passed_over)
-
-
-def _look(application_class: type[Application[Any]]) -> StoredTopics:
-    try:
-        return stored_topics(application_class)
-    except (InfrastructureFactoryError, ConfigurationError) as error:
-        raise CommandError(one_line(error), returncode=CONFIGURATION) from error
-    except PersistenceError as error:
-        raise CommandError(one_line(error), returncode=FAILED) from error
 
 
 def _line(topic: StoredTopic) -> str:

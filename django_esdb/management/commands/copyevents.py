@@ -8,19 +8,20 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser, no_translations
 from eventsourcing.application import Application
-from eventsourcing.persistence import InfrastructureFactoryError, PersistenceError
 
 from django_esdb.applications import make_application
 from django_esdb.conf import build_env
 from django_esdb.copying.copier import Outcome, copy_events
 from django_esdb.copying.source import opened_source
-from django_esdb.exceptions import ConfigurationError
 from django_esdb.management.base import CONFIGURATION, FAILED, SafeCommand
-from django_esdb.management.commands._applications import choose_application
+from django_esdb.management.commands._applications import (
+    add_application_argument,
+    choose_application,
+    store_errors,
+)
 from django_esdb.management.commands._copy_progress import shown_progress
 from django_esdb.management.commands._projections import require_valid_configuration
 from django_esdb.masking import STARS
-from django_esdb.store_address import store_hint
 from eventsourcing_eventstoredb.copies import CopyError
 from eventsourcing_eventstoredb.text import counted, one_line
 
@@ -55,16 +56,7 @@ class Command(SafeCommand):
         return parser
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "name",
-            nargs="?",
-            metavar="APPLICATION",
-            help=(
-                "The name of an application that a projection is registered for, or "
-                "where its class is: school.application:School. Not needed if "
-                "projections are registered for one alone."
-            ),
-        )
+        add_application_argument(parser)
         parser.add_argument(
             "--from",
             nargs="+",
@@ -103,6 +95,7 @@ class Command(SafeCommand):
         is_silent = options["verbosity"] == 0
         try:
             with (
+                store_errors(application_class),
                 _target(application_class) as target,
                 opened_source(application_class, given) as opened,
                 shown_progress(
@@ -113,13 +106,8 @@ class Command(SafeCommand):
                 outcome = copy_events(
                     opened, target, is_dry_run=options["dry_run"], report=report
                 )
-        except (InfrastructureFactoryError, ConfigurationError) as error:
-            raise CommandError(one_line(error), returncode=CONFIGURATION) from error
         except CopyError as error:
             raise CommandError(one_line(error), returncode=FAILED) from error
-        except PersistenceError as error:
-            text = one_line(error) + store_hint(application_class, error)
-            raise CommandError(text, returncode=FAILED) from error
         except KeyboardInterrupt:
             msg = "Interrupted; the same command goes on from there"
             raise CommandError(msg, returncode=FAILED) from None

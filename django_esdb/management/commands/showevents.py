@@ -10,19 +10,18 @@ from datetime import datetime
 from typing import Any
 
 from django.core.management.base import CommandError, no_translations
-from django.utils import timezone
 from eventsourcing.persistence import (
-    InfrastructureFactoryError,
     OperationalError,
-    PersistenceError,
 )
 
-from django_esdb.exceptions import ConfigurationError
-from django_esdb.management.base import CONFIGURATION, FAILED, SafeCommand
-from django_esdb.management.commands._applications import choose_application
+from django_esdb.management.base import CONFIGURATION, SafeCommand
+from django_esdb.management.commands._applications import (
+    add_application_argument,
+    choose_application,
+    store_errors,
+)
 from django_esdb.management.commands._projections import require_valid_configuration
-from django_esdb.moments import parse_since
-from django_esdb.store_address import store_hint
+from django_esdb.moments import exact_time, parse_since
 from django_esdb.stored_events import (
     Payload,
     StoredEvents,
@@ -52,16 +51,7 @@ class Command(SafeCommand):
     }
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "name",
-            nargs="?",
-            metavar="APPLICATION",
-            help=(
-                "The name of an application that a projection is registered for, or "
-                "where its class is: school.application:School. Not needed if "
-                "projections are registered for one alone."
-            ),
-        )
+        add_application_argument(parser)
         parser.add_argument(
             "--stream",
             default="",
@@ -122,20 +112,17 @@ class Command(SafeCommand):
             msg = "Give --stream or --prefix, not both"
             raise CommandError(msg, returncode=CONFIGURATION)
         application_class = choose_application(name)
-        try:
-            with stored_events(application_class) as stored:
-                self._show(stored, options)
-        except (InfrastructureFactoryError, ConfigurationError) as error:
-            raise CommandError(one_line(error), returncode=CONFIGURATION) from error
-        except PersistenceError as error:
-            text = one_line(error) + store_hint(application_class, error)
-            raise CommandError(text, returncode=FAILED) from error
+        with (
+            store_errors(application_class),
+            stored_events(application_class) as stored,
+        ):
+            self._show(stored, options)
 
     def _show(self, stored: StoredEvents, options: dict[str, Any]) -> None:
         is_json, follows = options["json"], options["follow"]
         stream = options["stream"] and stored.browser.stream_named(options["stream"])
         # Before the page is read, so that nothing lies between that and what follows.
-        head = stored.browser.head() if follows else None
+        head = stored.head() if follows else None
         page = _last(stored, stream, options)
         events = page.events[::-1]
         if page.next_before is not None:
@@ -149,9 +136,8 @@ class Command(SafeCommand):
         if not events and not is_json:
             self.stdout.write("There are no such events.")
         if follows:
-            position = max([each.position for each in events], default=head)
-            if head is not None and position is not None:
-                position = max(head, position)
+            known = [] if head is None else [head]
+            position = max([*known, *(e.position for e in events)], default=None)
             with suppress(KeyboardInterrupt):
                 self._follow(stored, stream, position, options)
 
@@ -200,7 +186,7 @@ class Command(SafeCommand):
         width = shutil.get_terminal_size((0, 0)).columns or _LONGEST_PAYLOAD
         kind = "snapshot " if event.is_snapshot else ""
         yield self.style.MIGRATE_HEADING(
-            f"{_time(event.time)}  {kind}{one_line(event.topic, LONGEST_NAME)}"
+            f"{exact_time(event.time)}  {kind}{one_line(event.topic, LONGEST_NAME)}"
         )
         yield (
             f"    {one_line(event.stream, LONGEST_NAME)} @ {event.stream_position}, "
@@ -229,7 +215,7 @@ def _following(
     stored: StoredEvents, stream: str, position: int | None, options: dict[str, Any]
 ) -> Iterator[tuple[Sequence[BrowsedEvent], int | None]]:
     """Yield what follows a position, with the position to go on from each time."""
-    head = stored.browser.head()
+    head = stored.head()
     if head is None or head == position:
         return
     has_more = True
@@ -266,12 +252,6 @@ def _said(name: str, value: Any, width: int, *, is_full: bool) -> Iterator[str]:
     # Escaped, so that nothing in it ends a line or colours the terminal.
     for line in json.dumps(value, indent=2).splitlines():
         yield f"      {line}"
-
-
-def _time(value: datetime | None) -> str:
-    if value is None:
-        return "-"
-    return f"{timezone.localtime(value):%Y-%m-%d %H:%M:%S.%f %Z}"
 
 
 def _since(text: str) -> datetime:
