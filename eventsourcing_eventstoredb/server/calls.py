@@ -169,7 +169,8 @@ class Calls:
         if self._running.is_set():
             return
         self._running.wait()
-        if not context.is_active():
+        # That the client has gone may not have been heard yet; its deadline is known.
+        if not context.is_active() or context.time_remaining() == 0:
             raise CallEndedError
 
     def _check_ready(self) -> None:

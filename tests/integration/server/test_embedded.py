@@ -170,6 +170,8 @@ def test_a_call_given_up_while_frozen_is_not_carried_out(
                 event=NewEvent("T", b"{}"),
                 timeout=0.2,
             )
+        # The server counts from when the call has reached it.
+        time.sleep(1)
     finally:
         server.unfreeze()
 
