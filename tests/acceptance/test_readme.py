@@ -183,8 +183,3 @@ def test_commands_take_the_options_that_the_readme_names(
     assert option in README
     parser = load_command_class("django_esdb", command).create_parser("x", command)
     assert option in parser.format_help()
-
-
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
-def test_files_that_the_readme_links_to_exist(target: str) -> None:
-    assert (ROOT / target).exists()

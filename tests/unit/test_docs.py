@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from django.core.management import get_commands, load_command_class
+from markdown_it import MarkdownIt
 
 from django_esdb.conf import KNOWN_SETTINGS
 from eventsourcing_eventstoredb import EventStoreDBFactory
@@ -23,7 +24,6 @@ PAGES = sorted((ROOT / "docs").glob("*.md"))
 PACKAGES = ("django_esdb", "eventsourcing_eventstoredb")
 
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
-
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))[
     "project"
@@ -299,6 +299,54 @@ def test_links_lead_somewhere(path: Path) -> None:
         file = path if not target else path.parent / target
         assert file.exists(), link
         assert not anchor or anchor in anchors(file.read_text(encoding="utf-8")), link
+
+
+def readme_links() -> list[str]:
+    """Return what the README's links and pictures point to, in order."""
+    tokens = MarkdownIt().parse((ROOT / "README.md").read_text(encoding="utf-8"))
+    inline = [each for token in tokens for each in token.children or ()]
+    found = [each.attrs.get("href", each.attrs.get("src")) for each in inline]
+    html = [each.content for each in (*tokens, *inline) if "html" in each.type]
+    written = re.findall(r"""\b(?:href|src)=["']?([^"' >]+)""", "".join(html))
+    return [str(link) for link in found if link is not None] + written
+
+
+@pytest.mark.parametrize("link", sorted(set(readme_links())))
+def test_links_of_the_readme_lead_somewhere_from_the_package_index(link: str) -> None:
+    # The index shows the README with neither the files nor anchors for headings.
+    home = PROJECT["urls"]["Homepage"]
+    assert link.startswith("https://"), (
+        f"write it as {home}/blob/main/…, and a picture as {home}/raw/main/…"
+    )
+    if link.startswith(home):
+        leads_somewhere(link)
+
+
+@pytest.mark.parametrize("link", sorted(PROJECT["urls"].values()))
+def test_urls_of_the_project_lead_somewhere(link: str) -> None:
+    leads_somewhere(link)
+
+
+def leads_somewhere(link: str) -> None:
+    """See that an address within the project's home is of a page, or of a file."""
+    rest = link.removeprefix(PROJECT["urls"]["Homepage"])
+    assert rest != link
+    if rest in ("", "/issues", "/security/policy"):
+        return
+    named = re.fullmatch(r"/(?:blob|raw|tree)/main/([^#]+)(?:#(.+))?", rest)
+    assert named, link
+    target, anchor = ROOT / named[1], named[2]
+    assert target.exists(), link
+    assert not anchor or anchor in anchors(target.read_text(encoding="utf-8")), link
+
+
+def test_the_project_has_one_home() -> None:
+    home = PROJECT["urls"]["Homepage"]
+    name = PROJECT["name"]
+    for path in [*ROOT.glob("*.md"), *PAGES, *(ROOT / ".github").rglob("*.*")]:
+        text = path.read_text(encoding="utf-8")
+        for address in re.findall(rf"https://[^\s)>]+/{name}\b[^\s)>]*", text):
+            assert address.startswith(home), f"{path.name}: {address}"
 
 
 def test_the_index_leads_to_each_page() -> None:

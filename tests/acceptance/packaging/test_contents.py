@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tomllib
+import tarfile
 import zipfile
 from email.parser import Parser
 
@@ -13,6 +13,7 @@ from eventsourcing.persistence import InfrastructureFactory
 
 import django_esdb
 import eventsourcing_eventstoredb
+from tests.support.building import Built, pyproject, tracked
 from tests.support.projects import ROOT, clean_environment
 
 PACKAGES = ("django_esdb", "eventsourcing_eventstoredb")
@@ -24,20 +25,15 @@ _RICH = ("rich",)
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    """The wheel, as pip builds it from this checkout."""
-    folder = tmp_path_factory.mktemp("wheel")
-    result = subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", str(folder), ROOT],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    if result.returncode and "poetry-core" in result.stdout + result.stderr:
-        pytest.skip("poetry-core, which builds the wheel, cannot be installed here")
-    assert result.returncode == 0, result.stdout + result.stderr
-    (path,) = folder.glob("*.whl")
-    return zipfile.ZipFile(path)
+def wheel(built: Built) -> zipfile.ZipFile:
+    return zipfile.ZipFile(built.wheel)
+
+
+@pytest.fixture(scope="module")
+def sdist(built: Built) -> set[str]:
+    """The files of the sdist, named from its root."""
+    with tarfile.open(built.sdist) as archive:
+        return {name.partition("/")[2] for name in archive.getnames()}
 
 
 def loaded_modules(code: str) -> set[str]:
@@ -81,7 +77,7 @@ def test_the_wheel_has_every_file_of_the_packages(wheel: zipfile.ZipFile) -> Non
 
 
 def test_the_wheel_says_what_pyproject_says(wheel: zipfile.ZipFile) -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = pyproject()["project"]
     (name,) = (n for n in wheel.namelist() if n.endswith(".dist-info/METADATA"))
     metadata = Parser().parsestr(wheel.read(name).decode())
 
@@ -93,7 +89,19 @@ def test_the_wheel_says_what_pyproject_says(wheel: zipfile.ZipFile) -> None:
     assert str(metadata.get_payload()).strip() == readme.strip()
     required = [r for r in metadata.get_all("Requires-Dist", []) if "extra" not in r]
     assert len(required) == len(project["dependencies"])
+    urls = dict(line.split(", ") for line in metadata.get_all("Project-URL", []))
+    assert urls == project["urls"]
+    assert set(metadata.get_all("Provides-Extra", [])) == set(
+        project["optional-dependencies"]
+    )
     assert any(n.endswith("LICENSE") for n in wheel.namelist())
+
+
+def test_the_sdist_has_what_is_tracked_and_nothing_else(sdist: set[str]) -> None:
+    if not tracked():
+        pytest.skip("an archive of the code does not say what is tracked")
+
+    assert sdist == {"PKG-INFO", *tracked()}
 
 
 @pytest.mark.parametrize(
