@@ -22,7 +22,7 @@ $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "django-esdb needs Python 3.11 to 3.15 with its venv module; none was found. Say where it is: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(STAMP): pyproject.toml $(wildcard requirements/*.txt) | $(BIN)/python
+$(STAMP): pyproject.toml $(wildcard requirements/constraints-*.txt) | $(BIN)/python
 	./requirements/install $(BIN)/python
 	@touch $@
 
@@ -125,6 +125,26 @@ fmt: $(STAMP) ## Format the code
 	$(BIN)/ruff check --fix --exit-zero .
 	$(BIN)/ruff format .
 
+# What builds the documentation's site is apart from what the project needs.
+DOCS_VENV := .venv-docs
+DOCS_STAMP := $(DOCS_VENV)/.packages
+SPHINX = $(DOCS_VENV)/bin/python -m sphinx --fail-on-warning --keep-going --quiet -c docs
+
+$(DOCS_STAMP): pyproject.toml $(wildcard requirements/docs-*.txt)
+	@test -n "$(PYTHON)" || { echo "The documentation needs Python 3.11 to 3.15 with its venv module; none was found. Say where it is: make PYTHON=/path/to/python3.12 docs" >&2; exit 1; }
+	$(PYTHON) -m venv $(DOCS_VENV)
+	./requirements/install $(DOCS_VENV)/bin/python docs
+	@touch $@
+
+.PHONY: docs
+docs: $(DOCS_STAMP) ## Build the documentation's site; a link that leads nowhere is an error
+	@$(SPHINX) -b html . build/docs
+	@echo "The documentation is in build/docs/index.html"
+
+.PHONY: docs-links
+docs-links: $(DOCS_STAMP) ## Ask other sites whether what the documentation links to is there
+	@$(SPHINX) -b linkcheck . build/docs-links
+
 # Needs GNU gettext. What is new or has changed is marked as fuzzy or is empty.
 .PHONY: messages
 messages: $(STAMP) ## Collect the texts to translate, and compile the translations
@@ -135,4 +155,4 @@ messages: $(STAMP) ## Collect the texts to translate, and compile the translatio
 
 .PHONY: clean
 clean: ## Remove the environment and what the example wrote
-	rm -rf $(VENV) .demo
+	rm -rf $(VENV) $(DOCS_VENV) build/docs build/docs-links .demo

@@ -13,20 +13,31 @@ import pytest
 from tests.support.projects import ROOT
 
 REQUIREMENTS = ROOT / "requirements"
-CONSTRAINTS = sorted(REQUIREMENTS.glob("constraints-*.txt"))
+WRITTEN_DOWN = sorted(REQUIREMENTS.glob("*-*.txt"))
+# How many packages each file has at least.
+FEWEST = {"constraints": 50, "docs": 20}
 
 _PIN = re.compile(r"[a-z0-9._-]+==[^\s;]+( \\\n    --hash=sha256:[0-9a-f]{64})+")
 
 
-@pytest.mark.parametrize("path", CONSTRAINTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", WRITTEN_DOWN, ids=lambda path: path.stem)
 def test_each_package_has_a_version_and_hashes_and_no_index(path: Path) -> None:
     first, _, text = path.read_text().partition("\n")
 
     pins = re.split(r"\n(?=\S)", text.strip())
 
     assert first.startswith("# ")
-    assert len(pins) > 50
+    assert len(pins) > FEWEST[path.stem.partition("-")[0]]
     assert [pin for pin in pins if not _PIN.fullmatch(pin)] == []
+
+
+def test_each_python_has_every_file() -> None:
+    versions = {name: set() for name in FEWEST}
+    for path in WRITTEN_DOWN:
+        name, _, version = path.stem.partition("-")
+        versions[name].add(version)
+
+    assert len({frozenset(each) for each in versions.values()}) == 1
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from tests.support.messages import messages, words
 from tests.support.projects import ROOT
 from tests.support.root import BELONG
 
-PAGES = sorted((ROOT / "docs").glob("*.md"))
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
 PACKAGES = ("django_esdb", "eventsourcing_eventstoredb")
 
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -351,5 +351,6 @@ def test_the_project_has_one_home() -> None:
 
 def test_the_index_leads_to_each_page() -> None:
     named = set(_LINK.findall(page("index")))
+    pages = {str(path.relative_to(ROOT / "docs")) for path in PAGES}
 
-    assert {path.name for path in PAGES} - {"index.md"} <= named
+    assert pages - {"index.md"} <= named
