@@ -12,6 +12,7 @@ from django_esdb.default_env import (
     use_settings_as_default_env,
 )
 from django_esdb.exceptions import AlreadyRegisteredError
+from django_esdb.projection_effects import give_projections_effects
 from django_esdb.projection_metadata import give_projections_metadata
 from django_esdb.registry import registry
 from django_esdb.repositories import make_caches_safe
@@ -31,6 +32,7 @@ class SimpleDjangoEsdbConfig(AppConfig):
         use_settings_as_default_env()
         guard_every_application()
         give_projections_metadata()
+        give_projections_effects()
         make_caches_safe()
 
     def ready(self) -> None:

@@ -106,6 +106,11 @@ class Settings:
         return getattr(django_settings, "ESDB_BATCH_SIZE", 500)
 
     @property
+    def ESDB_REPLAY_BATCH_SIZE(self) -> int:  # noqa: N802
+        """The same for events that are processed once more, as in a rebuild."""
+        return getattr(django_settings, "ESDB_REPLAY_BATCH_SIZE", 5000)
+
+    @property
     def ESDB_BATCH_SECONDS(self) -> float:  # noqa: N802
         """How long an event waits, in seconds, for others while more come in."""
         return getattr(django_settings, "ESDB_BATCH_SECONDS", 0.1)

@@ -106,9 +106,11 @@ class LeaseHeldError(ProjectionError):
 
     Attributes:
         owner: Its name, as owners of leases have it; empty if it is not known.
+        is_rebuild: Whether it rebuilds it, and gives it back then.
     """
 
     owner: str = ""
+    is_rebuild: bool = False
 
 
 class LeaseLostError(ProjectionError):
@@ -116,7 +118,7 @@ class LeaseLostError(ProjectionError):
     Another process has taken over the projection, or it was reset.
 
     Attributes:
-        was_reset: Whether it was reset, and no process runs it.
+        was_reset: Whether it was reset, and no process runs it, or is being rebuilt.
     """
 
     was_reset: bool = False

@@ -213,6 +213,26 @@ class ProjectionTracking(models.Model):
         ),
     )
 
+    replay_until = models.PositiveBigIntegerField(
+        _("replay until"),
+        null=True,
+        help_text=_("Up to this position events are processed once more."),
+    )
+    rebuild_requested_at = models.DateTimeField(
+        _("rebuild requested at"),
+        null=True,
+        help_text=_("Since when the process that runs it is to rebuild it."),
+    )
+    rebuild_requested_by = models.CharField(
+        _("rebuild requested by"),
+        max_length=255,
+        default="",
+        db_default="",
+        blank=True,
+        editable=False,
+        help_text=_("Key of the user who has asked for that."),
+    )
+
     objects = ProjectionTrackingQuerySet.as_manager()
 
     class Meta:
@@ -232,6 +252,13 @@ class ProjectionTracking(models.Model):
             "application": self.application,
             "position": self.position,
         }
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether the next events were processed before, or are being rebuilt from."""
+        if self.replay_until is None:
+            return False
+        return self.position is None or self.position < self.replay_until
 
     def pausing_fingerprints(self) -> list[str]:
         """Return those of the definitions that have given up at the next event."""

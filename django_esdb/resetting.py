@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 from django.db import models, transaction
 from django.utils import timezone
@@ -14,13 +15,16 @@ from django_esdb.models import (
     FailedEvent,
     ProjectionLag,
     ProjectionState,
+    ProjectionTracking,
     SkippedEvent,
 )
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import Registration
 
 
-def reset_projection(registration: Registration) -> Counter[str]:
+def reset_projection(
+    registration: Registration, *, with_effects: bool = False
+) -> Counter[str]:
     """
     Delete what a projection has made, and let it start over; in one transaction.
 
@@ -31,6 +35,8 @@ def reset_projection(registration: Registration) -> Counter[str]:
     Args:
         registration: The projection. Rows of its view's ``read_models`` are deleted,
             those that refer to others first, with what Django deletes with them.
+        with_effects: Whether events count as new though they were processed before,
+            as those of another store in the place of the former one.
 
     Returns:
         How many rows were deleted, by the model's label.
@@ -40,43 +46,85 @@ def reset_projection(registration: Registration) -> Counter[str]:
         django.db.Error: The database cannot be used, or refuses since other rows refer
             to the read models'. Nothing is changed.
     """
-    view_class = _view_class(registration)
+    view_class(registration)
     tracked = registration.tracked()
     tracked.ensure_row()
-    deleted: Counter[str] = Counter()
     with transaction.atomic(using=tracked.using):
         tracked.lock()
         row = tracked.row()
-        tracked.queryset().update(
+        # What was processed once has had its effects.
+        until = None if with_effects else replayed_until(row)
+        return clear(
+            registration,
+            row,
             token=next_token(row),
             owner="",
             leased_until=None,
-            position=None,
-            updated_at=None,
-            event_position=None,
-            event_id="",
-            event_time=None,
-            processed=0,
             state=ProjectionState.STOPPED,
-            state_since=timezone.now(),
-            error="",
-            traceback="",
-            attempts=0,
-            **NOTHING_ATTEMPTED,
-            fingerprint="",
-            paused_by="",
+            replay_until=until,
         )
-        # Counted with what was processed; a worker measures it again.
-        ProjectionLag.objects.using(tracked.using).filter(tracking_id=row.pk).delete()
-        for kept in (FailedEvent, SkippedEvent):
-            events = kept.objects.using(tracked.using).of(
-                tracked.projection, tracked.application
-            )
-            deleted.update(events.delete()[1])
-        for model in referring_first(view_class.read_models):
-            # Its default manager may hide some.
-            rows = model._base_manager.using(tracked.using).all()
-            deleted.update(rows.delete()[1])
+
+
+def replayed_until(row: ProjectionTracking, head: int | None = None) -> int | None:
+    """
+    Return the last position whose event is a replay when a projection starts over.
+
+    Args:
+        row: The projection's.
+        head: Where the application's events end, which may be unknown, or be told by
+            a node that is behind.
+    """
+    ends = (row.position, row.replay_until, head)
+    return max((each for each in ends if each is not None), default=None)
+
+
+def clear(
+    registration: Registration, row: ProjectionTracking, **changes: Any
+) -> Counter[str]:
+    """
+    Delete a projection's rows, its failed events and its position.
+
+    Within a transaction only, in which the projection's row is locked.
+
+    Args:
+        registration: The projection; its view is on the ORM.
+        row: Its row.
+        changes: What else to set in that.
+
+    Returns:
+        How many rows were deleted, by the model's label.
+    """
+    tracked = registration.tracked()
+    deleted: Counter[str] = Counter()
+    tracked.queryset().update(
+        position=None,
+        updated_at=None,
+        event_position=None,
+        event_id="",
+        event_time=None,
+        processed=0,
+        state_since=timezone.now(),
+        error="",
+        traceback="",
+        attempts=0,
+        **NOTHING_ATTEMPTED,
+        fingerprint="",
+        paused_by="",
+        rebuild_requested_at=None,
+        rebuild_requested_by="",
+        **changes,
+    )
+    # Counted with what was processed; a worker measures it again.
+    ProjectionLag.objects.using(tracked.using).filter(tracking_id=row.pk).delete()
+    for kept in (FailedEvent, SkippedEvent):
+        events = kept.objects.using(tracked.using).of(
+            tracked.projection, tracked.application
+        )
+        deleted.update(events.delete()[1])
+    for model in referring_first(view_class(registration).read_models):
+        # Its default manager may hide some.
+        rows = model._base_manager.using(tracked.using).all()
+        deleted.update(rows.delete()[1])
     return deleted
 
 
@@ -91,10 +139,10 @@ def what_is_made(registration: Registration) -> Counter[str] | None:
         ConfigurationError: The view keeps its position itself.
         django.db.Error: The database cannot be used.
     """
-    view_class = _view_class(registration)
+    read_models = view_class(registration).read_models
     tracked = registration.tracked()
     made: Counter[str] = Counter()
-    for model in referring_first(view_class.read_models):
+    for model in referring_first(read_models):
         made[model._meta.label] = model._base_manager.using(tracked.using).count()
     for kept in (FailedEvent, SkippedEvent):
         events = kept.objects.using(tracked.using)
@@ -106,15 +154,21 @@ def what_is_made(registration: Registration) -> Counter[str] | None:
     return made if has_begun or made.total() else None
 
 
-def _view_class(registration: Registration) -> type[DjangoTrackingRecorder]:
-    view_class = registration.view_class
-    if not issubclass(view_class, DjangoTrackingRecorder):
+def view_class(registration: Registration) -> type[DjangoTrackingRecorder]:
+    """
+    Return a projection's view's class, which is on the ORM.
+
+    Raises:
+        ConfigurationError: It keeps its position itself.
+    """
+    found = registration.view_class
+    if not issubclass(found, DjangoTrackingRecorder):
         msg = (
-            f"{view_class.__name__} keeps the position of {registration.name} itself, "
+            f"{found.__name__} keeps the position of {registration.name} itself, "
             "so it cannot be reset here"
         )
         raise ConfigurationError(msg)
-    return view_class
+    return found
 
 
 def referring_first(

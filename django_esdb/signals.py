@@ -59,6 +59,12 @@ The sender is the projection's class. Each signal has the arguments ``projection
                              ``position``. Once for each time that it catches up.
 ``projection_paused``        It has stopped at an event until a retry is asked
                              for. ``position``: the event's. ``error``.
+``rebuild_began``            What the projection has made is deleted, and it starts
+                             over. ``until``: the position at which the application's
+                             events ended then, or None. ``rows``: how many were
+                             deleted, by the model's label.
+``replay_ended``             All events are processed that had been before, or were
+                             there when a rebuild began. ``position``.
 ``lease_acquired``           This process runs the projection from now on; if it has
                              to wait before that for anything else, that is told
                              next. ``owner``: as whom. ``was_abandoned``: whether the
@@ -101,6 +107,8 @@ subscription_resumed = Signal(use_caching=True)
 projection_recovered = Signal(use_caching=True)
 projection_caught_up = Signal(use_caching=True)
 projection_paused = Signal(use_caching=True)
+rebuild_began = Signal(use_caching=True)
+replay_ended = Signal(use_caching=True)
 lease_acquired = Signal(use_caching=True)
 lease_released = Signal(use_caching=True)
 lease_lost = Signal(use_caching=True)

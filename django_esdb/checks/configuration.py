@@ -227,6 +227,7 @@ def check_numbers() -> Iterator[CheckMessage]:
     """Numbers must be numbers, of a size that makes sense."""
     for name, least, code in (
         ("ESDB_BATCH_SIZE", 1, "django_esdb.E008"),
+        ("ESDB_REPLAY_BATCH_SIZE", 1, "django_esdb.E033"),
         ("ESDB_RETRIES", 0, "django_esdb.E012"),
         ("ESDB_MAX_SKIPPED", 0, "django_esdb.E013"),
         ("ESDB_SNAPSHOT_MAX_COUNT", 1, "django_esdb.E019"),

@@ -181,6 +181,7 @@ class Lease:
             None if there is none.
         retry_requested: Whether failed events are to be tried again, as was seen when
             the lease was renewed.
+        rebuild_requested: Whether the projection is to be rebuilt, likewise.
     """
 
     tracked: TrackedProjection
@@ -193,6 +194,7 @@ class Lease:
     was_resumed: bool = False
     attempted_position: int | None = None
     retry_requested: bool = field(default=False, init=False)
+    rebuild_requested: bool = field(default=False, init=False)
     _last_state: tuple[str, str] | None = field(default=None, init=False)
 
     def expiry(self) -> DatabaseTime:
@@ -376,6 +378,13 @@ class Lease:
         if row is None or (not row.owner and row.position is None):
             error = LeaseLostError(
                 f"Projection {self.tracked.projection!r} was reset, and starts over"
+            )
+            error.was_reset = True
+            return error
+        if row.is_replaying and row.owner:
+            error = LeaseLostError(
+                f"Projection {self.tracked.projection!r} is being rebuilt by "
+                f"{row.owner}"
             )
             error.was_reset = True
             return error

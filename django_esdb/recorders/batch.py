@@ -25,19 +25,23 @@ class Current(threading.local):
     Attributes:
         unit: The rows of the transaction, None outside of one.
         batch: The runner's batch, None outside of one.
+        alone: The one event of the transaction, None in a batch or outside.
     """
 
     unit: UnitOfWork | None = None
     batch: Batch | None = None
+    alone: Tracking | None = None
 
     @contextmanager
-    def set(self, unit: UnitOfWork, batch: Batch | None) -> Iterator[None]:
-        self.unit, self.batch = unit, batch
+    def set(
+        self, unit: UnitOfWork, batch: Batch | None, alone: Tracking | None = None
+    ) -> Iterator[None]:
+        self.unit, self.batch, self.alone = unit, batch, alone
         try:
             yield
         finally:
             unit.close()
-            self.unit = self.batch = None
+            self.unit = self.batch = self.alone = None
 
 
 class Batch:
@@ -45,6 +49,10 @@ class Batch:
     Consecutive events that are processed in one transaction.
 
     The runner says which event it is at; the view joins in with that one.
+
+    Args:
+        replay_until: Position of the last event that is processed once more; None if
+            there is none.
 
     Attributes:
         session: Of the transaction, for who may have to end it; None if it is not
@@ -59,7 +67,9 @@ class Batch:
         unit: UnitOfWork,
         rows: ProjectionTrackingQuerySet,
         projection: str,
+        replay_until: int | None = None,
     ) -> None:
+        self._replay_until = replay_until
         self._connection = connection
         self._unit = unit
         self._rows = rows
@@ -69,6 +79,12 @@ class Batch:
         self._has_joined = False
         self._joined = Joined(self)
         self._doomed_by: BaseException | None = None
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether the event at hand was processed before, or is rebuilt from."""
+        at, until = self._at, self._replay_until
+        return at is not None and until is not None and at.notification_id <= until
 
     def event_ended(self) -> bool:
         """

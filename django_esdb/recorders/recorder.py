@@ -189,6 +189,51 @@ class DjangoTrackingRecorder(TrackingRecorder):
             raise transaction.TransactionManagementError(msg)
         unit.read_again()
 
+    @property
+    def is_replay(self) -> bool:
+        """
+        Whether the event at hand is processed once more, and had its effects before.
+
+        That are those up to where the application's events ended when a rebuild began,
+        or to where the projection was when it was reset. False outside of ``atomic``
+        and of a runner.
+        """
+        current = self._current
+        if current.batch is not None:
+            return current.batch.is_replay
+        if current.alone is None:
+            return False
+        position = current.alone.notification_id
+        rows = self._rows(current.alone.application_name)
+        return rows.filter(replay_until__gte=position).exists()
+
+    def on_live(self, effect: Callable[[], Any]) -> None:
+        """
+        Have something done once the event at hand is committed, unless it is a replay.
+
+        It is called at most once for each event: not if the transaction is rolled
+        back, not if the process ends just after the commit, and never in a replay.
+        In a runner an error of it is logged, and stops nothing.
+
+        Args:
+            effect: Called without arguments, outside of the transaction.
+
+        Raises:
+            TransactionManagementError: No event is being processed in a transaction.
+            TypeError: It cannot be called.
+        """
+        if self._current.unit is None:
+            msg = (
+                f"{type(self).__name__}.on_live() can be used while a runner processes "
+                "an event, or within self.atomic() only"
+            )
+            raise transaction.TransactionManagementError(msg)
+        if not callable(effect):
+            msg = f"on_live() takes what can be called, not {type(effect).__name__}"
+            raise TypeError(msg)
+        if not self.is_replay:
+            transaction.on_commit(effect, using=self.using)
+
     @contextmanager
     def batch(
         self,
@@ -199,6 +244,7 @@ class DjangoTrackingRecorder(TrackingRecorder):
         *,
         lease: Lease | None = None,
         idle_seconds: float | None = None,
+        replay_until: int | None = None,
         **changes: Any,
     ) -> Iterator[Batch]:
         """
@@ -212,6 +258,7 @@ class DjangoTrackingRecorder(TrackingRecorder):
             lease: The caller's; it is renewed with the position.
             idle_seconds: How long the transaction may wait for its next statement;
                 by default half of the lease's time.
+            replay_until: Position of the last event that is processed once more.
             changes: Other fields of the tracking row to set with the position.
 
         Raises:
@@ -241,29 +288,40 @@ class DjangoTrackingRecorder(TrackingRecorder):
                     f"{application_name!r} any more: another process is running it"
                 )
                 raise PositionMovedError(msg)
-            with self._working_in(unit, rows) as batch:
+            with self._working_in(unit, rows, replay_until) as batch:
                 batch.session = session
                 yield batch
 
     @contextmanager
-    def batch_in_place(self, application_name: str) -> Iterator[Batch]:
+    def batch_in_place(
+        self, application_name: str, *, is_replay: bool = False
+    ) -> Iterator[Batch]:
         """
         Hold a transaction for events that the position has passed already.
 
         No runner is in a batch meanwhile: they wait for each other.
+
+        Args:
+            application_name: Whose events they are.
+            is_replay: Whether all of them are processed once more.
         """
         unit = UnitOfWork(self._alias)
         with self._transaction(unit):
             tracked = self.tracked(application_name)
             tracked.lock()
-            with self._working_in(unit, tracked.queryset()) as batch:
+            row = tracked.row()
+            until = row.position if is_replay else row.replay_until
+            with self._working_in(unit, tracked.queryset(), until) as batch:
                 yield batch
 
     @contextmanager
     def _working_in(
-        self, unit: UnitOfWork, rows: ProjectionTrackingQuerySet
+        self,
+        unit: UnitOfWork,
+        rows: ProjectionTrackingQuerySet,
+        replay_until: int | None,
     ) -> Iterator[Batch]:
-        batch = Batch(connections[self._alias], unit, rows, self.name)
+        batch = Batch(connections[self._alias], unit, rows, self.name, replay_until)
         with self._current.set(unit, batch):
             yield batch
             batch.finish()
@@ -426,7 +484,7 @@ class DjangoTrackingRecorder(TrackingRecorder):
         unit = UnitOfWork(self._alias)
         with self._transaction(unit):
             self._advance(tracking)
-            with self._current.set(unit, None):
+            with self._current.set(unit, None, tracking):
                 yield
                 unit.finish()
 

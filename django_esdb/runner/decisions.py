@@ -112,11 +112,12 @@ def decide(error: BaseException, known: Known) -> Decision:
     ==============================================================  ==============
     error, and what is known                                        decision
     ==============================================================  ==============
+    another process has the lease, to rebuild it                    stand by
     another process has the lease: exclusive                        fail
     another process has the lease                                   stand by
     the projection is paused: fail fast or until caught up          fail
     the projection is paused                                        stand by
-    the lease was lost, since it was reset                          stand by, now
+    the lease was lost, since it was reset or is rebuilt            stand by, now
     the lease was lost: exclusive                                   fail
     the lease was lost                                              stand by, now
     a node of the event store is behind: stopping                   stop
@@ -142,7 +143,8 @@ def decide(error: BaseException, known: Known) -> Decision:
     else with the turns that failed in a row, to 5 seconds while the store is away.
     """
     if isinstance(error, LeaseHeldError):
-        return _FAIL if known.exclusive else _stand_by()
+        fails = known.exclusive and not error.is_rebuild
+        return _FAIL if fails else _stand_by()
     refuses_pause = known.fail_fast or known.until_caught_up
     if isinstance(error, ProjectionPausedError):
         return _FAIL if refuses_pause else _stand_by()

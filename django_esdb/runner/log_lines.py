@@ -9,6 +9,7 @@ of an error, which may say it.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from django.dispatch import receiver
@@ -104,6 +105,40 @@ def _standing_by(
         )
     else:
         log(logger, logging.INFO, "Standing by", **about, owner=owner)
+
+
+@receiver(signals.rebuild_began)
+def _rebuild_began(
+    *,
+    projection: str,
+    application: str,
+    until: int | None,
+    rows: Mapping[str, int],
+    **kwargs: Any,
+) -> None:
+    log(
+        logger,
+        logging.INFO,
+        "Rebuild began",
+        projection=projection,
+        application=application,
+        until=until,
+        deleted=sum(rows.values()),
+    )
+
+
+@receiver(signals.replay_ended)
+def _replay_ended(
+    *, projection: str, application: str, position: int, **kwargs: Any
+) -> None:
+    log(
+        logger,
+        logging.INFO,
+        "Replay ended",
+        projection=projection,
+        application=application,
+        position=position,
+    )
 
 
 @receiver(signals.event_failed)

@@ -36,6 +36,8 @@ _FEW_EVENTS = 8
 # Without a lease there is no hurry; with one a batch takes at most this part of it,
 # so that its locks are gone before another process may take over.
 _LEASE_PART = 1 / 4
+# Batches of a replay have many events; others wait for the locks, too.
+_REPLAY_SECONDS = 2.0
 
 _GIVEN_UP = {
     OnFailure.PARK: signals.event_parked,
@@ -61,6 +63,8 @@ class BatchProcessor:
         policy: What to do about an event that fails.
         clock: Told which event is being processed.
         progress: Told how far it has come.
+        replay_until: Position of the last event that is processed once more; None if
+            there is none.
 
     Attributes:
         position: Of the last event that is processed and committed.
@@ -76,8 +80,10 @@ class BatchProcessor:
         policy: FailurePolicy | None = None,
         clock: EventClock | None = None,
         progress: Progress | None = None,
+        replay_until: int | None = None,
     ) -> None:
         inherit_metadata()
+        self._replay_until = replay_until
         self._projection = projection
         self._view = view
         self._application_name = application_name
@@ -96,6 +102,12 @@ class BatchProcessor:
         self.position = row.position
         self._progress = progress or Progress()
         self._progress.begin(row.processed, row.position)
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether events are next that are processed once more."""
+        until, position = self._replay_until, self.position
+        return until is not None and (position is None or position < until)
 
     def process(self, events: Sequence[ReceivedEvent], reason: str = "") -> None:
         """
@@ -136,8 +148,7 @@ class BatchProcessor:
             self._application_name, self.position, position, lease=self._lease
         ):
             pass
-        self.position = position
-        self._progress.moved(0, position)
+        self._move_to(position, 0)
         self._committed(0, began, began, began, "idle")
 
     def _process_some(
@@ -203,7 +214,7 @@ class BatchProcessor:
         lease = self._lease
         self._clock.begin(events[0].notification)
         began = monotonic()
-        end = None if lease is None else began + lease.seconds * _LEASE_PART
+        end = self._last_moment(began)
         put_behind: list[Notification] = []
         is_slow = self._policy.is_slow(events[0].notification.id)
         with self._view.batch(
@@ -213,6 +224,7 @@ class BatchProcessor:
             lambda model: self._keys_of(model, events),
             lease=lease,
             idle_seconds=idle_seconds(lease, is_slow=is_slow),
+            replay_until=self._replay_until,
             **self._changes(events[-1], len(events)),
         ) as batch:
             self._clock.begin_transaction(events[0].notification, batch.session)
@@ -249,6 +261,13 @@ class BatchProcessor:
             self._send_event(signals.event_parked, notification, "")
         return done
 
+    def _last_moment(self, began: float) -> float | None:
+        """Return when a transaction takes no more events; None for no limit."""
+        if self._lease is None:
+            return None
+        seconds = self._lease.seconds * _LEASE_PART
+        return began + (min(seconds, _REPLAY_SECONDS) if self.is_replaying else seconds)
+
     def _changes(self, event: ReceivedEvent, count: int) -> dict[str, Any]:
         """
         Return what to write into the tracking row with the position.
@@ -267,9 +286,15 @@ class BatchProcessor:
             **recovery,
         }
 
-    def _moved(self, position: int, count: int) -> None:
+    def _move_to(self, position: int, count: int) -> None:
+        was_replaying = self.is_replaying
         self.position = position
         self._progress.moved(count, position)
+        if was_replaying and not self.is_replaying:
+            self._sender.send(signals.replay_ended, position=position)
+
+    def _moved(self, position: int, count: int) -> None:
+        self._move_to(position, count)
         if self._lease is not None and self._lease.recovered():
             self._sender.send(signals.projection_recovered, position=position)
 

@@ -75,7 +75,8 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
             it that is the row of the event's aggregate.
         view_class: Views that are not on the ORM are run as the library does.
         env: Environment of the application and the projection.
-        batch_size: Most events in a batch; by default ``ESDB_BATCH_SIZE``.
+        batch_size: Most events in a batch; by default ``ESDB_BATCH_SIZE``, and
+            ``ESDB_REPLAY_BATCH_SIZE`` while events are processed once more.
         batch_seconds: How long an event may wait for others, in seconds; by
             default ``ESDB_BATCH_SECONDS``.
         lease: The right to run the projection, which each batch renews; None if
@@ -110,6 +111,7 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
         self.may_start = may_start
         self.clock = clock or EventClock()
         self.batch_size = batch_size or settings.ESDB_BATCH_SIZE
+        self.replay_batch_size = batch_size or settings.ESDB_REPLAY_BATCH_SIZE
         self.batch_seconds = (
             settings.ESDB_BATCH_SECONDS if batch_seconds is None else batch_seconds
         )
@@ -258,9 +260,10 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
                 # What is not a view of ours may use the ORM all the same.
                 connections.close_all()
             return
+        batch_sizes = this_runner.batch_size, this_runner.replay_batch_size
         reader = EventReader(
             subscription,
-            batch_size=this_runner.batch_size,
+            batch_size=max(batch_sizes),
             batch_seconds=this_runner.batch_seconds,
         )
         this_runner.batch_reasons = reader.batch_reasons
@@ -272,9 +275,8 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
         del this_runner
         try:
             assert isinstance(projection, library.Projection)
-            check_same_store(
-                subscription.recorder, view.tracked(subscription.name).row()
-            )
+            row = view.tracked(subscription.name).row()
+            check_same_store(subscription.recorder, row)
             processor = BatchProcessor(
                 projection,
                 view,
@@ -283,9 +285,16 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
                 policy=policy,
                 clock=clock,
                 progress=progress,
+                replay_until=row.replay_until,
             )
             _process_batches(
-                reader, processor, subscription, projection, is_stopping, catching_up
+                reader,
+                processor,
+                subscription,
+                projection,
+                is_stopping,
+                catching_up,
+                batch_sizes,
             )
         except BaseException as error:
             this_runner = runner()
@@ -305,6 +314,7 @@ def _process_batches(
     projection: library.Projection[Any],
     is_stopping: ThreadingEvent,
     catching_up: CatchingUp,
+    batch_sizes: tuple[int, int],
 ) -> None:
     order = commit_order(subscription.recorder)
     connection_keeper = ConnectionKeeper()
@@ -313,6 +323,7 @@ def _process_batches(
         # What comes after this may be there, and unseen, once it is live.
         state = getattr(subscription.subscription, "state", None)
         phase = getattr(state, "phase", None)
+        reader.batch_size = batch_sizes[processor.is_replaying]
         events, reason = reader.take(idle_seconds)
         if is_stopping.is_set() or (reason is BatchReason.ENDED and not events):
             return

@@ -36,10 +36,11 @@ class EventReader:
 
     Args:
         subscription: The library's, on any persistence module.
-        batch_size: Most events in a batch.
+        batch_size: Most events in a batch, and in any batch to come.
         batch_seconds: How long a batch's first event waits for others.
 
     Attributes:
+        batch_size: Most events in the next batch; may be made less, and more again.
         batch_reasons: How many batches there were, by the reason for their end.
     """
 
@@ -50,7 +51,7 @@ class EventReader:
         batch_size: int,
         batch_seconds: float,
     ) -> None:
-        self._batch_size = batch_size
+        self.batch_size = batch_size
         self._batch_seconds = batch_seconds
         self._subscription = BufferedSubscription(subscription, batch_size)
         self._buffer = self._subscription.buffer
@@ -87,7 +88,7 @@ class EventReader:
         batch, self._held = self._held, []
         if not batch:
             batch = self._taken(
-                self._batch_size, idle_seconds, max_bytes=_MAX_BATCH_BYTES
+                self.batch_size, idle_seconds, max_bytes=_MAX_BATCH_BYTES
             )
         if not batch:
             has_ended = self._buffer.has_ended
@@ -106,7 +107,7 @@ class EventReader:
         """Add what comes until the batch has a reason to be processed."""
         deadline = monotonic() + self._batch_seconds
         size = _bytes(batch)
-        while len(batch) < self._batch_size:
+        while len(batch) < self.batch_size:
             if size >= _MAX_BATCH_BYTES:
                 return BatchReason.BYTES
             if batch[-1].error is not None:
@@ -116,7 +117,7 @@ class EventReader:
             remaining = max(deadline - monotonic(), 0)
             try:
                 more = self._taken(
-                    self._batch_size - len(batch),
+                    self.batch_size - len(batch),
                     remaining,
                     max_bytes=_MAX_BATCH_BYTES - size,
                     unless_live=True,

@@ -13,6 +13,7 @@ from django_esdb.db.guards import limit_lock_waits
 from django_esdb.exceptions import LeaseLostError
 from django_esdb.failures.requests import has_requests
 from django_esdb.leases.lease import Lease
+from django_esdb.rebuilding.requests import is_requested
 from eventsourcing_eventstoredb.scheduler import Periodic, scheduler
 
 # The scheduler's thread has connections of its own.
@@ -71,3 +72,4 @@ class LeaseRenewal:
         limit_lock_waits(connections[self._lease.tracked.using], self._seconds / 2)
         self._lease.renew()
         self._lease.retry_requested = has_requests(self._lease.tracked)
+        self._lease.rebuild_requested = is_requested(self._lease.tracked)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from django_esdb import signals
 from django_esdb.exceptions import (
     EventError,
@@ -105,6 +107,10 @@ class Reporter:
     def resumed(self, times: int) -> None:
         """Tell that the event store sends again, and how often it has begun to."""
         self._signals.send(signals.subscription_resumed, times=times)
+
+    def rebuild_began(self, until: int | None, rows: Mapping[str, int]) -> None:
+        """Tell that all that it has made is deleted, and that it starts over."""
+        self._signals.send(signals.rebuild_began, until=until, rows=dict(rows))
 
     def lease_acquired(self, lease: Lease) -> None:
         """Tell that this process runs the projection from now on."""

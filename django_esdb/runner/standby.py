@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from eventsourcing.application import Application
@@ -26,9 +27,17 @@ class Standby:
     Args:
         registration: The projection.
         look: Reads its row while it waits, with those of others.
+        take_over: Takes the lease, the first time, from whoever has it, as the owner
+            that it is called with; None to wait until it is free.
     """
 
-    def __init__(self, registration: Registration, look: SharedLook) -> None:
+    def __init__(
+        self,
+        registration: Registration,
+        look: SharedLook,
+        take_over: Callable[[str], Lease] | None = None,
+    ) -> None:
+        self._take_over = take_over
         self._registration = registration
         self._tracked = registration.tracked()
         self._look = look
@@ -46,17 +55,23 @@ class Standby:
             ProjectionPausedError: The projection is paused.
             django.db.Error: The database cannot be used.
         """
+        if self._take_over is not None:
+            lease = self._take_over(self._owner)
+            self._take_over = None
+            return lease
         row: Any = self._look.row(self._tracked)
         may_resume, self._may_resume = self._may_resume, False
         if self._is_paused(row, may_resume=may_resume):
             raise ProjectionPausedError(row.error)
         if row.is_owned and not is_gone(row.owner):
             raise _held(row)
-        lease = acquire_lease(self._tracked, self._owner, settings.ESDB_LEASE_SECONDS)
-        if lease is None:
+        acquired = acquire_lease(
+            self._tracked, self._owner, settings.ESDB_LEASE_SECONDS
+        )
+        if acquired is None:
             raise _held(self._tracked.row())
         self._look.forget(self._tracked)
-        return lease
+        return acquired
 
     def _is_paused(self, row: ProjectionTracking, *, may_resume: bool) -> bool:
         if row.state != ProjectionState.PAUSED:
@@ -75,6 +90,7 @@ def _held(row: ProjectionTracking) -> LeaseHeldError:
         f"Projection {row.projection!r} is run by {row.owner or 'another'}"
     )
     error.owner = row.owner
+    error.is_rebuild = row.is_replaying
     return error
 
 

@@ -17,10 +17,11 @@ from django_esdb.exceptions import (
     LeaseLostError,
     ProjectionError,
 )
-from django_esdb.leases.lease import NOTHING_ATTEMPTED
+from django_esdb.leases.lease import NOTHING_ATTEMPTED, Lease
 from django_esdb.leases.shared_look import SharedLook
 from django_esdb.models import ProjectionState
 from django_esdb.policies import FailurePolicy
+from django_esdb.rebuilding.background import begin_requested
 from django_esdb.registry import Registration
 from django_esdb.runner import decisions
 from django_esdb.runner.decisions import (
@@ -78,6 +79,10 @@ class Supervisor:
         wait: For how many seconds from the first attempt an event store is waited
             for that is not there yet.
         watch: Looks how far the projection is behind; None if nobody does.
+        take_over: Takes the lease, at first, from whoever has it; see
+            :class:`~django_esdb.runner.standby.Standby`.
+        goal: Up to where to run with *until_caught_up*; None for all that is recorded
+            when it begins.
         hung: Called, in another thread, when an event takes longer than it may and
             another process may take over: this one has to end.
     """
@@ -94,6 +99,8 @@ class Supervisor:
         look: SharedLook | None = None,
         wait: float = 0.0,
         watch: LagWatch | None = None,
+        take_over: Callable[[str], Lease] | None = None,
+        goal: Goal | None = None,
         hung: Callable[[Supervisor], object] = lambda supervisor: None,
     ) -> None:
         self.registration = registration
@@ -104,8 +111,8 @@ class Supervisor:
         self._startup = startup
         self._look = look or SharedLook(decisions.STANDBY_SECONDS)
         self._look.await_all([registration.tracked()])
-        self._standby = Standby(registration, self._look)
-        self._goal = Goal()
+        self._standby = Standby(registration, self._look, take_over)
+        self._goal = goal or Goal()
         self._elsewhere = ElsewhereCheck(registration, self._look, self._goal)
         self._policy = FailurePolicy(registration.on_failure, registration.retries)
         self._clock = EventClock()
@@ -196,7 +203,19 @@ class Supervisor:
                 self._failed_turns = 0
             self._ownership = Ownership(lease, self._lease_lost)
             self._reporter.lease_acquired(lease)
-        self._run_term(self._ownership)
+        while True:
+            self._begin_rebuild(self._ownership.lease)
+            self._run_term(self._ownership)
+            if self._has_to_act() or not self._ownership.lease.rebuild_requested:
+                return
+
+    def _begin_rebuild(self, lease: Lease) -> None:
+        """Start over, if somebody has asked for that."""
+        lease.rebuild_requested = False
+        begun = begin_requested(self.registration, lease)
+        if begun is not None and begun.rows is not None:
+            self._policy.forget_failures()
+            self._reporter.rebuild_began(begun.until, begun.rows)
 
     def _run_term(self, ownership: Ownership) -> None:
         ownership.prepare(self.registration)

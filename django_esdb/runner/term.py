@@ -33,7 +33,7 @@ _STORE_POLL_SECONDS = 0.5
 
 class Goal:
     """
-    The application's last event when it is first asked for.
+    The application's last event when it is first asked for, or one that is given.
 
     What comes later does not count for those who wait until all is processed.
     """
@@ -41,6 +41,10 @@ class Goal:
     def __init__(self) -> None:
         self._is_known = False
         self._head: int | None = None
+
+    def is_at(self, head: int | None) -> None:
+        """Have it be at a position; None where there was no event."""
+        self._is_known, self._head = True, head
 
     def of(self, app: Application[Any]) -> int | None:
         """Return its position; None if there was no event. Asks the store once."""
@@ -52,7 +56,7 @@ class Goal:
 
 class Term:
     """
-    Runs a projection until it is stopped, fails or has caught up.
+    Runs a projection until it is stopped, fails, has caught up or is to be rebuilt.
 
     Args:
         registration: The projection.
@@ -180,6 +184,8 @@ class Term:
         self._ends_outage_at = monotonic() + RECOVERED_SECONDS
         while not runner.is_interrupted.is_set():
             if self._goal is not None and self._is_caught_up(runner):
+                return
+            if self._lease.rebuild_requested:
                 return
             runner.run_forever(timeout=self._pause())
             self._look_at_store(runner)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from signal import SIGINT, SIGTERM, signal
@@ -14,6 +14,7 @@ from typing import Any
 
 from django_esdb.db.connections import close_connections
 from django_esdb.exceptions import ProjectionError
+from django_esdb.leases.lease import Lease
 from django_esdb.leases.shared_look import SharedLook
 from django_esdb.logs import log
 from django_esdb.registry import Registration, registry
@@ -24,6 +25,7 @@ from django_esdb.runner.lag_watch import watches
 from django_esdb.runner.stalls import StallWatch
 from django_esdb.runner.startup import Startup
 from django_esdb.runner.supervisor import Supervisor
+from django_esdb.runner.term import Goal
 
 logger = logging.getLogger("django_esdb.runner")
 
@@ -51,6 +53,9 @@ class Options:
         fail_fast: End all projections when one fails or would be paused.
         wait: Seconds for which an event store is waited for that is not there yet.
         shutdown_timeout: Seconds that stopping may take; None for no limit.
+        take_over: Takes the lease of the one projection from whoever has it; None to
+            wait for it.
+        goal: Up to where to run it until it has caught up; None for all.
     """
 
     until_caught_up: bool = False
@@ -59,6 +64,8 @@ class Options:
     fail_fast: bool = False
     wait: float = 0.0
     shutdown_timeout: float | None = None
+    take_over: Callable[[str], Lease] | None = None
+    goal: Goal | None = None
 
 
 class Worker:
@@ -150,6 +157,8 @@ class Worker:
             wait=self._options.wait,
             watch=self._watches.get(registration.application_class),
             look=self._look,
+            take_over=self._options.take_over,
+            goal=self._options.goal,
             hung=self._projection_hangs,
         )
 

@@ -37,6 +37,12 @@ class Command(SafeCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name", metavar="NAME", help="The projection.")
         add_no_input_argument(parser)
+        parser.add_argument(
+            "--with-effects",
+            action="store_true",
+            help="Count events as new, so that what handlers do on_live() is done once "
+            "more; for another store in the place of the former one.",
+        )
 
     def handle(self, *args: Any, name: str, interactive: bool, **options: Any) -> None:
         require_valid_configuration()
@@ -54,7 +60,7 @@ class Command(SafeCommand):
         if interactive and not is_confirmed(_warning(name, made)):
             msg = "Nothing was reset"
             raise CommandError(msg)
-        self._reset(registration)
+        self._reset(registration, with_effects=options["with_effects"])
 
     def _made(self, registration: Registration) -> Counter[str] | None:
         try:
@@ -62,9 +68,9 @@ class Command(SafeCommand):
         except ConfigurationError as error:
             raise CommandError(str(error), returncode=CONFIGURATION) from error
 
-    def _reset(self, registration: Registration) -> None:
+    def _reset(self, registration: Registration, *, with_effects: bool) -> None:
         try:
-            deleted = reset_projection(registration)
+            deleted = reset_projection(registration, with_effects=with_effects)
         except DatabaseError as error:
             msg = f"{registration.name} was not reset: {one_line(error)}"
             raise CommandError(msg, returncode=FAILED) from error

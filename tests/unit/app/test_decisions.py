@@ -43,12 +43,20 @@ HELD, LOST, PAUSED = LeaseHeldError(), LeaseLostError(), ProjectionPausedError()
 BEHIND = NodeBehindError("it has yet to reach 5")
 RESET = LeaseLostError()
 RESET.was_reset = True
+REBUILT = LeaseHeldError()
+REBUILT.is_rebuild = True
 EVENT = EventProcessingError()
 OWNER = {"has_begun": True, "has_lease": True}
 GIVEN_UP = {**OWNER, "is_given_up": True}
 
 # In the order of the table, one for each line.
 CASES = [
+    Case(
+        "another process has the lease, to rebuild it",
+        REBUILT,
+        STAND_BY,
+        {"exclusive": True},
+    ),
     Case(
         "another process has the lease: exclusive",
         HELD,
@@ -64,7 +72,7 @@ CASES = [
     ),
     Case("the projection is paused", PAUSED, STAND_BY),
     Case(
-        "the lease was lost, since it was reset",
+        "the lease was lost, since it was reset or is rebuilt",
         RESET,
         Decision(Action.STAND_BY),
         {**OWNER, "exclusive": True},
