@@ -40,16 +40,18 @@ class Environment:
 
     def run(self, *arguments: str) -> str:
         """Run its Python to the end; return what that printed."""
-        return self._succeed(
-            subprocess.run(
-                [self.python, *arguments],
-                cwd=self.folder,
-                env={**clean_environment(), "PYTHONWARNINGS": "error"},
-                capture_output=True,
-                text=True,
-                timeout=300,
-            )
-        ).stdout
+        return self._succeed(self.try_to_run(*arguments)).stdout
+
+    def try_to_run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run its Python to the end; return what came of it."""
+        return subprocess.run(
+            [self.python, *arguments],
+            cwd=self.folder,
+            env={**clean_environment(), "PYTHONWARNINGS": "error"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
 
     def _pip(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         # The tests' own pip, as the environment has none.
