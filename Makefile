@@ -141,6 +141,10 @@ docs: $(DOCS_STAMP) ## Build the documentation's site; a link that leads nowhere
 	@$(SPHINX) -b html . build/docs
 	@echo "The documentation is in build/docs/index.html"
 
+.PHONY: reference
+reference: $(STAMP) ## Write the pages of the documentation that are made of the code
+	@$(BIN)/python -m tests.support.docs.reference
+
 .PHONY: docs-links
 docs-links: $(DOCS_STAMP) ## Ask other sites whether what the documentation links to is there
 	@$(SPHINX) -b linkcheck . build/docs-links

@@ -26,6 +26,8 @@ author = _PROJECT["authors"][0]["name"]
 project_copyright = author
 version = release = _PROJECT["version"]
 
+_HOME = _PROJECT["urls"]["Homepage"]
+
 extensions = ["myst_parser"]
 root_doc = "docs/index"
 include_patterns = ["docs/**", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
@@ -42,8 +44,9 @@ html_extra_path = ["site"]
 html_copy_source = False
 html_show_sphinx = False
 
-# For «make docs-links», which asks other sites: what only the reader has is not asked.
-linkcheck_ignore = [r"https?://(127\.0\.0\.1|localhost)\b"]
+# For «make docs-links», which asks other sites: not what only the reader has, nor what
+# is published along with this.
+linkcheck_ignore = [r"https?://(127\.0\.0\.1|localhost)\b", re.escape(_HOME)]
 linkcheck_timeout = 20
 linkcheck_retries = 2
 
@@ -74,10 +77,10 @@ def toctrees(text: str) -> str:
     return "\n".join(trees)
 
 
-def without_code_links(text: str, folder: Path) -> str:
+def with_links_to_code(text: str, folder: Path) -> str:
     """
-    Return a page without its links to what is no page: folders, and files outside of
-    ``docs/``. Their names stay. In code blocks nothing is changed.
+    Return a page whose links to what is no page lead to where the code is hosted: to
+    folders, and to files outside of ``docs/``. In code blocks nothing is changed.
     """
 
     def replaced(match: re.Match[str]) -> str:
@@ -86,7 +89,9 @@ def without_code_links(text: str, folder: Path) -> str:
         is_code = target.exists() and not (
             is_page or (target.is_file() and (ROOT / "docs") in target.parents)
         )
-        return match[1] if is_code else match[0]
+        if not is_code:
+            return match[0]
+        return f"[{match[1]}]({_HOME}/blob/main/{target.relative_to(ROOT)})"
 
     pieces = []
     end = 0
@@ -97,10 +102,15 @@ def without_code_links(text: str, folder: Path) -> str:
 
 
 def _read(app: Sphinx, docname: str, source: list[str]) -> None:
-    source[0] = without_code_links(source[0], (ROOT / docname).parent)
+    source[0] = with_links_to_code(source[0], (ROOT / docname).parent)
     if docname == root_doc:
         source[0] += "\n" + toctrees(source[0])
 
 
 def setup(app: Sphinx) -> None:
+    # Sphinx's, which the project itself does not need.
+    from pygments.lexers import YamlLexer
+
+    # A name and a command in each line.
+    app.add_lexer("procfile", YamlLexer)
     app.connect("source-read", _read)

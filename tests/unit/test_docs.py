@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pytest
 from django.core.management import get_commands, load_command_class
+from django.dispatch import Signal
 from markdown_it import MarkdownIt
 
+from django_esdb import signals
 from django_esdb.conf import KNOWN_SETTINGS
 from eventsourcing_eventstoredb import EventStoreDBFactory
+from tests.support.docs import reference
 from tests.support.messages import messages, words
 from tests.support.projects import ROOT
 from tests.support.root import BELONG
@@ -116,6 +119,21 @@ def test_what_lies_at_the_root_is_mentioned(name: str) -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     others = [page.read_text(encoding="utf-8") for page in [*PAGES, ROOT / "README.md"]]
     assert any(name in each for each in (text, *others))
+
+
+@pytest.mark.parametrize("name", sorted(reference.PAGES))
+def test_pages_that_are_made_of_the_code_say_what_it_says(name: str) -> None:
+    written = (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+    assert written == reference.PAGES[name](), "«make reference» writes this page"
+
+
+def test_each_signal_is_described_and_no_other() -> None:
+    sent = {name for name, value in vars(signals).items() if isinstance(value, Signal)}
+    table = page("projections").partition("| signal of `django_esdb.signals` |")[2]
+    described = re.findall(r"^\| `(\w+)` \|", table.partition("\n\n")[0], re.MULTILINE)
+
+    assert sorted(described) == sorted(sent)
 
 
 @pytest.mark.parametrize(

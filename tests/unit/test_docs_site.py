@@ -50,9 +50,9 @@ def test_a_page_that_is_linked_twice_is_where_it_was_first(
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("see [tests](../tests/unit)", "see tests"),
-        ("see [security](../.github/SECURITY.md)", "see security"),
-        ("see [the file](../pyproject.toml)", "see the file"),
+        ("see [tests](../tests/unit)", "see [tests](HOME/tests/unit)"),
+        ("[security](../.github/SECURITY.md)", "[security](HOME/.github/SECURITY.md)"),
+        ("[the file](../pyproject.toml)", "[the file](HOME/pyproject.toml)"),
         # These are pages, or lie next to them.
         ("[a](../README.md)", "[a](../README.md)"),
         ("[a](settings.md) [b](#x)", "[a](settings.md) [b](#x)"),
@@ -62,10 +62,14 @@ def test_a_page_that_is_linked_twice_is_where_it_was_first(
         ("```\n[tests](../tests)\n```", "```\n[tests](../tests)\n```"),
     ],
 )
-def test_links_to_what_is_no_page_are_names(
+def test_links_to_what_is_no_page_lead_to_the_code(
     conf: dict[str, Any], text: str, expected: str
 ) -> None:
-    assert conf["without_code_links"](text, DOCS) == expected
+    home = "https://github.com/django-esdb/django-esdb/blob/main"
+
+    found = conf["with_links_to_code"](text, DOCS)
+
+    assert found.replace(home, "HOME") == expected
 
 
 def test_the_first_page_leads_to_the_index() -> None:

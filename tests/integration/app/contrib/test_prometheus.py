@@ -42,6 +42,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
 MakeRegistration = Callable[..., Registration]
 
 DASHBOARD = ROOT / "docs" / "grafana" / "projections.json"
+ALERTS = ROOT / "docs" / "prometheus" / "alerts.yml"
 SCHOOL = {"projection": "TrainingSchoolProjection", "application": "TrainingSchool"}
 
 
@@ -383,8 +384,19 @@ def expressions() -> Iterator[str]:
             yield variable["definition"]
 
 
-@pytest.mark.parametrize("expression", sorted(expressions()))
-def test_a_query_of_the_dashboard_asks_for_what_is_exported(expression: str) -> None:
+def conditions() -> list[str]:
+    """Return what alerts look for."""
+    found = re.findall(
+        r"^ +expr: (.*?)\n +(?:for|labels): ",
+        ALERTS.read_text(encoding="utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
+    assert len(found) == ALERTS.read_text(encoding="utf-8").count("- alert: ")
+    return found
+
+
+@pytest.mark.parametrize("expression", sorted([*expressions(), *conditions()]))
+def test_a_query_or_an_alert_asks_for_what_is_exported(expression: str) -> None:
     names = exported()
 
     asked = re.findall(r"\bdjango_esdb_\w+", expression)
