@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Self
 
 from django.db import models
+from django.db.models.functions import Left
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_esdb.db.functions import DatabaseTime
+from django_esdb.error_kinds import LONGEST_KIND, error_kind
 from eventsourcing_eventstoredb.text import one_line
+
+# Of an aggregate's ID, in characters.
+_INDEXED = 100
 
 
 class ProjectionState(models.TextChoices):
@@ -343,6 +349,17 @@ class FailedEventQuerySet(ProjectionEventQuerySet):
         """Return them in the order of the application's events."""
         return self.order_by("projection", "application", "position")
 
+    def of_aggregates(self, originator_ids: Iterable[str]) -> Self:
+        """
+        Return only those of some aggregates.
+
+        Not every database tells upper from lower case, so others may be among them.
+        """
+        ids = set(originator_ids)
+        # This one has an index, which no text without a limit can have everywhere.
+        beginnings = {each[:_INDEXED] for each in ids}
+        return self.filter(originator_beginning__in=beginnings, originator_id__in=ids)
+
 
 class UnprocessedEvent(models.Model):
     """An event of a projection that it could not process, and why."""
@@ -395,6 +412,21 @@ class FailedEvent(UnprocessedEvent):
         blank=True,
         help_text=_("Why it failed; empty if it only waits for an earlier one."),
     )
+    error_kind = models.CharField(
+        _("kind of error"),
+        max_length=LONGEST_KIND,
+        default="",
+        # For processes with the code of before, while a new release is rolled out.
+        db_default="",
+        blank=True,
+        editable=False,
+        help_text=_("What the errors have in common that are counted together."),
+    )
+    originator_beginning = models.GeneratedField(
+        expression=Left("originator_id", _INDEXED),
+        output_field=models.CharField(max_length=_INDEXED),
+        db_persist=True,
+    )
     attempts = models.PositiveIntegerField(_("attempts"), default=0)
     parked_at = models.DateTimeField(_("parked at"))
     attempted_at = models.DateTimeField(_("attempted at"), null=True)
@@ -423,10 +455,30 @@ class FailedEvent(UnprocessedEvent):
                 name="django_esdb_failed_event_unique",
             ),
         )
+        # Each page of a list ends with the last number that it has shown.
+        indexes = (
+            models.Index(
+                fields=("projection", "application", "error_kind", "id"),
+                name="django_esdb_failed_kind",
+            ),
+            models.Index(
+                fields=("projection", "id"), name="django_esdb_failed_projection"
+            ),
+            models.Index(
+                fields=("originator_beginning", "id"),
+                name="django_esdb_failed_aggregate",
+            ),
+        )
         permissions = (
             ("retry_failedevent", _("Can retry failed event")),
             ("discard_failedevent", _("Can discard failed event")),
         )
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self.error_kind = error_kind(self.error)
+        if (names := kwargs.get("update_fields")) is not None and "error" in names:
+            kwargs["update_fields"] = {*names, "error_kind"}
+        super().save(*args, **kwargs)
 
 
 class SkippedEvent(UnprocessedEvent):

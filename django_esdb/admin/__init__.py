@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from django_esdb.admin.pages import (
-    FailedEventAdmin,
-    ProjectionTrackingAdmin,
-    SkippedEventAdmin,
-)
+from django_esdb.admin.failed_events import FailedEventAdmin
+from django_esdb.admin.pages import ProjectionTrackingAdmin, SkippedEventAdmin
 from django_esdb.admin.read_models import ReadModelAdmin
 from django_esdb.admin.stored_events import StoredEventAdmin
 

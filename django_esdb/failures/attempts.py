@@ -20,6 +20,7 @@ from django_esdb.applications import make_application
 from django_esdb.db.connections import close_if_lost
 from django_esdb.db.errors import is_transient
 from django_esdb.db.sessions import Session, session_of
+from django_esdb.error_kinds import error_kind
 from django_esdb.failures.audit import Audit
 from django_esdb.failures.parking import aggregate_key, failed_events
 from django_esdb.handlers import CheckedProjection
@@ -219,6 +220,7 @@ def note_failure(
     """Write down that an event has failed again, if it is still there."""
     failed_events(tracked).filter(pk=pk).update(
         error=error,
+        error_kind=error_kind(error),
         traceback=traceback,
         attempts=F("attempts") + 1,
         attempted_at=timezone.now(),

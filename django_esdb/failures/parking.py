@@ -81,7 +81,7 @@ class ParkedAggregates:
         # Compared again, since not every database tells upper from lower case.
         parked = asked & set(
             failed_events(self._tracked)
-            .filter(originator_id__in=asked)
+            .of_aggregates(asked)
             .values_list("originator_id", flat=True)
             .distinct()
         )

@@ -7,7 +7,7 @@ finds that out when it renews its lease.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import groupby
 from math import inf
@@ -18,7 +18,7 @@ from django.utils import timezone
 from django_esdb.failures.audit import Audit
 from django_esdb.failures.parking import failed_events
 from django_esdb.leases.lease import TrackedProjection
-from django_esdb.models import FailedEvent
+from django_esdb.models import FailedEvent, FailedEventQuerySet
 
 
 @dataclass
@@ -48,17 +48,11 @@ class Limits:
         return True
 
 
-def request_retry(
-    tracked: TrackedProjection, audit: Audit, pks: Collection[int]
-) -> int:
+def request_retry(audit: Audit, events: FailedEventQuerySet) -> int:
     """Have events tried in the background; return how many there still are."""
-    count = (
-        failed_events(tracked)
-        .filter(pk__in=pks)
-        .order_by()
-        .update(retry_requested_at=timezone.now(), retry_requested_by=audit.user)
+    return events.order_by().update(
+        retry_requested_at=timezone.now(), retry_requested_by=audit.user
     )
-    return int(count)
 
 
 def forget_request(tracked: TrackedProjection, event: FailedEvent) -> None:

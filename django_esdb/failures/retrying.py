@@ -8,7 +8,7 @@ so the runner that owns the projection is not in a batch meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 
 from django.db import transaction
 
@@ -19,7 +19,7 @@ from django_esdb.failures.parking import failed_events
 from django_esdb.failures.requests import Limits, forget_request, request_retry
 from django_esdb.failures.resuming import resume
 from django_esdb.leases.lease import TrackedProjection
-from django_esdb.models import FailedEvent
+from django_esdb.models import FailedEvent, FailedEventQuerySet
 from django_esdb.registry import Registration
 
 
@@ -71,7 +71,7 @@ def retry_failed_events(
         for event in _chosen(tracked, pk):
             if not limits.allow_another():
                 rest = failed_events(tracked).filter(position__gte=event.position)
-                _leave(tracked, audit, outcome, rest.values_list("pk", flat=True))
+                _leave(tracked, audit, outcome, rest)
                 break
             if event.originator_id in blocked:
                 outcome.waiting += 1
@@ -116,7 +116,10 @@ def retry_selected(
     with Attempts(registration, outcome, report, audit, clock) as retrying:
         for index, event in enumerate(events):
             if not limits.allow_another():
-                _leave(tracked, audit, outcome, [each.pk for each in events[index:]])
+                pks = [each.pk for each in events[index:]]
+                _leave(
+                    tracked, audit, outcome, failed_events(tracked).filter(pk__in=pks)
+                )
                 break
             forget_request(tracked, event)
             earlier = _earlier(tracked, event)
@@ -129,11 +132,14 @@ def retry_selected(
 
 
 def _leave(
-    tracked: TrackedProjection, audit: Audit, outcome: Outcome, pks: Iterable[int]
+    tracked: TrackedProjection,
+    audit: Audit,
+    outcome: Outcome,
+    events: FailedEventQuerySet,
 ) -> None:
     """Have what a limit has left tried in the background."""
     with transaction.atomic(using=tracked.using):
-        outcome.left = request_retry(tracked, audit, list(pks))
+        outcome.left = request_retry(audit, events)
         audit.requested(outcome.left)
 
 
@@ -156,8 +162,10 @@ def _chosen(tracked: TrackedProjection, pk: int | None) -> Iterator[FailedEvent]
 
 
 def _earlier(tracked: TrackedProjection, event: FailedEvent) -> FailedEvent | None:
-    before = failed_events(tracked).filter(
-        originator_id=event.originator_id, position__lt=event.position
+    before = (
+        failed_events(tracked)
+        .of_aggregates([event.originator_id])
+        .filter(position__lt=event.position)
     )
     # Compared again, since not every database tells upper from lower case.
     same = (each for each in before if each.originator_id == event.originator_id)

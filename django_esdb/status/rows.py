@@ -29,7 +29,7 @@ def with_details(
         .select_related("lag")
         .annotate(
             failed_count=_count(FailedEvent),
-            waiting_count=_count(FailedEvent, error=""),
+            waiting_count=_count(FailedEvent, error_kind=""),
             skipped_count=_count(SkippedEvent),
         )
     )
@@ -116,7 +116,7 @@ def counts_without_row(
             rows.using(each.using).of(each.projection, each.application).count()
             for rows in (
                 FailedEvent.objects.all(),
-                FailedEvent.objects.filter(error=""),
+                FailedEvent.objects.filter(error_kind=""),
                 SkippedEvent.objects.all(),
             )
         )

@@ -6,8 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from django.test import Client
+from django.utils import timezone
 from eventsourcing.persistence import Tracking
 
+from django_esdb.error_kinds import error_kind
+from django_esdb.models import FailedEvent
 from django_esdb.registry import Registration
 from example_project.training_school.models import Dog
 from example_project.training_school.projections import TrainingSchoolProjection
@@ -54,3 +57,33 @@ def text(page: Any) -> str:
 
 def tricks(name: str) -> list[str]:
     return list(Dog.objects.get(name=name).tricks)
+
+
+def many_failed(
+    count: int, error: str = "KeyError: 'name'", **fields: Any
+) -> list[FailedEvent]:
+    """
+    Put so many events aside, each of an aggregate of its own.
+
+    Args:
+        error: Of each; what is in it as ``{}`` is the event's position.
+    """
+    begin = FailedEvent.objects.count()
+    errors = [error.replace("{}", str(begin + number)) for number in range(count)]
+    return FailedEvent.objects.bulk_create(
+        FailedEvent(
+            **{
+                "projection": "Picky",
+                "application": "TrainingSchool",
+                "position": begin + number,
+                "originator_id": f"dog-{begin + number}",
+                "originator_version": 1,
+                "topic": "school:Dog.TrickAdded",
+                "error": each,
+                "error_kind": error_kind(each),
+                "parked_at": timezone.now(),
+                **fields,
+            }
+        )
+        for number, each in enumerate(errors)
+    )

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from django_esdb.failures import background
 from django_esdb.failures.audit import AdminAudit, Audit
+from django_esdb.failures.parking import failed_events
 from django_esdb.failures.requests import Limits, has_requests, request_retry
 from django_esdb.models import FailedEvent
 from django_esdb.registry import Registration, registry
@@ -30,7 +31,8 @@ def picky(parked: list[FailedEvent]) -> Registration:
 def ask(picky: Registration, events: list[FailedEvent], user: Any = None) -> None:
     tracked = picky.tracked()
     audit = Audit() if user is None else AdminAudit(user, tracked)
-    assert request_retry(tracked, audit, [e.pk for e in events]) == len(events)
+    chosen = failed_events(tracked).filter(pk__in=[e.pk for e in events])
+    assert request_retry(audit, chosen) == len(events)
 
 
 def test_the_projections_process_tries_what_was_asked_for(

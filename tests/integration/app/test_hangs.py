@@ -17,6 +17,7 @@ from eventsourcing.persistence import Tracking
 from django_esdb.db.sessions import end_session
 from django_esdb.exceptions import EventHangError, LeaseLostError
 from django_esdb.failures.audit import Audit
+from django_esdb.failures.parking import failed_events
 from django_esdb.failures.requests import request_retry
 from django_esdb.failures.retrying import retry_failed_events
 from django_esdb.models import FailedEvent, ProjectionState, ProjectionTracking
@@ -227,7 +228,7 @@ def test_a_failed_event_that_hangs_in_the_background_ends_the_process(
 ) -> None:
     settings.ESDB_LEASE_SECONDS = 0.6
     hanging = registry.get("Hanging")
-    request_retry(hanging.tracked(), Audit(), [failed.pk])
+    request_retry(Audit(), failed_events(hanging.tracked()).filter(pk=failed.pk))
 
     error = hang_once(hanging)
 

@@ -15,7 +15,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from django_esdb.admin import pages
+from django_esdb.admin import failed_events
 from django_esdb.exceptions import EventProcessingError
 from django_esdb.failures.attempts import Attempts
 from django_esdb.models import (
@@ -330,13 +330,13 @@ def test_each_event_has_its_own_transaction_whatever_requests_have(
     PickyProjection.bad.clear()
     monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
     in_transaction: list[bool] = []
-    retry = pages.retry_events
+    retry = failed_events.retry_events
 
     def look(*args: Any) -> Any:
         in_transaction.append(connections["default"].in_atomic_block)
         return retry(*args)
 
-    monkeypatch.setattr(pages, "retry_events", look)
+    monkeypatch.setattr(failed_events, "retry_events", look)
 
     page = act(admin_client, FAILED, "retry", *parked)
 

@@ -11,7 +11,7 @@ from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone
 
-from django_esdb.admin import actions, pages
+from django_esdb.admin import actions, failed_events
 from django_esdb.leases.lease import TrackedProjection
 from django_esdb.models import FailedEvent
 from django_esdb.registry import registry
@@ -109,7 +109,7 @@ def test_a_database_that_fails_is_a_message(
 def test_no_more_are_discarded_at_once_than_a_form_can_have(
     admin_client: Client, parked: list[FailedEvent], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pages, "_MOST_DISCARDED", 2)
+    monkeypatch.setattr(failed_events, "_MOST_DISCARDED", 2)
 
     page = act(admin_client, FAILED, "discard", *parked, confirmed="yes")
 

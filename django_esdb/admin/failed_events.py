@@ -1,0 +1,169 @@
+"""Admin pages of failed events: lists, groups, and what can be done about them."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+from urllib.parse import urlencode
+
+from django.contrib import admin, messages
+from django.contrib.admin import ShowFacets, helpers
+from django.core.exceptions import PermissionDenied
+from django.db import models
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_safe
+
+from django_esdb.admin.acting import ActingAdmin, non_atomic
+from django_esdb.admin.actions import discard_events, request_limits, retry_events
+from django_esdb.admin.event_columns import EventColumns
+from django_esdb.admin.failed_event_groups import FailedGroup, failed_groups
+from django_esdb.admin.failed_event_list import (
+    MOST_COUNTED,
+    FailedEventList,
+    ProjectionFilter,
+    WaitingFilter,
+)
+from django_esdb.admin.read_models import showable
+from django_esdb.models import FailedEvent
+
+# A form with more fields than 1000 is refused by Django, unless it is configured.
+_MOST_DISCARDED = 500
+_TEMPLATES = "admin/django_esdb/failedevent"
+
+
+@admin.register(FailedEvent)
+class FailedEventAdmin(EventColumns, ActingAdmin):
+    """Shows failed events, of which there may be very many."""
+
+    list_display = (
+        *("id", "projection", "position", "event_class", "short_error"),
+        *("aggregate", "originator_version", "attempts", "parked_at"),
+    )
+    list_filter = (ProjectionFilter, WaitingFilter)
+    # Counting for each filter takes a look at all events.
+    show_facets = ShowFacets.NEVER
+    sortable_by = ()
+    search_fields = ("originator_id", "topic", "error")
+    fields = (
+        *("id", "projection", "application", "position"),
+        *("aggregate", "originator_version", "event_topic"),
+        *("whole_error", "place", "attempts", "parked_at", "attempted_at"),
+        "retry_requested_at",
+    )
+    readonly_fields = fields
+    actions = ("retry", "discard")
+    change_list_template = f"{_TEMPLATES}/list.html"
+
+    class Media:
+        css: ClassVar[dict[str, list[str]]] = {"all": ["django_esdb/failed_events.css"]}
+
+    def get_urls(self) -> list[URLPattern]:
+        groups = self.admin_site.admin_view(require_safe(self.groups_view))
+        name = "django_esdb_failedevent_groups"
+        return [path("groups/", groups, name=name), *super().get_urls()]
+
+    def get_changelist(
+        self, request: HttpRequest, **kwargs: Any
+    ) -> type[FailedEventList]:
+        return FailedEventList
+
+    @non_atomic
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        context = {"groups_page": self.page("groups"), **(extra_context or {})}
+        return super().changelist_view(request, context)
+
+    def groups_view(self, request: HttpRequest) -> HttpResponse:
+        """Show how many events have failed of each projection, and of what."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        events: Any = self.get_queryset(request)
+        found = failed_groups(events)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": gettext("Failed events by error"),
+            "opts": self.opts,
+            "media": self.media,
+            "groups": [(each, *self._pages_of(each)) for each in found.groups],
+            "has_more": found.has_more,
+            "is_part": found.is_part,
+        }
+        request.current_app = self.admin_site.name
+        return showable(TemplateResponse(request, f"{_TEMPLATES}/groups.html", context))
+
+    @admin.action(permissions=["retry"], description=_("Retry selected events"))
+    def retry(self, request: HttpRequest, events: models.QuerySet[Any]) -> None:
+        chosen = list(events[: MOST_COUNTED + 1])
+        if len(chosen) > MOST_COUNTED:
+            text = gettext(
+                "At most %(count)s events can be retried at once; for more retry all "
+                "of their projection"
+            ) % {"count": MOST_COUNTED}
+            self.message_user(request, text, messages.ERROR)
+            return
+        for retried in retry_events(chosen, request.user.pk, request_limits()):
+            self.tell(request, retried)
+
+    @admin.action(permissions=["discard"], description=_("Discard selected events"))
+    def discard(
+        self, request: HttpRequest, events: models.QuerySet[Any]
+    ) -> HttpResponse | None:
+        chosen = list(events[: _MOST_DISCARDED + 1])
+        if len(chosen) > _MOST_DISCARDED:
+            text = gettext(
+                "At most %(count)s events can be discarded at once; for more use "
+                "manage.py discardfailedevents"
+            ) % {"count": _MOST_DISCARDED}
+            self.message_user(request, text, messages.ERROR)
+            return None
+        if "confirmed" not in request.POST:
+            return self._confirmation(request, chosen)
+        discarded, failure = discard_events(chosen, request.user.pk)
+        text = ngettext(
+            "%(count)s discarded", "%(count)s discarded", len(discarded)
+        ) % {"count": len(discarded)}
+        if failure:
+            text = gettext("%(done)s, then: %(reason)s") % {
+                "done": text,
+                "reason": failure,
+            }
+            self.message_user(request, text, messages.ERROR)
+        else:
+            self.message_user(request, text, messages.SUCCESS)
+        return None
+
+    def page(self, name: str, *args: Any, **query: Any) -> str:
+        """Return where one of these pages is."""
+        found = reverse(
+            f"admin:django_esdb_failedevent_{name}",
+            args=args,
+            current_app=self.admin_site.name,
+        )
+        return f"{found}?{urlencode(query)}" if query else found
+
+    def _pages_of(self, group: FailedGroup) -> tuple[str, str]:
+        listed = self.page("changelist", **group.query)
+        if group.latest is None:
+            return listed, ""
+        return listed, self.page("change", group.latest.pk)
+
+    def _confirmation(
+        self, request: HttpRequest, events: list[FailedEvent]
+    ) -> HttpResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "title": gettext("Discard failed events"),
+            "opts": self.opts,
+            "media": self.media,
+            "events": events,
+            "action_checkbox_name": helpers.ACTION_CHECKBOX_NAME,
+            "back": request.get_full_path(),
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(
+            request, f"{_TEMPLATES}/discard_confirmation.html", context
+        )
