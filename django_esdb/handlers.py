@@ -13,6 +13,10 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import singledispatchmethod
 from typing import Any
 
+from eventsourcing import dispatch
+
+_DISPATCHING = (singledispatchmethod, dispatch.singledispatchmethod)
+
 _FIX = "is called and not awaited: make it a plain function, without await and yield"
 
 
@@ -39,6 +43,54 @@ class CheckedProjection:
             returned = self._process_event(domain_event, tracking)
         if returned is not None:
             check_returned(returned)
+
+
+class EventHandlers:
+    """
+    What a projection does with each class of events, looked up once in a batch.
+
+    That of a ``singledispatchmethod`` is looked up by Python for each event, which
+    takes as long as a small handler.
+
+    Args:
+        projection: The library's.
+    """
+
+    def __init__(self, projection: Any) -> None:
+        self._projection = projection
+        declared = inspect.getattr_static(type(projection), "process_event", None)
+        # A subclass of these may choose in another way.
+        is_known = type(declared) in _DISPATCHING
+        self._dispatcher: Any = declared.dispatcher if is_known else None
+
+    def for_batch(self) -> Callable[[type], Callable[..., Any]]:
+        """
+        Return a function that gives what takes events of a class, and their trackings.
+
+        Handlers that are registered later are found by that of the next batch.
+        """
+        # Also sees to handlers whose types were not known yet.
+        process_event = self._projection.process_event
+        if self._dispatcher is None or "process_event" in vars(self._projection):
+            return lambda kind: process_event
+        found: dict[type, Callable[..., Any]] = {}
+
+        def handler_of(kind: type) -> Callable[..., Any]:
+            handler = found.get(kind)
+            return (
+                found.setdefault(kind, self._bound(kind))
+                if handler is None
+                else handler
+            )
+
+        return handler_of
+
+    def _bound(self, kind: type) -> Callable[..., Any]:
+        handler: Any = self._dispatcher.dispatch(kind)
+        bound: Callable[..., Any] = handler.__get__(
+            self._projection, type(self._projection)
+        )
+        return bound
 
 
 def check_returned(returned: object) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from eventsourcing.persistence import (
@@ -62,7 +62,7 @@ class Receiver:
         self,
         log: AllStream,
         after: int | None,
-        ahead: ReadAhead[Any],
+        ahead: ReadAhead[Notification],
         state: StateCell,
         answer_within: float,
     ) -> None:
@@ -73,8 +73,6 @@ class Receiver:
         self._state = state
         self._answer_within = answer_within
         self._backoff = Backoff()
-        self._decode: Callable[[Notification], Any] | None = None
-        self._decoding_ended: Callable[[], None] = _nothing
         self._stopped = threading.Event()
         self._call_lock = threading.Lock()
         self._call: Any = None
@@ -102,13 +100,6 @@ class Receiver:
     def save_checkpoint(self, position: int) -> None:
         """Note that nothing is left to receive up to the event at *position*."""
         self._passed_over = position
-
-    def decode_with(
-        self, decode: Callable[[Notification], Any], ended: Callable[[], None]
-    ) -> None:
-        """Put what *decode* returns for a notification; *ended* is called last."""
-        self._decoding_ended = ended
-        self._decode = decode
 
     def begin(self) -> None:
         """
@@ -194,12 +185,6 @@ class Receiver:
     def run(self) -> None:
         """Receive until stopped or until what cannot be cured by resuming."""
         try:
-            self._run()
-        finally:
-            self._decoding_ended()
-
-    def _run(self) -> None:
-        try:
             keep_trying(self._resume, self._pause_after, self._wait)
         except BaseException as error:
             # Also what is no Exception: else the consumer would wait for ever.
@@ -257,11 +242,8 @@ class Receiver:
                 recorded = message.event.event
                 notification = convert(recorded)
                 if notification is not None:
-                    decode = self._decode
-                    put(
-                        notification if decode is None else decode(notification),
-                        len(notification.state) + len(recorded.custom_metadata),
-                    )
+                    size = len(notification.state) + len(recorded.custom_metadata)
+                    put(notification, size)
                 self._after = recorded.commit_position
             elif message.HasField("caught_up"):
                 self.caught_up()
@@ -351,7 +333,3 @@ class Receiver:
             failure = error
         self._state.enter(Phase.FAILED, str(failure))
         self._ahead.fail(failure)
-
-
-def _nothing() -> None:
-    pass

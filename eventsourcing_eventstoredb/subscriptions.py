@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from eventsourcing.persistence import Notification, OperationalError, Subscription
 
@@ -76,7 +76,9 @@ class EventStoreDBSubscription(Subscription["EventStoreDBApplicationRecorder"]):
         self._batch_index = 0
         log = recorder.all_stream(topics)
         self._state = StateCell()
-        self._ahead: ReadAhead[Any] = ReadAhead(max_events_ahead, max_bytes_ahead)
+        self._ahead: ReadAhead[Notification] = ReadAhead(
+            max_events_ahead, max_bytes_ahead
+        )
         self._receiver = Receiver(
             log, gt, self._ahead, self._state, watchdog_interval / 2
         )
@@ -107,27 +109,9 @@ class EventStoreDBSubscription(Subscription["EventStoreDBApplicationRecorder"]):
         return self._state.state
 
     @property
-    def read_ahead(self) -> ReadAhead[Any]:
+    def read_ahead(self) -> ReadAhead[Notification]:
         """What was received and not yet taken; for who does not iterate."""
         return self._ahead
-
-    def decode_with(
-        self,
-        decode: Callable[[Notification], Any],
-        ended: Callable[[], None] = lambda: None,
-    ) -> None:
-        """
-        Have the receiving thread decode what it receives from now on.
-
-        :attr:`read_ahead` then has what *decode* returned in the place of each
-        notification; what was received before is there as it was.
-
-        Args:
-            decode: Called in the receiving thread, for each notification in order.
-                What it raises ends the subscription.
-            ended: Called in that thread when it ends.
-        """
-        self._receiver.decode_with(decode, ended)
 
     def next_batch(
         self, max_events: int, timeout: float | None = None

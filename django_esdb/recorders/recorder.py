@@ -171,7 +171,9 @@ class DjangoTrackingRecorder(TrackingRecorder):
         if unit is None:
             msg = f"{type(self).__name__}.rows() can be used within self.atomic() only"
             raise transaction.TransactionManagementError(msg)
-        return unit.keyed_rows(model, key)
+        # Called for each event: without a further call where it is asked for again.
+        found = unit.by_pk.get(model) if key == "pk" else None
+        return unit.keyed_rows(model, key) if found is None else found
 
     def refresh_rows(self) -> None:
         """

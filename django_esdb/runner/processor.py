@@ -14,7 +14,7 @@ from django_esdb import signals
 from django_esdb.exceptions import EventCrashError, EventError
 from django_esdb.failures.parking import ParkedAggregates, aggregate_key
 from django_esdb.failures.skipping import note_skipped
-from django_esdb.handlers import check_returned
+from django_esdb.handlers import EventHandlers, check_returned
 from django_esdb.leases.lease import Lease
 from django_esdb.policies import FailurePolicy, OnFailure
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
@@ -85,6 +85,7 @@ class BatchProcessor:
         inherit_metadata()
         self._replay_until = replay_until
         self._projection = projection
+        self._handlers = EventHandlers(projection)
         self._view = view
         self._application_name = application_name
         self._sender = signals.Sender(type(projection), application_name)
@@ -210,7 +211,7 @@ class BatchProcessor:
     def _commit(self, events: Sequence[ReceivedEvent]) -> int:
         """Process events in a transaction; return how many it came to."""
         last = events[-1].notification
-        process_event = self._projection.process_event
+        handler_of = self._handlers.for_batch()
         lease = self._lease
         self._clock.begin(events[0].notification)
         began = monotonic()
@@ -241,7 +242,9 @@ class BatchProcessor:
                     raise event.error
                 else:
                     handle(event.notification)
-                    returned = process_event(event.domain_event, event.tracking)
+                    domain_event = event.domain_event
+                    handler = handler_of(type(domain_event))
+                    returned = handler(domain_event, event.tracking)
                     if returned is not None:
                         check_returned(returned)
                 done += 1

@@ -32,7 +32,7 @@ class EventReader:
     """
     Takes batches of a subscription's events.
 
-    Used by one thread. The events are received and decoded in another one.
+    Used by one thread, which decodes the events; they are received in another one.
 
     Args:
         subscription: The library's, on any persistence module.
@@ -136,11 +136,8 @@ class EventReader:
     def _taken(
         self, max_events: int, seconds: float, **limits: Any
     ) -> list[ReceivedEvent]:
-        decoded = self._subscription.decoded
-        return [
-            item if type(item) is ReceivedEvent else decoded(item)
-            for item in self._buffer.take(max_events, seconds, **limits)
-        ]
+        notifications = self._buffer.take(max_events, seconds, **limits)
+        return list(map(self._subscription.decode, notifications))
 
     def _cut(self, batch: list[ReceivedEvent]) -> bool:
         """Hold back what has to come later; return whether that is for an event."""

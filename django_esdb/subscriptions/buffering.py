@@ -1,5 +1,5 @@
 """
-The buffer of decoded events between a subscription and who processes them.
+The buffer of events between a subscription and who processes them.
 
 There is one, in whichever way the events come. It is bounded in events and in bytes:
 when processing is behind, the receiving thread waits, and so does the event store.
@@ -8,14 +8,14 @@ when processing is behind, the receiving thread waits, and so does the event sto
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from django.db import connections
 from eventsourcing.persistence import Notification
 from eventsourcing.projection import ApplicationSubscription
 
-from django_esdb.subscriptions.received import Decoder, ReceivedEvent
+from django_esdb.subscriptions.received import Decoder
 from eventsourcing_eventstoredb.read_ahead import ReadAhead
 
 # Batches that may be read ahead of the one that is being processed.
@@ -24,7 +24,7 @@ _MAX_BYTES = 16 * 1024 * 1024
 
 
 class EventBuffer(Protocol):
-    """What was received and decoded, and not yet taken."""
+    """What was received and not yet taken."""
 
     @property
     def items_put(self) -> int:
@@ -49,16 +49,16 @@ class EventBuffer(Protocol):
         *,
         max_bytes: int = ...,
         unless_live: bool = ...,
-    ) -> list[Any]:
+    ) -> list[Notification]:
         """Return what is there; see :meth:`ReadAhead.take`."""
 
 
 class BufferedSubscription:
     """
-    A subscription whose events are received and decoded in a thread of their own.
+    A subscription whose events are received in a thread of their own.
 
-    EventStoreDB's subscriptions receive in a thread anyway, which then decodes, too.
-    For others a thread is started here. Either ends when the subscription is stopped.
+    EventStoreDB's subscriptions have one anyway. For others it is started here. Either
+    ends when the subscription is stopped.
 
     Args:
         subscription: The library's, on any persistence module.
@@ -66,7 +66,10 @@ class BufferedSubscription:
             by EventStoreDB's subscriptions, which have limits of their own.
 
     Attributes:
-        buffer: What was received and decoded.
+        buffer: The notifications that were received.
+        decode: Makes events of them. It is for who takes them to call: a thread that
+            decodes while another one processes would mostly hold that one up, which
+            waits for Python's lock after each of its statements.
     """
 
     def __init__(
@@ -74,12 +77,11 @@ class BufferedSubscription:
     ) -> None:
         # It stops when it is collected.
         self._subscription = subscription
-        self._decode = Decoder(subscription.name, subscription.mapper)
+        self.decode = Decoder(subscription.name, subscription.mapper)
         self._thread: threading.Thread | None = None
         self._own_buffer: ReadAhead[Any] | None = None
         inner: Any = subscription.subscription
-        if hasattr(inner, "decode_with"):
-            inner.decode_with(self._decode, connections.close_all)
+        if hasattr(inner, "read_ahead"):
             self.buffer: EventBuffer = inner.read_ahead
             return
         self.buffer = self._own_buffer = ReadAhead(
@@ -87,14 +89,10 @@ class BufferedSubscription:
         )
         self._thread = threading.Thread(
             target=_receive,
-            args=(inner, self._decode, self._own_buffer, batch_size),
+            args=(inner, self._own_buffer, batch_size),
             name=f"{threading.current_thread().name}-receiver",
         )
         self._thread.start()
-
-    def decoded(self, item: ReceivedEvent | Notification) -> ReceivedEvent:
-        """Return an item of the buffer; some were received before this was made."""
-        return item if isinstance(item, ReceivedEvent) else self._decode(item)
 
     def close(self) -> None:
         """Wait for the thread that was started here; the subscription is stopped."""
@@ -105,14 +103,11 @@ class BufferedSubscription:
 
 
 def _receive(
-    subscription: Any,
-    decode: Callable[[Notification], ReceivedEvent],
-    buffer: ReadAhead[ReceivedEvent],
-    batch_size: int,
+    subscription: Any, buffer: ReadAhead[Notification], batch_size: int
 ) -> None:
     try:
         for notification in _notifications(subscription, buffer, batch_size):
-            buffer.put(decode(notification), len(notification.state))
+            buffer.put(notification, len(notification.state))
             if buffer.is_closed:
                 return
         buffer.finish()
@@ -120,12 +115,12 @@ def _receive(
         # Who takes the last event gets it.
         buffer.fail(error)
     finally:
-        # A transcoding or a recorder on Django's databases may have used some.
+        # A recorder on Django's databases may have used some.
         connections.close_all()
 
 
 def _notifications(
-    subscription: Any, buffer: ReadAhead[ReceivedEvent], batch_size: int
+    subscription: Any, buffer: ReadAhead[Notification], batch_size: int
 ) -> Iterator[Notification]:
     """Yield notifications, and note when the buffer has all that there are."""
     if hasattr(subscription, "next_batch"):

@@ -37,7 +37,7 @@ class Decoder:
     """
     Makes received events of notifications.
 
-    Called by the thread that receives; what the mapper raises becomes the event's.
+    What the mapper raises becomes the event's.
 
     Args:
         application_name: The application that has recorded them.

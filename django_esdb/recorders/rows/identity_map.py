@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
-from django.db import IntegrityError, models, transaction
+from django.db import IntegrityError, NotSupportedError, models, transaction
 
 from django_esdb.db.vendors import ignores_case
 from django_esdb.recorders.rows.entry import Entry
@@ -99,7 +99,10 @@ class IdentityMap:
             if self.take_back(entry) is Trust.DOUBTFUL:
                 self.unit.flush()
             return self.keys.refresh(entry) if self.is_outdated(entry) else entry
-        if self.is_outdated(entry):
+        # As is_outdated, without a call.
+        if entry.is_computed or (
+            entry.read_at != self.unit.generation and entry.stored is not None
+        ):
             entry = self.keys.refresh(entry)
             if entry is None:
                 return None
@@ -374,6 +377,16 @@ class IdentityMap:
         self.keys.clear_absent()
         self.keys.reread([entry for entry in self.in_hand if entry.pk is not None])
 
+    def close(self) -> None:
+        """
+        Let go of everything when the transaction ends; who uses it then gets an error.
+
+        The parts refer to each other, so that without this all rows would be in memory
+        until the garbage collector looks for them.
+        """
+        self.__dict__.clear()
+        self.__class__ = _ClosedMap  # type: ignore[assignment]
+
     def missing(self, key: Any) -> ObjectDoesNotExist:
         """Return what the model's manager would raise."""
         msg = f"{self.model.__name__} {key!r} does not exist"
@@ -395,3 +408,14 @@ class IdentityMap:
             except (ValidationError, TypeError, ValueError):
                 # An aggregate's ID need not be of the type of every key.
                 continue
+
+
+class _ClosedMap:
+    """What is left of an identity map when its transaction has ended."""
+
+    def __getattr__(self, name: str) -> Any:
+        msg = (
+            "These rows are of a transaction that has ended: nothing would be written; "
+            "call self.rows(…) in each event"
+        )
+        raise NotSupportedError(msg)

@@ -41,6 +41,7 @@ class UnitOfWork:
 
     Attributes:
         generation: How many statements of others may have changed rows.
+        by_pk: What was asked for by primary key; see :meth:`keyed_rows`.
         has_to_end: Whether only the transaction's end tells if all is right, so
             that no other event may come before it.
     """
@@ -59,6 +60,7 @@ class UnitOfWork:
         # The same in a tuple, since more may be used while all are looked at.
         self._used: tuple[IdentityMap, ...] = ()
         self._keyed: dict[str, dict[type[Model], Rows[Any]]] = {}
+        self.by_pk = self._keyed["pk"] = {}
         self._is_own = False
         self._is_writing = False
         self._is_flushing = False
@@ -124,9 +126,14 @@ class UnitOfWork:
         Where a connection is lost, Django opens another one on its way out of
         the transaction; nothing may be written on that.
         """
+        for rows in self._used:
+            rows.close()
         self._maps.clear()
         self._used = ()
         self._keyed.clear()
+        self.by_pk.clear()
+        # It knows the batch's events.
+        self.keys_of = _no_keys
 
     def event_ended(self) -> None:
         """

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, NotSupportedError, connection, transaction
 from django.db.models.signals import post_delete, post_save
 from django.test.utils import CaptureQueriesContext
 from eventsourcing.persistence import Tracking
@@ -327,6 +327,36 @@ def test_a_change_through_an_instance_of_an_earlier_event_is_an_error(
                 kept = rows(Counter).get("a")
             with event():
                 kept.count = 5
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda rows: rows.get("a"),
+        lambda rows: rows.get_or_none("a"),
+        lambda rows: rows.get_or_create("b"),
+        lambda rows: rows.add(Counter(name="b")),
+        lambda rows: rows.delete("a"),
+        lambda rows: rows.delete(Counter(name="a")),
+        lambda rows: rows.filter(pk__in=["a"]),
+        lambda rows: rows.increment("a", count=1),
+        lambda rows: rows.increment("b", count=1),
+    ],
+)
+def test_rows_that_are_kept_beyond_their_transaction_are_refused(
+    runner: Runner, rows: Any, use: Any
+) -> None:
+    Counter.objects.create(name="a")
+    with runner.batch(1) as event, event():
+        kept = rows(Counter)
+        kept.increment("a", count=1)
+    with (
+        pytest.raises(NotSupportedError, match="transaction that has ended"),
+        runner.batch(1) as event,
+        event(),
+    ):
+        use(kept)
+    assert Counter.objects.get().count == 1
 
 
 def test_alone_and_in_a_batch_a_handler_sees_the_same(animal: Animal) -> None:
