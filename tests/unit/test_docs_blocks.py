@@ -14,7 +14,13 @@ import pytest
 
 from django_esdb.conf import KNOWN_SETTINGS
 from tests.support.docs.blocks import DOCS, PAGES, Block, blocks, inline_code
-from tests.support.docs.commands import docker_command, problems, started, typed
+from tests.support.docs.commands import (
+    docker_command,
+    problems,
+    refused,
+    started,
+    typed,
+)
 
 OURS = ("django_esdb", "eventsourcing_eventstoredb")
 LANGUAGES = {
@@ -108,6 +114,17 @@ def test_what_is_typed_can_be_read_by_a_shell(block: Block) -> None:
 @each("console")
 def test_what_is_typed_exists(block: Block) -> None:
     assert [found for line in typed(block) for found in problems(line)] == []
+
+
+@each("console")
+def test_commands_take_what_is_typed(block: Block) -> None:
+    assert [why for line in typed(block) if (why := refused(line))] == []
+
+
+def test_arguments_that_a_command_does_not_take_are_told() -> None:
+    assert refused("python manage.py runprojections --batch-size 5") == ""
+    assert "--batch-size" in refused("python manage.py runprojections --batch-size x")
+    assert "NAME" in refused("python manage.py resetprojection")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -10,7 +10,8 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
-from django.core.management import get_commands, load_command_class
+from django.core.management import CommandError, get_commands, load_command_class
+from django.core.management.base import CommandParser
 
 from tests.support.docs.blocks import Block
 from tests.support.projects import ROOT
@@ -62,14 +63,40 @@ def _targets() -> frozenset[str]:
     return frozenset(re.findall(r"^([a-z-]+):", text, re.MULTILINE))
 
 
-@cache
-def _options(name: str) -> frozenset[str] | None:
-    """Return a command's options; None if there is no such command."""
+def arguments_of(line: str) -> list[str]:
+    """Return what a line that is typed gives to ``manage.py``; nothing without it."""
+    words = shlex.split(line)
+    return words[words.index("manage.py") + 1 :] if "manage.py" in words else []
+
+
+def refused(line: str) -> str:
+    """Return why a command does not take its arguments; empty if it does."""
+    # A database that pages have besides, and tests do not.
+    given = [word.replace("archive", "default") for word in arguments_of(line)]
+    name, *arguments = given or [""]
+    parser = _parser(name)
+    try:
+        if parser is not None:
+            parser.parse_args(arguments)
+    except CommandError as error:
+        return str(error)
+    return ""
+
+
+def _parser(name: str) -> CommandParser | None:
     app = get_commands().get(name)
     if app is None:
         return None
     command = app if not isinstance(app, str) else load_command_class(app, name)
-    parser = command.create_parser("manage.py", name)
+    return command.create_parser("manage.py", name)
+
+
+@cache
+def _options(name: str) -> frozenset[str] | None:
+    """Return a command's options; None if there is no such command."""
+    parser = _parser(name)
+    if parser is None:
+        return None
     return frozenset(
         option for action in parser._actions for option in action.option_strings
     )
