@@ -54,6 +54,14 @@ class UnregisteredWaitError(NotRegisteredError, TimeoutError):
         )
 
 
+class DryRunError(DjangoEsdbError):
+    """Events cannot be processed without leaving anything, or there are none."""
+
+
+class NotInDryRunError(DjangoEsdbError):
+    """A handler has tried what could not be undone."""
+
+
 class ProjectionError(DjangoEsdbError):
     """
     A projection stopped and will not continue by itself.

@@ -35,6 +35,11 @@ They belong where they are used, and are listed here:
 - ``recorders/rows/instances.py`` makes instances with a ``ModelState`` of their own and
   looks into its ``fields_cache``, to give an event nothing but a row's values, and to
   resolve relations as ``save()`` does.
+- ``debugging/refusals.py`` puts a function around ``put`` of the library's
+  ``EventStore``, and an ``on_commit`` on connections to databases that a dry run does
+  not undo. ``debugging/tables.py`` empties ``execute_wrappers`` of a connection for a
+  moment: what is read to be compared is no statement of a handler's.
+  ``debugging/dry_run.py`` counts what is in ``run_on_commit`` of a connection.
 - ``testing/determinism.py`` puts functions of its own in the place of those by which
   the library's ``domain`` and ``application`` tell the time and make IDs, within tests
   that ask for it: events take no other clock.

@@ -23,6 +23,7 @@ from eventsourcing_eventstoredb.metadata import MetadataProvider
 from eventsourcing_eventstoredb.new_streams import check_begun, check_new
 from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient
 from eventsourcing_eventstoredb.protocol.proposals import StreamState
+from eventsourcing_eventstoredb.refused_saves import check_not_refused
 from eventsourcing_eventstoredb.stream_reading import read_stream
 
 
@@ -173,6 +174,7 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
         """Append and return the commit position, None if there was nothing to."""
         if not stored_events:
             return None
+        check_not_refused()
         # For what is read before, too.
         with store_deadline(max(appending.deadline(self.client), 0.001)):
             if not save_observers.are_observed():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
+from uuid import UUID
 
 from eventsourcing.persistence import (
     ApplicationRecorder,
@@ -21,6 +22,7 @@ from eventsourcing_eventstoredb.metadata import MetadataProvider
 from eventsourcing_eventstoredb.protocol import retrying
 from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient
 from eventsourcing_eventstoredb.protocol.errors import Reason, reason_of
+from eventsourcing_eventstoredb.stream_reading import read_stream
 from eventsourcing_eventstoredb.subscriptions import (
     WATCHDOG_INTERVAL,
     EventStoreDBSubscription,
@@ -28,6 +30,8 @@ from eventsourcing_eventstoredb.subscriptions import (
 from eventsourcing_eventstoredb.topics import TopicAllowlist
 
 __all__ = ["EventStoreDBAggregateRecorder", "EventStoreDBApplicationRecorder"]
+
+_STREAM_PAGE = 500
 
 
 class EventStoreDBApplicationRecorder(
@@ -188,6 +192,35 @@ class EventStoreDBApplicationRecorder(
             "start=ID and inclusive_of_start=False"
         )
         raise PositionRefusedError(msg) from refused.__cause__
+
+    def aggregate_notifications(
+        self, originator_id: UUID | str, topics: Sequence[str] = ()
+    ) -> Iterator[Notification]:
+        """
+        Yield one aggregate's notifications in their order, read from its stream.
+
+        Args:
+            originator_id: The aggregate's ID.
+            topics: Topics to return, matched exactly; empty for all.
+
+        Raises:
+            DataError: An event's metadata has not the version it should have.
+            OperationalError: A read was cut short.
+        """
+        convert = self.all_stream(topics).event_filter.notification
+        name = self.layout.stream_name(originator_id)
+        position = None
+        while True:
+            page = read_stream(
+                self.client, name, position, desc=False, limit=_STREAM_PAGE
+            )
+            for recorded in page:
+                notification = convert(recorded)
+                if notification is not None:
+                    yield notification
+            if len(page) < _STREAM_PAGE:
+                return
+            position = page[-1].stream_revision + 1
 
     def max_notification_id(self) -> int | None:
         """Return the ID of the last notification, None if there is none."""

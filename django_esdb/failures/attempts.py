@@ -14,7 +14,7 @@ from django.utils import timezone
 from eventsourcing.application import Application
 from eventsourcing.persistence import InfrastructureFactory, Notification, Tracking
 from eventsourcing.projection import Projection
-from eventsourcing.utils import Environment
+from eventsourcing.utils import Environment, EnvType
 
 from django_esdb.applications import make_application
 from django_esdb.db.connections import close_if_lost
@@ -104,17 +104,7 @@ class Attempts:
             registration.application_class, env
         )
         try:
-            name = registration.name
-            self._view: DjangoTrackingRecorder = (
-                InfrastructureFactory[DjangoTrackingRecorder]
-                .construct(Environment(name, env))
-                .tracking_recorder(
-                    registration.view_class  # type: ignore[arg-type]
-                )
-            )
-            self._projection: Projection[Any] = registration.projection_class(
-                view=self._view
-            )
+            self._view, self._projection = view_and_projection(registration, env)
         except BaseException:
             self._app.close()
             raise
@@ -212,6 +202,18 @@ class Attempts:
             ):
                 return notification
         return None
+
+
+def view_and_projection(
+    registration: Registration, env: EnvType
+) -> tuple[DjangoTrackingRecorder, Projection[Any]]:
+    """Make a projection and its view, which is on the ORM, as a runner does."""
+    view = (
+        InfrastructureFactory[DjangoTrackingRecorder]
+        .construct(Environment(registration.name, env))
+        .tracking_recorder(registration.view_class)  # type: ignore[arg-type]
+    )
+    return view, registration.projection_class(view=view)
 
 
 def note_failure(

@@ -1,0 +1,225 @@
+"""What statements do to tables, as far as their text and the database tell."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_esdb.db.vendors import is_postgresql
+
+_NAME = re.compile(r'[`"]([^`"]+)[`"]|([A-Za-z_][\w$]*)')
+# Up to where the tables stand that a statement writes to.
+_TARGETS = re.compile(
+    r"""
+    \b(?:INSERT\s+(?:\w+\s+){0,3}?INTO|REPLACE\s+(?:\w+\s+)?(?:INTO\s+)?)
+        (?P<into>.*?)(?:\(|\bSELECT\b|\bVALUES\b|\bDEFAULT\b|\bSET\b|\Z)
+    | \bMERGE\s+INTO(?P<merge>.*?)\bUSING\b
+    | \bUPDATE\b(?P<update>.*?)\bSET\b
+    | \bDELETE\b(?P<delete>.*?)(?:\bWHERE\b|\bUSING\b|\bRETURNING\b|\Z)
+    | \bTRUNCATE\b(?P<truncate>.*)\Z
+    | \bCOPY\b(?P<copy>.*?)(?:\(|\bFROM\b|\Z)
+    | \bLOAD\s+DATA\b.*?\bINTO\s+TABLE(?P<load>.*)\Z
+    """,
+    re.VERBOSE | re.IGNORECASE | re.DOTALL,
+)
+_COMMENTS = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
+_ENDINGS = (
+    *("COMMIT", "END", "ABORT", "BEGIN", "START TRANSACTION", "PREPARE TRANSACTION"),
+    *("SET AUTOCOMMIT", "SET SESSION AUTOCOMMIT", "SET @@AUTOCOMMIT"),
+)
+# MariaDB and MySQL commit before these.
+_COMMITTING = (
+    *("ALTER", "ANALYZE", "CACHE", "CHECK", "CREATE", "DROP", "FLUSH", "GRANT"),
+    *("INSTALL", "LOAD INDEX", "LOCK", "OPTIMIZE", "RENAME", "REPAIR", "RESET"),
+    *("REVOKE", "SET PASSWORD", "START", "STOP", "TRUNCATE", "UNINSTALL", "UNLOCK"),
+    "XA",
+)
+_ACTIONS = "('CASCADE', 'SET NULL', 'SET DEFAULT')"
+
+_SQLITE_REFERENCES = f"""
+    SELECT f."table", m.name, f.on_delete IN {_ACTIONS} OR f.on_update IN {_ACTIONS}
+    FROM sqlite_master m, pragma_foreign_key_list(m.name) f WHERE m.type = 'table'
+"""  # noqa: S608
+_SQLITE_TRIGGERS = "SELECT tbl_name, sql FROM sqlite_master WHERE type = 'trigger'"
+_POSTGRESQL_REFERENCES = """
+    SELECT parent.relname, child.relname,
+        c.confdeltype IN ('c', 'n', 'd') OR c.confupdtype IN ('c', 'n', 'd')
+    FROM pg_constraint c JOIN pg_class parent ON parent.oid = c.confrelid
+    JOIN pg_class child ON child.oid = c.conrelid WHERE c.contype = 'f'
+"""
+_POSTGRESQL_TRIGGERS = """
+    SELECT t.relname, p.prosrc FROM pg_trigger g
+    JOIN pg_class t ON t.oid = g.tgrelid JOIN pg_proc p ON p.oid = g.tgfoid
+    WHERE NOT g.tgisinternal
+"""
+_MARIADB_REFERENCES = f"""
+    SELECT referenced_table_name, table_name,
+        delete_rule IN {_ACTIONS} OR update_rule IN {_ACTIONS}
+    FROM information_schema.referential_constraints
+    WHERE constraint_schema = DATABASE()
+"""  # noqa: S608
+_MARIADB_TRIGGERS = """
+    SELECT event_object_table, action_statement FROM information_schema.triggers
+    WHERE trigger_schema = DATABASE()
+"""
+_QUERIES = {
+    "sqlite": (_SQLITE_REFERENCES, _SQLITE_TRIGGERS),
+    "postgresql": (_POSTGRESQL_REFERENCES, _POSTGRESQL_TRIGGERS),
+    "mysql": (_MARIADB_REFERENCES, _MARIADB_TRIGGERS),
+}
+_POSTGRESQL_COUNTS = """
+    SELECT relname, n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_xact_user_tables
+    WHERE n_tup_ins + n_tup_upd + n_tup_del > 0
+"""
+
+
+@dataclass(frozen=True)
+class Schema:
+    """
+    The tables of a database, and what the database itself does to them.
+
+    Attributes:
+        tables: Their names.
+        followers: For tables those whose rows the database may change with theirs, by
+            references or triggers.
+        referring: For tables those that refer to them.
+    """
+
+    tables: frozenset[str]
+    followers: dict[str, set[str]]
+    referring: dict[str, set[str]]
+
+    def named_in(self, text: str) -> set[str]:
+        """Return the tables whose names are in a text."""
+        return self._of(text)
+
+    def written_by(self, text: str) -> set[str]:
+        """Return the tables that a statement writes to by itself."""
+        text = _COMMENTS.sub(" ", text)
+        return {
+            table
+            for match in _TARGETS.finditer(text)
+            for group in match.groups()
+            if group
+            for table in self._of(group)
+        }
+
+    def with_followers(self, tables: Iterable[str]) -> set[str]:
+        """Return tables with those that the database may change with them."""
+        found: set[str] = set()
+        left = list(tables)
+        while left:
+            table = left.pop()
+            if table not in found:
+                found.add(table)
+                left.extend(self.followers.get(table, ()))
+        return found
+
+    def _of(self, text: str) -> set[str]:
+        return _tables_in(text, self.tables)
+
+
+def schema_of(connection: BaseDatabaseWrapper) -> Schema:
+    """Ask a database for its tables, references and triggers."""
+    followers: dict[str, set[str]] = defaultdict(set)
+    referring: dict[str, set[str]] = defaultdict(set)
+    references, triggers = _QUERIES[connection.vendor]
+    with connection.cursor() as cursor:
+        tables = frozenset(connection.introspection.table_names(cursor))
+        cursor.execute(references)
+        for parent, child, acts in cursor.fetchall():
+            referring[parent].add(child)
+            if acts:
+                followers[parent].add(child)
+        cursor.execute(triggers)
+        for table, code in cursor.fetchall():
+            followers[table].update(_tables_in(str(code), tables) - {table})
+    return Schema(tables, dict(followers), dict(referring))
+
+
+def _tables_in(text: str, tables: Iterable[str]) -> set[str]:
+    names = {(quoted or plain) for quoted, plain in _NAME.findall(text)}
+    folded = {name.casefold() for name in names}
+    return {table for table in tables if table.casefold() in folded}
+
+
+def changed_rows(connection: BaseDatabaseWrapper) -> dict[str, int] | None:
+    """
+    Return how many rows of which tables the current transaction has changed so far.
+
+    What was undone counts, and so does what no statement has named. None where the
+    database does not tell.
+    """
+    if not is_postgresql(connection):
+        return None
+    with connection.cursor() as cursor:
+        cursor.execute(_POSTGRESQL_COUNTS)
+        counts: dict[str, int] = {}
+        for table, count in cursor.fetchall():
+            counts[table] = counts.get(table, 0) + count
+    return counts
+
+
+def is_query(text: str) -> bool:
+    """Return whether a statement only reads, unless a function in it writes."""
+    text = _COMMENTS.sub(" ", text).lstrip(" \t\r\n(")
+    start = text[:8].upper()
+    if start.startswith("WITH"):
+        return not _TARGETS.search(text)
+    return start.startswith(("SELECT", "EXPLAIN", "SHOW", "VALUES", "DESCRIBE"))
+
+
+def may_write_in_functions(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether a function in a query may write without anything that tells."""
+    return connection.vendor == "mysql"
+
+
+def ending(text: str, connection: BaseDatabaseWrapper) -> str:
+    """Return the part of a statement that would end the transaction; maybe empty."""
+    for part in _COMMENTS.sub(" ", text).split(";"):
+        words = " ".join(part.split()[:4]).upper()
+        if _ends(words, connection):
+            return words
+    return ""
+
+
+def _ends(words: str, connection: BaseDatabaseWrapper) -> bool:
+    if words.startswith("ROLLBACK"):
+        return not words.startswith(("ROLLBACK TO", "ROLLBACK WORK TO"))
+    if connection.vendor == "mysql" and words.startswith(_COMMITTING):
+        return not words.startswith(("CREATE TEMPORARY", "DROP TEMPORARY"))
+    return _begins_with_word(words, _ENDINGS)
+
+
+def _begins_with_word(words: str, beginnings: Iterable[str]) -> bool:
+    return any(words == each or words.startswith(f"{each} ") for each in beginnings)
+
+
+def refresh_checks(
+    connection: BaseDatabaseWrapper, schema: Schema, tables: Iterable[str]
+) -> None:
+    """
+    Have the database look now at what it would look at before a commit.
+
+    Args:
+        connection: With an open transaction.
+        schema: The database's.
+        tables: That were written to.
+
+    Raises:
+        IntegrityError: A reference leads nowhere.
+    """
+    if connection.vendor == "mysql":
+        # It looks at each statement.
+        return
+    looked_at = {
+        each for table in tables for each in (table, *schema.referring.get(table, ()))
+    }
+    if looked_at:
+        names: Any = sorted(looked_at)
+        connection.check_constraints(table_names=names)

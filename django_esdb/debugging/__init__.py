@@ -1,0 +1,1 @@
+"""What handlers would do: they run, are looked at, and leave nothing."""

@@ -1,0 +1,161 @@
+"""Which events are looked at, read from the store as a projection gets them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from eventsourcing.application import Application
+from eventsourcing.persistence import Notification, ProgrammingError
+
+from django_esdb.exceptions import DryRunError
+from django_esdb.failures.parking import aggregate_key
+from django_esdb.registry import Registration
+from django_esdb.status.status import shown
+from django_esdb.subscriptions.received import Decoder, ReceivedEvent
+from eventsourcing_eventstoredb.text import LONGEST_NAME
+
+_PAGE = 500
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """
+    Events to look at, in their order.
+
+    Attributes:
+        events: Those that the projection gets.
+        has_more: Whether there are more than were asked for.
+    """
+
+    events: list[ReceivedEvent]
+    has_more: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """
+    Which events to look at.
+
+    Attributes:
+        aggregate: ID of the aggregate that they are of; empty for any, with *only*.
+        start: Position of the first, or what lies before it; None for all.
+        only: Position of the one to look at; None for all.
+        most: How many to look at.
+    """
+
+    aggregate: str = ""
+    start: int | None = None
+    only: int | None = None
+    most: int = 1_000
+
+
+def chosen_events(
+    app: Application[Any], registration: Registration, choice: Choice
+) -> Chosen:
+    """
+    Read events that a projection gets, and decode them.
+
+    Args:
+        app: The projection's application.
+        registration: The projection.
+        choice: Which.
+
+    Raises:
+        DryRunError: There is no such event or aggregate, or it is not the
+            projection's.
+        eventsourcing.persistence.PersistenceError: The store cannot be used.
+    """
+    decoded = Decoder(registration.application_name, app.mapper)
+    if choice.only is not None:
+        return Chosen([decoded(_event_at(app, registration, choice))])
+    events: list[ReceivedEvent] = []
+    is_known = False
+    topics = frozenset(registration.topics)
+    for notification in _of_aggregate(app, choice.aggregate):
+        is_known = True
+        is_early = choice.start is not None and notification.id < choice.start
+        if is_early or (topics and notification.topic not in topics):
+            continue
+        if len(events) == choice.most:
+            return Chosen(events, has_more=True)
+        events.append(decoded(notification))
+    if not is_known:
+        msg = (
+            f"There are no events of aggregate {_name(choice.aggregate)} in "
+            f"{registration.application_name!r}"
+        )
+        raise DryRunError(msg)
+    return Chosen(events)
+
+
+def _event_at(
+    app: Application[Any], registration: Registration, choice: Choice
+) -> Notification:
+    position, application = choice.only, registration.application_name
+    try:
+        found = app.recorder.select_notifications(
+            start=position, limit=1, stop=position
+        )
+    except ProgrammingError:
+        # It lies within or behind events.
+        found = []
+    notification = next((each for each in found if each.id == position), None)
+    if notification is None:
+        msg = f"There is no event of {application!r} at position {position}"
+        raise DryRunError(msg)
+    if choice.aggregate and aggregate_key(notification) not in _ids(choice.aggregate):
+        msg = (
+            f"The event at position {position} is of another aggregate: "
+            f"{_name(aggregate_key(notification))}"
+        )
+        raise DryRunError(msg)
+    topics = registration.topics
+    if topics and notification.topic not in topics:
+        msg = (
+            f"The event at position {position} is of topic "
+            f"{shown(notification.topic, LONGEST_NAME)}, which projection "
+            f"{registration.name!r} does not get"
+        )
+        raise DryRunError(msg)
+    return notification
+
+
+def _of_aggregate(app: Application[Any], aggregate: str) -> Iterator[Notification]:
+    read = getattr(app.recorder, "aggregate_notifications", None)
+    for each in _ids(aggregate):
+        found = False
+        for notification in _all_of(app, each) if read is None else read(each):
+            found = True
+            yield notification
+        if found:
+            return
+
+
+def _all_of(app: Application[Any], aggregate: str) -> Iterator[Notification]:
+    """Look through all events, where the store cannot be asked for an aggregate's."""
+    start, is_first = None, True
+    while True:
+        page = app.recorder.select_notifications(
+            start=1 if is_first else start, limit=_PAGE, inclusive_of_start=is_first
+        )
+        for notification in page:
+            if aggregate_key(notification) == aggregate:
+                yield notification
+        if len(page) < _PAGE:
+            return
+        start, is_first = page[-1].id, False
+
+
+def _ids(aggregate: str) -> tuple[str, ...]:
+    """Return an aggregate's ID as given, and as UUIDs are written."""
+    try:
+        return tuple(dict.fromkeys((aggregate, str(UUID(aggregate)))))
+    except ValueError:
+        return (aggregate,)
+
+
+def _name(aggregate: str) -> str:
+    return repr(shown(aggregate, LONGEST_NAME))
