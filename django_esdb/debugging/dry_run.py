@@ -211,6 +211,8 @@ class DryRun:
         error = place = ""
         try:
             with view.batch_in_place(event.tracking.application_name) as batch:
+                # So that those that ask have no effects elsewhere.
+                batch.take_all_as_replayed()
                 self._limit_idleness(connection)
                 with connection.execute_wrapper(watch.execute_wrapper):
                     began = perf_counter()

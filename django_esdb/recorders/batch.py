@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -85,6 +86,10 @@ class Batch:
         """Whether the event at hand was processed before, or is rebuilt from."""
         at, until = self._at, self._replay_until
         return at is not None and until is not None and at.notification_id <= until
+
+    def take_all_as_replayed(self) -> None:
+        """Have no event of the batch count as processed for the first time."""
+        self._replay_until = sys.maxsize
 
     def event_ended(self) -> bool:
         """

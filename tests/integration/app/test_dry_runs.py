@@ -376,6 +376,18 @@ def test_callbacks_are_counted_and_not_called(tried: Tried) -> None:
     assert called == []
 
 
+def test_effects_are_left_out_as_in_a_replay(tried: Tried) -> None:
+    called: list[bool] = []
+
+    def act(view: Any, tracking: Tracking) -> None:
+        view.on_live(lambda: called.append(True))
+        called.append(view.is_replay)
+
+    run = tried(act)
+
+    assert (run.error, run.notes, called) == ("", (), [True])
+
+
 @pytest.mark.parametrize("statement", ["COMMIT", "  commit ;", "END", "ROLLBACK"])
 def test_no_statement_ends_the_transaction(tried: Tried, statement: str) -> None:
     def act(view: Any, tracking: Tracking) -> None:
