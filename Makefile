@@ -86,6 +86,11 @@ coverage: $(STAMP) ## See that tests that have run with COVERAGE=yes ran enough 
 test-pairs: $(STAMP) ## Run tests with other versions of Python, Django and the client library
 	@$(BIN)/python -m tests.support.pairs
 
+# On a clean checkout: what is tested is what was committed.
+.PHONY: release-check
+release-check: $(STAMP) ## Build the sdist and the wheel, and test them with each Python that is there
+	@$(BIN)/python -m tests.support.release $(if $(QUICK),--quick)
+
 .PHONY: test-all
 test-all: $(STAMP) ## Run all tests, and see that they run enough of the code
 	@$(BIN)/coverage erase

@@ -53,7 +53,9 @@ def copy_tracked(folder: Path) -> None:
     """Copy the files that belong to this checkout, as they are, to a new folder."""
     if not tracked():
         shutil.copytree(
-            ROOT, folder, ignore=shutil.ignore_patterns("__pycache__", ".venv", ".tox")
+            ROOT,
+            folder,
+            ignore=shutil.ignore_patterns("__pycache__", ".venv", ".tox", "dist"),
         )
     for name in tracked():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
