@@ -162,6 +162,10 @@ messages: $(STAMP) ## Collect the texts to translate, and compile the translatio
 			--no-location --no-obsolete \
 		&& $(abspath $(BIN)/python) -m django compilemessages) || exit 1; done
 
+.PHONY: pictures
+pictures: $(STAMP) ## Make the docs' pictures of the admin, with chromium and chromedriver
+	@$(BIN)/python -m tests.support.pictures
+
 .PHONY: clean
 clean: ## Remove the environment and what the example wrote
 	rm -rf $(VENV) $(DOCS_VENV) build/docs build/docs-links .demo

@@ -123,13 +123,15 @@ class LeaseHeldError(ProjectionError):
 
 class LeaseLostError(ProjectionError):
     """
-    Another process has taken over the projection, or it was reset.
+    Another process has taken over the projection, or it was reset or paused.
 
     Attributes:
         was_reset: Whether it was reset, and no process runs it, or is being rebuilt.
+        was_paused: Whether it was paused by hand, and no process runs it.
     """
 
     was_reset: bool = False
+    was_paused: bool = False
 
 
 class ProjectionPausedError(ProjectionError):

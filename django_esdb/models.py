@@ -17,6 +17,10 @@ from eventsourcing_eventstoredb.text import one_line
 
 # Of an aggregate's ID, in characters.
 _INDEXED = 100
+# Of a projection, one for each minute.
+SAMPLES = 60
+# In place of what has paused a projection. No code has given up then.
+BY_HAND = "by hand"
 
 
 class ProjectionState(models.TextChoices):
@@ -251,6 +255,13 @@ class ProjectionTracking(models.Model):
                 name="django_esdb_tracking_unique",
             ),
         )
+        permissions = (
+            ("pause_projectiontracking", _("Can pause projection")),
+            ("resume_projectiontracking", _("Can resume projection")),
+            ("reset_projectiontracking", _("Can reset projection")),
+            ("rebuild_projectiontracking", _("Can rebuild projection")),
+            ("accept_projectiontracking", _("Can accept projection's definition")),
+        )
 
     def __str__(self) -> str:
         return gettext("%(projection)s of %(application)s at %(position)s") % {
@@ -265,6 +276,11 @@ class ProjectionTracking(models.Model):
         if self.replay_until is None:
             return False
         return self.position is None or self.position < self.replay_until
+
+    @property
+    def is_paused_by_hand(self) -> bool:
+        """Whether somebody has paused it, so that no start of a process resumes it."""
+        return self.state == ProjectionState.PAUSED and self.paused_by == BY_HAND
 
     def pausing_fingerprints(self) -> list[str]:
         """Return those of the definitions that have given up at the next event."""
@@ -332,6 +348,51 @@ class ProjectionLag(models.Model):
 
     def __str__(self) -> str:
         return gettext("lag of %(tracking)s") % {"tracking": self.tracking_id}
+
+
+class ProjectionSample(models.Model):
+    """
+    How far a projection was behind, and how fast it was, in a minute of the last hour.
+
+    Written by whoever measures the lag, once a minute. A minute has the row of the one
+    an hour before, so that there are never more than :data:`SAMPLES` of a projection.
+    """
+
+    tracking = models.ForeignKey(
+        ProjectionTracking,
+        models.CASCADE,
+        related_name="samples",
+        # As for the lag.
+        db_constraint=False,
+        verbose_name=_("projection tracking"),
+    )
+    slot = models.PositiveSmallIntegerField(
+        _("slot"), help_text=_("Which minute of the hour it is.")
+    )
+    taken_at = models.DateTimeField(_("taken at"))
+    events = models.PositiveBigIntegerField(
+        _("events behind"),
+        null=True,
+        help_text=_("At least so many; empty if that was not known."),
+    )
+    seconds = models.FloatField(_("seconds behind"), null=True)
+    rate = models.FloatField(
+        _("rate"), default=0.0, help_text=_("Events a second, over the last minute.")
+    )
+
+    class Meta:
+        verbose_name = _("projection sample")
+        verbose_name_plural = _("projection samples")
+        # Nobody is to edit it.
+        default_permissions = ()
+        constraints = (
+            models.UniqueConstraint(
+                fields=("tracking", "slot"), name="django_esdb_sample_unique"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return gettext("sample of %(tracking)s") % {"tracking": self.tracking_id}
 
 
 class ProjectionEventQuerySet(models.QuerySet[Any]):

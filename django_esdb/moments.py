@@ -45,3 +45,12 @@ def exact_time(value: datetime | None) -> str:
     if value is None:
         return "-"
     return f"{timezone.localtime(value):%Y-%m-%d %H:%M:%S.%f %Z}"
+
+
+def time_text(value: datetime | None) -> str:
+    """Return a moment in the current time zone to the second; ``-`` for None."""
+    if value is None:
+        return "-"
+    if timezone.is_aware(value):
+        value = timezone.localtime(value)
+    return f"{value:%Y-%m-%d %H:%M:%S %Z}".rstrip()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from django_esdb.admin.failed_events import FailedEventAdmin
-from django_esdb.admin.pages import ProjectionTrackingAdmin, SkippedEventAdmin
+from django_esdb.admin.projections import ProjectionTrackingAdmin
 from django_esdb.admin.read_models import ReadModelAdmin
+from django_esdb.admin.skipped_events import SkippedEventAdmin
 from django_esdb.admin.stored_events import StoredEventAdmin
 
 __all__ = [

@@ -131,7 +131,9 @@ def request_limits() -> Limits:
     return Limits(MOST_RETRIED, settings.ESDB_WEB_DEADLINE * _PART_OF_DEADLINE)
 
 
-def retry_projection(row: ProjectionTracking, user: Any, limits: Limits) -> Retried:
+def retry_projection(
+    row: ProjectionTracking, user: Any, limits: Limits, *, resumes: bool = True
+) -> Retried:
     """
     Process all failed events of a projection again, and resume it if paused.
 
@@ -139,12 +141,13 @@ def retry_projection(row: ProjectionTracking, user: Any, limits: Limits) -> Retr
         row: The projection's.
         user: Primary key of who asks for it.
         limits: How much to do in this request.
+        resumes: Whether to resume it.
     """
 
     def retry(registration: Registration, report: Report) -> Outcome:
         audit = AdminAudit(user, registration.tracked())
         return retry_failed_events(
-            registration, report=report, limits=limits, audit=audit
+            registration, resumes=resumes, report=report, limits=limits, audit=audit
         )
 
     return _retry(row, retry)

@@ -1,5 +1,5 @@
 """
-Who has failed events tried again or discarded, in the admin's history.
+Who does what to projections and their failed events, in the admin's history.
 
 An entry is written in the transaction of what it tells of, so that neither is there
 without the other. Where the history is in another database, it is written before
@@ -37,13 +37,25 @@ class Audit:
     def resumed(self) -> None:
         """Note that the projection was paused and is resumed."""
 
+    def paused(self) -> None:
+        """Note that the projection is paused by hand."""
+
+    def reset(self, rows: int) -> None:
+        """Note that the projection starts over, and how many rows were deleted."""
+
+    def rebuild_requested(self) -> None:
+        """Note that the projection is to be rebuilt in the background."""
+
+    def accepted(self) -> None:
+        """Note that the rows are said to be right with the code of today."""
+
     def requested(self, count: int) -> None:
         """Note that so many events are to be tried in the background."""
 
 
 class AdminAudit(Audit):
     """
-    Notes in the admin's history what a user does to a projection's failed events.
+    Notes in the admin's history what a user does to a projection or its failed events.
 
     There are two entries for each event: one of its own, and one of the projection's
     row, which stays when the event's is gone.
@@ -80,6 +92,21 @@ class AdminAudit(Audit):
 
     def resumed(self) -> None:
         self._write(self._of_row(gettext("Resumed")))
+
+    def paused(self) -> None:
+        self._write(self._of_row(gettext("Paused")))
+
+    def reset(self, rows: int) -> None:
+        said = ngettext(
+            "Reset: %(count)s row deleted", "Reset: %(count)s rows deleted", rows
+        )
+        self._write(self._of_row(said % {"count": rows}))
+
+    def rebuild_requested(self) -> None:
+        self._write(self._of_row(gettext("Rebuild requested")))
+
+    def accepted(self) -> None:
+        self._write(self._of_row(gettext("Definition accepted")))
 
     def requested(self, count: int) -> None:
         said = ngettext(

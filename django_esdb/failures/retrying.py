@@ -31,6 +31,7 @@ def retry_failed_events(
     registration: Registration,
     pk: int | None = None,
     *,
+    resumes: bool = True,
     report: Report = _report_nothing,
     limits: Limits | None = None,
     audit: Audit | None = None,
@@ -43,6 +44,7 @@ def retry_failed_events(
         registration: The projection.
         pk: The one event to try; None for all. It has to be the first of its
             aggregate's.
+        resumes: Whether to resume it, if all are tried.
         report: Called for each event that was tried, with why it failed, or an
             empty text.
         limits: How much to do; the rest is left for the background.
@@ -57,7 +59,7 @@ def retry_failed_events(
     tracked = registration.tracked()
     outcome = Outcome()
     limits, audit = limits or Limits(), audit or Audit()
-    if pk is None:
+    if pk is None and resumes:
         with transaction.atomic(using=tracked.using):
             outcome.resumed = resume(tracked)
             if outcome.resumed:

@@ -373,8 +373,14 @@ class Lease:
         self._mine().update(attempts=0, **NOTHING_ATTEMPTED)
 
     def lost(self) -> LeaseLostError:
-        """Return the error that says who has the lease now, or that it was reset."""
+        """Return the error that says who has it now, or that it was reset or paused."""
         row = self.tracked.queryset().first()
+        if row is not None and row.is_paused_by_hand:
+            error = LeaseLostError(
+                f"Projection {self.tracked.projection!r} was paused by hand"
+            )
+            error.was_paused = True
+            return error
         if row is None or (not row.owner and row.position is None):
             error = LeaseLostError(
                 f"Projection {self.tracked.projection!r} was reset, and starts over"

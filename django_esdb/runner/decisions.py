@@ -117,7 +117,7 @@ def decide(error: BaseException, known: Known) -> Decision:
     another process has the lease                                   stand by
     the projection is paused: fail fast or until caught up          fail
     the projection is paused                                        stand by
-    the lease was lost, since it was reset or is rebuilt            stand by, now
+    the lease was lost, since it was reset, rebuilt or paused       stand by, now
     the lease was lost: exclusive                                   fail
     the lease was lost                                              stand by, now
     a node of the event store is behind: stopping                   stop
@@ -149,7 +149,8 @@ def decide(error: BaseException, known: Known) -> Decision:
     if isinstance(error, ProjectionPausedError):
         return _FAIL if refuses_pause else _stand_by()
     if isinstance(error, LeaseLostError):
-        fails = known.exclusive and not error.was_reset
+        is_nobodys = error.was_reset or error.was_paused
+        fails = known.exclusive and not is_nobodys
         return _FAIL if fails else Decision(Action.STAND_BY)
     if isinstance(error, NodeBehindError):
         return Decision(Action.STOP) if known.stopping else _retry(1)

@@ -18,6 +18,7 @@ from django_esdb.models import ProjectionLag, ProjectionTracking
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import Registration
 from django_esdb.runner.projection_runner import ProjectionRunner
+from django_esdb.runner.sampling import Sampling
 from django_esdb.subscriptions.heads import Head, count_events, counts_by_ids
 
 # Of events that no subscription here receives, at most so many are counted.
@@ -57,6 +58,7 @@ class LagMeasuring:
         self._registrations = {each.tracked(): each for each in registrations}
         self._counts: dict[TrackedProjection, _Count] = {}
         self._have_rows = False
+        self._sampling = Sampling()
         # What this process's names of owners begin with.
         self._process = new_owner().rpartition(":")[0]
 
@@ -115,7 +117,9 @@ class LagMeasuring:
             }
             if is_exact and total == row.processed and head is not None and head.time:
                 values["reached_time"] = head.time
-            _write(tracked, row, values, timezone.now())
+            now = timezone.now()
+            _write(tracked, row, values, now)
+            self._sampling.note(tracked, row, values, now)
 
     def note_unknown(
         self,

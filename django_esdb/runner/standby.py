@@ -76,6 +76,9 @@ class Standby:
     def _is_paused(self, row: ProjectionTracking, *, may_resume: bool) -> bool:
         if row.state != ProjectionState.PAUSED:
             return False
+        if row.is_paused_by_hand:
+            # A deployment or a restart is no reason to go on.
+            return True
         gave_up = row.pausing_fingerprints()
         if gave_up and fingerprint(self._registration) not in gave_up:
             # Other code has paused it, as in a deployment, and each may try once.

@@ -53,7 +53,32 @@ def advice(
         )
         return
     name = registration.name
-    if state == ProjectionState.PAUSED:
+    yield from _about_state(name, row, state, is_behind=is_behind)
+    if failed:
+        yield ngettext(
+            "%(count)s failed event is put aside: fix the cause, then run %(command)s",
+            "%(count)s failed events are put aside: fix the cause, then run "
+            "%(command)s",
+            failed,
+        ) % {"count": failed, "command": _retry(name)}
+    if skipped:
+        yield ngettext(
+            "%(count)s event was skipped, which the admin lists: only a rebuild brings "
+            "what was skipped into the read models",
+            "%(count)s events were skipped, which the admin lists: only a rebuild "
+            "brings what was skipped into the read models",
+            skipped,
+        ) % {"count": skipped}
+    if changed:
+        yield _(DEFINITION_CHANGED)
+
+
+def _about_state(name: str, row: Any, state: str, *, is_behind: bool) -> Iterator[str]:
+    if row is not None and row.is_paused_by_hand:
+        yield _("paused by hand: resume it in the admin or run %(command)s") % {
+            "command": _retry(name)
+        }
+    elif state == ProjectionState.PAUSED:
         # A start does not try again what has ended the process before.
         crashed = row is not None and row.attempted_position is not None
         text = (
@@ -76,23 +101,6 @@ def advice(
             "lost: its process exited without releasing its lease or cannot reach the "
             "database; it continues when another runprojections takes over"
         )
-    if failed:
-        yield ngettext(
-            "%(count)s failed event is put aside: fix the cause, then run %(command)s",
-            "%(count)s failed events are put aside: fix the cause, then run "
-            "%(command)s",
-            failed,
-        ) % {"count": failed, "command": _retry(name)}
-    if skipped:
-        yield ngettext(
-            "%(count)s event was skipped, which the admin lists: only a rebuild brings "
-            "what was skipped into the read models",
-            "%(count)s events were skipped, which the admin lists: only a rebuild "
-            "brings what was skipped into the read models",
-            skipped,
-        ) % {"count": skipped}
-    if changed:
-        yield _(DEFINITION_CHANGED)
 
 
 def _retry(name: str) -> str:

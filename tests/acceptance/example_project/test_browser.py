@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,87 +11,24 @@ import pytest
 from django.contrib.auth.models import User
 from django.urls import reverse
 from django.utils import timezone
-from selenium import webdriver
-from selenium.common.exceptions import WebDriverException
-from selenium.webdriver.common.by import By
-from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.wait import WebDriverWait
 
 from django_esdb.models import FailedEvent, ProjectionTracking, SkippedEvent
 from example_project.training_school.models import Dog
+from tests.support.browsers import Browser, browsing, needs_browser
 
-CHROMIUM = shutil.which("chromium")
-CHROMEDRIVER = shutil.which("chromedriver")
-OPTIONS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
-    *("--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync"),
-)
-SECONDS = 60
 PHONE_WIDTH = 400
 
 pytestmark = [
-    pytest.mark.skipif(
-        not (CHROMIUM and CHROMEDRIVER), reason="no chromium and chromedriver in PATH"
-    ),
+    needs_browser,
     # Without a browser pages are looked at on each.
     pytest.mark.any_database,
 ]
 
 
-class Browser:
-    """A browser at a site."""
-
-    def __init__(self, driver: webdriver.Chrome, url: str) -> None:
-        self.driver = driver
-        self.url = url
-
-    def visit(self, path: str) -> None:
-        self.driver.get(f"{self.url}{path}")
-
-    def all(self, selector: str) -> list[WebElement]:
-        return self.driver.find_elements(By.CSS_SELECTOR, selector)
-
-    def texts(self, selector: str) -> list[str]:
-        return [element.text for element in self.all(selector)]
-
-    def follow(self, text: str) -> None:
-        self.leave_by(self.driver.find_element(By.LINK_TEXT, text))
-
-    def submit(self, **values: str) -> None:
-        """Fill in the page's form and send it off."""
-        for name, value in values.items():
-            field = self.driver.find_element(By.NAME, name)
-            field.clear()
-            field.send_keys(value)
-        (button,) = self.all("main [type=submit], #login-form [type=submit]")
-        self.leave_by(button)
-
-    def leave_by(self, element: WebElement) -> None:
-        """Click something that leads to another page, and wait for that."""
-        self.driver.execute_script("window.isLeft = true")
-        element.click()
-        # In between two pages chromedriver has various errors for any question.
-        WebDriverWait(
-            self.driver, SECONDS, ignored_exceptions=[WebDriverException]
-        ).until(_is_another_page)
-
-
-def _is_another_page(driver: webdriver.Chrome) -> bool:
-    return driver.execute_script(
-        "return !window.isLeft && document.readyState === 'complete'"
-    )
-
-
 @pytest.fixture
 def browser(school: None, live_server: Any, tmp_path: Path) -> Iterator[Browser]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for option in (*OPTIONS, f"--user-data-dir={tmp_path / 'browser'}"):
-        options.add_argument(option)
-    service = webdriver.ChromeService(CHROMEDRIVER)
-    with webdriver.Chrome(options=options, service=service) as driver:
-        yield Browser(driver, live_server.url)
+    with browsing(live_server.url, tmp_path / "browser") as browser:
+        yield browser
 
 
 def test_a_visitor_registers_a_dog_and_teaches_it(browser: Browser):
@@ -171,7 +107,7 @@ def test_the_admin_shows_read_models_and_changes_nothing(browser: Browser):
         "training_school_schoolcounts": ["1 dog, 1 trick", "1", "1"],
         "django_esdb_projectiontracking": [
             "TrainingSchoolProjection",
-            "TrainingSchool",
+            "Running",
         ],
     }
     for name, values in shown.items():

@@ -13,7 +13,12 @@ from eventsourcing.persistence import Tracking
 from django_esdb.applications import get_application
 from django_esdb.db.functions import DatabaseTime
 from django_esdb.leases.lease import acquire_lease
-from django_esdb.models import ProjectionLag, ProjectionState, ProjectionTracking
+from django_esdb.models import (
+    ProjectionLag,
+    ProjectionSample,
+    ProjectionState,
+    ProjectionTracking,
+)
 from django_esdb.registry import Registration, registry
 from django_esdb.resetting import reset_projection
 from django_esdb.runner import lag_measuring, lag_watch
@@ -332,3 +337,17 @@ def test_the_application_is_closed_with_the_watch(
     assert not watch._thread.is_alive()
     # The one of web requests is another.
     assert get_application(TrainingSchool).register("Fido")
+
+
+def test_workers_keep_a_sample_of_each_minute(
+    school: TrainingSchool, school_projection: Registration
+) -> None:
+    with working(school_projection):
+        wait_until(lambda: ProjectionSample.objects.exists())
+        for number in range(5):
+            school.register(f"dog {number}")
+        wait_until(lambda: status().position is not None and status().lag.events == 0)
+
+    # One more if the minute has ended meanwhile.
+    assert ProjectionSample.objects.count() <= 2
+    assert {each.events for each in ProjectionSample.objects.all()} == {0}

@@ -72,7 +72,7 @@ CASES = [
     ),
     Case("the projection is paused", PAUSED, STAND_BY),
     Case(
-        "the lease was lost, since it was reset or is rebuilt",
+        "the lease was lost, since it was reset, rebuilt or paused",
         RESET,
         Decision(Action.STAND_BY),
         {**OWNER, "exclusive": True},

@@ -1,0 +1,25 @@
+"""Admin pages of events that projections have left out."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from django_esdb.admin.event_columns import EventColumns
+from django_esdb.admin.read_models import ReadModelAdmin
+from django_esdb.models import SkippedEvent
+
+
+@admin.register(SkippedEvent)
+class SkippedEventAdmin(EventColumns, ReadModelAdmin):
+    list_display = (
+        *("id", "projection", "position", "event_class", "short_error"),
+        *("aggregate", "originator_version", "skipped_at"),
+    )
+    list_filter = ("projection",)
+    search_fields = ("originator_id", "topic")
+    fields = (
+        *("id", "projection", "application", "position"),
+        *("aggregate", "originator_version", "event_topic"),
+        *("whole_error", "place", "skipped_at"),
+    )
+    readonly_fields = fields
