@@ -126,7 +126,8 @@ class LeaseLostError(ProjectionError):
     Another process has taken over the projection, or it was reset or paused.
 
     Attributes:
-        was_reset: Whether it was reset, and no process runs it, or is being rebuilt.
+        was_reset: Whether it was reset or rebuilt, and no process runs it, or one that
+            will give it back.
         was_paused: Whether it was paused by hand, and no process runs it.
     """
 

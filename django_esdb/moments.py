@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
+_LARGE_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -54,3 +55,11 @@ def time_text(value: datetime | None) -> str:
     if timezone.is_aware(value):
         value = timezone.localtime(value)
     return f"{value:%Y-%m-%d %H:%M:%S %Z}".rstrip()
+
+
+def duration(seconds: float) -> str:
+    """Return a number of seconds in its largest unit, without a fraction."""
+    for size, unit in _LARGE_UNITS:
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

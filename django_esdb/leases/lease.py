@@ -21,7 +21,7 @@ from django_esdb.db.functions import DatabaseTime
 from django_esdb.db.guards import limit_idle_transactions
 from django_esdb.db.vendors import can_skip_locked_rows
 from django_esdb.exceptions import LeaseLostError
-from django_esdb.leases.process_identity import is_gone
+from django_esdb.leases.process_identity import is_gone, is_rebuilder
 from django_esdb.models import (
     ProjectionState,
     ProjectionTracking,
@@ -375,30 +375,24 @@ class Lease:
     def lost(self) -> LeaseLostError:
         """Return the error that says who has it now, or that it was reset or paused."""
         row = self.tracked.queryset().first()
+        name = f"Projection {self.tracked.projection!r}"
         if row is not None and row.is_paused_by_hand:
-            error = LeaseLostError(
-                f"Projection {self.tracked.projection!r} was paused by hand"
-            )
+            error = LeaseLostError(f"{name} was paused by hand")
             error.was_paused = True
             return error
         if row is None or (not row.owner and row.position is None):
-            error = LeaseLostError(
-                f"Projection {self.tracked.projection!r} was reset, and starts over"
+            error = LeaseLostError(f"{name} was reset, and starts over")
+        elif not row.owner:
+            error = LeaseLostError(f"{name} was rebuilt meanwhile, or taken over")
+        elif is_rebuilder(row.owner):
+            error = LeaseLostError(f"{name} is being rebuilt by {row.owner}")
+        else:
+            return LeaseLostError(
+                f"{name} was taken over by {row.owner}, since its lease was not "
+                f"renewed for {self.seconds:g} s"
             )
-            error.was_reset = True
-            return error
-        if row.is_replaying and row.owner:
-            error = LeaseLostError(
-                f"Projection {self.tracked.projection!r} is being rebuilt by "
-                f"{row.owner}"
-            )
-            error.was_reset = True
-            return error
-        owner = row.owner or "another process"
-        return LeaseLostError(
-            f"Projection {self.tracked.projection!r} was taken over by {owner}, since "
-            f"its lease was not renewed for {self.seconds:g} s"
-        )
+        error.was_reset = True
+        return error
 
     def _mine(self) -> ProjectionTrackingQuerySet:
         return self.tracked.queryset().filter(token=self.token)

@@ -29,14 +29,24 @@ _LONGEST_HOST = 100
 _SAME_START = 100
 
 
+# What no hexadecimal number begins with.
+_REBUILD = "rebuild"
+
+
 class _UnknownError(Exception):
     """What a process is cannot be known from here."""
 
 
-def new_owner() -> str:
-    """Return ``HOST:PROCESS:SCOPE:RANDOM``, a name of its own."""
+def new_owner(*, rebuilds: bool = False) -> str:
+    """
+    Return ``HOST:PROCESS:SCOPE:RANDOM``, a name of its own.
+
+    Args:
+        rebuilds: Whether it is of a process that rebuilds a projection and gives it
+            back then; the last part begins with it.
+    """
     host = socket.gethostname().replace(":", "-")[:_LONGEST_HOST]
-    random = uuid.uuid4().hex[:12]
+    random = (_REBUILD if rebuilds else "") + uuid.uuid4().hex[:12]
     try:
         started = _started(os.getpid())
     except _UnknownError:
@@ -44,6 +54,11 @@ def new_owner() -> str:
     if started is not None:
         random += f"-{started}"
     return f"{host}:{os.getpid()}:{_scope()}:{random}"
+
+
+def is_rebuilder(owner: str) -> bool:
+    """Return whether a name is of a process that gives back what it has taken."""
+    return owner.rpartition(":")[2].startswith(_REBUILD)
 
 
 def is_gone(owner: str) -> bool:

@@ -7,7 +7,7 @@ import logging
 from django.db import Error as DatabaseError
 
 from django_esdb.db.errors import is_transient
-from django_esdb.exceptions import ConfigurationError
+from django_esdb.exceptions import ConfigurationError, OtherStoreError
 from django_esdb.leases.lease import Lease
 from django_esdb.logs import log
 from django_esdb.rebuilding.beginning import Begun, begin_again
@@ -34,7 +34,7 @@ def begin_requested(registration: Registration, lease: Lease) -> Begun | None:
         return None
     try:
         return begin_again(registration, lease)
-    except (ConfigurationError, DatabaseError) as error:
+    except (ConfigurationError, OtherStoreError, DatabaseError) as error:
         if is_transient(error):
             raise
         cancel_rebuild(registration)

@@ -23,6 +23,7 @@ from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import Registration
 from django_esdb.resetting import clear, replayed_until, view_class
 from django_esdb.status.fingerprints import fingerprint
+from django_esdb.subscriptions.positions import check_same_store
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,12 @@ def head_of(registration: Registration) -> int | None:
     Return where the application's events end now, None if there is none.
 
     Raises:
+        OtherStoreError: It is not the store that the projection's events are of.
         eventsourcing.persistence.PersistenceError: The event store cannot be used.
     """
     app = make_application(registration.application_class, registration.env())
     with closing(app):
+        check_same_store(app.recorder, registration.tracked().row())
         # Not all modules say None where there is nothing.
         return app.recorder.max_notification_id() or None
 
@@ -97,6 +100,7 @@ def take_over(
 
     Raises:
         ConfigurationError: It cannot be rebuilt.
+        OtherStoreError: It has processed another store's events.
         PersistenceError: The event store cannot be used.
         django.db.Error: The database cannot be used, or refuses since other rows refer
             to the read models'. Nothing is changed.
@@ -140,6 +144,7 @@ def begin_again(registration: Registration, lease: Lease) -> Begun | None:
     Raises:
         LeaseLostError: Another process has taken over.
         ConfigurationError: It cannot be rebuilt any more.
+        OtherStoreError: It has processed another store's events.
         PersistenceError: The event store cannot be used.
         django.db.Error: As for :func:`take_over`.
     """

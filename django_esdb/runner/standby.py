@@ -11,7 +11,7 @@ from django_esdb.applications import make_application
 from django_esdb.conf import settings
 from django_esdb.exceptions import LeaseHeldError, ProjectionPausedError
 from django_esdb.leases.lease import Lease, acquire_lease
-from django_esdb.leases.process_identity import is_gone, new_owner
+from django_esdb.leases.process_identity import is_gone, is_rebuilder, new_owner
 from django_esdb.leases.shared_look import SharedLook
 from django_esdb.models import ProjectionState, ProjectionTracking
 from django_esdb.registry import Registration
@@ -41,7 +41,7 @@ class Standby:
         self._registration = registration
         self._tracked = registration.tracked()
         self._look = look
-        self._owner = new_owner()
+        self._owner = new_owner(rebuilds=take_over is not None)
         # A process is started to have what was paused tried again; what is
         # paused later, also by others, stays so.
         self._may_resume = True
@@ -93,7 +93,7 @@ def _held(row: ProjectionTracking) -> LeaseHeldError:
         f"Projection {row.projection!r} is run by {row.owner or 'another'}"
     )
     error.owner = row.owner
-    error.is_rebuild = row.is_replaying
+    error.is_rebuild = is_rebuilder(row.owner)
     return error
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -171,7 +171,10 @@ def _shown(value: object) -> str:
 
 
 def append_events(
-    client: EventStoreDBClient, path: Path, events: Sequence[FileEvent]
+    client: EventStoreDBClient,
+    path: Path,
+    events: Sequence[FileEvent],
+    report: Callable[[int], object] = lambda count: None,
 ) -> None:
     """
     Append a file's events in their order, with their IDs and revisions.
@@ -184,6 +187,7 @@ def append_events(
         client: A client of the event store.
         path: The file's path, for messages.
         events: What is in it.
+        report: Called with how many are there by now.
 
     Raises:
         EventFileError: The event store has something else where an event
@@ -191,6 +195,7 @@ def append_events(
         eventsourcing.persistence.OperationalError: The event store cannot be
             reached.
     """
+    done = 0
     for batch in _batches(events):
         try:
             _append(client, batch)
@@ -199,6 +204,8 @@ def append_events(
             # recognised also then.
             for event in batch:
                 _append_one(client, path, event)
+        done += len(batch)
+        report(done)
 
 
 def _append(client: EventStoreDBClient, batch: Sequence[FileEvent]) -> None:

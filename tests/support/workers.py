@@ -1,4 +1,4 @@
-"""``runprojections`` in processes of its own, watched, suspended and killed."""
+"""Commands that run projections, in processes that are watched and killed."""
 
 from __future__ import annotations
 
@@ -6,16 +6,22 @@ import random
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
 
 from tests.support.processes import SECONDS, Watched
 from tests.support.projects import Project
 
 
-@contextmanager
-def worker(project: Project, *options: str) -> Iterator[Watched]:
+def worker(project: Project, *options: str) -> AbstractContextManager[Watched]:
     """Run the projections in a process until the block ends, which kills it."""
-    with project.running("runprojections", *options) as process:
+    return command(project, "runprojections", *options)
+
+
+@contextmanager
+def command(project: Project, *arguments: str) -> Iterator[Watched]:
+    """Run a command in a process until the block ends, which kills it."""
+    with project.running(*arguments) as process:
         this = Watched(process)
         try:
             yield this
@@ -24,6 +30,14 @@ def worker(project: Project, *options: str) -> Iterator[Watched]:
                 this.resume()
                 process.kill()
                 this.status()
+
+
+def wait_for_handler(directory: Path, this: Watched) -> None:
+    """Wait until a process is in the middle of a transaction."""
+    end = time.monotonic() + SECONDS
+    while not (directory / f"waiting-{this.process.pid}").exists():
+        assert time.monotonic() < end, this.lines
+        time.sleep(0.02)
 
 
 def is_sqlite(project: Project) -> bool:

@@ -209,7 +209,6 @@ PARTS = {
     "ESDB_TOPIC_ALLOWLIST …",
     "….….… is …, but …",
     "async def",
-    "another process",
     "an event",
     "failed event …",
     "; the event store's address",

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from django_esdb.moments import duration
 from django_esdb.status.advice import LOST
 from django_esdb.status.failed_places import FailedPlace
 from django_esdb.status.status import ProjectionStatus, local, place, shown
@@ -30,7 +31,6 @@ _STATE_STYLES = {
     LOST: "red",
 }
 _NOTHING = "-"
-_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
 def lines_of(
@@ -72,14 +72,6 @@ def seconds_behind(status: ProjectionStatus) -> str:
         return _NOTHING
     text = duration(lag.seconds)
     return text if lag.is_current else f"at least {text}"
-
-
-def duration(seconds: float) -> str:
-    """Return a number of seconds in its largest unit, without a fraction."""
-    for size, unit in _UNITS:
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def _rate(status: ProjectionStatus) -> str:

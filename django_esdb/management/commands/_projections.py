@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -24,7 +25,7 @@ from django_esdb.registry import Registration, registry
 from django_esdb.status.advice import DEFINITION_CHANGED
 from django_esdb.status.rows import unregistered_rows
 from django_esdb.status.status import is_definition_changed, shown
-from eventsourcing_eventstoredb.text import one_line
+from eventsourcing_eventstoredb.text import counted, one_line
 
 
 def choose(names: Sequence[str]) -> list[Registration]:
@@ -51,8 +52,17 @@ def seconds(text: str) -> float:
     return value
 
 
-# What argparse calls the value in its message.
+def positive(text: str) -> int:
+    """Return an option's number from 1 on; another one is a ValueError."""
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+# What argparse calls the values in its messages.
 seconds.__name__ = "number of seconds"
+positive.__name__ = "number"
 
 
 def topic_warnings(registrations: Iterable[Registration]) -> list[str]:
@@ -94,6 +104,16 @@ def is_confirmed(warning: str) -> bool:
         return input(f"{warning} Type yes to continue: ").strip() == "yes"
     except EOFError:
         return False
+
+
+def what_is_deleted(made: Counter[str]) -> str:
+    """Return in words how many rows of which models there are; empty for none."""
+    counts = [
+        f"{counted(count, 'row', 'rows')} of {label}"
+        for label, count in made.items()
+        if count
+    ]
+    return " and ".join([", ".join(counts[:-1]), counts[-1]] if counts[1:] else counts)
 
 
 def choose_failed(name: str | None, pk: int | None) -> list[Registration]:

@@ -19,8 +19,8 @@ from django_esdb.management.commands._applications import (
     choose_application,
     store_errors,
 )
-from django_esdb.management.commands._copy_progress import shown_progress
 from django_esdb.management.commands._projections import require_valid_configuration
+from django_esdb.management.progress import add_progress_argument, shown_progress
 from django_esdb.masking import STARS
 from eventsourcing_eventstoredb.copies import CopyError
 from eventsourcing_eventstoredb.text import counted, one_line
@@ -75,11 +75,7 @@ class Command(SafeCommand):
             action="store_true",
             help="Read and compare, and say what would be copied; write nothing.",
         )
-        parser.add_argument(
-            "--no-progress",
-            action="store_true",
-            help="Say nothing before the end.",
-        )
+        add_progress_argument(parser)
 
     # Commands say everything in English, so that it can be looked up.
     @no_translations
@@ -98,13 +94,10 @@ class Command(SafeCommand):
                 store_errors(application_class),
                 _target(application_class) as target,
                 opened_source(application_class, given) as opened,
-                shown_progress(
-                    self.stdout,
-                    is_wanted=not is_silent and not options["no_progress"],
-                ) as report,
+                shown_progress(self.stdout, options) as shown,
             ):
                 outcome = copy_events(
-                    opened, target, is_dry_run=options["dry_run"], report=report
+                    opened, target, is_dry_run=options["dry_run"], report=shown.report
                 )
         except CopyError as error:
             raise CommandError(one_line(error), returncode=FAILED) from error

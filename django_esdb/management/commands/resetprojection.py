@@ -16,10 +16,11 @@ from django_esdb.management.commands._projections import (
     is_confirmed,
     require_migrations,
     require_valid_configuration,
+    what_is_deleted,
 )
 from django_esdb.registry import Registration
 from django_esdb.resetting import reset_projection, what_is_made
-from eventsourcing_eventstoredb.text import counted, one_line
+from eventsourcing_eventstoredb.text import one_line
 
 
 class Command(SafeCommand):
@@ -80,12 +81,7 @@ class Command(SafeCommand):
 
 
 def _warning(name: str, made: Counter[str]) -> str:
-    counts = [
-        f"{counted(count, 'row', 'rows')} of {label}"
-        for label, count in made.items()
-        if count
-    ]
-    if not counts:
+    said = what_is_deleted(made)
+    if not said:
         return f"{name} will start over from the first event."
-    said = " and ".join([", ".join(counts[:-1]), counts[-1]] if counts[1:] else counts)
     return f"{name} will start over from the first event; {said} will be deleted."

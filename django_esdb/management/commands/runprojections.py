@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -20,14 +20,21 @@ from django_esdb.exceptions import (
     ProjectionError,
 )
 from django_esdb.management.base import CONFIGURATION, FAILED, LEASE, SafeCommand
+from django_esdb.management.commands._projection_progress import projections_shown
 from django_esdb.management.commands._projections import (
     choose,
+    positive,
     put_aside,
     require_migrations,
     require_valid_configuration,
     seconds,
     stale,
     topic_warnings,
+)
+from django_esdb.management.progress import (
+    Shown,
+    add_progress_argument,
+    shown_progress,
 )
 from django_esdb.registry import Registration
 from django_esdb.runner.worker import Options, Worker
@@ -56,6 +63,8 @@ class Command(SafeCommand):
         "128 + N": "ended by a second signal N: batches are undone",
     }
 
+    _shown: Shown | None = None
+
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "names",
@@ -71,7 +80,7 @@ class Command(SafeCommand):
         )
         parser.add_argument(
             "--batch-size",
-            type=_positive,
+            type=positive,
             metavar="N",
             help="Most events in a transaction (default: the setting ESDB_BATCH_SIZE).",
         )
@@ -113,6 +122,7 @@ class Command(SafeCommand):
             metavar="HOST",
             help="Address to serve metrics on (default: %(default)s).",
         )
+        add_progress_argument(parser)
         parser.add_argument(
             "--reload",
             action="store_true",
@@ -173,6 +183,7 @@ class Command(SafeCommand):
         )
         created(worker)
         with (
+            self._progress(registrations, options, is_wanted=until_caught_up),
             self._told(registrations),
             self._measured(registrations, metrics_host, metrics_port),
         ):
@@ -180,6 +191,23 @@ class Command(SafeCommand):
         if errors:
             raise _command_error(errors, len(registrations)) from errors[0]
         self._say(_caught_up(registrations) if until_caught_up else "Stopped")
+
+    @contextmanager
+    def _progress(
+        self,
+        registrations: Sequence[Registration],
+        options: Mapping[str, Any],
+        *,
+        is_wanted: bool,
+    ) -> Iterator[None]:
+        """Show how far these projections are while the block runs."""
+        with shown_progress(self.stdout, options, is_wanted=is_wanted) as shown:
+            self._shown = shown
+            try:
+                with projections_shown(shown, "Catching up", registrations):
+                    yield
+            finally:
+                self._shown = None
 
     @contextmanager
     def _told(self, registrations: Sequence[Registration]) -> Iterator[None]:
@@ -263,6 +291,9 @@ class Command(SafeCommand):
         self.stderr.write(self.style.ERROR(str(error)))
 
     def _say(self, line: str) -> None:
+        if self._shown is not None:
+            self._shown.say(line)
+            return
         self.stdout.write(line)
         # What watches the output of a service reads a pipe.
         self.stdout.flush()
@@ -312,13 +343,6 @@ def _caught_up(registrations: Sequence[Registration]) -> str:
     return f"Caught up, with failed events put aside: {said}"
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value
-
-
 def _port(text: str) -> int:
     value = int(text)
     if not 0 <= value <= 65_535:
@@ -326,6 +350,5 @@ def _port(text: str) -> int:
     return value
 
 
-# What argparse calls the values in its messages.
-_positive.__name__ = "number"
+# What argparse calls the value in its message.
 _port.__name__ = "port"

@@ -19,6 +19,7 @@ from tests.support.stores import school_at
 from tests.support.workers import (
     is_sqlite,
     suspend_outside_of_transaction,
+    wait_for_handler,
     worker,
 )
 
@@ -72,14 +73,6 @@ def wait_until(
         assert time.monotonic() < end, found
         time.sleep(0.05)
     return found
-
-
-def wait_for_handler(directory: Path, this: Watched) -> None:
-    """Wait until a process is in the middle of a transaction."""
-    end = time.monotonic() + SECONDS
-    while not (directory / f"waiting-{this.process.pid}").exists():
-        assert time.monotonic() < end, this.lines
-        time.sleep(0.02)
 
 
 def test_another_process_stands_by_and_takes_over_at_once_after_a_good_stop(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -107,6 +108,22 @@ def test_loading_again_changes_nothing(site_store: EmbeddedServer, tmp_path: Pat
     call_command("load_events", str(file))
 
     assert recorded(site_store) == events
+
+
+def test_it_shows_how_far_it_is(
+    site_store: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("django_esdb.management.progress._SECONDS", 0)
+    file = own_copy(site_store, SCHOOL, tmp_path)
+    count = len(file.read_text().splitlines())
+
+    said = [io.StringIO(), io.StringIO()]
+    call_command("load_events", str(file), stdout=said[0])
+    call_command("load_events", str(file), "--no-progress", stdout=said[1])
+
+    lines = said[0].getvalue().splitlines()
+    assert any(line.startswith(f"Loading: {count} events, 100%") for line in lines)
+    assert "Loading" not in said[1].getvalue()
 
 
 def test_a_file_that_has_grown_is_loaded_on(site_store: EmbeddedServer, tmp_path: Path):

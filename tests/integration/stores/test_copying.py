@@ -484,9 +484,10 @@ def test_silence_and_progress(
     old_store: dict[str, str], zoo: Zoo, new_zoo: Zoo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(zoo)
-    monkeypatch.setattr("django_esdb.management.commands._copy_progress._SECONDS", 0)
+    monkeypatch.setattr("django_esdb.management.progress._SECONDS", 0)
     assert copy(old_store, "-v", "0", "--dry-run") == []
-    assert "Copying: 16 events, 100%" in copy(old_store)
+    said = copy(old_store)
+    assert any(line.startswith("Copying: 16 events, 100%") for line in said)
     assert not any("100%" in line for line in copy(old_store, "--no-progress"))
 
 
@@ -500,9 +501,7 @@ def test_a_terminal_gets_a_bar(
 ) -> None:
     fill(zoo)
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(
-        "django_esdb.management.commands._copy_progress._BAR_SECONDS", 0
-    )
+    monkeypatch.setattr("django_esdb.management.progress._BAR_SECONDS", 0)
     out = Terminal()
     call_command("copyevents", ZOO, "--from", *assignments(old_store), stdout=out)
     assert "Checking" in out.getvalue()

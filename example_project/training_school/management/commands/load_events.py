@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from eventsourcing.persistence import InfrastructureFactoryError, PersistenceErr
 
 from django_esdb import get_application
 from django_esdb.management.base import SafeCommand
+from django_esdb.management.progress import add_progress_argument, shown_progress
 from eventsourcing_eventstoredb import EventStoreDBFactory
 from eventsourcing_eventstoredb.text import counted, one_line
 from example_project.training_school.application import TrainingSchool
@@ -17,6 +19,19 @@ from example_project.training_school.event_files import (
     append_events,
     read_events,
 )
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """How much of a file is loaded."""
+
+    events: int
+    all_events: int
+    phase: str = "Loading"
+
+    @property
+    def fraction(self) -> float:
+        return self.events / self.all_events
 
 
 class Command(SafeCommand):
@@ -42,6 +57,7 @@ class Command(SafeCommand):
                 "and data and metadata in base64."
             ),
         )
+        add_progress_argument(parser)
 
     def handle(self, *args: Any, file: Path, **options: Any) -> None:
         try:
@@ -53,7 +69,13 @@ class Command(SafeCommand):
                     f"{type(factory).__module__}; see PERSISTENCE_MODULE"
                 )
                 raise CommandError(msg)
-            append_events(factory.client, file, events)
+            with shown_progress(self.stdout, options) as shown:
+                append_events(
+                    factory.client,
+                    file,
+                    events,
+                    lambda count: shown.report(_Loaded(count, len(events))),
+                )
         except (
             EventFileError,
             InfrastructureFactoryError,

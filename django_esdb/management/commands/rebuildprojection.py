@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import CommandError
+from django.db import Error as DatabaseError
+
+from django_esdb import signals
+from django_esdb.conf import settings
+from django_esdb.exceptions import ConfigurationError, DjangoEsdbError
+from django_esdb.failures.resuming import TAKEOVER_SECONDS, is_run
+from django_esdb.leases.lease import Lease
+from django_esdb.management.base import CONFIGURATION, FAILED, SafeCommand
+from django_esdb.management.commands._projection_progress import projections_shown
+from django_esdb.management.commands._projections import (
+    add_no_input_argument,
+    choose,
+    database_errors,
+    is_confirmed,
+    positive,
+    put_aside,
+    require_migrations,
+    require_valid_configuration,
+    seconds,
+    what_is_deleted,
+)
+from django_esdb.management.progress import (
+    Shown,
+    add_progress_argument,
+    shown_progress,
+)
+from django_esdb.rebuilding.beginning import goes_on, rebuilt_view, take_over
+from django_esdb.registry import Registration
+from django_esdb.resetting import what_is_made
+from django_esdb.runner.term import Goal
+from django_esdb.runner.worker import Options, Worker
+from eventsourcing_eventstoredb.text import counted, one_line
+
+_SHUTDOWN_SECONDS = 8.0
+
+
+class Command(SafeCommand):
+    help = (
+        "Makes the rows of a projection's read models anew: takes it from the process "
+        "that runs it, deletes its rows, failed events and position in one "
+        "transaction, processes all events that there are by then, and gives it back. "
+        "Where that was broken off, the same command goes on."
+    )
+    exit_statuses = {
+        "0": "rebuilt",
+        "1": "not confirmed, stopped, an event failed, or a store cannot be used",
+        "2": "there is no such projection, or something is not configured",
+        "4": "not stopped in time: the batch that was under way is undone",
+        "5": "an event took longer than ESDB_EVENT_SECONDS: its batch is undone",
+        "128 + N": "ended by a second signal N: the batch is undone",
+    }
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("name", metavar="NAME", help="The projection.")
+        add_no_input_argument(parser)
+        parser.add_argument(
+            "--restart",
+            action="store_true",
+            help="Begin again, instead of going on with what was broken off.",
+        )
+        parser.add_argument(
+            "--batch-size",
+            type=positive,
+            metavar="N",
+            help="Most events in a transaction (default: the setting "
+            "ESDB_REPLAY_BATCH_SIZE).",
+        )
+        parser.add_argument(
+            "--shutdown-timeout",
+            type=seconds,
+            default=_SHUTDOWN_SECONDS,
+            metavar="SECONDS",
+            help="Longest that stopping may take; then the batch under way is undone "
+            "(default: %(default)g).",
+        )
+        add_progress_argument(parser)
+
+    def handle(self, *args: Any, name: str, **options: Any) -> None:
+        require_valid_configuration()
+        [registration] = choose([name])
+        require_migrations([registration])
+        try:
+            rebuilt_view(registration)
+        except ConfigurationError as error:
+            raise CommandError(str(error), returncode=CONFIGURATION) from error
+        if options["interactive"] and not self._is_confirmed(registration, **options):
+            msg = "Nothing was rebuilt"
+            raise CommandError(msg)
+        with shown_progress(self.stdout, options) as shown:
+            rebuild = _Rebuild(registration, shown, restart=options["restart"])
+            rebuild.run(
+                batch_size=options["batch_size"],
+                shutdown_timeout=options["shutdown_timeout"],
+            )
+        self.stdout.write(_outcome(registration))
+
+    def _is_confirmed(
+        self, registration: Registration, *, restart: bool, **options: Any
+    ) -> bool:
+        with database_errors():
+            row = registration.tracked().queryset().first()
+            if goes_on(registration, row) and not restart:
+                return True
+            made = what_is_made(registration)
+        if made is None:
+            return True
+        said = what_is_deleted(made)
+        deleted = f"{said} will be deleted" if said else "no row is there"
+        return is_confirmed(
+            f"{registration.name} will be rebuilt from the first event: {deleted}, and "
+            "pages show few or no rows until it is done."
+        )
+
+
+class _Rebuild:
+    """A worker that takes a projection, and runs it until it is rebuilt."""
+
+    def __init__(
+        self, registration: Registration, shown: Shown, *, restart: bool
+    ) -> None:
+        self._registration = registration
+        self._shown = shown
+        self._restart = restart
+        self._goal = Goal()
+        self._refused: Exception | None = None
+
+    def run(self, *, batch_size: int | None, shutdown_timeout: float) -> None:
+        """Rebuild it; blocks. Raises a CommandError if it is not done."""
+        name = self._registration.name
+        worker = Worker(
+            [self._registration],
+            Options(
+                until_caught_up=True,
+                batch_size=batch_size,
+                shutdown_timeout=shutdown_timeout,
+                take_over=self._take_over,
+                goal=self._goal,
+            ),
+        )
+        sender = self._registration.projection_class
+        signals.standing_by.connect(self._standing_by, sender=sender)
+        try:
+            with projections_shown(self._shown, "Rebuilding", [self._registration]):
+                errors = worker.run()
+        finally:
+            signals.standing_by.disconnect(self._standing_by, sender=sender)
+        if self._refused is not None:
+            msg = f"{name} was not rebuilt: {one_line(self._refused)}"
+            raise CommandError(msg, returncode=FAILED) from self._refused
+        if errors:
+            raise CommandError(str(errors[0]), returncode=FAILED) from errors[0]
+        with database_errors():
+            row = self._registration.tracked().row()
+        if row.is_replaying:
+            msg = (
+                f"{name} is stopped at position {row.position or 0} of "
+                f"{row.replay_until}: the same command goes on there, and so does "
+                "runprojections"
+            )
+            raise CommandError(msg, returncode=FAILED)
+
+    def _take_over(self, owner: str) -> Lease:
+        name = self._registration.name
+        self._refused = None
+        try:
+            begun = take_over(
+                self._registration,
+                owner,
+                settings.ESDB_LEASE_SECONDS,
+                afresh=self._restart,
+            )
+        except (DjangoEsdbError, DatabaseError) as error:
+            self._refused = error
+            raise
+        self._goal.is_at(begun.until)
+        if begun.rows is None:
+            self._shown.say(f"Going on with the rebuild of {name}")
+        else:
+            said = what_is_deleted(begun.rows)
+            self._shown.say(
+                f"Rebuilding {name}" + (f": deleted {said}" if said else "")
+            )
+            sender = signals.Sender(
+                self._registration.projection_class, self._registration.application_name
+            )
+            sender.send(signals.rebuild_began, until=begun.until, rows=dict(begun.rows))
+        return begun.lease
+
+    def _standing_by(self, *, owner: str, **kwargs: Any) -> None:
+        if owner:
+            self._shown.say(f"{owner} has taken over, and is waited for")
+
+
+def _outcome(registration: Registration) -> str:
+    tracked = registration.tracked()
+    with database_errors():
+        row = tracked.row()
+        runs = is_run(tracked, TAKEOVER_SECONDS)
+    processed = counted(row.processed, "event", "events")
+    said = f"{registration.name} is rebuilt from {processed}"
+    failed = put_aside([registration]).get(registration.name)
+    if failed:
+        said += (
+            f", of which {failed} failed and {'is' if failed == 1 else 'are'} put aside"
+        )
+    return said if runs else f"{said}; no process runs it: start runprojections"
