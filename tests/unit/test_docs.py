@@ -11,12 +11,13 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from django.conf import settings as django_settings
 from django.core.management import get_commands, load_command_class
 from django.dispatch import Signal
 from markdown_it import MarkdownIt
 
 from django_esdb import signals
-from django_esdb.conf import KNOWN_SETTINGS
+from django_esdb.conf import KNOWN_SETTINGS, Settings
 from eventsourcing_eventstoredb import EventStoreDBFactory
 from tests.support.docs import reference
 from tests.support.messages import messages, words
@@ -94,6 +95,23 @@ def anchors(text: str) -> set[str]:
 @pytest.mark.parametrize("name", sorted(KNOWN_SETTINGS))
 def test_each_setting_is_described(name: str) -> None:
     assert f"| `{name}` |" in page("settings")
+
+
+@pytest.mark.parametrize(
+    ("name", "default"),
+    [
+        (name, value)
+        for name in sorted(KNOWN_SETTINGS)
+        if type(value := getattr(Settings(), name)) in (int, float)
+        and not hasattr(django_settings, name)
+    ],
+)
+def test_the_default_of_a_setting_is_what_the_code_has(
+    name: str, default: float
+) -> None:
+    (row,) = re.findall(rf"^\| `{name}` \|.*", page("settings"), re.MULTILINE)
+
+    assert f"{default:g} unless set" in row
 
 
 @pytest.mark.parametrize(

@@ -102,10 +102,9 @@ def _command(name: str, command: BaseCommand) -> Iterator[str]:
         and not common.issuperset(action.option_strings or "x")
     ]
     if own:
-        formatter = parser._get_formatter()
         yield from ("", "| option | what it does |", "|---|---|")
         for action in own:
-            text = " ".join(formatter._expand_help(action).split())
+            text = (action.help or "") % {**vars(action), "prog": name}
             yield f"| {_invocation(action)} | {_cell(text)} |"
     statuses = getattr(command, "exit_statuses", {})
     if statuses:
