@@ -89,7 +89,7 @@ from typing import Any
 
 from django.dispatch import Signal
 
-from django_esdb.logs import log
+from eventsourcing_eventstoredb.logs import log
 
 logger = logging.getLogger("django_esdb.signals")
 

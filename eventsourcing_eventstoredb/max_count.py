@@ -16,6 +16,7 @@ from eventsourcing.persistence import (
 
 from eventsourcing_eventstoredb import appending
 from eventsourcing_eventstoredb.content_types import JSON
+from eventsourcing_eventstoredb.logs import log
 from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient
 from eventsourcing_eventstoredb.protocol.proposals import ProposedEvent, StreamState
 from eventsourcing_eventstoredb.stream_reading import read_stream
@@ -68,12 +69,14 @@ class MaxCount:
         try:
             is_done = self._write(name)
         except PersistenceError as error:
-            logger.warning(
+            log(
+                logger,
+                logging.WARNING,
                 "A stream keeps more events than it should, since its metadata cannot "
-                "be set: stream=%s max_count=%d reason=%s",
-                name,
-                self.count,
-                named_line(error),
+                "be set",
+                stream=name,
+                max_count=self.count,
+                reason=named_line(error),
             )
             # What the server refuses it would refuse again.
             is_done = isinstance(error, ProgrammingError)

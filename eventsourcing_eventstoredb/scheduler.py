@@ -9,6 +9,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from eventsourcing_eventstoredb.inheriting import without_inheriting
+from eventsourcing_eventstoredb.logs import log
 
 logger = logging.getLogger("eventsourcing_eventstoredb.scheduler")
 
@@ -145,7 +146,13 @@ class Scheduler:
         try:
             periodic.call()
         except Exception:
-            logger.exception("What is done every %s s failed", periodic.seconds)
+            log(
+                logger,
+                logging.ERROR,
+                "What is done at intervals failed",
+                exc_info=True,
+                seconds=periodic.seconds,
+            )
         finally:
             with self._changed:
                 periodic.is_under_way = False

@@ -17,6 +17,7 @@ from uuid import UUID
 from eventsourcing.persistence import IntegrityError, StoredEvent
 
 from eventsourcing_eventstoredb import appending, mapping
+from eventsourcing_eventstoredb.logs import log
 from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient
 from eventsourcing_eventstoredb.protocol.proposals import StreamState
 from eventsourcing_eventstoredb.stream_reading import read_stream
@@ -117,12 +118,13 @@ def append(
             # One that does not say its version is none that could be hidden.
             version = mapping.version_in_metadata(last[0].custom_metadata)
             if version is not None and version > ordered[0].originator_version:
-                logger.info(
-                    "A snapshot is not kept, since there is a later one: stream=%s "
-                    "originator_version=%d latest=%d",
-                    name,
-                    ordered[0].originator_version,
-                    version,
+                log(
+                    logger,
+                    logging.INFO,
+                    "A snapshot is not kept, since there is a later one",
+                    stream=name,
+                    originator_version=ordered[0].originator_version,
+                    latest=version,
                 )
                 return None
             end = int(last[0].stream_revision)

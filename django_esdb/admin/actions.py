@@ -20,11 +20,11 @@ from django_esdb.failures.requests import Limits
 from django_esdb.failures.resuming import is_run
 from django_esdb.failures.retrying import retry_failed_events, retry_selected
 from django_esdb.leases.lease import TrackedProjection
-from django_esdb.logs import log
 from django_esdb.models import FailedEvent, ProjectionTracking
 from django_esdb.registry import Registration
 from django_esdb.status.rows import registration_of
 from django_esdb.status.status import shown
+from eventsourcing_eventstoredb.logs import log
 from eventsourcing_eventstoredb.text import named_line
 
 logger = logging.getLogger("django_esdb.admin")

@@ -22,7 +22,6 @@ from django_esdb.exceptions import ConfigurationError
 from django_esdb.failures.audit import AdminAudit
 from django_esdb.failures.pausing import pause_projection, resume_projection
 from django_esdb.failures.resuming import is_run
-from django_esdb.logs import log
 from django_esdb.models import ProjectionState
 from django_esdb.rebuilding.beginning import rebuilt_view
 from django_esdb.rebuilding.requests import request_rebuild
@@ -30,6 +29,7 @@ from django_esdb.registry import Registration
 from django_esdb.resetting import referring_first, reset_projection, what_is_made
 from django_esdb.status.accepting import accept_definition
 from django_esdb.status.status import ProjectionStatus, place, shown
+from eventsourcing_eventstoredb.logs import log
 from eventsourcing_eventstoredb.text import named_line
 
 logger = logging.getLogger("django_esdb.admin")

@@ -12,8 +12,8 @@ from django_esdb.failures.attempts import RetryClock
 from django_esdb.failures.audit import audit_of
 from django_esdb.failures.requests import Limits, requested
 from django_esdb.failures.retrying import retry_selected
-from django_esdb.logs import log
 from django_esdb.registry import Registration
+from eventsourcing_eventstoredb.logs import log
 from eventsourcing_eventstoredb.text import named_line
 
 logger = logging.getLogger("django_esdb.runner")

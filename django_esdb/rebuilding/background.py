@@ -9,10 +9,10 @@ from django.db import Error as DatabaseError
 from django_esdb.db.errors import is_transient
 from django_esdb.exceptions import ConfigurationError, OtherStoreError
 from django_esdb.leases.lease import Lease
-from django_esdb.logs import log
 from django_esdb.rebuilding.beginning import Begun, begin_again
 from django_esdb.rebuilding.requests import cancel_rebuild, is_requested
 from django_esdb.registry import Registration
+from eventsourcing_eventstoredb.logs import log
 from eventsourcing_eventstoredb.text import named_line
 
 logger = logging.getLogger("django_esdb.runner")

@@ -10,7 +10,7 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 from eventsourcing.persistence import Tracking
 
-from django_esdb.logs import log
+from eventsourcing_eventstoredb.logs import log
 
 logger = logging.getLogger("django_esdb.recorders")
 

@@ -23,12 +23,12 @@ from django_esdb.db.sessions import end_session
 from django_esdb.exceptions import EventHangError
 from django_esdb.failures.attempts import note_failure
 from django_esdb.leases.lease import Lease, TrackedProjection
-from django_esdb.logs import log
 from django_esdb.masking import masked
 from django_esdb.runner.endings import done_within, write_to_stderr
 from django_esdb.runner.slow_events import EventClock
 from django_esdb.tracebacks import traceback_of
 from eventsourcing_eventstoredb.backoff import keep_trying
+from eventsourcing_eventstoredb.logs import log
 from eventsourcing_eventstoredb.scheduler import Periodic, Scheduler
 from eventsourcing_eventstoredb.text import describe, named_line
 

@@ -16,9 +16,9 @@ from django.dispatch import receiver
 
 from django_esdb import signals
 from django_esdb.exceptions import EventHangError, UndecodableEventError
-from django_esdb.logs import log
 from django_esdb.tracebacks import traceback_of
 from eventsourcing_eventstoredb.exceptions import is_logged_outage
+from eventsourcing_eventstoredb.logs import log
 from eventsourcing_eventstoredb.text import one_line
 
 logger = logging.getLogger("django_esdb.runner")

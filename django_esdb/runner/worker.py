@@ -16,7 +16,6 @@ from django_esdb.db.connections import close_connections
 from django_esdb.exceptions import ProjectionError
 from django_esdb.leases.lease import Lease
 from django_esdb.leases.shared_look import SharedLook
-from django_esdb.logs import log
 from django_esdb.registry import Registration, registry
 from django_esdb.runner import decisions
 from django_esdb.runner.endings import end_process
@@ -26,6 +25,7 @@ from django_esdb.runner.stalls import StallWatch
 from django_esdb.runner.startup import Startup
 from django_esdb.runner.supervisor import Supervisor
 from django_esdb.runner.term import Goal
+from eventsourcing_eventstoredb.logs import log
 
 logger = logging.getLogger("django_esdb.runner")
 

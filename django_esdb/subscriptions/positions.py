@@ -10,10 +10,10 @@ from eventsourcing.application import Application
 from eventsourcing.persistence import ApplicationRecorder, Notification
 
 from django_esdb.exceptions import OtherStoreError
-from django_esdb.logs import log
 from django_esdb.models import ProjectionTracking
 from django_esdb.subscriptions.commit_order import CommitOrder
 from eventsourcing_eventstoredb.exceptions import PositionRefusedError
+from eventsourcing_eventstoredb.logs import log
 from eventsourcing_eventstoredb.text import storable
 
 logger = logging.getLogger("django_esdb.runner")

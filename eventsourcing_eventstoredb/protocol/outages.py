@@ -8,6 +8,7 @@ import threading
 from time import monotonic
 
 from eventsourcing_eventstoredb.exceptions import NodeBehindError
+from eventsourcing_eventstoredb.logs import log
 from eventsourcing_eventstoredb.protocol.access import Access
 
 logger = logging.getLogger("eventsourcing_eventstoredb")
@@ -50,12 +51,12 @@ class Outage:
             if self._is_told or now - self._since < QUIET_SECONDS:
                 return
             self._is_told = True
-        logger.warning(
-            "EventStoreDB cannot be used: servers=%s error=%s",
-            self._access.addresses,
-            error,
-            # For formatters that write more than lines.
-            extra={"servers": self._access.addresses, "error": str(error)},
+        log(
+            logger,
+            logging.WARNING,
+            "EventStoreDB cannot be used",
+            servers=self._access.addresses,
+            error=str(error),
         )
 
     def succeeded(self) -> None:
@@ -66,11 +67,12 @@ class Outage:
             seconds, was_told = self.seconds, self._is_told
             self._since, self._is_told = None, False
         if was_told:
-            logger.info(
-                "EventStoreDB can be used again: servers=%s after=%.1fs",
-                self._access.addresses,
-                seconds,
-                extra={"servers": self._access.addresses, "seconds": seconds},
+            log(
+                logger,
+                logging.INFO,
+                "EventStoreDB can be used again",
+                servers=self._access.addresses,
+                seconds=round(seconds, 1),
             )
 
 

@@ -16,6 +16,7 @@ from time import monotonic
 
 from eventsourcing.persistence import OperationalError
 
+from eventsourcing_eventstoredb.logs import log
 from eventsourcing_eventstoredb.protocol import calls, messages
 from eventsourcing_eventstoredb.protocol.batching import (
     Batch,
@@ -223,9 +224,10 @@ class _FirstBatch:
             # There was no time to tell.
             return
         self._connector.takes_batches = False
-        logger.warning(
-            "EventStoreDB gets a call for each save, since BatchAppend does not work: "
-            "server=%s reason=%s",
-            self._connection.target,
-            refusal,
+        log(
+            logger,
+            logging.WARNING,
+            "EventStoreDB gets a call for each save, since BatchAppend does not work",
+            server=self._connection.target,
+            reason=str(refusal),
         )

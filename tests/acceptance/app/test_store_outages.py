@@ -203,7 +203,7 @@ def test_an_outage_is_logged_once_for_all_projections_of_a_process(
     assert levels(caplog) == ["WARNING", "INFO"] * 2
     warning, info = (record.getMessage() for record in caplog.records[:2])
     assert f"servers={store.address} error=" in warning
-    assert f"servers={store.address} after=" in info
+    assert f"servers={store.address} seconds=" in info
 
 
 def test_a_projection_goes_on_when_there_is_a_leader_again(

@@ -18,10 +18,10 @@ from django_esdb.exceptions import (
     ProjectionError,
     UndecodableEventError,
 )
-from django_esdb.logs import log as write
 from django_esdb.runner import log_lines
 from django_esdb.signals import Sender
 from eventsourcing_eventstoredb.exceptions import DisconnectedError
+from eventsourcing_eventstoredb.logs import log as write
 from eventsourcing_eventstoredb.protocol import outages
 from eventsourcing_eventstoredb.protocol.errors import CallError, Reason
 from example_project.training_school.projections import TrainingSchoolProjection
