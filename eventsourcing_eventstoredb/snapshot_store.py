@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from eventsourcing.persistence import (
 )
 from eventsourcing.utils import resolve_topic
 
+from eventsourcing_eventstoredb.logs import log
 from eventsourcing_eventstoredb.text import named_line, quoted
 
 logger = logging.getLogger("eventsourcing_eventstoredb")
@@ -28,11 +30,11 @@ _MOST_WARNED = 1_000
 
 class SnapshotStore(EventStore[Any]):
     """
-    An event store that passes over snapshots which cannot be decoded.
+    An event store that passes over snapshots of which no aggregate can be made.
 
-    Then an aggregate is made of its events. So a class that was renamed, a transcoding
-    that is gone, or damaged bytes make loading slow, and not impossible. A warning says
-    which snapshot it was, once for each process.
+    Then it is made of its events. So a class that was renamed, an upcasting that is
+    missing or fails, a transcoding that is gone, or damaged bytes make loading slow,
+    and not impossible. A warning says which snapshot it was, once for each process.
     """
 
     def __init__(self, mapper: Mapper[Any], recorder: AggregateRecorder) -> None:
@@ -49,7 +51,7 @@ class SnapshotStore(EventStore[Any]):
         limit: int | None = None,
     ) -> Iterator[DomainEventProtocol[Any]]:
         """
-        Return the snapshots of an aggregate that can be decoded, in order of version.
+        Return the snapshots that an aggregate can be made of, in order of version.
 
         Args:
             originator_id: The aggregate's ID.
@@ -68,17 +70,16 @@ class SnapshotStore(EventStore[Any]):
         except DataError as error:
             self._warn(originator_id, None, "", error)
             found = ()
-        return self._decoded(found)
+        return self._usable(found)
 
-    def _decoded(
+    def _usable(
         self, snapshots: Sequence[StoredEvent]
     ) -> Iterator[DomainEventProtocol[Any]]:
         for stored in snapshots:
             try:
                 snapshot = self.mapper.to_domain_event(stored)
                 if isinstance(snapshot, CanSnapshotAggregate):
-                    # Of the aggregate's class, which may have been renamed.
-                    resolve_topic(snapshot.topic)
+                    _try(snapshot)
             except Exception as error:
                 # Whatever it is: the events say the same.
                 self._warn(
@@ -103,12 +104,27 @@ class SnapshotStore(EventStore[Any]):
         self._warned[key] = None
         if len(self._warned) > _MOST_WARNED:
             self._warned.popitem(last=False)
-        logger.warning(
-            "A snapshot cannot be decoded and is passed over: the aggregate is made of "
-            "its events, until another one is taken: originator_id=%s "
-            "originator_version=%s topic=%s reason=%s",
-            quoted(originator_id),
-            version,
-            quoted(topic),
-            named_line(error),
+        log(
+            logger,
+            logging.WARNING,
+            "A snapshot cannot be used and is passed over: the aggregate is made of "
+            "its events, until another one is taken",
+            originator_id=quoted(originator_id),
+            originator_version=version,
+            topic=quoted(topic),
+            reason=named_line(error),
         )
+
+
+def _try(snapshot: CanSnapshotAggregate[Any]) -> None:
+    """Raise what making an aggregate of the snapshot would raise."""
+    # The class may have been renamed.
+    aggregate_class = resolve_topic(snapshot.topic)
+    is_newer = getattr(aggregate_class, "class_version", 1) > dict(snapshot.state).get(
+        "class_version", 1
+    )
+    is_own = type(snapshot).mutate is not CanSnapshotAggregate.mutate
+    # All else only takes the state over as it is.
+    if is_newer or is_own:
+        # Upcasting may change the state, which is done once.
+        deepcopy(snapshot).mutate(None)

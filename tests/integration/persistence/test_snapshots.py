@@ -446,8 +446,9 @@ def corrupt(client: EventStoreDBClient, stream: str, version: int, **of: Any) ->
     )
 
 
-def _state(topic: str) -> bytes:
-    return json.dumps({"timestamp": "", "topic": topic, "state": {}}).encode()
+def _state(topic: str, state: Any = None) -> bytes:
+    snapshot = {"timestamp": "", "topic": topic, "state": state or {}}
+    return json.dumps(snapshot).encode()
 
 
 @pytest.mark.parametrize(
@@ -458,12 +459,22 @@ def _state(topic: str) -> bytes:
         {"type": "gone.domain:Snapshot", "data": b"{}"},
         {"data": _state("gone.domain:Counter")},
         {"data": _state(f"{__name__}:Renamed")},
+        {"data": _state(f"{__name__}:Counter", "none")},
         {"metadata": b""},
         {"metadata": b"\xff"},
     ],
-    ids=["bytes", "transcoding", "class", "module", "renamed", "no version", "foreign"],
+    ids=[
+        "bytes",
+        "transcoding",
+        "class",
+        "module",
+        "renamed",
+        "state",
+        "no version",
+        "foreign",
+    ],
 )
-def test_one_that_cannot_be_decoded_is_passed_over_with_a_warning(
+def test_one_that_cannot_be_used_is_passed_over_with_a_warning(
     app: Counters,
     client: EventStoreDBClient,
     read: list[int],
@@ -482,6 +493,7 @@ def test_one_that_cannot_be_decoded_is_passed_over_with_a_warning(
     assert warning.levelname == "WARNING"
     assert "is passed over" in warning.getMessage()
     assert f"originator_id='{counter.id}'" in warning.getMessage()
+    assert warning.originator_id == f"'{counter.id}'"  # type: ignore[attr-defined]
     assert "gone" not in sys.modules
 
     # The next one takes its place.
@@ -489,6 +501,54 @@ def test_one_that_cannot_be_decoded_is_passed_over_with_a_warning(
     read.clear()
     assert app.repository.get(counter.id).total == 12  # type: ignore[attr-defined]
     assert read == [1]
+
+
+def _fail(state: dict[str, Any]) -> None:
+    raise KeyError("sum")
+
+
+@pytest.mark.parametrize("upcast", [None, _fail], ids=["missing", "failing"])
+def test_so_is_one_that_cannot_be_upcast(
+    app: Counters,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    upcast: Any,
+) -> None:
+    counter = saved(app, 3)
+    app.take_snapshot(counter.id)
+    monkeypatch.setattr(Counter, "class_version", 2, raising=False)
+    if upcast is not None:
+        monkeypatch.setattr(
+            Counter, "upcast_v1_v2", staticmethod(upcast), raising=False
+        )
+
+    assert app.repository.get(counter.id).total == 3  # type: ignore[attr-defined]
+    assert "is passed over" in caplog.text
+
+    # The next one is of the class as it is now.
+    app.take_snapshot(counter.id, version=2)
+    caplog.clear()
+    assert app.repository.get(counter.id, version=2).version == 2
+    assert not caplog.text
+
+
+def test_a_snapshot_is_upcast_once_and_used(
+    app: Counters, read: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def upcast(state: dict[str, Any]) -> None:
+        state["notes"].append("upcast")
+
+    counter = saved(app, 3)
+    counter.notes = ["kept"]  # type: ignore[attr-defined]
+    app.snapshots.put([Counter.Snapshot.take(counter)])  # type: ignore[union-attr]
+    monkeypatch.setattr(Counter, "class_version", 2, raising=False)
+    monkeypatch.setattr(Counter, "upcast_v1_v2", staticmethod(upcast), raising=False)
+    read.clear()
+
+    loaded: Any = app.repository.get(counter.id)
+
+    assert loaded.notes == ["kept", "upcast"]
+    assert read == [0]
 
 
 def test_so_is_one_that_was_encrypted_with_another_key(
