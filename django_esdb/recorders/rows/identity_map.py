@@ -385,7 +385,14 @@ class IdentityMap:
         until the garbage collector looks for them.
         """
         self.__dict__.clear()
-        self.__class__ = _ClosedMap  # type: ignore[assignment]
+
+    def __getattr__(self, name: str) -> Any:
+        # Nothing is missing before it is closed.
+        msg = (
+            "These rows are of a transaction that has ended: nothing would be written; "
+            "call self.rows(…) in each event"
+        )
+        raise NotSupportedError(msg)
 
     def missing(self, key: Any) -> ObjectDoesNotExist:
         """Return what the model's manager would raise."""
@@ -408,14 +415,3 @@ class IdentityMap:
             except (ValidationError, TypeError, ValueError):
                 # An aggregate's ID need not be of the type of every key.
                 continue
-
-
-class _ClosedMap:
-    """What is left of an identity map when its transaction has ended."""
-
-    def __getattr__(self, name: str) -> Any:
-        msg = (
-            "These rows are of a transaction that has ended: nothing would be written; "
-            "call self.rows(…) in each event"
-        )
-        raise NotSupportedError(msg)
