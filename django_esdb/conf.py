@@ -96,6 +96,11 @@ class Settings:
         return getattr(django_settings, "ESDB_EVENT_METADATA", None)
 
     @property
+    def ESDB_PAYLOAD_REDACTION(self) -> str | None:  # noqa: N802
+        """Where a function is that says what is shown of a payload."""
+        return getattr(django_settings, "ESDB_PAYLOAD_REDACTION", None)
+
+    @property
     def ESDB_SNAPSHOT_MAX_COUNT(self) -> int | None:  # noqa: N802
         """How many snapshots of each aggregate the store keeps; None for all."""
         return getattr(django_settings, "ESDB_SNAPSHOT_MAX_COUNT", None)

@@ -143,6 +143,10 @@ class OtherStoreError(ProjectionError):
     """The events are not those that the position and the rows come from."""
 
 
+class RedactionError(DjangoEsdbError):
+    """It is not known what of a payload may be shown; the text says nothing of it."""
+
+
 class PositionMovedError(DjangoEsdbError, IntegrityError):
     """A projection's position is not where its runner has left it."""
 

@@ -10,14 +10,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from eventsourcing.application import Application
+from eventsourcing.persistence import Mapper
 
 from django_esdb.applications import make_application
-from django_esdb.conf import build_env
-from django_esdb.exceptions import ConfigurationError
+from django_esdb.conf import build_env, settings
+from django_esdb.exceptions import ConfigurationError, RedactionError
+from django_esdb.payload_redaction import redacted
 from eventsourcing_eventstoredb.browsing import BrowsedEvent, StoreBrowser
 from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
 from eventsourcing_eventstoredb.text import named_line
@@ -79,28 +81,56 @@ class StoredEvents:
         return None if last is None else last.position
 
     def payload(self, event: BrowsedEvent) -> Payload:
-        """Return what an event says; never raises an error for what is stored."""
-        mapper = self._application.mapper
-        if event.data == b"":
-            return Payload({})
-        try:
-            data = event.data
-            marks = []
-            if mapper.cipher is not None:
-                data = mapper.cipher.decrypt(data)
-                marks.append(ENCRYPTED)
-            if mapper.compressor is not None:
-                data = mapper.compressor.decompress(data)
-                marks.append(COMPRESSED)
-            return Payload(_plain(mapper.transcoder.decode(data)), tuple(marks))
-        except Exception as error:
-            # Whatever ciphers and transcodings raise.
-            problem = error
-        try:
-            # Not this application's, or of a time before it was compressed.
-            return Payload(_plain(json.loads(event.data)))
-        except (ValueError, RecursionError):
-            return Payload(None, (), named_line(problem))
+        """Return what may be shown of an event; raises no error for what is stored."""
+        return payload_of(self._application, event.topic, event.data)
+
+
+def payload_of(application: Application[Any], topic: str, data: bytes) -> Payload:
+    """
+    Return what may be shown of an event; never raises an error for what is stored.
+
+    Args:
+        application: Whose event it is.
+        topic: Its topic.
+        data: What is stored of it.
+    """
+    payload = _decoded(application.mapper, data)
+    if payload.problem:
+        return payload
+    try:
+        return replace(payload, value=redacted(topic, payload.value))
+    except RedactionError as error:
+        return Payload(None, payload.marks, str(error))
+
+
+def _decoded(mapper: Mapper[Any], stored: bytes) -> Payload:
+    if stored == b"":
+        return Payload({})
+    try:
+        data = stored
+        marks = []
+        if mapper.cipher is not None:
+            data = mapper.cipher.decrypt(data)
+            marks.append(ENCRYPTED)
+        if mapper.compressor is not None:
+            data = mapper.compressor.decompress(data)
+            marks.append(COMPRESSED)
+        return Payload(_plain(mapper.transcoder.decode(data)), tuple(marks))
+    except Exception as error:
+        # Whatever ciphers and transcodings raise.
+        problem = error
+    try:
+        # Not this application's, or of a time before it was compressed.
+        return Payload(_plain(json.loads(stored)))
+    except (ValueError, RecursionError):
+        return Payload(None, (), _reason(problem))
+
+
+def _reason(problem: Exception) -> str:
+    """Return why a payload cannot be read; a text may repeat some of it."""
+    if settings.ESDB_PAYLOAD_REDACTION:
+        return type(problem).__name__
+    return named_line(problem)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from django.db import DatabaseError
 from django.utils.translation import gettext
 from eventsourcing.application import Application
 from eventsourcing.persistence import (
@@ -61,15 +62,25 @@ def read(name: str, look: Callable[[StoredEvents], T]) -> T:
     # It loads the client library, which a site without such pages does not need.
     from django_esdb.stored_events import StoredEvents
 
+    return ask(name, lambda application: look(StoredEvents(application)))
+
+
+def ask(name: str, look: Callable[[Application[Any]], T]) -> T:
+    """
+    Ask an application, on any store.
+
+    Raises:
+        UnusableError: That is not possible.
+    """
     application_class = _application_class(name)
     try:
         with store_deadline(SECONDS):
-            return look(StoredEvents(get_application(application_class)))
+            return look(get_application(application_class))
     except (InfrastructureFactoryError, ConfigurationError) as error:
         raise UnusableError(shown(str(error))) from error
     except ProgrammingError as error:
         raise UnusableError(nothing_there()) from error
-    except PersistenceError as error:
+    except (PersistenceError, DatabaseError) as error:
         text = gettext(
             "The event store cannot be used now, or does not find this in time: "
             "%(reason)s"

@@ -10,11 +10,12 @@ from django.contrib.admin import ShowFacets, helpers
 from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from django_esdb.admin.acting import ActingAdmin, non_atomic
 from django_esdb.admin.actions import discard_events, request_limits, retry_events
@@ -26,12 +27,16 @@ from django_esdb.admin.failed_event_list import (
     ProjectionFilter,
     WaitingFilter,
 )
+from django_esdb.admin.failed_event_page import PageButton, surroundings
 from django_esdb.admin.read_models import showable
 from django_esdb.models import FailedEvent
+from django_esdb.moments import exact_time
 
 # A form with more fields than 1000 is refused by Django, unless it is configured.
 _MOST_DISCARDED = 500
 _TEMPLATES = "admin/django_esdb/failedevent"
+_TIMES = ("parked", "attempted", "requested")
+_PLACE = ("originator_version", "position", "application")
 
 
 @admin.register(FailedEvent)
@@ -47,23 +52,31 @@ class FailedEventAdmin(EventColumns, ActingAdmin):
     show_facets = ShowFacets.NEVER
     sortable_by = ()
     search_fields = ("originator_id", "topic", "error")
-    fields = (
-        *("id", "projection", "application", "position"),
-        *("aggregate", "originator_version", "event_topic"),
-        *("whole_error", "place", "attempts", "parked_at", "attempted_at"),
-        "retry_requested_at",
+    fieldsets = (
+        (None, {"fields": ("projection", "whole_error", "attempts", *_TIMES)}),
+        (_("Event"), {"fields": ("event_topic", "aggregate", *_PLACE)}),
+        (_("Traceback"), {"fields": ("place",)}),
     )
-    readonly_fields = fields
+    readonly_fields = (
+        *("id", "projection", "whole_error", "attempts", *_TIMES),
+        *("event_topic", "aggregate", *_PLACE, "place"),
+    )
     actions = ("retry", "discard")
     change_list_template = f"{_TEMPLATES}/list.html"
+    change_form_template = f"{_TEMPLATES}/event.html"
 
     class Media:
         css: ClassVar[dict[str, list[str]]] = {"all": ["django_esdb/failed_events.css"]}
 
     def get_urls(self) -> list[URLPattern]:
         groups = self.admin_site.admin_view(require_safe(self.groups_view))
-        name = "django_esdb_failedevent_groups"
-        return [path("groups/", groups, name=name), *super().get_urls()]
+        retry = non_atomic(self.admin_site.admin_view(require_POST(self.retry_view)))
+        name = "django_esdb_failedevent_"
+        return [
+            path("groups/", groups, name=f"{name}groups"),
+            path("<int:pk>/retry/", retry, name=f"{name}retry"),
+            *super().get_urls(),
+        ]
 
     def get_changelist(
         self, request: HttpRequest, **kwargs: Any
@@ -94,6 +107,62 @@ class FailedEventAdmin(EventColumns, ActingAdmin):
         }
         request.current_app = self.admin_site.name
         return showable(TemplateResponse(request, f"{_TEMPLATES}/groups.html", context))
+
+    def buttons(self, request: HttpRequest, event: FailedEvent) -> list[PageButton]:
+        """Return what the user may do about an event on its page, in this order."""
+        buttons = []
+        if self.has_retry_permission(request):
+            buttons.append(PageButton(gettext("Retry"), self.page("retry", event.pk)))
+        if self.has_discard_permission(request):
+            chosen = {
+                "action": "discard",
+                helpers.ACTION_CHECKBOX_NAME: str(event.pk),
+            }
+            listed = self.page("changelist")
+            discard = PageButton(gettext("Discard"), listed, chosen, is_dangerous=True)
+            buttons.append(discard)
+        return buttons
+
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        event = context["original"]
+        context |= {
+            "page_buttons": self.buttons(request, event),
+            **surroundings(self.admin_site, request, event, self.page("changelist")),
+        }
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def retry_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Process one event again, and show it if it is still there."""
+        may_act = self.has_view_permission(request) and self.has_retry_permission(
+            request
+        )
+        if not may_act:
+            raise PermissionDenied
+        events: Any = self.get_queryset(request).filter(pk=pk)
+        event = events.first()
+        if event is None:
+            text = gettext("There is no failed event %(number)s any more.")
+            self.message_user(request, text % {"number": pk}, messages.WARNING)
+            return redirect(self.page("changelist"))
+        for retried in retry_events([event], request.user.pk, request_limits()):
+            self.tell(request, retried)
+        if events.exists():
+            return redirect(self.page("change", pk))
+        return redirect(self.page("changelist", projection=event.projection))
+
+    @admin.display(description=_("parked at"))
+    def parked(self, event: FailedEvent) -> str:
+        return exact_time(event.parked_at)
+
+    @admin.display(description=_("attempted at"))
+    def attempted(self, event: FailedEvent) -> str:
+        return exact_time(event.attempted_at)
+
+    @admin.display(description=_("retry requested at"))
+    def requested(self, event: FailedEvent) -> str:
+        return exact_time(event.retry_requested_at)
 
     @admin.action(permissions=["retry"], description=_("Retry selected events"))
     def retry(self, request: HttpRequest, events: models.QuerySet[Any]) -> None:

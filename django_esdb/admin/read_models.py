@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -16,6 +17,7 @@ from django.urls import NoReverseMatch, reverse
 
 from django_esdb.admin.isolation import isolate_texts
 from django_esdb.registry import registry
+from django_esdb.status.status import shown
 from eventsourcing_eventstoredb.text import storable
 
 _EVENTS = "admin:django_esdb_storedevent_changelist"
@@ -151,6 +153,32 @@ class ReadModelAdmin(_ModelAdmin):
         # Whichever the project has for it.
         context["usual_page"] = response.resolve_template(response.template_name)
         response.template_name = "admin/django_esdb/read_model_form.html"
+
+
+def rows_of(
+    site: admin.AdminSite, request: HttpRequest, aggregate: str
+) -> Iterator[tuple[str, str]]:
+    """Yield the rows that are made of an aggregate's events, and their pages."""
+    if not aggregate:
+        return
+    for model, model_admin in site._registry.items():
+        if not isinstance(model_admin, ReadModelAdmin):
+            continue
+        if not model_admin.has_view_permission(request):
+            continue
+        try:
+            row = model_admin.row_of_stream(request, aggregate)
+        except (ValidationError, ValueError):
+            # A stream can have any name, which may be no key of such rows.
+            continue
+        if row is not None:
+            opts = model._meta
+            page = reverse(
+                f"admin:{opts.app_label}_{opts.model_name}_change",
+                args=[row.pk],
+                current_app=site.name,
+            )
+            yield f"{opts.verbose_name}: {shown(str(row), 100)}", page
 
 
 def showable(response: HttpResponse) -> HttpResponse:

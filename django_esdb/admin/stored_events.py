@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlencode
 
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext
-from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 from eventsourcing.persistence import OperationalError
 
@@ -32,7 +29,8 @@ from django_esdb.admin.event_reading import (
     nothing_there,
     read,
 )
-from django_esdb.admin.read_models import ReadModelAdmin, showable
+from django_esdb.admin.payloads import may_read_payloads, payload_context
+from django_esdb.admin.read_models import ReadModelAdmin, rows_of, showable
 from django_esdb.models import StoredEvent
 from django_esdb.moments import exact_time
 from django_esdb.status.status import shown
@@ -47,7 +45,6 @@ _PAGE_SIZE = 50
 _MOST_LOOKED_AT = 20_000
 # How long the server may look for events of a topic or streams with a prefix.
 _PICKING_SECONDS = 0.75
-_MARKS = {"compressed": _("compressed"), "encrypted": _("encrypted")}
 _TEMPLATES = "admin/django_esdb/storedevent"
 
 
@@ -121,7 +118,7 @@ class StoredEventAdmin(ReadModelAdmin):
     def cause_view(self, request: HttpRequest) -> HttpResponse:
         """Lead to the event that has caused one, by that one's place."""
         self._require_permission(request)
-        if not _may_read(request):
+        if not may_read_payloads(request):
             raise PermissionDenied
         context, status = {}, 200
         try:
@@ -163,11 +160,11 @@ class StoredEventAdmin(ReadModelAdmin):
             "older": older,
             "newest": "" if wanted["before"] is None else _with(request, before=""),
             "is_short": bool(older) and len(page.events) < _PAGE_SIZE,
-            "read_models": list(self._read_models(request, aggregate)),
+            "read_models": list(rows_of(self.admin_site, request, aggregate)),
         }
 
     def _whole(self, request: HttpRequest, name: str, position: int) -> dict[str, Any]:
-        may_read = _may_read(request)
+        may_read = may_read_payloads(request)
 
         def look(stored: StoredEvents) -> tuple[BrowsedEvent, Payload | None, str]:
             event = event_at(stored, position)
@@ -179,16 +176,13 @@ class StoredEventAdmin(ReadModelAdmin):
             "application": name,
             "row": self._row(name, event),
             "may_read": may_read,
-            "read_models": list(self._read_models(request, aggregate)),
+            "read_models": list(rows_of(self.admin_site, request, aggregate)),
         }
         if payload is None:
             return context
         place = {"application": name, "position": event.position}
         return context | {
-            "size": len(event.data),
-            "payload": "" if payload.problem else _pretty(payload.value),
-            "problem_of_payload": shown(payload.problem),
-            "marks": [_MARKS[mark] for mark in payload.marks],
+            **payload_context(payload, len(event.data)),
             "metadata": [
                 (key, value, self._metadata_link(key, value, place))
                 for key, value in event.metadata.items()
@@ -254,31 +248,6 @@ class StoredEventAdmin(ReadModelAdmin):
             )
         return self._url("cause", **place) if key == CAUSATION_ID else ""
 
-    def _read_models(
-        self, request: HttpRequest, aggregate: str
-    ) -> Iterator[tuple[str, str]]:
-        """Yield the rows that are made of an aggregate's events, and their pages."""
-        if not aggregate:
-            return
-        for model, model_admin in self.admin_site._registry.items():
-            if not isinstance(model_admin, ReadModelAdmin):
-                continue
-            if not model_admin.has_view_permission(request):
-                continue
-            try:
-                row = model_admin.row_of_stream(request, aggregate)
-            except (ValidationError, ValueError):
-                # A stream can have any name, which may be no key of such rows.
-                continue
-            if row is not None:
-                opts = model._meta
-                page = reverse(
-                    f"admin:{opts.app_label}_{opts.model_name}_change",
-                    args=[row.pk],
-                    current_app=self.admin_site.name,
-                )
-                yield f"{opts.verbose_name}: {shown(str(row), 100)}", page
-
     def _url(self, name: str, **query: Any) -> str:
         page = reverse(
             f"admin:django_esdb_storedevent_{name}", current_app=self.admin_site.name
@@ -335,10 +304,6 @@ def _place(request: HttpRequest) -> tuple[str, int]:
     return request.GET.get("application", ""), int(position)
 
 
-def _may_read(request: HttpRequest) -> bool:
-    return bool(request.user.has_perm("django_esdb.view_payload"))
-
-
 def _with(request: HttpRequest, **changes: str) -> str:
     data = request.GET.copy()
     for key, value in changes.items():
@@ -346,11 +311,3 @@ def _with(request: HttpRequest, **changes: str) -> str:
         if not value:
             del data[key]
     return f"?{data.urlencode()}"
-
-
-def _pretty(value: Any) -> str:
-    try:
-        return json.dumps(value, indent=2, ensure_ascii=False)
-    except RecursionError:
-        # Laying it out takes more of the stack.
-        return json.dumps(value, ensure_ascii=False)

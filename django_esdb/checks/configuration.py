@@ -19,6 +19,7 @@ from eventsourcing.utils import Environment
 
 from django_esdb.checks.databases import check_databases, check_read_models
 from django_esdb.checks.event_metadata import check_event_metadata
+from django_esdb.checks.payload_redaction import check_payload_redaction
 from django_esdb.checks.topic_aliases import check_topic_aliases
 from django_esdb.checks.topics import check_topics
 from django_esdb.conf import (
@@ -80,6 +81,7 @@ def check_all(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
         *(() if env_messages else check_connections()),
         *(() if env_messages else check_event_metadata(application_environments())),
         *(() if env_messages else check_topic_aliases(application_environments())),
+        *check_payload_redaction(),
         *check_numbers(),
         *check_projections(),
         *check_topics(),

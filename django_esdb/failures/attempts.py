@@ -22,7 +22,7 @@ from django_esdb.db.errors import is_transient
 from django_esdb.db.sessions import Session, session_of
 from django_esdb.error_kinds import error_kind
 from django_esdb.failures.audit import Audit
-from django_esdb.failures.parking import aggregate_key, failed_events
+from django_esdb.failures.parking import failed_events, is_event
 from django_esdb.handlers import CheckedProjection
 from django_esdb.leases.lease import TrackedProjection
 from django_esdb.models import FailedEvent
@@ -194,14 +194,7 @@ class Attempts:
         found = self._app.recorder.select_notifications(
             start=event.position, limit=1, stop=event.position
         )
-        for notification in found:
-            if (
-                notification.id == event.position
-                and aggregate_key(notification) == event.originator_id
-                and notification.originator_version == event.originator_version
-            ):
-                return notification
-        return None
+        return next((each for each in found if is_event(event, each)), None)
 
 
 def view_and_projection(

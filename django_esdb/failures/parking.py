@@ -34,6 +34,15 @@ def aggregate_key(notification: Notification) -> str:
     return storable(str(notification.originator_id))
 
 
+def is_event(event: FailedEvent, notification: Notification) -> bool:
+    """Return whether what is read at a failed event's position is that event."""
+    return (
+        notification.id == event.position
+        and aggregate_key(notification) == event.originator_id
+        and notification.originator_version == event.originator_version
+    )
+
+
 def event_fields(
     tracked: TrackedProjection, notification: Notification, error: str, traceback: str
 ) -> dict[str, Any]:
