@@ -8,6 +8,7 @@ README and to CONTRIBUTING lead to pages as well.
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 ROOT = Path(__file__).resolve().parents[1]
+_DOCS = ROOT / "docs"
 _PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))[
     "project"
 ]
@@ -77,6 +79,28 @@ def toctrees(text: str) -> str:
     return "\n".join(trees)
 
 
+def with_links_to_pages(text: str, folder: Path) -> str:
+    """
+    Return a page whose absolute links to pages lead to these pages of the site.
+
+    The README has absolute ones, since it is shown apart from the code, too.
+    """
+    absolute = re.compile(
+        rf"\]\({re.escape(_HOME)}/blob/main/([^)#\s]+\.md)([^)\s]*)\)"
+    )
+
+    def replaced(match: re.Match[str]) -> str:
+        if not _is_page(ROOT / match[1]):
+            return match[0]
+        return f"]({os.path.relpath(ROOT / match[1], folder)}{match[2]})"
+
+    return absolute.sub(replaced, text)
+
+
+def _is_page(path: Path) -> bool:
+    return path.suffix == ".md" and (path.parent == ROOT or _DOCS in path.parents)
+
+
 def with_links_to_code(text: str, folder: Path) -> str:
     """
     Return a page whose links to what is no page lead to where the code is hosted: to
@@ -85,11 +109,8 @@ def with_links_to_code(text: str, folder: Path) -> str:
 
     def replaced(match: re.Match[str]) -> str:
         target = (folder / match[2]).resolve()
-        is_page = target.suffix == ".md" and target.parent == ROOT
-        is_code = target.exists() and not (
-            is_page or (target.is_file() and (ROOT / "docs") in target.parents)
-        )
-        if not is_code:
+        is_near = target.is_file() and _DOCS in target.parents
+        if is_near or _is_page(target) or not target.exists():
             return match[0]
         return f"[{match[1]}]({_HOME}/blob/main/{target.relative_to(ROOT)})"
 
@@ -102,7 +123,9 @@ def with_links_to_code(text: str, folder: Path) -> str:
 
 
 def _read(app: Sphinx, docname: str, source: list[str]) -> None:
-    source[0] = with_links_to_code(source[0], (ROOT / docname).parent)
+    folder = (ROOT / docname).parent
+    source[0] = with_links_to_pages(source[0], folder)
+    source[0] = with_links_to_code(source[0], folder)
     if docname == root_doc:
         source[0] += "\n" + toctrees(source[0])
 

@@ -10,6 +10,7 @@ import pytest
 from tests.support.projects import ROOT
 
 DOCS = ROOT / "docs"
+HOME = "https://github.com/django-esdb/django-esdb/blob/main"
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +66,30 @@ def test_a_page_that_is_linked_twice_is_where_it_was_first(
 def test_links_to_what_is_no_page_lead_to_the_code(
     conf: dict[str, Any], text: str, expected: str
 ) -> None:
-    home = "https://github.com/django-esdb/django-esdb/blob/main"
-
     found = conf["with_links_to_code"](text, DOCS)
 
-    assert found.replace(home, "HOME") == expected
+    assert found.replace(HOME, "HOME") == expected
+
+
+@pytest.mark.parametrize(
+    ("link", "expected"),
+    [
+        ("HOME/docs/admin.md", "docs/admin.md"),
+        ("HOME/docs/howto/deploy.md#probes", "docs/howto/deploy.md#probes"),
+        ("HOME/CHANGELOG.md", "CHANGELOG.md"),
+        ("HOME/.github/SECURITY.md", "HOME/.github/SECURITY.md"),
+        ("HOME/Makefile", "HOME/Makefile"),
+        ("https://example.com/docs/admin.md", "https://example.com/docs/admin.md"),
+    ],
+)
+def test_absolute_links_to_pages_lead_to_those_of_the_site(
+    conf: dict[str, Any], link: str, expected: str
+) -> None:
+    text = f"see [it]({link.replace('HOME', HOME)})"
+
+    found = conf["with_links_to_pages"](text, ROOT)
+
+    assert found.replace(HOME, "HOME") == f"see [it]({expected})"
 
 
 def test_the_first_page_leads_to_the_index() -> None:
