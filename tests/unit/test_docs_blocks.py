@@ -29,6 +29,8 @@ LANGUAGES = {
     "ini",
     "procfile",
     "python",
+    # Without prompts and output: can be pasted as it is.
+    "sh",
     "text",
     "yaml",
 }
@@ -101,7 +103,7 @@ def test_settings_are_known(block: Block) -> None:
     assert named <= set(KNOWN_SETTINGS)
 
 
-@each("console")
+@each("console", "sh")
 def test_what_is_typed_can_be_read_by_a_shell(block: Block) -> None:
     commands = typed(block)
     assert commands
@@ -111,12 +113,12 @@ def test_what_is_typed_can_be_read_by_a_shell(block: Block) -> None:
     assert checked.returncode == 0, checked.stderr
 
 
-@each("console")
+@each("console", "sh")
 def test_what_is_typed_exists(block: Block) -> None:
     assert [found for line in typed(block) for found in problems(line)] == []
 
 
-@each("console")
+@each("console", "sh")
 def test_commands_take_what_is_typed(block: Block) -> None:
     assert [why for line in typed(block) if (why := refused(line))] == []
 

@@ -41,6 +41,18 @@ class Block:
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
 
+    @property
+    def label(self) -> str:
+        """What its first line says, if that is a comment; else an empty text."""
+        first = self.text.partition("\n")[0]
+        return first.removeprefix("# ") if first.startswith("# ") else ""
+
+    @property
+    def file(self) -> str | None:
+        """The Python file that its first line names, if it names one."""
+        is_file = self.label.endswith(".py") and " " not in self.label
+        return self.label if is_file else None
+
 
 @cache
 def blocks_of(path: Path) -> tuple[Block, ...]:

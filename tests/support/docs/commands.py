@@ -24,6 +24,8 @@ _MAKE = re.compile(r"^make ((?:[A-Z]+=\S+ )*)([a-z-]+)")
 def typed(block: Block) -> list[str]:
     """Return what is typed in a block of a terminal, with continued lines joined."""
     text = block.text.replace("\\\n", " ")
+    if block.language == "sh":
+        return text.splitlines()
     return [line[2:] for line in text.splitlines() if line.startswith("$ ")]
 
 
