@@ -59,10 +59,12 @@ class AllStream:
         Raises:
             OperationalError: The server did not answer in *timeout* seconds.
         """
-        with client_errors("Reading all streams backwards"):
-            return calls.read_head(self.client, timeout, connection)
+        last = self.last(timeout, connection)
+        return None if last is None else last.position
 
-    def last(self, timeout: float | None = None) -> LogHead | None:
+    def last(
+        self, timeout: float | None = None, connection: Connection | None = None
+    ) -> LogHead | None:
         """
         Return where the log ends, None if it is empty; reads one event.
 
@@ -70,7 +72,7 @@ class AllStream:
             OperationalError: The server did not answer in *timeout* seconds.
         """
         with client_errors("Reading all streams backwards"):
-            recorded = calls.read_last(self.client, timeout)
+            recorded = calls.read_last(self.client, timeout, connection)
         if recorded is None:
             return None
         return LogHead(

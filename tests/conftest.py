@@ -152,11 +152,8 @@ def server(request: pytest.FixtureRequest) -> Iterator[Any]:
     cannot be stopped; then applications and recorders have streams of their own in it.
     """
     if "store" in request.fixturenames:
-        store = request.getfixturevalue("store")
-        # Others mean the place where the library itself keeps events.
-        if isinstance(store, EventStore):
-            yield store
-            return
+        yield request.getfixturevalue("store")
+        return
     uri = request.config.getoption("--store")
     with running_store(uri) if uri else EmbeddedServer() as server:
         yield server

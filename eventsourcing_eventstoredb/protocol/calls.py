@@ -200,21 +200,6 @@ def end_call(call: Any) -> None:
     private.take_the_last(call)
 
 
-def read_head(
-    client: EventStoreDBClient,
-    timeout: float | None,
-    connection: Connection | None = None,
-) -> int | None:
-    """
-    Return the position of the last event in the store, None if it is empty.
-
-    Raises:
-        CallError: The read failed or was cut short.
-    """
-    recorded = read_last(client, timeout, connection)
-    return None if recorded is None else int(recorded.commit_position)
-
-
 def read_last(
     client: EventStoreDBClient,
     timeout: float | None,

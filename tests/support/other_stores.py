@@ -19,7 +19,9 @@ STORES = ("popo", "sqlite", "postgresql", "eventsourcing-django")
 
 
 @pytest.fixture(params=STORES)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, str]]:
+def library_store(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[dict[str, str]]:
     """The environment of an application on an empty store of another kind."""
     yield from empty_store(request.param, request, tmp_path)
 
@@ -64,10 +66,11 @@ def postgres_env(url: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def school(store: dict[str, str], settings: Any) -> Iterator[TrainingSchool]:
+def school(library_store: dict[str, str], settings: Any) -> Iterator[TrainingSchool]:
     """The school on another store, as web requests get it."""
     settings.ESDB_ENV = {
-        f"{TrainingSchool.name.upper()}_{key}": value for key, value in store.items()
+        f"{TrainingSchool.name.upper()}_{key}": value
+        for key, value in library_store.items()
     }
     yield get_application(TrainingSchool)
     close_applications()

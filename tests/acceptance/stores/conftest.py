@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from tests.support.other_stores import store
+from tests.support.other_stores import library_store
 
-__all__ = ["store"]
+__all__ = ["library_store"]

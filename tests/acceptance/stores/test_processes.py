@@ -28,12 +28,14 @@ print(json.dumps([
 
 
 @pytest.fixture
-def elsewhere(project: Project, store: dict[str, str]) -> Project:
+def elsewhere(project: Project, library_store: dict[str, str]) -> Project:
     """The project, with its events in another store."""
     del project.env["EVENTSTOREDB_URI"]
     prefix = TrainingSchool.name.upper()
-    project.env.update({f"{prefix}_{key}": value for key, value in store.items()})
-    if store["PERSISTENCE_MODULE"] == "eventsourcing_django":
+    project.env.update(
+        {f"{prefix}_{key}": value for key, value in library_store.items()}
+    )
+    if library_store["PERSISTENCE_MODULE"] == "eventsourcing_django":
         project.env["DJANGO_SETTINGS_MODULE"] = (
             "tests.support.eventsourcing_django_settings"
         )
@@ -43,7 +45,7 @@ def elsewhere(project: Project, store: dict[str, str]) -> Project:
 
 @pytest.mark.slow("starts six processes, one after the other")
 @pytest.mark.parametrize(
-    "store", ["sqlite", "postgresql", "eventsourcing-django"], indirect=True
+    "library_store", ["sqlite", "postgresql", "eventsourcing-django"], indirect=True
 )
 def test_events_of_processes_become_rows(elsewhere: Project) -> None:
     elsewhere.manage("check")

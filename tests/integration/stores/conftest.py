@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from tests.support.other_stores import school, store
+from tests.support.other_stores import library_store, school
 
-__all__ = ["school", "store"]
+__all__ = ["library_store", "school"]

@@ -23,7 +23,7 @@ pytest.importorskip("eventsourcing_django", reason="eventsourcing-django is miss
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    pytest.mark.parametrize("store", ["eventsourcing-django"], indirect=True),
+    pytest.mark.parametrize("library_store", ["eventsourcing-django"], indirect=True),
 ]
 
 WRITERS = 4

@@ -199,7 +199,9 @@ def test_an_event_that_fails_stops_the_projection(
 
 
 def test_another_store_is_noticed(
-    school: TrainingSchool, school_projection: Registration, store: dict[str, str]
+    school: TrainingSchool,
+    school_projection: Registration,
+    library_store: dict[str, str],
 ) -> None:
     school.register("Fido")
     catch_up(school_projection)
