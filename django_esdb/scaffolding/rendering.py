@@ -57,6 +57,11 @@ def _projections(plan: Plan) -> str:
     )
     topics = "".join(f"        get_topic({_name(plan, e)}),\n" for e in plan.events)
     view = "\n".join(_view_method(plan, event) for event in plan.events)
+    helpers = (
+        "from eventsourcing_eventstoredb.text import storable\n"
+        if "storable(" in view
+        else ""
+    )
     handlers = "\n".join(
         f"    @process_event.register\n"
         f"{_signature(plan, event)}"
@@ -71,7 +76,8 @@ def _projections(plan: Plan) -> str:
         "from eventsourcing.dispatch import singledispatchmethod\n"
         "from eventsourcing.persistence import Tracking\n"
         "from eventsourcing.projection import Projection\n"
-        "from eventsourcing.utils import get_topic\n\n"
+        "from eventsourcing.utils import get_topic\n"
+        f"{helpers}\n"
         f"{imports}\n\n"
         f"class {plan.view}(DjangoTrackingRecorder):\n"
         f"    read_models = ({plan.model},)\n\n"
@@ -95,7 +101,9 @@ def _view_method(plan: Plan, event: Any) -> str:
     note = f"            # Not kept: {', '.join(left)}.\n" if left else ""
     head = f"{_signature(plan, event)}        with self.atomic(tracking):\n"
     if begins(event):
-        values = "".join(f"                    {n}=event.{n},\n" for n in said)
+        values = "".join(
+            f"                    {name}={_value(plan, name)},\n" for name in said
+        )
         return (
             f"{head}{note}"
             f"            self.rows({plan.model}).add(\n"
@@ -106,13 +114,22 @@ def _view_method(plan: Plan, event: Any) -> str:
             f"                )\n"
             f"            )\n"
         )
-    values = "".join(f"            row.{name} = event.{name}\n" for name in said)
+    values = "".join(f"            row.{n} = {_value(plan, n)}\n" for n in said)
     return (
         f"{head}{note}"
         f"            row = self.rows({plan.model}).get(event.originator_id)\n"
         f"            row.version = event.originator_version\n"
         f"{values}"
     )
+
+
+def _value(plan: Plan, name: str) -> str:
+    """Return what a field is given; not every database takes every text."""
+    definition = model_fields(plan)[name].definition
+    if ".TextField(" not in definition:
+        return f"event.{name}"
+    given = f"storable(event.{name})"
+    return f"event.{name} and {given}" if "null=True" in definition else given
 
 
 def _signature(plan: Plan, event: type) -> str:

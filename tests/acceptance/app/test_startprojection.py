@@ -77,6 +77,33 @@ class Kennels(Application):
 """
 
 
+# Text that not every database stores, also where a field may be empty.
+ODD_TEXTS = """
+from uuid import uuid4
+
+from django.test import TestCase
+from django_esdb.testing import EventFactory, project
+from kennels.domain import Kennel
+from kennels.projections import KennelProjection
+from school.domain import Dog
+from school.projections import DogList
+
+
+class OddTextsTests(TestCase):
+    def test_odd_texts(self):
+        view = project(DogList, [Dog("Fi\\0do")])
+        self.assertEqual(view.read_models[0].objects.get().name, "Fi\\ufffddo")
+
+        events = [
+            EventFactory(Kennel, id=uuid4()).Inherited(name="K", heir="He\\0ir"),
+            EventFactory(Kennel, id=uuid4()).Built(),
+        ]
+        view = project(KennelProjection, events)
+        heirs = [row.heir for row in view.read_models[0].objects.order_by("heir")]
+        self.assertEqual(heirs, [None, "He\\ufffdir"])
+"""
+
+
 class Puppy(Aggregate):
     """Nobody records its events."""
 
@@ -142,8 +169,10 @@ def test_what_is_written_works_as_it_is(tmp_path: Path) -> None:
     assert "# Create your models here." in (tmp_path / "school/models.py").read_text()
     site.run("manage.py", "makemigrations", "school", "kennels", "odd")
     site.run("manage.py", "check")
+    (tmp_path / "school" / "testing_odd_texts.py").write_text(ODD_TEXTS)
     output = site.run("manage.py", "test", "--verbosity", "2")
     for method in (
+        "odd_texts",
         "each_event_has_a_handler",
         "on_registered",
         "on_trick_added",
