@@ -26,6 +26,8 @@ _FILE_LINE = re.compile(r"# (\S+\.py)\n")
 _SHELL_LINE = "# python manage.py shell\n"
 # Django's own command writes this one; pages add to it.
 _APPENDED_TO = "mysite/settings.py"
+# So that nothing is called lost or unwell that a busy machine has kept waiting.
+_PATIENCE = "\nESDB_LEASE_SECONDS = 120\nESDB_MAX_IDLE = 3600\n"
 # Those that run until they are stopped.
 _SERVERS = ("runeventstore", "runprojections", "runserver")
 
@@ -151,8 +153,9 @@ class Follower:
 
     def _write(self, name: str, text: str) -> None:
         path = self.folder / name
-        with path.open("a" if name == _APPENDED_TO else "w", encoding="utf-8") as file:
-            file.write(text)
+        if name == _APPENDED_TO:
+            text = path.read_text(encoding="utf-8") + text + _PATIENCE
+        path.write_text(text, encoding="utf-8")
 
     def _replace_method(self, name: str, text: str) -> None:
         path = self.folder / name

@@ -83,6 +83,7 @@ registry.get = lambda name: _get({"School": "SchoolProjection"}.get(name, name))
 """,
 }
 AFTER = {
+    "docs/rebuilding.md": "del registry.get\n",
     "docs/clients.md": "factory.close()\n",
     "docs/howto/rename-an-event.md": """
 from eventsourcing.persistence import (
