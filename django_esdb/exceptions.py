@@ -114,7 +114,7 @@ class LeaseHeldError(ProjectionError):
 
     Attributes:
         owner: Its name, as owners of leases have it; empty if it is not known.
-        is_rebuild: Whether it rebuilds it, and gives it back then.
+        is_rebuild: Whether it rebuilds it, and gives it back then, or may do so.
     """
 
     owner: str = ""
@@ -153,3 +153,7 @@ class PositionMovedError(DjangoEsdbError, IntegrityError):
 
 class FailedEventError(DjangoEsdbError):
     """A failed event cannot be tried again or discarded; the text says why."""
+
+
+class NoSuchAggregateError(DjangoEsdbError):
+    """The event store has no events of an aggregate."""

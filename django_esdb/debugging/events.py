@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 from eventsourcing.application import Application
 from eventsourcing.persistence import Notification, ProgrammingError
@@ -14,10 +12,9 @@ from django_esdb.exceptions import DryRunError
 from django_esdb.failures.parking import aggregate_key
 from django_esdb.registry import Registration
 from django_esdb.status.status import shown
+from django_esdb.subscriptions.aggregates import aggregate_notifications, ids_of
 from django_esdb.subscriptions.received import Decoder, ReceivedEvent
 from eventsourcing_eventstoredb.text import LONGEST_NAME
-
-_PAGE = 500
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,7 @@ def chosen_events(
     events: list[ReceivedEvent] = []
     is_known = False
     topics = frozenset(registration.topics)
-    for notification in _of_aggregate(app, choice.aggregate):
+    for notification in aggregate_notifications(app, choice.aggregate):
         is_known = True
         is_early = choice.start is not None and notification.id < choice.start
         if is_early or (topics and notification.topic not in topics):
@@ -106,7 +103,7 @@ def _event_at(
     if notification is None:
         msg = f"There is no event of {application!r} at position {position}"
         raise DryRunError(msg)
-    if choice.aggregate and aggregate_key(notification) not in _ids(choice.aggregate):
+    if choice.aggregate and aggregate_key(notification) not in ids_of(choice.aggregate):
         msg = (
             f"The event at position {position} is of another aggregate: "
             f"{_name(aggregate_key(notification))}"
@@ -121,40 +118,6 @@ def _event_at(
         )
         raise DryRunError(msg)
     return notification
-
-
-def _of_aggregate(app: Application[Any], aggregate: str) -> Iterator[Notification]:
-    read = getattr(app.recorder, "aggregate_notifications", None)
-    for each in _ids(aggregate):
-        found = False
-        for notification in _all_of(app, each) if read is None else read(each):
-            found = True
-            yield notification
-        if found:
-            return
-
-
-def _all_of(app: Application[Any], aggregate: str) -> Iterator[Notification]:
-    """Look through all events, where the store cannot be asked for an aggregate's."""
-    start, is_first = None, True
-    while True:
-        page = app.recorder.select_notifications(
-            start=1 if is_first else start, limit=_PAGE, inclusive_of_start=is_first
-        )
-        for notification in page:
-            if aggregate_key(notification) == aggregate:
-                yield notification
-        if len(page) < _PAGE:
-            return
-        start, is_first = page[-1].id, False
-
-
-def _ids(aggregate: str) -> tuple[str, ...]:
-    """Return an aggregate's ID as given, and as UUIDs are written."""
-    try:
-        return tuple(dict.fromkeys((aggregate, str(UUID(aggregate)))))
-    except ValueError:
-        return (aggregate,)
 
 
 def _name(aggregate: str) -> str:

@@ -93,7 +93,8 @@ def _held(row: ProjectionTracking) -> LeaseHeldError:
         f"Projection {row.projection!r} is run by {row.owner or 'another'}"
     )
     error.owner = row.owner
-    error.is_rebuild = is_rebuilder(row.owner)
+    # Whose name is not committed yet is known at the next look.
+    error.is_rebuild = not row.owner or is_rebuilder(row.owner)
     return error
 
 

@@ -5,10 +5,15 @@ from typing import Any
 
 from django.core.management.base import CommandError
 from django.db import Error as DatabaseError
+from eventsourcing.persistence import PersistenceError
 
 from django_esdb import signals
 from django_esdb.conf import settings
-from django_esdb.exceptions import ConfigurationError, DjangoEsdbError
+from django_esdb.exceptions import (
+    ConfigurationError,
+    DjangoEsdbError,
+    NoSuchAggregateError,
+)
 from django_esdb.failures.resuming import TAKEOVER_SECONDS, is_run
 from django_esdb.leases.lease import Lease
 from django_esdb.management.base import CONFIGURATION, FAILED, SafeCommand
@@ -31,11 +36,18 @@ from django_esdb.management.progress import (
     shown_progress,
 )
 from django_esdb.rebuilding.beginning import goes_on, rebuilt_view, take_over
+from django_esdb.rebuilding.one_aggregate import (
+    rebuild_aggregate,
+    require_aggregate_rows,
+    rows_of,
+)
 from django_esdb.registry import Registration
 from django_esdb.resetting import what_is_made
 from django_esdb.runner.term import Goal
 from django_esdb.runner.worker import Options, Worker
-from eventsourcing_eventstoredb.text import counted, one_line
+from django_esdb.status.status import shown
+from django_esdb.store_address import store_hint
+from eventsourcing_eventstoredb.text import LONGEST_NAME, counted, one_line
 
 _SHUTDOWN_SECONDS = 8.0
 
@@ -59,6 +71,11 @@ class Command(SafeCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name", metavar="NAME", help="The projection.")
         add_no_input_argument(parser)
+        parser.add_argument(
+            "--only",
+            metavar="ID",
+            help="Make the rows of this aggregate anew, and of no other.",
+        )
         parser.add_argument(
             "--restart",
             action="store_true",
@@ -85,10 +102,14 @@ class Command(SafeCommand):
         require_valid_configuration()
         [registration] = choose([name])
         require_migrations([registration])
+        require = rebuilt_view if options["only"] is None else require_aggregate_rows
         try:
-            rebuilt_view(registration)
+            require(registration)
         except ConfigurationError as error:
             raise CommandError(str(error), returncode=CONFIGURATION) from error
+        if options["only"] is not None:
+            self._rebuild_only(registration, **options)
+            return
         if options["interactive"] and not self._is_confirmed(registration, **options):
             msg = "Nothing was rebuilt"
             raise CommandError(msg)
@@ -99,6 +120,37 @@ class Command(SafeCommand):
                 shutdown_timeout=options["shutdown_timeout"],
             )
         self.stdout.write(_outcome(registration))
+
+    def _rebuild_only(
+        self,
+        registration: Registration,
+        *,
+        only: str,
+        interactive: bool,
+        **options: Any,
+    ) -> None:
+        name, aggregate = registration.name, shown(only, LONGEST_NAME)
+        try:
+            said = what_is_deleted(rows_of(registration, only))
+            warning = (
+                f"The rows of aggregate {aggregate} will be made anew: "
+                f"{said or 'no row'} will be deleted."
+            )
+            if interactive and not is_confirmed(warning):
+                msg = "Nothing was rebuilt"
+                raise CommandError(msg)
+            rebuilt = rebuild_aggregate(registration, only)
+        except (ConfigurationError, NoSuchAggregateError) as error:
+            raise CommandError(str(error), returncode=CONFIGURATION) from error
+        except (DjangoEsdbError, DatabaseError, PersistenceError) as error:
+            hint = store_hint(registration.application_class, error)
+            msg = f"{aggregate} was not rebuilt: {one_line(error)}{hint}"
+            raise CommandError(msg, returncode=FAILED) from error
+        events = counted(rebuilt.events, "event", "events")
+        deleted = what_is_deleted(rebuilt.rows) or "no row"
+        self.stdout.write(
+            f"{name}: {aggregate} is rebuilt from {events}; deleted {deleted}"
+        )
 
     def _is_confirmed(
         self, registration: Registration, *, restart: bool, **options: Any
