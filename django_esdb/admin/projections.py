@@ -26,8 +26,8 @@ from django_esdb.status.rows import with_details
 from django_esdb.status.status import ProjectionStatus, place, shown, status_of
 
 _HEALTH = (
-    *("name", "application", "current_state", "since", "advice"),
-    *("events_behind", "seconds_behind", "rate", "time_left", "measured"),
+    *("whole_name", "application", "current_state", "since", "advice"),
+    *("seconds_behind", "events_behind", "rate", "time_left", "measured"),
     *("whole_error", "where", "attempts"),
     *("failed_events", "waiting_events", "skipped_events"),
 )
@@ -45,7 +45,7 @@ _TECHNICAL = (
 class ProjectionTrackingAdmin(DashboardPages, ActingAdmin):
     # What is wrong comes before what a narrow window cuts off.
     list_display = (
-        *("name", "current_state", "events_behind", "seconds_behind", "rate"),
+        *("name", "current_state", "seconds_behind", "events_behind", "rate"),
         *("failed_events", "skipped_events", "short_error", "advice"),
         *("application", "position", "moved", "since", "process", "until"),
     )
@@ -79,6 +79,10 @@ class ProjectionTrackingAdmin(DashboardPages, ActingAdmin):
     def name(self, row: ProjectionTracking) -> str:
         name = shown(row.projection)
         return format_html('<span class="esdb-cut" title="{}">{}</span>', name, name)
+
+    @admin.display(description=_("projection"))
+    def whole_name(self, row: ProjectionTracking) -> str:
+        return shown(row.projection)
 
     @admin.display(description=_("state"), ordering="state")
     def current_state(self, row: ProjectionTracking) -> str:

@@ -35,9 +35,7 @@
 
   function change(old, fresh) {
     if (old.isEqualNode(fresh)) return;
-    const isSame = old.nodeName === fresh.nodeName
-      && old.childNodes.length === fresh.childNodes.length;
-    if (!isSame || old.nodeType !== Node.ELEMENT_NODE) {
+    if (old.nodeName !== fresh.nodeName || old.nodeType !== Node.ELEMENT_NODE) {
       old.replaceWith(document.importNode(fresh, true));
       return;
     }
@@ -47,8 +45,12 @@
     for (const { name, value } of fresh.attributes) {
       if (old.getAttribute(name) !== value) old.setAttribute(name, value);
     }
-    const children = [...fresh.childNodes];
-    [...old.childNodes].forEach((child, index) => change(child, children[index]));
+    const [before, after] = [[...old.childNodes], [...fresh.childNodes]];
+    after.forEach((child, index) => {
+      if (index < before.length) change(before[index], child);
+      else old.append(document.importNode(child, true));
+    });
+    before.slice(after.length).forEach((child) => child.remove());
   }
 
   function say(text) {
