@@ -8,11 +8,11 @@ from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext
 from eventsourcing.application import Application
 
 from django_esdb.admin.event_reading import UnusableError, ask
+from django_esdb.admin.links import link_to
 from django_esdb.admin.payloads import may_read_payloads, payload_context
 from django_esdb.admin.read_models import rows_of
 from django_esdb.db.row_counts import counted_up_to
@@ -73,27 +73,18 @@ def _links(site: admin.AdminSite, request: HttpRequest, event: FailedEvent) -> A
             .first()
         )
         if pk is not None:
-            page = _page(site, "django_esdb_projectiontracking_change", pk)
+            page = link_to(site, "django_esdb_projectiontracking_change", pk)
             yield gettext("Projection"), shown(event.projection, 100), page
     if user.has_perm("django_esdb.view_storedevent"):
         place = {"application": event.application, "position": event.position}
-        page = _page(site, "django_esdb_storedevent_event", **place)
+        page = link_to(site, "django_esdb_storedevent_event", **place)
         yield gettext("Stored event"), str(event.position), page
         place = {"application": event.application, "stream": event.originator_id}
-        page = _page(site, "django_esdb_storedevent_changelist", **place)
+        page = link_to(site, "django_esdb_storedevent_changelist", **place)
         aggregate = shown(event.originator_id, 100)
         yield gettext("Events of the aggregate"), aggregate, page
     for text, page in rows_of(site, request, event.originator_id):
         yield gettext("Read model"), text, page
-
-
-def _page(site: admin.AdminSite, name: str, *args: Any, **query: Any) -> str:
-    try:
-        page = reverse(f"admin:{name}", args=args, current_app=site.name)
-    except NoReverseMatch:
-        # A site of its own, without these pages.
-        return ""
-    return f"{page}?{urlencode(query)}" if query else page
 
 
 def _others(event: FailedEvent, listed: str) -> dict[str, Any]:

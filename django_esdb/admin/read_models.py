@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import admin
@@ -13,14 +12,17 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import NoReverseMatch, reverse
 
+from django_esdb.admin.as_of import AsOf, as_of
+from django_esdb.admin.bounded_counts import BoundedPaginator, pages_of
 from django_esdb.admin.isolation import isolate_texts
+from django_esdb.admin.links import link_to
 from django_esdb.registry import registry
 from django_esdb.status.status import shown
 from eventsourcing_eventstoredb.text import storable
 
-_EVENTS = "admin:django_esdb_storedevent_changelist"
+_EVENTS = "django_esdb_storedevent_changelist"
+_TRACKING = "django_esdb_projectiontracking_change"
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[models.Model]
@@ -62,6 +64,9 @@ class ReadModelAdmin(_ModelAdmin):
     """
 
     actions: Any = None
+    paginator = BoundedPaginator
+    # It would be counted.
+    show_full_result_count = False
     event_application = ""
 
     def event_stream(self, obj: models.Model) -> str:
@@ -94,7 +99,10 @@ class ReadModelAdmin(_ModelAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        return showable(super().changelist_view(request, extra_context))
+        response = super().changelist_view(request, extra_context)
+        if isinstance(response, TemplateResponse):
+            self._complete_list(request, response)
+        return showable(response)
 
     def changeform_view(
         self,
@@ -105,7 +113,7 @@ class ReadModelAdmin(_ModelAdmin):
     ) -> HttpResponse:
         response = super().changeform_view(request, object_id, form_url, extra_context)
         if isinstance(response, TemplateResponse):
-            self._add_link_to_events(request, response)
+            self._complete_form(request, response)
         return showable(response)
 
     def history_view(
@@ -129,30 +137,48 @@ class ReadModelAdmin(_ModelAdmin):
     ) -> bool:
         return False
 
-    def _add_link_to_events(
-        self, request: HttpRequest, response: TemplateResponse
-    ) -> None:
-        context = response.context_data
-        row = (context or {}).get("original")
-        if context is None or row is None:
+    def _complete_list(self, request: HttpRequest, response: TemplateResponse) -> None:
+        """Say how far the rows are, and how many they are without counting all."""
+        cl = (response.context_data or {}).get("cl")
+        if cl is None:
+            # A page of an action's.
             return
+        context = {"as_of": self._as_of(request), **pages_of(cl)}
+        _extend(response, "list", context)
+
+    def _complete_form(self, request: HttpRequest, response: TemplateResponse) -> None:
+        """Say how far the row is, and lead to its events."""
+        row = (response.context_data or {}).get("original")
+        if row is None:
+            return
+        context = {
+            "as_of": self._as_of(request),
+            "stored_events": self._events_page(request, row),
+        }
+        _extend(response, "form", context)
+
+    def _as_of(self, request: HttpRequest) -> list[tuple[AsOf, str]]:
+        may_view = request.user.has_perm("django_esdb.view_projectiontracking")
+        return [
+            (
+                each,
+                link_to(self.admin_site, _TRACKING, each.pk)
+                if may_view and each.pk
+                else "",
+            )
+            for each in as_of(self.model)
+        ]
+
+    def _events_page(self, request: HttpRequest, row: models.Model) -> str:
         if not request.user.has_perm("django_esdb.view_storedevent"):
-            return
+            return ""
         stream = self.event_stream(row)
         if not stream:
-            return
-        try:
-            page = reverse(_EVENTS, current_app=self.admin_site.name)
-        except NoReverseMatch:
-            # A site of its own, without these pages.
-            return
+            return ""
         query = {"stream": stream}
         if application := self.event_application or _application_of(self.model):
             query["application"] = application
-        context["stored_events"] = f"{page}?{urlencode(query)}"
-        # Whichever the project has for it.
-        context["usual_page"] = response.resolve_template(response.template_name)
-        response.template_name = "admin/django_esdb/read_model_form.html"
+        return link_to(self.admin_site, _EVENTS, **query)
 
 
 def rows_of(
@@ -173,12 +199,19 @@ def rows_of(
             continue
         if row is not None:
             opts = model._meta
-            page = reverse(
-                f"admin:{opts.app_label}_{opts.model_name}_change",
-                args=[row.pk],
-                current_app=site.name,
-            )
+            page = link_to(site, f"{opts.app_label}_{opts.model_name}_change", row.pk)
             yield f"{opts.verbose_name}: {shown(str(row), 100)}", page
+
+
+def _extend(response: TemplateResponse, name: str, context: dict[str, Any]) -> None:
+    """Put more on a page, whichever template the project has for it."""
+    usual = response.resolve_template(response.template_name)
+    response.context_data = {
+        **(response.context_data or {}),
+        **context,
+        "usual_page": usual,
+    }
+    response.template_name = f"admin/django_esdb/read_model_{name}.html"
 
 
 def showable(response: HttpResponse) -> HttpResponse:

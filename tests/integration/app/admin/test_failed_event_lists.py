@@ -269,6 +269,8 @@ def analyze() -> None:
         cursor.fetchall() if connection.vendor == "mysql" else None
 
 
+# Some databases commit before they analyse.
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.slow("it puts 8,000 events aside")
 def test_pages_cost_the_same_with_four_times_as_many_events(
     admin_client: Client, monkeypatch: pytest.MonkeyPatch
