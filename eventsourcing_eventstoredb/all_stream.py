@@ -62,6 +62,22 @@ class AllStream:
         last = self.last(timeout, connection)
         return None if last is None else last.position
 
+    def event_at(
+        self,
+        position: int,
+        timeout: float | None = None,
+        connection: Connection | None = None,
+    ) -> Any:
+        """
+        Return the recorded event at a position, None if none is there; whosever it is.
+
+        Raises:
+            PositionRefusedError: The server refuses to begin there.
+            OperationalError: The server did not answer in *timeout* seconds.
+        """
+        with client_errors("Reading all streams"):
+            return calls.read_at(self.client, position, timeout, connection)
+
     def last(
         self, timeout: float | None = None, connection: Connection | None = None
     ) -> LogHead | None:

@@ -61,3 +61,22 @@ class UnknownPositionError(PositionRefusedError):
             "events, so that it begins at the first one, or connect to the store that "
             "has them"
         )
+
+
+class ReplacedStoreError(PositionRefusedError):
+    """
+    Where an event was received, the store has another one now.
+
+    Attributes:
+        position: The event's.
+    """
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+        super().__init__(
+            f"Subscribing to all streams: the event at position {position} is another "
+            "one than was received from there. This is another store, or it was "
+            "emptied or restored from a backup meanwhile. Rebuild what was made from "
+            "its events, so that it begins at the first one, or connect to the store "
+            "that has them"
+        )

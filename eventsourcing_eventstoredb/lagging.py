@@ -55,11 +55,12 @@ class Refusals:
         self._since = 0.0
         self._count = 0
 
-    def are_final(self, error: Exception) -> bool:
+    def are_final(self, error: Exception, *, in_cluster: bool) -> bool:
         """
         Note why resuming failed; return whether no event begins at the position.
 
-        That is so if the server has said nothing else for ten seconds.
+        That is so if the server has said nothing else for ten seconds, or the nodes of
+        a cluster for a minute.
         """
         if reason_of(error) is not Reason.POSITION:
             self._count = 0
@@ -67,8 +68,13 @@ class Refusals:
         if not self._count:
             self._since = monotonic()
         self._count += 1
-        is_over = monotonic() - self._since >= REFUSAL_PATIENCE
+        patience = _PATIENCE if in_cluster else REFUSAL_PATIENCE
+        is_over = monotonic() - self._since >= patience
         return is_over and self._count >= _FEWEST_REFUSALS
+
+    def forget(self) -> None:
+        """Note that something else was said."""
+        self._count = 0
 
 
 lagging = _Lagging()

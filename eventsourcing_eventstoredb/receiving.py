@@ -15,7 +15,11 @@ from eventsourcing.persistence import (
 from eventsourcing_eventstoredb.all_stream import AllStream
 from eventsourcing_eventstoredb.backoff import Backoff, keep_trying
 from eventsourcing_eventstoredb.deadlines import seconds_left
-from eventsourcing_eventstoredb.exceptions import NodeBehindError, UnknownPositionError
+from eventsourcing_eventstoredb.exceptions import (
+    NodeBehindError,
+    ReplacedStoreError,
+    UnknownPositionError,
+)
 from eventsourcing_eventstoredb.lagging import Refusals, lagging
 from eventsourcing_eventstoredb.protocol import calls
 from eventsourcing_eventstoredb.protocol.clients import connector_of
@@ -69,6 +73,10 @@ class Receiver:
         self._log = log
         self._after = after
         self._passed_over = after
+        # An event of the store that was subscribed to, to know it again.
+        self._known: Any = None
+        # Whether a node that answers refuses to read there.
+        self._is_nothing_there = False
         self._ahead = ahead
         self._state = state
         self._answer_within = answer_within
@@ -141,10 +149,12 @@ class Receiver:
 
         Raises:
             UnknownPositionError: The store does not have the position.
+            ReplacedStoreError: It has another event where one was received.
             ProgrammingError: The server refuses, and would again.
             OperationalError: The server could not be asked.
         """
         after = self.position
+        self._is_nothing_there = False
         self.message_count += 1
         if after is not None:
             self._check_position(after, connection)
@@ -173,6 +183,7 @@ class Receiver:
         head = self._head = self._log.head(self._seconds_to_answer(), connection)
         if head is not None and head >= after:
             lagging.caught_up(client)
+            self._check_store(after, connection)
             return
         if not is_cluster(client) or lagging.is_lost(client, after):
             raise UnknownPositionError(after, head)
@@ -181,6 +192,18 @@ class Receiver:
             f"and has yet to reach {after}, up to where all was received"
         )
         raise NodeBehindError(msg)
+
+    def _check_store(self, after: int, connection: Connection) -> None:
+        """Raise an error if another event lies where one was seen before."""
+        known = self._known
+        position = after if known is None else known.commit_position
+        self._is_nothing_there = True
+        found = self._log.event_at(position, self._seconds_to_answer(), connection)
+        self._is_nothing_there = False
+        if known is None:
+            self._known = found
+        elif found is not None and found.id != known.id:
+            raise ReplacedStoreError(position)
 
     def run(self) -> None:
         """Receive until stopped or until what cannot be cured by resuming."""
@@ -245,6 +268,7 @@ class Receiver:
                     size = len(notification.state) + len(recorded.custom_metadata)
                     put(notification, size)
                 self._after = recorded.commit_position
+                self._known = recorded
             elif message.HasField("caught_up"):
                 self.caught_up()
             elif message.HasField("fell_behind"):
@@ -294,8 +318,11 @@ class Receiver:
             return None
         if self._stopped.is_set() or is_closed(self._log.client):
             return None
-        if self._refusals.are_final(error) and not is_cluster(self._log.client):
-            # A node of a cluster may answer so while there is no leader.
+        in_cluster = is_cluster(self._log.client)
+        if in_cluster and not self._is_nothing_there:
+            # A node may refuse to subscribe so while there is no leader.
+            self._refusals.forget()
+        elif self._refusals.are_final(error, in_cluster=in_cluster):
             return None
         connector_of(self._log.client).outage.failed(error)
         self._cause = error.__cause__

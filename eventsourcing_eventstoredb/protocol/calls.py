@@ -219,6 +219,26 @@ def read_last(
     return recorded
 
 
+def read_at(
+    client: EventStoreDBClient,
+    position: int,
+    timeout: float | None,
+    connection: Connection | None = None,
+) -> Any:
+    """
+    Return the event at a position, whosever it is; None if none is there.
+
+    Raises:
+        CallError: The read failed or was cut short, or the server refuses the position.
+    """
+    request = messages.all_request(position, backwards=False, limit=1)
+    for message in read_messages(client, request, timeout, connection=connection):
+        if message.WhichOneof("content") == "event":
+            recorded = message.event.event
+            return recorded if recorded.commit_position == position else None
+    return None
+
+
 def append_batch(
     connection: Connection, request: streams.BatchAppendReq, seconds: float
 ) -> streams.BatchAppendResp:

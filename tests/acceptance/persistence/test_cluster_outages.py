@@ -15,7 +15,11 @@ import pytest
 from eventsourcing.persistence import OperationalError, StoredEvent
 
 from eventsourcing_eventstoredb import EventStoreDBFactory, store_deadline
-from eventsourcing_eventstoredb.exceptions import UnknownPositionError
+from eventsourcing_eventstoredb.exceptions import (
+    PositionRefusedError,
+    ReplacedStoreError,
+    UnknownPositionError,
+)
 from eventsourcing_eventstoredb.protocol import outages, retrying
 from eventsourcing_eventstoredb.protocol.clients import connector_of
 from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
@@ -34,9 +38,12 @@ def recording(
 
 
 def save(
-    recorder: EventStoreDBApplicationRecorder, dog: UUID, version: int = 0
+    recorder: EventStoreDBApplicationRecorder,
+    dog: UUID,
+    version: int = 0,
+    state: bytes = b"{}",
 ) -> int | None:
-    recorded = recorder.insert_events([StoredEvent(dog, version, "topic", b"{}")])
+    recorded = recorder.insert_events([StoredEvent(dog, version, "topic", state)])
     return recorded[0] if recorded else None
 
 
@@ -278,3 +285,59 @@ def test_a_position_that_no_node_has_is_given_up(
 
         with pytest.raises(UnknownPositionError):
             recorder.subscribe(gt=position + 1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("state", "count", "expected"),
+    [
+        # Beyond its end, where nothing begins, and where another event lies.
+        (b"{}", 1, UnknownPositionError),
+        (b'{"a": "bit longer"}', 9, UnknownPositionError),
+        (b"{}", 9, ReplacedStoreError),
+    ],
+)
+def test_who_is_subscribed_notices_another_store(
+    cluster: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+    state: bytes,
+    count: int,
+    expected: type[PositionRefusedError],
+) -> None:
+    monkeypatch.setattr("eventsourcing_eventstoredb.lagging._PATIENCE", 0.5)
+    with recording(cluster) as recorder:
+        positions = [save(recorder, uuid4()) for _ in range(3)]
+        with recorder.subscribe(gt=positions[0]) as subscription:
+            assert [next(subscription).id for _ in range(2)] == positions[1:]
+            with cluster.another_store() as uri:
+                fill(uri, state, count)
+
+            with pytest.raises(expected, match="This is another store") as raised:
+                subscription.next_batch(1, 60)
+            assert raised.value.position == positions[-1]
+
+
+def fill(uri: str, state: bytes, count: int) -> None:
+    with closing(EventStoreDBFactory({"EVENTSTOREDB_URI": uri})) as factory:
+        recorder = factory.application_recorder()
+        assert isinstance(recorder, EventStoreDBApplicationRecorder)
+        for _ in range(count):
+            save(recorder, uuid4(), state=state)
+
+
+def test_nodes_without_a_leader_are_not_taken_for_another_store(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eventsourcing_eventstoredb.lagging._PATIENCE", 0.2)
+    cluster.refuse_with(Refusal.HANDLER_FAILED)
+    with recording(cluster, "NodePreference=follower") as recorder:
+        position = save(recorder, uuid4())
+        with recorder.subscribe(gt=position) as subscription:
+            for node in cluster.nodes[1:]:
+                node.kill()
+            cluster.leaderless()
+            for node in cluster.nodes[1:]:
+                node.restart()
+            assert subscription.next_batch(1, 3) == []
+            cluster.elect(1)
+            later = save(recorder, uuid4())
+            assert next(subscription).id == later

@@ -4,6 +4,7 @@ import gc
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -11,7 +12,10 @@ import pytest
 from eventsourcing.persistence import OperationalError, StoredEvent
 
 from eventsourcing_eventstoredb.connection_settings import parse_connection
-from eventsourcing_eventstoredb.exceptions import UnknownPositionError
+from eventsourcing_eventstoredb.exceptions import (
+    ReplacedStoreError,
+    UnknownPositionError,
+)
 from eventsourcing_eventstoredb.protocol.clients import Client
 from eventsourcing_eventstoredb.read_ahead import ReadAhead
 from eventsourcing_eventstoredb.receiving import Receiver
@@ -207,6 +211,33 @@ def test_a_store_that_was_emptied_meanwhile_ends_the_subscription(
             while True:
                 assert subscription.next_batch(10) == []
         assert subscription.state.phase is Phase.FAILED
+
+
+@pytest.mark.parametrize("received", [0, 3])
+def test_a_store_with_other_events_at_the_same_positions_ends_the_subscription(
+    store: EventStore, tmp_path: Path, received: int
+) -> None:
+    folder = tmp_path / "other"
+    folder.mkdir()
+    other = EventStore(folder)
+    other.start()
+    with connected(other.uri) as recorder:
+        save(recorder, 9)
+    other.stop()
+    with connected(store.uri) as recorder:
+        save(recorder, 3)
+        ids = all_ids(recorder)
+        begun_behind = None if received else ids[-1]
+        with recorder.subscribe(gt=begun_behind) as subscription:
+            assert len(receive(subscription, ids[-1]) if received else []) == received
+            store.stop()
+            store.take_events(other)
+            store.start()
+
+            with pytest.raises(ReplacedStoreError, match=f"position {ids[-1]} is an"):
+                while True:
+                    assert subscription.next_batch(10) == []
+            assert subscription.state.phase is Phase.FAILED
 
 
 def test_what_was_read_ahead_is_handed_out_before_an_error(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 import tempfile
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -136,6 +136,7 @@ class Cluster:
         self._stack = ExitStack()
         self._leader: ClusterNode | None = None
         self._folder = Path()
+        self._stores = 0
 
     def __enter__(self) -> Cluster:
         with ExitStack() as stack:
@@ -213,6 +214,24 @@ class Cluster:
         """Put into effect what *control* says; the next call of each node heeds it."""
         self.control.write(self._control_file)
 
+    @contextmanager
+    def another_store(self) -> Iterator[str]:
+        """
+        Put another store under the nodes, which are killed and start again.
+
+        Yields:
+            The connection string of that store, to fill it before the nodes start.
+        """
+        for node in self.nodes:
+            node.kill()
+        self._stores += 1
+        store, self.store_address = self.launcher.start("store", data=self._data)
+        self._stack.callback(self.launcher.send, store, signal.SIGKILL)
+        yield self.store_uri
+        for node in self.nodes:
+            node.restart()
+        self.elect(0)
+
     def start_node(self, number: int, port: int, behind: int) -> tuple[int, str]:
         """
         Start the process of a node; return its ID and where it listens.
@@ -236,7 +255,7 @@ class Cluster:
 
     @property
     def _data(self) -> str:
-        return str(self._folder / "events.sqlite3")
+        return str(self._folder / f"events-{self._stores}.sqlite3")
 
     def _give_roles(self, other: str) -> None:
         for node, member in zip(self.nodes, self.control.members, strict=True):
