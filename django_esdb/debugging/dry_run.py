@@ -214,6 +214,7 @@ class DryRun:
                 # So that those that ask have no effects elsewhere.
                 batch.take_all_as_replayed()
                 self._limit_idleness(connection)
+                watch.count()
                 with connection.execute_wrapper(watch.execute_wrapper):
                     began = perf_counter()
                     if event.error is not None:

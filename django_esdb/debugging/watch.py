@@ -138,6 +138,10 @@ class RowWatch:
         self.seconds = 0.0
         for watched in self._watched.values():
             watched.begin()
+        self.count()
+
+    def count(self) -> None:
+        """Note that what the transaction has changed up to now is not the event's."""
         with unobserved(self._connection):
             self._counts = changed_rows(self._connection)
 
