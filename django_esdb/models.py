@@ -533,6 +533,7 @@ class FailedEvent(UnprocessedEvent):
         permissions = (
             ("retry_failedevent", _("Can retry failed event")),
             ("discard_failedevent", _("Can discard failed event")),
+            ("debug_failedevent", _("Can see what a retry would do")),
         )
 
     def save(self, *args: Any, **kwargs: Any) -> None:

@@ -38,6 +38,9 @@ class ActingAdmin(ReadModelAdmin):
     def has_discard_permission(self, request: HttpRequest) -> bool:
         return _may(request, "discard")
 
+    def has_debug_permission(self, request: HttpRequest) -> bool:
+        return _may(request, "debug")
+
     def tell(self, request: HttpRequest, retried: Retried) -> None:
         """Show what came of a retry above the next page."""
         self.message_user(request, retried.text, retried.level)

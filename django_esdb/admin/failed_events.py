@@ -29,6 +29,7 @@ from django_esdb.admin.failed_event_list import (
 )
 from django_esdb.admin.failed_event_page import PageButton, surroundings
 from django_esdb.admin.read_models import showable
+from django_esdb.admin.trials import trial_context, try_event
 from django_esdb.models import FailedEvent
 from django_esdb.moments import exact_time
 
@@ -71,10 +72,12 @@ class FailedEventAdmin(EventColumns, ActingAdmin):
     def get_urls(self) -> list[URLPattern]:
         groups = self.admin_site.admin_view(require_safe(self.groups_view))
         retry = non_atomic(self.admin_site.admin_view(require_POST(self.retry_view)))
+        trial = non_atomic(self.admin_site.admin_view(require_POST(self.trial_view)))
         name = "django_esdb_failedevent_"
         return [
             path("groups/", groups, name=f"{name}groups"),
             path("<int:pk>/retry/", retry, name=f"{name}retry"),
+            path("<int:pk>/trial/", trial, name=f"{name}trial"),
             *super().get_urls(),
         ]
 
@@ -111,6 +114,9 @@ class FailedEventAdmin(EventColumns, ActingAdmin):
     def buttons(self, request: HttpRequest, event: FailedEvent) -> list[PageButton]:
         """Return what the user may do about an event on its page, in this order."""
         buttons = []
+        if self.has_debug_permission(request):
+            label = gettext("What would a retry do?")
+            buttons.append(PageButton(label, self.page("trial", event.pk)))
         if self.has_retry_permission(request):
             buttons.append(PageButton(gettext("Retry"), self.page("retry", event.pk)))
         if self.has_discard_permission(request):
@@ -135,22 +141,43 @@ class FailedEventAdmin(EventColumns, ActingAdmin):
 
     def retry_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Process one event again, and show it if it is still there."""
-        may_act = self.has_view_permission(request) and self.has_retry_permission(
-            request
-        )
-        if not may_act:
-            raise PermissionDenied
-        events: Any = self.get_queryset(request).filter(pk=pk)
+        events = self._events(request, pk, may=self.has_retry_permission(request))
         event = events.first()
         if event is None:
-            text = gettext("There is no failed event %(number)s any more.")
-            self.message_user(request, text % {"number": pk}, messages.WARNING)
-            return redirect(self.page("changelist"))
+            return self._gone(request, pk)
         for retried in retry_events([event], request.user.pk, request_limits()):
             self.tell(request, retried)
         if events.exists():
             return redirect(self.page("change", pk))
         return redirect(self.page("changelist", projection=event.projection))
+
+    def trial_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Show what a retry would change, and change nothing."""
+        events = self._events(request, pk, may=self.has_debug_permission(request))
+        event = events.first()
+        if event is None:
+            return self._gone(request, pk)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": gettext("What a retry would do"),
+            "opts": self.opts,
+            "media": self.media,
+            "event": event,
+            "event_page": self.page("change", pk),
+            **trial_context(request, try_event(event)),
+        }
+        request.current_app = self.admin_site.name
+        return showable(TemplateResponse(request, f"{_TEMPLATES}/trial.html", context))
+
+    def _events(self, request: HttpRequest, pk: int, *, may: bool) -> Any:
+        if not (self.has_view_permission(request) and may):
+            raise PermissionDenied
+        return self.get_queryset(request).filter(pk=pk)
+
+    def _gone(self, request: HttpRequest, pk: int) -> HttpResponse:
+        text = gettext("There is no failed event %(number)s any more.")
+        self.message_user(request, text % {"number": pk}, messages.WARNING)
+        return redirect(self.page("changelist"))
 
     @admin.display(description=_("parked at"))
     def parked(self, event: FailedEvent) -> str:

@@ -196,7 +196,7 @@ def test_a_store_that_is_away_is_said(
 
     assert "The event store cannot be used now" in page
     assert "RuntimeError: cannot burn" in page
-    assert labels(page) == ["Retry", "Discard"]
+    assert labels(page) == ["What would a retry do?", "Retry", "Discard"]
 
 
 def test_another_event_at_the_same_position_is_not_shown(
@@ -283,7 +283,11 @@ def test_one_is_discarded_from_its_page_after_asking(
 
 @pytest.mark.parametrize(
     ("codename", "expected"),
-    [("retry_failedevent", ["Retry"]), ("discard_failedevent", ["Discard"])],
+    [
+        ("retry_failedevent", ["Retry"]),
+        ("discard_failedevent", ["Discard"]),
+        ("debug_failedevent", ["What would a retry do?"]),
+    ],
 )
 def test_buttons_take_a_permission_each(
     client: Client,
