@@ -4,6 +4,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.packages
+DEMO_STAMP := $(VENV)/.demo-packages
 PID_FILE := .eventstoredb.pid
 PORT ?= 2113
 
@@ -19,11 +20,19 @@ help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
 
 $(BIN)/python:
+	@echo "Making the environment $(VENV)/ with $(PYTHON)"
 	@test -n "$(PYTHON)" || { echo "django-esdb needs Python 3.11 to 3.15 with its venv module; none was found. Say where it is: make PYTHON=/path/to/python3.12" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV)
 
 $(STAMP): pyproject.toml $(wildcard requirements/constraints-*.txt) | $(BIN)/python
 	./requirements/install $(BIN)/python
+	@touch $(DEMO_STAMP) $@
+
+# The demo needs a part of that only. Whoever has all has this, too. Python compiles what
+# of it is used, which is less than all.
+$(DEMO_STAMP): pyproject.toml $(wildcard requirements/demo-*.txt) | $(BIN)/python
+	@echo "Installing what the demo needs into $(VENV)/"
+	@PIP_NO_COMPILE=1 ./requirements/install $(BIN)/python demo
 	@touch $@
 
 .PHONY: install-packages
@@ -39,8 +48,8 @@ update-packages: $(BIN)/python ## Resolve the newest versions and write them dow
 	$(MAKE) install-packages
 
 .PHONY: demo
-demo: $(STAMP) ## Run the example: event store, projections, web site
-	@$(BIN)/python -m example_project.demo
+demo: $(DEMO_STAMP) ## Run the example: event store, projections, web site
+	@$(BIN)/python -m example_project
 
 .PHONY: start-eventstoredb
 start-eventstoredb: $(STAMP) ## Start the embedded event store on port 2113

@@ -80,6 +80,7 @@ class Demo:
         env["EVENTSTOREDB_URI"] = self._start_event_store(env)
         self._prepare_site(env)
         self._check()
+        self.output.say("Starting the projections")
         projections = self._start_child("projections", "runprojections", env=env)
         self._seed(env)
         self._wait_for(lambda: projections.find_line("Running ") is not None)
@@ -89,6 +90,7 @@ class Demo:
 
     def _start_event_store(self, env: dict[str, str]) -> str:
         port = self._choose_port("event store", self._event_store_port)
+        self.output.say("Starting the event store")
         store = self._start_child(
             "event store",
             *("runeventstore", "--port", str(port), "--data", str(self.folder.events)),
@@ -98,6 +100,7 @@ class Demo:
         return store.find_line("listening on ") or ""
 
     def _prepare_site(self, env: dict[str, str]) -> None:
+        self.output.say("Making the tables")
         try:
             prepare(env, user_name=USER_NAME, password=self._password)
         except DatabaseError as error:
@@ -105,6 +108,7 @@ class Demo:
 
     def _start_site(self, env: dict[str, str]) -> str:
         port = self._choose_port("web site", self._site_port)
+        self.output.say("Starting the web site")
         self._start_child(
             "web site",
             *("runserver", f"{LOOPBACK}:{port}", "--noreload", "--insecure"),
@@ -140,6 +144,9 @@ class Demo:
         }
 
     def _seed(self, env: dict[str, str]) -> None:
+        self.output.say(
+            f"Recording {DOGS} dogs and their tricks, where that is not done"
+        )
         seeding = Child(
             "seeding",
             "seed_training_school",

@@ -15,7 +15,7 @@ from tests.support.projects import ROOT
 REQUIREMENTS = ROOT / "requirements"
 WRITTEN_DOWN = sorted(REQUIREMENTS.glob("*-*.txt"))
 # How many packages each file has at least.
-FEWEST = {"constraints": 50, "docs": 20}
+FEWEST = {"constraints": 50, "demo": 10, "docs": 20}
 
 _PIN = re.compile(r"[a-z0-9._-]+==[^\s;]+( \\\n    --hash=sha256:[0-9a-f]{64})+")
 
@@ -38,6 +38,17 @@ def test_each_python_has_every_file() -> None:
         versions[name].add(version)
 
     assert len({frozenset(each) for each in versions.values()}) == 1
+
+
+def test_the_demo_takes_a_part_of_what_tests_take_in_the_same_versions() -> None:
+    for path in REQUIREMENTS.glob("demo-*.txt"):
+        others = path.with_name(path.name.replace("demo", "constraints"))
+        pins, all_pins = (
+            set(re.split(r"\n(?=\S)", each.read_text().strip()))
+            for each in (path, others)
+        )
+        assert pins < all_pins
+        assert not {"mysqlclient", "pytest", "uwsgi"} & {p.split("=")[0] for p in pins}
 
 
 @pytest.mark.parametrize(

@@ -171,12 +171,13 @@ def exit_statuses() -> Iterator[tuple[str, str, str]]:
             command = load_command_class(app, name)
             for status, meaning in command.exit_statuses.items():
                 yield f"manage.py {name}", status, meaning
-    for module in (
-        "eventsourcing_eventstoredb.server.cli",
-        "eventsourcing_eventstoredb.server.daemon",
-        "example_project.demo.__main__",
-    ):
-        started_as = module.removesuffix(".cli").removesuffix(".__main__")
+    for module, started_as in {
+        "eventsourcing_eventstoredb.server.cli": "eventsourcing_eventstoredb.server",
+        "eventsourcing_eventstoredb.server.daemon": (
+            "eventsourcing_eventstoredb.server.daemon"
+        ),
+        "example_project.demo.cli": "example_project",
+    }.items():
         statuses = importlib.import_module(module).EXIT_STATUSES
         for status, meaning in statuses.items():
             yield f"python -m {started_as}", status, meaning

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import time
+import venv
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -30,7 +31,7 @@ class RunningDemo:
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "example_project.demo", "--folder", folder),
+                *(sys.executable, "-m", "example_project", "--folder", folder),
                 *(arguments or ("--port", "0", "--event-store-port", "0")),
             ],
             env=clean_environment(),
@@ -253,11 +254,33 @@ def test_ends_when_its_output_is_not_read(start: Start):
     assert not demo.has_children()
 
 
+@pytest.mark.parametrize(
+    "arguments", [("-m", "example_project"), ("manage.py", "check")]
+)
+def test_without_its_packages_it_says_what_installs_them(
+    arguments: tuple[str, ...], tmp_path: Path
+):
+    venv.create(tmp_path / "bare", with_pip=False)
+
+    result = subprocess.run(
+        [tmp_path / "bare" / "bin" / "python", *arguments],
+        cwd=ROOT,
+        env=clean_environment() | {"PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+    )
+
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("The example needs django, environ, ")
+    assert line.endswith('run python -m pip install -e ".[demo]" in the checkout')
+
+
 def test_a_folder_that_cannot_be_made_is_one_line(folder: Path):
     folder.write_text("in the way")
 
     result = subprocess.run(
-        [sys.executable, "-m", "example_project.demo", "--folder", folder],
+        [sys.executable, "-m", "example_project", "--folder", folder],
         cwd=ROOT,
         capture_output=True,
         text=True,

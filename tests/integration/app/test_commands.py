@@ -16,7 +16,7 @@ from django.core.management import (
 from django_esdb.management.base import SafeCommand
 from eventsourcing_eventstoredb.server import cli, daemon
 from eventsourcing_eventstoredb.text import counted
-from example_project.demo import __main__ as demo
+from example_project.demo import cli as demo
 
 SECRET = "s3cret-w0rd"
 COMMANDS = sorted(
