@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from eventsourcing.persistence import Tracking
 
 from django_esdb import signals
 from django_esdb.applications import close_applications
 from django_esdb.models import ProjectionTracking
-from django_esdb.registry import Registration
+from django_esdb.registry import Registration, registry
+from django_esdb.runner import lag_measuring, lag_watch
+from django_esdb.status import projection_statuses
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.models import SchoolCounts
+from example_project.training_school.projections import TrainingSchoolProjection
 from tests.support.relays import Relay, relay
 from tests.support.stores import append, school_at
-from tests.support.supervising import catch_up, running, wait_until
+from tests.support.supervising import catch_up, running, wait_until, working
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -111,3 +116,45 @@ def test_an_idle_projection_does_not_lag(
         ]
         if edges and edges[-1] != FELL_BEHIND:
             wait_until(lambda: caught_up)
+
+
+class StuckProjection(TrainingSchoolProjection):
+    """Fails at each trick."""
+
+    name = "Stuck"
+
+    def process_event(self, domain_event: Any, tracking: Tracking) -> None:
+        if hasattr(domain_event, "trick"):
+            msg = "no trick"
+            raise RuntimeError(msg)
+        super().process_event(domain_event, tracking)
+
+
+def behind() -> tuple[int | None, int | None, bool]:
+    """Return the position of the last event, how many there are still, if exactly."""
+    name = StuckProjection.name
+    [lag] = [each.lag for each in projection_statuses() if each.projection == name]
+    return lag.head, lag.events, lag.is_exact
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_what_is_told_of_the_lag_is_right(
+    server: EmbeddedServer,
+    relayed: Relay,
+    registration: Callable[..., Registration],
+    monkeypatch: pytest.MonkeyPatch,
+    order: str,
+) -> None:
+    monkeypatch.setattr(lag_watch, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(lag_measuring, "_FRESH", timedelta())
+    stuck = registration(projection_class=StuckProjection)
+    monkeypatch.setitem(registry._registry, stuck.name, stuck)
+    relayed.told = ORDERS[order]
+    with school_at(server) as school:
+        last = school.register("Fido")
+        with working(stuck):
+            wait_until(lambda: behind() == (last, 0, True))
+            school.add_trick("Fido", "sit")
+            last = school.add_trick("Fido", "roll")
+            # Where it is paused nothing is told any more, and it is asked for.
+            wait_until(lambda: behind() == (last, 2, True))
