@@ -31,6 +31,10 @@ from django_esdb.debugging.watch import Change, RowWatch
 from django_esdb.exceptions import DryRunError
 from django_esdb.failures.attempts import view_and_projection
 from django_esdb.handlers import CheckedProjection
+from django_esdb.rebuilding.one_aggregate import (
+    delete_rows_of,
+    require_aggregate_rows,
+)
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import Registration
 from django_esdb.subscriptions.received import ReceivedEvent
@@ -78,6 +82,7 @@ class DryRun:
         choice: Which events.
         limit: How long the transaction may take; None for any time.
         large_table: From how many rows on a table is not read as a whole.
+        anew: Whether to begin without the aggregate's rows, as a rebuild of it does.
 
     Attributes:
         has_more: Whether there are more events than were asked for.
@@ -89,6 +94,7 @@ class DryRun:
     choice: Choice
     limit: TimeLimit | None = None
     large_table: int = LARGE_TABLE
+    anew: bool = False
     has_more: bool = False
     processed: int | None = None
     count: int = 0
@@ -103,6 +109,7 @@ class DryRun:
         transaction lasts until the last one is taken, or the iterator is closed.
 
         Raises:
+            ConfigurationError: The view does not say which rows are an aggregate's.
             DryRunError: There are no such events, the view is not on the ORM, the time
                 was over, or the transaction was ended by a handler.
             eventsourcing.persistence.PersistenceError: The event store cannot be used.
@@ -116,6 +123,8 @@ class DryRun:
                 "processed"
             )
             raise DryRunError(msg)
+        if self.anew:
+            require_aggregate_rows(registration)
         env = registration.env()
         app = make_application(registration.application_class, env)
         try:
@@ -147,6 +156,9 @@ class DryRun:
                 with transaction.atomic(using=using):
                     try:
                         tracked.lock()
+                        if self.anew:
+                            first = events[0].notification
+                            delete_rows_of(view, first.originator_id)
                         yield from self._processed(view, projection, events)
                     finally:
                         transaction.set_rollback(True, using=using)

@@ -156,6 +156,22 @@ def rows_of(registration: Registration, aggregate: str) -> Counter[str]:
     return counts
 
 
+def delete_rows_of(view: DjangoTrackingRecorder, originator_id: Any) -> None:
+    """
+    Delete an aggregate's rows, within a transaction.
+
+    Args:
+        view: It has a method ``aggregate_rows``.
+        originator_id: The aggregate's ID, as its events have it.
+
+    Raises:
+        ConfigurationError: The method returns something else than querysets of rows.
+        django.db.Error: The database refuses.
+    """
+    for rows in _querysets(view, originator_id):
+        rows.delete()
+
+
 def _hold(tracked: TrackedProjection) -> tuple[Lease, int]:
     """Take the lease from whoever has it; return it and the position, which stays."""
     owner, seconds = new_owner(rebuilds=True), settings.ESDB_LEASE_SECONDS

@@ -71,6 +71,14 @@ class Command(SafeCommand):
             help="Take only the event at this position; it needs no --aggregate.",
         )
         parser.add_argument(
+            "--anew",
+            action="store_true",
+            help=(
+                "Begin without the aggregate's rows, with its first event, as "
+                "rebuildprojection --only does; they are back afterwards."
+            ),
+        )
+        parser.add_argument(
             "--timeout",
             type=seconds,
             default=_SECONDS,
@@ -92,6 +100,7 @@ class Command(SafeCommand):
         start: int | None,
         only: int | None,
         timeout: float,
+        anew: bool,
         **options: Any,
     ) -> None:
         require_valid_configuration()
@@ -103,11 +112,14 @@ class Command(SafeCommand):
         if start is not None and only is not None:
             msg = "Give --from or --event, not both"
             raise CommandError(msg, returncode=CONFIGURATION)
+        if anew and (start is not None or only is not None):
+            msg = "--anew begins with the first event: give neither --from nor --event"
+            raise CommandError(msg, returncode=CONFIGURATION)
         choice = Choice(aggregate, start, only, _MOST)
         has_ended = Event()
         limit = TimeLimit(timeout, lambda: self._end_what_hangs(name, has_ended))
         try:
-            self._show(DryRun(registration, choice, limit), **options)
+            self._show(DryRun(registration, choice, limit, anew=anew), **options)
         finally:
             has_ended.set()
 
@@ -145,7 +157,8 @@ class Command(SafeCommand):
     def _write(self, run: DryRun, each: EventRun, **options: Any) -> None:
         style = self.style
         self.stdout.write(style.MIGRATE_HEADING(heading_of(each)))
-        if run.processed is not None and each.position <= run.processed:
+        was_processed = run.processed is not None and each.position <= run.processed
+        if was_processed and not run.anew:
             self.stdout.write("    processed before: its rows may have it already")
         if self.stdout.isatty() or options["force_color"]:
             has_colours = style.ERROR("x") != "x"

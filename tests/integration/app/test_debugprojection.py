@@ -158,6 +158,8 @@ def test_what_is_wrong_is_one_line(school: TrainingSchool) -> None:
         ((NAME, "--aggregate", "nobody"), "no events of aggregate 'nobody'"),
         ((NAME, "--event", str(position + 1)), "There is no event of"),
         ((NAME, "--event", "1", "--from", "1"), "Give --from or --event"),
+        ((NAME, "--event", "1", "--anew"), "--anew begins with the first event"),
+        ((NAME, "--aggregate", FIDO, "--anew"), "which rows are an aggregate's"),
     ):
         out, err, status = debug(*arguments)
         assert said in err

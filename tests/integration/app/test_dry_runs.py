@@ -19,7 +19,7 @@ from eventsourcing.popo import POPOTrackingRecorder
 from django_esdb.debugging.dry_run import DryRun, EventRun
 from django_esdb.debugging.events import Choice
 from django_esdb.debugging.time_limits import TimeLimit
-from django_esdb.exceptions import DryRunError
+from django_esdb.exceptions import ConfigurationError, DryRunError
 from django_esdb.models import FailedEvent, ProjectionTracking
 from django_esdb.registry import Registration, registry
 from example_project.training_school.application import TrainingSchool
@@ -155,6 +155,29 @@ def test_what_comes_after_a_failure_is_processed_without_it(
 
     assert failed.error == f"ValueError: {burning}"
     assert [each.pk for each in last.changes] == [str(sitting)]
+
+
+def test_an_aggregates_rows_can_be_left_out_at_first(
+    school: TrainingSchool, registration: MakeRegistration
+) -> None:
+    class View(TrainingSchoolView):
+        def aggregate_rows(self, originator_id: UUID) -> models.QuerySet[Dog]:
+            return Dog.objects.filter(pk=originator_id)
+
+    registered = registration(view_class=View)
+    for name in ("Fido", "Rex"):
+        school.register(name)
+    school.add_trick("Fido", "sit")
+    catch_up(registered)
+    before = list(Dog.objects.order_by("name").values())
+
+    first, second = runs(registered, anew=True)
+
+    assert values(first, Dog._meta.label, "name", "tricks") == {("Fido", None, "[]")}
+    assert second.changes[0].after == before[0]
+    assert list(Dog.objects.order_by("name").values()) == before
+    with pytest.raises(ConfigurationError, match="does not say which rows"):
+        runs(registration(), anew=True)
 
 
 def test_events_are_chosen_by_position(
