@@ -73,6 +73,10 @@ class ProjectionStatus:
         waiting_events: How many of these wait behind one that has failed.
         lag: How far it is behind, and how fast it is.
         skipped_events: How many events were left out, as far as they are kept.
+        replay_until: The last position of events that are processed again, as in a
+            rebuild, while that is under way; else None.
+        is_rebuild_requested: Whether somebody has asked for a rebuild that has yet to
+            begin.
         advice: What to know or do, a line each.
     """
 
@@ -96,6 +100,8 @@ class ProjectionStatus:
     waiting_events: int = 0
     lag: Lag = field(default_factory=Lag)
     skipped_events: int = 0
+    replay_until: int | None = None
+    is_rebuild_requested: bool = False
     advice: list[str] = field(default_factory=list)
 
     @property
@@ -223,6 +229,8 @@ def _status(
             "error": shown(row.error),
             "traceback": shown_lines(row.traceback),
             "attempts": row.attempts,
+            "replay_until": row.replay_until if row.is_replaying else None,
+            "is_rebuild_requested": row.rebuild_requested_at is not None,
         }
     if registration is not None:
         view_class = registration.view_class

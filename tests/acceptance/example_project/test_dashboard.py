@@ -304,6 +304,14 @@ def test_pages_can_be_used_by_all_who_may(
                 assert len(browser.all("h1")) == 1
                 assert complaints(browser) == [], page
                 found[page, width, scheme] = findings(browser)
+            for each in sorted(allowed):
+                browser.visit(operations[each])
+                [button] = browser.all("#content [type=submit]")
+                browser.leave_by(button)
+                assert len(browser.all(".messagelist li")) == 1, each
+                assert_fits(browser, width)
+                found[each, width, scheme] = findings(browser)
+                fill(lasts=timedelta(hours=1))
             browser.visit(DASHBOARD)
             assert [each.get_attribute("title") for each in browser.all("h3")] == list(
                 NAMES

@@ -222,3 +222,12 @@ def test_with_until_caught_up_an_outage_is_survived_for_some_turns() -> None:
 def test_an_error_that_is_caught_by_its_base_class_is_decided_by_what_it_is() -> None:
     # An error of the app's, and transient.
     assert decide(PositionMovedError(), Known(**OWNER)).action is Action.RETRY
+
+
+def test_a_pause_by_hand_is_no_reason_to_fail_where_another_owner_is() -> None:
+    paused = LeaseLostError()
+    paused.was_paused = True
+
+    found = decide(paused, Known(**OWNER, exclusive=True))
+
+    assert found == Decision(Action.STAND_BY)

@@ -100,6 +100,18 @@ def test_it_says_since_when_figures_are_old(
     assert "The lag was last measured at 2026-01-02 03:04:05 UTC." in found
 
 
+def test_rebuilds_are_told_of(admin_client: Client, projections: None) -> None:
+    rows = ProjectionTracking.objects.filter(projection=NAME)
+    rows.update(rebuild_requested_at="2026-01-02T03:04:05Z")
+    assert "A rebuild is asked for" in card(admin_client.get(FIGURES), NAME)
+
+    rows.update(rebuild_requested_at=None, position=5, replay_until=77)
+
+    found = card(admin_client.get(FIGURES), NAME)
+    assert "events up to position 77 are processed again" in found
+    assert "A rebuild is asked for" not in found
+
+
 def test_nothing_is_inline(admin_client: Client, projections: None) -> None:
     for page in (
         admin_client.get(DASHBOARD),
