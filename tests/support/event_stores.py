@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from tests.support.projects import ROOT
+from tests.support.suspending import suspend
 
 # Below those that the system gives to clients: one that tries to connect while the
 # store is away must not get the store's port for its own end.
@@ -104,7 +105,7 @@ class EventStore:
     def freeze(self) -> None:
         """Have it keep its connections and say nothing, until woken or killed."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        suspend(self._process.pid)
 
     def wake(self) -> None:
         """Let it go on, after :meth:`freeze`."""

@@ -9,6 +9,8 @@ import subprocess
 import threading
 from typing import Any
 
+from tests.support.suspending import suspend
+
 # Generous, for machines that are busy with other things.
 SECONDS = 60
 
@@ -43,7 +45,7 @@ class Watched:
         assert found, self.lines
 
     def suspend(self) -> None:
-        os.kill(self.process.pid, signal.SIGSTOP)
+        suspend(self.process.pid)
 
     def resume(self) -> None:
         os.kill(self.process.pid, signal.SIGCONT)

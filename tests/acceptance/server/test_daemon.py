@@ -25,6 +25,7 @@ from tests.support.client_library import (
     NewEvent,
     StreamState,
 )
+from tests.support.suspending import suspend
 
 Daemon = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -247,7 +248,7 @@ def test_a_folder_that_does_not_exist_is_one_line(tmp_path: Path, capsys):
 def test_a_server_that_does_not_end_is_said(daemon: Daemon, pid_file: Path):
     started = daemon("start", "--port", "0")
     pid = int(pid_file.read_text())
-    os.kill(pid, signal.SIGSTOP)
+    suspend(pid)
 
     with pytest.raises(DaemonError, match=f"Process {pid} has not ended within 0 s"):
         stop(pid_file, timeout=0)

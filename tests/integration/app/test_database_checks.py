@@ -14,10 +14,10 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client, override_settings
 from django.utils import timezone
-from django.utils.formats import localize
 
 from django_esdb.checks.databases import check_databases, check_read_models
 from django_esdb.leases.lease import acquire_lease
+from django_esdb.moments import time_text
 from django_esdb.registry import Registration, registry
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.projections import TrainingSchoolView
@@ -124,5 +124,5 @@ def test_times_without_a_zone_are_shown_in_the_local_one(
         assert until.tzinfo is None
         assert abs(until - expected) < timedelta(minutes=1)
         page = admin_client.get(TRACKING).content.decode()
-        assert localize(until) in page
+        assert time_text(until) in page
     connection.close()

@@ -18,6 +18,7 @@ from typing import Any
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from tests.support.cluster.node import Node
+from tests.support.suspending import suspend
 
 
 class _Forking:
@@ -40,7 +41,11 @@ class _Forking:
 
     def _send(self, pid: int, number: int) -> dict[str, Any]:
         # What was reaped has an ID that may be another process's.
-        if pid in self._children:
+        if pid not in self._children:
+            return {}
+        if number == signal.SIGSTOP:
+            suspend(pid)
+        else:
             os.kill(pid, number)
             if number in (signal.SIGKILL, signal.SIGTERM):
                 os.waitpid(pid, 0)
