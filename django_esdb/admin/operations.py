@@ -119,6 +119,12 @@ def _left(status: ProjectionStatus) -> list[str]:
     ]
 
 
+def _resumed(status: ProjectionStatus) -> list[str]:
+    if status.state != ProjectionState.PAUSED:
+        return []
+    return [gettext("It is paused, and is resumed.")]
+
+
 def _plan_to_pause(registration: Registration, status: ProjectionStatus) -> Plan:
     lines = [
         gettext(
@@ -220,7 +226,7 @@ def _plan_to_reset(registration: Registration, status: ProjectionStatus) -> Plan
         ngettext("%(count)s row is deleted.", "%(count)s rows are deleted.", total)
         % {"count": count_text(total)}
     )
-    return Plan(lines, _named(made))
+    return Plan(lines + _resumed(status), _named(made))
 
 
 def _reset(registration: Registration, user: Any) -> Said:
@@ -253,15 +259,14 @@ def _plan_to_rebuild(registration: Registration, status: ProjectionStatus) -> Pl
         ngettext("%(count)s row is deleted.", "%(count)s rows are deleted.", total)
         % {"count": count_text(total)},
     ]
-    if status.state == ProjectionState.PAUSED:
-        lines.append(gettext("It is paused, and is resumed."))
-    return Plan(lines, _named(made))
+    return Plan(lines + _resumed(status), _named(made))
 
 
 def _rebuild(registration: Registration, user: Any) -> Said:
     tracked = registration.tracked()
     tracked.ensure_row()
     with transaction.atomic(using=tracked.using):
+        tracked.lock()
         is_new = request_rebuild(registration, str(user))
         if is_new:
             AdminAudit(user, tracked).rebuild_requested()
@@ -301,6 +306,7 @@ def _plan_to_accept(registration: Registration, status: ProjectionStatus) -> Pla
 
 def _accept(registration: Registration, user: Any) -> Said:
     tracked = registration.tracked()
+    tracked.ensure_row()
     with transaction.atomic(using=tracked.using):
         tracked.lock()
         accepted = accept_definition(registration)

@@ -183,6 +183,24 @@ def test_a_rebuild_waits_for_a_process_and_is_asked_for_once(
     assert history() == ["Rebuild requested"]
 
 
+@pytest.mark.parametrize("operation", ["rebuild", "reset"])
+def test_what_also_resumes_says_so(
+    admin_client: Client,
+    school: TrainingSchool,
+    school_projection: Registration,
+    operation: str,
+) -> None:
+    school.register("Fido")
+    catch_up(school_projection)
+    assert "resumed" not in text(admin_client.get(path(operation)))
+    assert pause_projection(school_projection)
+    assert "It is paused, and is resumed." in text(admin_client.get(path(operation)))
+
+    do(admin_client, operation)
+
+    assert not tracking().is_paused_by_hand
+
+
 def test_a_definition_is_accepted(
     admin_client: Client, school: TrainingSchool, school_projection: Registration
 ) -> None:
