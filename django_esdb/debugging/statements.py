@@ -113,9 +113,13 @@ def _of_insertion(
     tokens: Sequence[str], params: Sequence[Any], key_columns: Sequence[str]
 ) -> Rows | None:
     words = [token.upper() for token in tokens]
-    groups = list(_groups(tokens))
-    is_plain = words[1] == "INTO" and not {"CONFLICT", "DUPLICATE"}.intersection(words)
+    end = next((i for i, word in _outside(words, 3) if word == "ON"), len(words))
+    groups = list(_groups(tokens[:end]))
+    begins = " ".join(words[1:4])
+    is_plain = begins.startswith(("INTO ", "IGNORE INTO", "OR IGNORE INTO"))
     if not is_plain or not groups or not groups[0][0]:
+        return None
+    if not _is_about_keys_alone(words[end:], tokens[end:], key_columns):
         return None
     columns = [_unquoted(tokens[item[0]]) for item in groups[0]]
     if not set(key_columns) <= set(columns):
@@ -136,6 +140,18 @@ def _of_insertion(
             return None
         keys += zip(*found, strict=True) if is_turned else [found]
     return Rows(Wanted.KEYS, keys=keys) if keys else None
+
+
+def _is_about_keys_alone(
+    words: Sequence[str], tokens: Sequence[str], key_columns: Sequence[str]
+) -> bool:
+    """Return whether only rows with the keys that are inserted are changed instead."""
+    if not words or "NOTHING" in words:
+        return True
+    target = next(_groups(tokens), None)
+    if words[1:2] != ["CONFLICT"] or target is None:
+        return False
+    return {_unquoted(tokens[item[0]]) for item in target if item} == set(key_columns)
 
 
 def _value(

@@ -549,6 +549,27 @@ def test_of_large_tables_the_rows_are_read_that_statements_name(
     }
 
 
+def test_of_large_tables_rows_that_may_be_there_already(
+    tried: Callable[..., EventRun], large: None
+) -> None:
+    def act(view: Any, tracking: Tracking) -> None:
+        rows = [Owner(name="n01", visits=7), Owner(name="new", visits=7)]
+        Owner.objects.bulk_create(rows, ignore_conflicts=True)
+        if connection.features.supports_update_conflicts_with_target:
+            Owner.objects.bulk_create(
+                [Owner(name="n02", visits=8)],
+                update_conflicts=True,
+                update_fields=["visits"],
+                unique_fields=["name"],
+            )
+
+    run = tried(act, large_table=LARGE)
+
+    assert run.notes == ()
+    found = values(run, "rows_app.Owner", "name", "visits")
+    assert found - {("n02", 2, 8)} == {("new", None, 7)}
+
+
 def test_of_large_tables_rows_that_are_kept_in_memory(
     tried: Callable[..., EventRun], large: None
 ) -> None:

@@ -69,6 +69,19 @@ def test_conditions_and_their_parameters_are_found(
             ("x",),
             [("x",)],
         ),
+        ("INSERT IGNORE INTO dog (id) VALUES (%s)", (1,), [(1,)]),
+        ("INSERT OR IGNORE INTO dog (id) VALUES (%s)", (1,), [(1,)]),
+        (
+            "INSERT INTO dog (id, a) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+            (1, 2),
+            [(1,)],
+        ),
+        (
+            "INSERT INTO dog (id, a) VALUES (%s, %s) "
+            'ON CONFLICT("id") DO UPDATE SET "a" = EXCLUDED."a"',
+            (1, 2),
+            [(1,)],
+        ),
         (
             "INSERT INTO dog (id, a) SELECT * FROM UNNEST((%s)::numeric(6, 2)[], "
             "(%s)::varchar[])",
@@ -95,12 +108,15 @@ def test_keys_that_the_database_gives_are_numbers_to_come() -> None:
         ("UPDATE dog, cat SET dog.a = 1", ()),
         ("UPDATE cat SET a = 1", ()),
         ("DELETE dog FROM dog INNER JOIN cat ON cat.dog = dog.id", ()),
-        ("INSERT INTO dog (id, a) VALUES (%s, %s) ON CONFLICT (id) DO NOTHING", (1, 2)),
+        (
+            "INSERT INTO dog (id, a) VALUES (%s, %s) ON CONFLICT (a) DO UPDATE SET a=1",
+            (1, 2),
+        ),
+        ("INSERT OR REPLACE INTO dog (id) VALUES (%s)", (1,)),
         (
             "INSERT INTO dog (id, a) VALUES (%s, %s) ON DUPLICATE KEY UPDATE a = 1",
             (1, 2),
         ),
-        ("INSERT OR IGNORE INTO dog (id) VALUES (%s)", (1,)),
         ("INSERT INTO dog (id) VALUES (7)", ()),
         ("INSERT INTO dog (id) SELECT id FROM cat", ()),
         ("WITH x AS (SELECT 1) UPDATE dog SET a = 1", ()),
