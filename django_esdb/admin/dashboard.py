@@ -291,13 +291,6 @@ def _notes(status: ProjectionStatus) -> Iterator[str]:
         yield gettext("The lag was last measured at %(time)s.") % {
             "time": time_text(lag.measured_at)
         }
-    if status.replay_until is not None:
-        yield gettext(
-            "It has started over: events up to position %(position)s are processed "
-            "again."
-        ) % {"position": status.replay_until}
-    if status.is_rebuild_requested:
-        yield gettext("A rebuild is asked for, and has yet to begin.")
     if status.error:
         yield status.error
     yield from status.advice

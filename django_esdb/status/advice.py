@@ -54,6 +54,8 @@ def advice(
         return
     name = registration.name
     yield from _about_state(name, row, state, is_behind=is_behind)
+    if row is not None:
+        yield from _about_rebuild(row)
     if failed:
         yield ngettext(
             "%(count)s failed event is put aside: fix the cause, then run %(command)s",
@@ -71,6 +73,19 @@ def advice(
         ) % {"count": skipped}
     if changed:
         yield _(DEFINITION_CHANGED)
+        yield _("to rebuild the read models run %(command)s") % {
+            "command": f"manage.py rebuildprojection {name}"
+        }
+
+
+def _about_rebuild(row: Any) -> Iterator[str]:
+    if row.is_replaying:
+        yield _(
+            "It has started over: events up to position %(position)s are processed "
+            "again."
+        ) % {"position": row.replay_until}
+    if row.rebuild_requested_at is not None:
+        yield _("A rebuild is asked for, and has yet to begin.")
 
 
 def _about_state(name: str, row: Any, state: str, *, is_behind: bool) -> Iterator[str]:

@@ -157,6 +157,8 @@ def as_json(status: ProjectionStatus) -> dict[str, Any]:
         "state": status.state,
         "since": status.state_since,
         "position": status.position,
+        "replay_until": status.replay_until,
+        "is_rebuild_requested": status.is_rebuild_requested,
         "head": lag.head,
         "behind_events": lag.events,
         "behind_is_exact": lag.is_exact,

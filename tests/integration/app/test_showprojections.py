@@ -254,6 +254,26 @@ def test_a_changed_definition_is_noticed(row: ProjectionTracking) -> None:
     assert (
         "  its definition changed since the read models were begun: rebuild advised"
     ) in table()
+    assert f"run manage.py rebuildprojection {row.projection}" in shown["advice"][-1]
+
+
+def test_a_rebuild_is_told_of(row: ProjectionTracking) -> None:
+    [shown] = listed()
+    assert (shown["replay_until"], shown["is_rebuild_requested"]) == (None, False)
+
+    change(row, rebuild_requested_at=timezone.now())
+    [shown] = listed()
+    assert shown["is_rebuild_requested"] is True
+    assert "  A rebuild is asked for, and has yet to begin." in table()
+
+    change(row, position=7, replay_until=70, rebuild_requested_at=None)
+    [shown] = listed()
+    assert shown["replay_until"] == 70
+    assert any("events up to position 70 are processed" in line for line in table())
+    change(row, position=70)
+    [shown] = listed()
+    assert shown["replay_until"] is None
+    assert not any("started over" in line for line in table())
 
 
 @pytest.mark.parametrize(
