@@ -183,6 +183,7 @@ def test_nothing_is_shown_where_that_function_fails(
     assert "sit" not in caplog.text
 
 
+@pytest.mark.own_store("it stops it")
 def test_a_store_that_is_away_is_said(
     admin_client: Client,
     parked: list[FailedEvent],

@@ -31,6 +31,7 @@ from example_project.training_school.models import Dog as DogRow
 from tests.support.catalogs import texts_left_in_english
 from tests.support.event_stores import EventStore
 from tests.support.projects import ROOT
+from tests.support.running_stores import own_prefix, own_stream
 from tests.support.stores import append
 
 pytestmark = pytest.mark.django_db
@@ -118,7 +119,7 @@ def test_who_may_not_view_events_sees_none(
 
 
 def test_events_are_seen_without_what_they_say(
-    school: TrainingSchool, viewer: Client
+    school: TrainingSchool, viewer: Client, server: EmbeddedServer
 ) -> None:
     with event_metadata({CORRELATION_ID: "the-order", "user": "tester-7"}):
         position = school.register("Fido Doe")
@@ -129,7 +130,7 @@ def test_events_are_seen_without_what_they_say(
     (row,) = cells(listed.text)
     time, *rest = row
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6} UTC", time)
-    stream = str(Dog.create_id("Fido Doe"))
+    stream = own_stream(server, str(Dog.create_id("Fido Doe")))
     assert rest == ["Dog.Registered", str(position), stream, "0", "event"]
     shown = viewer.get(link(listed.text, str(position)))
     assert shown.status_code == 200
@@ -198,12 +199,12 @@ def test_pages_follow_each_other_newest_first(
 
 
 def test_events_are_found_by_what_is_asked_for(
-    school: TrainingSchool, viewer: Client
+    school: TrainingSchool, viewer: Client, server: EmbeddedServer
 ) -> None:
     registered = school.register("Fido")
     added = school.add_trick("Fido", "sit")
     rex = school.register("Rex")
-    fido = str(Dog.create_id("Fido"))
+    fido = own_stream(server, str(Dog.create_id("Fido")))
 
     def found(**query: str) -> list[int]:
         response = viewer.get(LIST, query)
@@ -212,7 +213,7 @@ def test_events_are_found_by_what_is_asked_for(
 
     assert found() == [rex, added, registered]
     assert found(stream=fido) == [added, registered]
-    assert found(prefix=fido[:8]) == [added, registered]
+    assert found(prefix=fido[:-28]) == [added, registered]
     assert found(topic=TRICK_ADDED) == [added]
     assert found(topic=TRICK_ADDED, stream=str(Dog.create_id("Rex"))) == []
     assert found(since="1h") == [rex, added, registered]
@@ -241,7 +242,11 @@ def test_a_search_that_looks_at_too_many_says_so(
 
 @pytest.mark.parametrize("name", ["topic", "prefix"])
 def test_what_the_server_does_not_find_soon_is_looked_for_page_by_page(
-    school: TrainingSchool, viewer: Client, monkeypatch: pytest.MonkeyPatch, name: str
+    school: TrainingSchool,
+    viewer: Client,
+    server: EmbeddedServer,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
 ) -> None:
     monkeypatch.setattr(stored_events, "_PICKING_SECONDS", 1e-9)
     monkeypatch.setattr(stored_events, "_MOST_LOOKED_AT", 1)
@@ -249,7 +254,7 @@ def test_what_the_server_does_not_find_soon_is_looked_for_page_by_page(
     school.register("Fido")
     for number in range(60):
         school.add_trick("Fido", str(number))
-    rex = str(Dog.create_id("Rex"))
+    rex = own_stream(server, str(Dog.create_id("Rex")))
     query = {"topic": get_topic(Dog.Registered)} if name == "topic" else {name: rex}
 
     text, found = viewer.get(LIST, query).text, []
@@ -261,6 +266,7 @@ def test_what_the_server_does_not_find_soon_is_looked_for_page_by_page(
     assert (found + positions(text))[-1] == registered
 
 
+@pytest.mark.own_store("it writes a stream of snapshots, whose name is no test's own")
 def test_snapshots_are_told_apart(
     school: TrainingSchool, viewer: Client, server: EmbeddedServer
 ) -> None:
@@ -280,9 +286,10 @@ def test_links_lead_to_the_events_that_they_stand_for(
     position = school.add_trick("Fido", "sit")
     school.add_trick("Fido", "roll over")
     dog = Dog.create_id("Fido")
-    append(server, "$bc-order", "$>", f"1@{dog}".encode())
+    target = own_stream(server, str(dog))
+    append(server, "$bc-order", "$>", f"1@{target}".encode())
 
-    listed = reader.get(LIST, {"stream": "$bc-order"})
+    listed = reader.get(LIST, {"stream": own_stream(server, "$bc-order")})
 
     (row,) = cells(listed.text)
     assert row[1] == "$>"
@@ -373,7 +380,8 @@ def test_an_application_with_a_prefix_shows_its_own_streams(
     server: EmbeddedServer, settings: Any, login: Callable[..., Client]
 ) -> None:
     settings.ESDB_URI = server.uri
-    settings.ESDB_ENV = {"EVENTSTOREDB_STREAM_PREFIX": "school"}
+    prefix = own_prefix(server, "school")
+    settings.ESDB_ENV = {"EVENTSTOREDB_STREAM_PREFIX": prefix}
     client = login("view_storedevent", "view_payload", "view_dog")
     other = append(server, "other-x", "X", b'{"name": "s3cret"}')
     append(server, "snapshot-$other-x", "X")
@@ -382,10 +390,10 @@ def test_an_application_with_a_prefix_shows_its_own_streams(
         fido = Dog.create_id("Fido")
         row = DogRow.objects.create(id=fido, name="Fido", tricks=[])
 
-        for query in ("", f"?stream={fido}", f"?stream=school-{fido}"):
+        for query in ("", f"?stream={fido}", f"?stream={prefix}-{fido}"):
             listed = client.get(f"{LIST}{query}")
             assert [row[2:4] for row in cells(listed.text)] == [
-                [str(position), f"school-{fido}"]
+                [str(position), f"{prefix}-{fido}"]
             ]
         form = reverse("admin:training_school_dog_change", args=[row.pk])
         assert link(listed.text, "dog: Fido") == form
@@ -415,7 +423,8 @@ def test_stored_text_breaks_no_page(
         assert "<script>alert" not in response.text
         assert "&lt;script&gt;" in response.text
         assert "<bdi>" in response.text
-    page = link(listed.text, re.findall(r">(<bdi>x.*?</bdi>)<", listed.text)[0])
+    own = own_stream(server, "x")
+    page = link(listed.text, re.findall(rf">(<bdi>{own}.*?</bdi>)<", listed.text)[0])
     assert cells(reader.get(page).text) == [row]
 
 
@@ -492,6 +501,7 @@ def test_where_no_event_is_that_is_said(school: TrainingSchool, viewer: Client) 
     assert said(gone) == "There is no such application."
 
 
+@pytest.mark.own_store("it writes into a stream of the server's own")
 def test_what_eventstoredb_keeps_for_itself_is_not_shown(
     school: TrainingSchool, server: EmbeddedServer, reader: Client
 ) -> None:
