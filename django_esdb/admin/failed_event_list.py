@@ -29,6 +29,7 @@ MOST_COUNTED = 10_000
 _AFTER = "after"
 _AGGREGATE = "originator_id"
 _NARROWED = {
+    "projection": _("projection"),
     "application": _("application"),
     "error_kind": _("kind of error"),
     _AGGREGATE: _("aggregate"),

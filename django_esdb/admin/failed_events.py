@@ -45,7 +45,8 @@ class FailedEventAdmin(EventColumns, ActingAdmin):
     """Shows failed events, of which there may be very many."""
 
     list_display = (
-        *("id", "projection", "position", "event_class", "short_error"),
+        # What is wrong comes before what a narrow window cuts off.
+        *("id", "projection", "short_error", "event_class", "position"),
         *("aggregate", "originator_version", "attempts", "parked_at"),
     )
     list_filter = (ProjectionFilter, WaitingFilter)
@@ -134,6 +135,9 @@ class FailedEventAdmin(EventColumns, ActingAdmin):
     ) -> HttpResponse:
         event = context["original"]
         context |= {
+            # All of it pushes what stands next to it aside.
+            "subtitle": gettext("%(event)s at %(position)s")
+            % {"event": self.event_class(event), "position": event.position},
             "page_buttons": self.buttons(request, event),
             **surroundings(self.admin_site, request, event, self.page("changelist")),
         }

@@ -63,7 +63,7 @@ def own_site(settings: Any) -> None:
 
 
 def as_of(page: str) -> str:
-    found = re.search(r'<p class="as-of">(.*?)</p>', page, re.DOTALL)
+    found = re.search(r'<dl class="as-of">(.*?)</dl>', page, re.DOTALL)
     return " ".join(re.sub("<[^>]*>", "", found[1]).split()) if found else ""
 
 
@@ -113,7 +113,7 @@ def test_pages_say_which_events_rows_reflect(
     for page in (DOGS, f"{DOGS}{dog.pk}/change/"):
         said = as_of(text(admin_client.get(page)))
         assert said == (
-            "TrainingSchoolProjection: as of position 1234567, the last event is of "
+            "TrainingSchoolProjection as of position 1234567, the last event is of "
             f"2026-11-26 09:30:07.000000 UTC; {missing}"
         )
 
@@ -128,7 +128,7 @@ def test_it_takes_one_query_and_no_row(admin_client: Client) -> None:
     with CaptureQueriesContext(connection) as queries:
         page = text(admin_client.get(DOGS))
 
-    assert as_of(page) == "TrainingSchoolProjection: no event is processed yet"
+    assert as_of(page) == "TrainingSchoolProjection no event is processed yet"
     table = ProjectionTracking._meta.db_table
     assert sum(f"FROM {quote(table)}" in each["sql"] for each in queries) == 1
 
