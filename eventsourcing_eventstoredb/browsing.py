@@ -10,88 +10,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from time import monotonic
 from typing import Any
 
 from eventsourcing.persistence import ProgrammingError
 
-from eventsourcing_eventstoredb.mapping import (
-    SNAPSHOT_STREAM_PREFIX,
-    Layout,
-    recorded_time,
-)
-from eventsourcing_eventstoredb.metadata import decoded
+from eventsourcing_eventstoredb.browsed_events import BrowsedEvent, browsed
+from eventsourcing_eventstoredb.mapping import SNAPSHOT_STREAM_PREFIX, Layout
 from eventsourcing_eventstoredb.protocol import calls, messages, retrying
 from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient
-from eventsourcing_eventstoredb.protocol.errors import CallError, Reason, client_errors
+from eventsourcing_eventstoredb.protocol.errors import client_errors
+from eventsourcing_eventstoredb.searching import Page, Read, Wanted, search
 
-# Later pages of a search grow, since then most of what lies there does not match.
-_MAX_PAGE_SIZE = 2_000
+__all__ = ["MOST_LOOKED_AT", "BrowsedEvent", "Following", "Page", "StoreBrowser"]
+
 # Events that a search looks at by default until it says how far it has come.
 MOST_LOOKED_AT = 100_000
-# EventStoreDB's own type of records that stand for an event in another stream.
-_LINK_TYPE = "$>"
 # What the server takes for a position; larger numbers cannot even be sent.
 _LARGEST_POSITION = 2**63 - 1
-
-
-# Gets where to begin, how many to read, and the seconds that it may take.
-_Read = Callable[[int | None, int, float], Iterator[Any]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class BrowsedEvent:
-    """
-    An event as it is stored.
-
-    Attributes:
-        position: Its commit position in the log of all streams.
-        stream: Its stream's name.
-        stream_position: Where it lies in its stream, from 0 on.
-        event_id: A UUID as text.
-        topic: Its type.
-        time: When the server recorded it, in UTC; None if it does not say.
-        content_type: Of the data.
-        data: What the event says, maybe compressed or encrypted.
-        metadata: What is said about it, without its version.
-        is_snapshot: Whether it stands for earlier ones of an aggregate.
-    """
-
-    position: int
-    stream: str
-    stream_position: int
-    event_id: str
-    topic: str
-    time: datetime | None
-    content_type: str
-    data: bytes
-    metadata: dict[str, str]
-    is_snapshot: bool
-
-    @property
-    def target(self) -> tuple[str, int] | None:
-        """The stream of the event that it links to, and the place there; or None."""
-        if self.topic != _LINK_TYPE:
-            return None
-        place, _, stream = str(self.data, "utf-8", "replace").partition("@")
-        is_place = place.isascii() and place.isdecimal() and len(place) < 19
-        return (stream, int(place)) if is_place and stream else None
-
-
-@dataclass(frozen=True)
-class Page:
-    """
-    Some events, newest first.
-
-    Attributes:
-        events: Those that match.
-        next_before: What to go on before, for older ones; None if there are none. There
-            may be some though this page is short or empty: then so many were looked at
-            that did not match.
-    """
-
-    events: tuple[BrowsedEvent, ...]
-    next_before: int | None
 
 
 @dataclass(frozen=True)
@@ -162,7 +97,7 @@ class StoreBrowser:
             with client_errors("Reading all streams"):
                 for message in calls.read_messages(self._client, request, seconds):
                     if message.HasField("event"):
-                        event = self._browsed(message.event.event)
+                        event = browsed(message.event.event)
                         return event if event.position == position else None
                 return None
 
@@ -192,11 +127,12 @@ class StoreBrowser:
             ProgrammingError: *before* is not the position of an event.
             OperationalError: The read was cut short.
         """
-        page = self._page(
+        page = search(
+            self._client,
             "Reading all streams backwards",
             self._backwards(self._server_filter((), "")),
             lambda event: event.position,
-            _Wanted(
+            Wanted(
                 1,
                 before,
                 None,
@@ -239,11 +175,12 @@ class StoreBrowser:
         """
         matches = self._matcher(topics, stream_prefix)
         picked = ((), "") if looks_through else (topics, stream_prefix)
-        return self._page(
+        return search(
+            self._client,
             "Reading all streams backwards",
             self._backwards(self._server_filter(*picked)),
             lambda event: event.position,
-            _Wanted(limit, before, since, matches, most),
+            Wanted(limit, before, since, matches, most),
         )
 
     def stream(
@@ -285,11 +222,12 @@ class StoreBrowser:
             )
             return calls.read_messages(self._client, request, seconds)
 
-        return self._page(
+        return search(
+            self._client,
             f"Reading stream {name!r}",
             read,
             lambda event: event.stream_position,
-            _Wanted(
+            Wanted(
                 limit,
                 before,
                 since,
@@ -333,7 +271,7 @@ class StoreBrowser:
         def attempt(seconds: float) -> list[BrowsedEvent]:
             with client_errors("Reading all streams"):
                 return [
-                    self._browsed(message.event.event)
+                    browsed(message.event.event)
                     for message in calls.read_messages(self._client, request, seconds)
                     if message.HasField("event")
                 ]
@@ -360,7 +298,7 @@ class StoreBrowser:
 
         return matches
 
-    def _backwards(self, server_filter: messages.Filter) -> _Read:
+    def _backwards(self, server_filter: messages.Filter) -> Read:
         def read(start: int | None, size: int, seconds: float) -> Iterator[Any]:
             request = messages.all_request(
                 start, backwards=True, limit=size, server_filter=server_filter
@@ -368,76 +306,6 @@ class StoreBrowser:
             return calls.read_messages(self._client, request, seconds)
 
         return read
-
-    def _page(
-        self,
-        what: str,
-        read: _Read,
-        place: Callable[[BrowsedEvent], int],
-        wanted: _Wanted,
-    ) -> Page:
-        def attempt(seconds: float) -> Page:
-            with client_errors(what):
-                try:
-                    return self._search(read, place, wanted, seconds)
-                except CallError as error:
-                    if error.reason is Reason.STREAM_DELETED:
-                        return Page((), None)
-                    raise
-
-        return retrying.with_retries(self._client, attempt, retrying.READ_DEADLINE)
-
-    def _search(
-        self,
-        read: _Read,
-        place: Callable[[BrowsedEvent], int],
-        wanted: _Wanted,
-        seconds: float,
-    ) -> Page:
-        found: list[BrowsedEvent] = []
-        start = wanted.before
-        looked_at = 0
-        # Half of the time is left for the last page, and what was found is returned.
-        end = monotonic() + seconds / 2
-        # One more tells whether there are older ones.
-        size = min(wanted.limit + 1, _MAX_PAGE_SIZE)
-        while True:
-            received = 0
-            for message in read(start, size, seconds):
-                if not message.HasField("event"):
-                    continue
-                received += 1
-                event = self._browsed(message.event.event)
-                if wanted.is_too_old(event):
-                    return Page(tuple(found), None)
-                if wanted.matches(event):
-                    if len(found) == wanted.limit:
-                        return Page(tuple(found), start)
-                    found.append(event)
-                    if wanted.is_only:
-                        return Page(tuple(found), None)
-                start = place(event)
-            looked_at += received
-            if received < size:
-                return Page(tuple(found), None)
-            if looked_at >= wanted.most or monotonic() > end:
-                return Page(tuple(found), start)
-            size = min(size * 4, _MAX_PAGE_SIZE)
-
-    def _browsed(self, recorded: Any) -> BrowsedEvent:
-        name = str(recorded.stream_identifier.stream_name, "utf-8", "replace")
-        return BrowsedEvent(
-            position=int(recorded.commit_position),
-            stream=name,
-            stream_position=int(recorded.stream_revision),
-            event_id=recorded.id.string,
-            topic=recorded.metadata["type"],
-            time=recorded_time(recorded.metadata["created"]),
-            content_type=recorded.metadata["content-type"],
-            data=recorded.data,
-            metadata=decoded(recorded.custom_metadata),
-            is_snapshot=name.startswith(SNAPSHOT_STREAM_PREFIX),
-        )
 
     def _server_filter(
         self, topics: Sequence[str], stream_prefix: str
@@ -453,17 +321,3 @@ class StoreBrowser:
 
     def _is_own(self, event: BrowsedEvent) -> bool:
         return not event.topic.startswith("$") and self.is_own_stream(event.stream)
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    limit: int
-    before: int | None
-    since: datetime | None
-    matches: Callable[[BrowsedEvent], bool]
-    most: int
-    is_only: bool = False
-
-    def is_too_old(self, event: BrowsedEvent) -> bool:
-        since, time = self.since, event.time
-        return since is not None and time is not None and time < since
