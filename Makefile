@@ -28,11 +28,10 @@ $(STAMP): pyproject.toml $(wildcard requirements/constraints-*.txt) | $(BIN)/pyt
 	./requirements/install $(BIN)/python
 	@touch $(DEMO_STAMP) $@
 
-# The demo needs a part of that only. Whoever has all has this, too. Python compiles what
-# of it is used, which is less than all.
+# The demo needs a part of that only. Whoever has all has this, too.
 $(DEMO_STAMP): pyproject.toml $(wildcard requirements/demo-*.txt) | $(BIN)/python
 	@echo "Installing what the demo needs into $(VENV)/"
-	@PIP_NO_COMPILE=1 ./requirements/install $(BIN)/python demo
+	@./requirements/install $(BIN)/python demo
 	@touch $@
 
 .PHONY: install-packages

@@ -33,6 +33,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django_esdb",
     "example_project.training_school",
+    "example_project.showcase",
 ]
 
 MIDDLEWARE = [
@@ -86,6 +87,9 @@ LOCALE_PATHS = [BASE_DIR / "example_project" / "locale"]
 USE_TZ = True
 TIME_ZONE = "UTC"
 STATIC_URL = "static/"
+
+# Whether there are further projections, for the operator to see and do things.
+SHOWCASE = env.bool("EXAMPLE_SHOWCASE", default=False)
 
 ESDB_URI = env.str("EVENTSTOREDB_URI", default="esdb://localhost:2113?Tls=false")
 ESDB_ROOT_CERTIFICATES = env.str(

@@ -12,7 +12,7 @@ from eventsourcing_eventstoredb.server.port_owner import port_owner
 from example_project.demo.children import Child, clean_environment
 from example_project.demo.folder import Folder
 from example_project.demo.output import Output
-from example_project.demo.site import prepare
+from example_project.demo.site import prepare, rebuild_one
 
 LOOPBACK = "127.0.0.1"
 USER_NAME = "admin"
@@ -78,11 +78,13 @@ class Demo:
         self.output.say(f"Starting the demo; its data is in {self.folder.path}")
         env = self._environment()
         env["EVENTSTOREDB_URI"] = self._start_event_store(env)
-        self._prepare_site(env)
+        is_first = self._prepare_site(env)
         self._check()
         self.output.say("Starting the projections")
         projections = self._start_child("projections", "runprojections", env=env)
         self._seed(env)
+        if is_first:
+            rebuild_one(USER_NAME)
         self._wait_for(lambda: projections.find_line("Running ") is not None)
         address = self._start_site(env)
         self._is_up = True
@@ -99,10 +101,10 @@ class Demo:
         self._wait_for(lambda: store.find_line("listening on ") is not None)
         return store.find_line("listening on ") or ""
 
-    def _prepare_site(self, env: dict[str, str]) -> None:
+    def _prepare_site(self, env: dict[str, str]) -> bool:
         self.output.say("Making the tables")
         try:
-            prepare(env, user_name=USER_NAME, password=self._password)
+            return prepare(env, user_name=USER_NAME, password=self._password)
         except DatabaseError as error:
             raise DemoError(f"the site's database cannot be used: {error}") from None
 
@@ -123,6 +125,7 @@ class Demo:
             f"\n  Admin        {site}admin/"
             f"\n    User       {USER_NAME}"
             f"\n    Password   {self._password}"
+            f"\n  Dashboard    {site}admin/django_esdb/"
             f"\n  Event store  {event_store}\n"
             "\nCtrl-C stops all of it."
         )
@@ -135,6 +138,7 @@ class Demo:
             "DJANGO_SECRET_KEY": self.folder.secret("secret-key", 50),
             "DJANGO_ALLOWED_HOSTS": f"localhost,{LOOPBACK}",
             "DJANGO_RUNSERVER_HIDE_WARNING": "true",
+            "EXAMPLE_SHOWCASE": "true",
             "DATABASE_URL": self.folder.database_url,
             # Keeps what a .env file says out of it.
             "EVENTSTOREDB_URI": "",

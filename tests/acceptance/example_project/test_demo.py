@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import venv
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
@@ -136,6 +138,37 @@ def test_shows_a_seeded_school_and_stops_with_all_its_parts(start: Start):
     assert "Traceback" not in output
     assert output.splitlines()[-1].startswith("Stopped.")
     assert not demo.has_children()
+
+
+def test_projections_are_in_the_states_that_an_operator_meets(
+    start: Start, folder: Path
+):
+    demo = start()
+    page = read(demo["Web site"])
+    assert f'href="/{demo["Dashboard"].removeprefix(demo["Web site"])}"' in page
+
+    def ask(sql: str) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(folder / "site.sqlite3", timeout=60)) as database:
+            return database.execute(sql).fetchall()
+
+    # It has put events aside, which failed and which come after those.
+    failed = (
+        "SELECT count(nullif(error, '')), count(*) FROM django_esdb_failedevent "
+        "WHERE projection = 'CertificatesProjection'"
+    )
+    wait_until(lambda: 0 < ask(failed)[0][0] < ask(failed)[0][1])
+    # It is paused, and behind.
+    tracked = (
+        "SELECT {} FROM django_esdb_projectiontracking WHERE projection = "
+        "'{}Projection'"
+    )
+    assert ask(tracked.format("state, position", "Newcomers")) == [("paused", None)]
+    # Somebody has asked for a rebuild, which is done.
+    noted = "SELECT count(*) FROM django_admin_log WHERE change_message LIKE 'Rebuild%'"
+    requested = tracked.format("rebuild_requested_at", "PopularTricks")
+    counted = "SELECT sum(dogs) FROM showcase_populartrick"
+    assert ask(noted) == [(1,)]
+    wait_until(lambda: ask(requested) == [(None,)] and ask(counted) == [(48,)])
 
 
 def test_the_admin_can_log_in_with_the_printed_password(start: Start, folder: Path):
