@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -140,3 +141,29 @@ def limit_lock_waits(connection: BaseDatabaseWrapper, seconds: float) -> None:
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
             cursor.execute(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
+
+
+@contextmanager
+def shorter_lock_waits(
+    connection: BaseDatabaseWrapper, seconds: float
+) -> Iterator[None]:
+    """
+    Wait for no lock longer than this in the block, where a wait cannot be ended.
+
+    That is so on SQLite, within its driver. Elsewhere nothing is done.
+    """
+    if connection.vendor != "sqlite":
+        yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA busy_timeout")
+        before = int(cursor.fetchone()[0])
+        cursor.execute(f"PRAGMA busy_timeout = {min(before, seconds * 1000):.0f}")
+    raw = connection.connection
+    try:
+        yield
+    finally:
+        # Another connection has its own.
+        if connection.connection is raw and connection.connection is not None:
+            with connection.cursor() as cursor:
+                cursor.execute(f"PRAGMA busy_timeout = {before}")

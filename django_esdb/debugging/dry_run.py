@@ -22,7 +22,8 @@ from eventsourcing.projection import Projection
 
 from django_esdb.applications import make_application
 from django_esdb.db.connections import close_if_lost
-from django_esdb.db.guards import limit_idle_transactions
+from django_esdb.db.errors import Cause, cause_of
+from django_esdb.db.guards import limit_idle_transactions, shorter_lock_waits
 from django_esdb.db.sessions import session_of
 from django_esdb.debugging.events import Choice, Chosen, chosen_events
 from django_esdb.debugging.refusals import nothing_elsewhere
@@ -164,7 +165,7 @@ class DryRun:
                         transaction.set_rollback(True, using=using)
             except DatabaseError as error:
                 close_if_lost(connection)
-                if self._is_over:
+                if self._is_over or (self.limit and cause_of(error) is Cause.LOCK):
                     raise self._too_long() from error
                 raise
             finally:
@@ -178,7 +179,10 @@ class DryRun:
             yield
             return
         connection.ensure_connection()
-        with self.limit.of(session_of(connection)):
+        with (
+            shorter_lock_waits(connection, self.limit.seconds),
+            self.limit.of(session_of(connection)),
+        ):
             yield
 
     @property

@@ -31,7 +31,7 @@ from example_project.training_school.projections import (
 )
 from tests.support.failed_events import MakeRegistration
 from tests.support.rows_app.models import Animal, Counter, Owner, Visit
-from tests.support.supervising import catch_up
+from tests.support.supervising import catch_up, running, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -632,6 +632,51 @@ def test_a_worker_goes_on_afterwards(
 
     catch_up(school_projection)
     assert Dog.objects.get().tricks == ["sit"]
+
+
+def test_a_worker_that_runs_meanwhile_is_not_disturbed(
+    school: TrainingSchool, school_projection: Registration
+) -> None:
+    position = school.register("Fido")
+    with running(school_projection) as worker:
+        wait_until(Dog.objects.exists)
+        for number in range(5):
+            school.add_trick("Fido", str(number))
+            (run,) = runs(school_projection, only=position, limit=TimeLimit(60))
+            assert "IntegrityError" in run.error
+        wait_until(lambda: len(Dog.objects.get().tricks) == 5)
+        assert worker.thread.is_alive()
+        assert worker.error is None
+
+    assert Dog.objects.get().tricks == ["0", "1", "2", "3", "4"]
+
+
+def test_a_batch_that_is_under_way_is_waited_for_no_longer_than_said(
+    school: TrainingSchool, school_projection: Registration
+) -> None:
+    school.register("Fido")
+    catch_up(school_projection)
+    locked, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        tracked = school_projection.tracked()
+        with transaction.atomic():
+            tracked.lock()
+            locked.set()
+            over.wait(60)
+        connection.close()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        assert locked.wait(60)
+        with pytest.raises(DryRunError, match="another process may be in a transact"):
+            runs(school_projection, limit=TimeLimit(0.5))
+    finally:
+        over.set()
+        thread.join(60)
+
+    assert Dog.objects.count() == 1
 
 
 def test_what_takes_too_long_is_ended_and_undone(
