@@ -16,6 +16,7 @@ import textwrap
 import threading
 import tokenize
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from django_esdb.registry import Registration
@@ -34,8 +35,9 @@ _IGNORED = frozenset(
     )
 )
 # Python 3.11 finds a class's source with a parser that may raise SystemError when two
-# threads use it at once.
+# threads use it at once. Threads of other code may use it, too: then it is tried again.
 _parser_lock = threading.Lock()
+_ATTEMPTS = 10
 
 _STATEMENT_ENDS = frozenset((tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT))
 
@@ -67,12 +69,18 @@ def _definition(cls: type[Any]) -> Iterator[str]:
             continue
         yield base.__qualname__
         try:
-            with _parser_lock:
-                text = _significant(inspect.getsource(base))
-            yield text
+            yield _source(base)
         except (OSError, TypeError, tokenize.TokenError, SyntaxError):
             # No source at hand: what is left are the names.
             yield " ".join(sorted(vars(base)))
+
+
+def _source(cls: type[Any]) -> str:
+    with _parser_lock:
+        for _ in range(_ATTEMPTS - 1):
+            with suppress(SystemError):
+                return _significant(inspect.getsource(cls))
+        return _significant(inspect.getsource(cls))
 
 
 def _without_registration(source: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -235,3 +236,21 @@ def test_a_fingerprint_covers_the_views_code(registration: MakeRegistration) -> 
             super().register_dog(dog_id, name.upper(), tracking)
 
     assert fingerprint(registration(view_class=Other)) != fingerprint(registration())
+
+
+def test_a_fingerprint_bears_with_other_codes_use_of_the_parser(
+    registration: MakeRegistration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = fingerprint(registration())
+    original = inspect.getsource
+    failing = itertools.cycle([True, True, False])
+
+    def clashing(cls: type[Any]) -> str:
+        # Cannot be provoked: it takes another thread in the middle of its parsing.
+        if next(failing):
+            raise SystemError("AST constructor recursion depth mismatch")
+        return original(cls)
+
+    monkeypatch.setattr(inspect, "getsource", clashing)
+
+    assert fingerprint(registration()) == expected
