@@ -23,7 +23,7 @@ from django_esdb.registry import registry
 from django_esdb.status.status import shown
 
 # How many events are looked at for a page, where no index finds them.
-MOST_LOOKED_AT = 100_000
+MOST_LOOKED_AT = 25_000
 MOST_COUNTED = 10_000
 
 _AFTER = "after"
