@@ -76,6 +76,8 @@ name, trick = "Rex", "fetch"
 school.register(name)
 """,
     "docs/rebuilding.md": """
+from uuid import UUID
+from django.db.models import QuerySet
 process_event = singledispatchmethod(lambda self, event, tracking: None)
 request = SimpleNamespace(user=SimpleNamespace(pk=1))
 _get = registry.get
