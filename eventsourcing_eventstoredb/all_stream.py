@@ -67,15 +67,23 @@ class AllStream:
         position: int,
         timeout: float | None = None,
         connection: Connection | None = None,
+        *,
+        what: str = "Reading all streams",
     ) -> Any:
         """
         Return the recorded event at a position, None if none is there; whosever it is.
+
+        Args:
+            position: The position.
+            timeout: Seconds to wait for the answer; None for the client's default.
+            connection: What to ask over; None for the client's.
+            what: What it is for; an error begins with that.
 
         Raises:
             PositionRefusedError: The server refuses to begin there.
             OperationalError: The server did not answer in *timeout* seconds.
         """
-        with client_errors("Reading all streams"):
+        with client_errors(what):
             return calls.read_at(self.client, position, timeout, connection)
 
     def last(
