@@ -39,8 +39,6 @@ from eventsourcing_eventstoredb.protocol.watching import GRACE_SECONDS, watcher
 from eventsourcing_eventstoredb.read_ahead import ReadAhead
 from eventsourcing_eventstoredb.subscription_state import Phase, StateCell
 
-_WHAT = "Subscribing to all streams"
-
 # What the server says when something in it went wrong. Before a subscription is
 # confirmed for the first time it is an answer; later, resuming may help.
 _SERVER_FAILURES = (Reason.POSITION, Reason.INTERNAL)
@@ -160,7 +158,7 @@ class Receiver:
         self.message_count += 1
         if after is not None:
             self._check_position(after, connection)
-        with client_errors(_WHAT):
+        with client_errors("Subscribing to all streams"):
             call = self._unended = self._log.subscribe(after, connection)
             with self._call_lock:
                 self._call = call
@@ -190,7 +188,7 @@ class Receiver:
         if not is_cluster(client) or lagging.is_lost(client, after):
             raise UnknownPositionError(after, head)
         msg = (
-            f"{_WHAT}: {connection.target} is at position {head} "
+            f"Subscribing to all streams: {connection.target} is at position {head} "
             f"and has yet to reach {after}, up to where all was received"
         )
         raise NodeBehindError(msg)
@@ -201,7 +199,10 @@ class Receiver:
         position = after if known is None else known.commit_position
         self._is_nothing_there = True
         found = self._log.event_at(
-            position, self._seconds_to_answer(), connection, what=_WHAT
+            position,
+            self._seconds_to_answer(),
+            connection,
+            what="Subscribing to all streams",
         )
         self._is_nothing_there = False
         if known is None:

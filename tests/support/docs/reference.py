@@ -172,12 +172,13 @@ def _methods(cls: type) -> Iterator[tuple[str, Any]]:
 
 def _signature(value: Any, *, bound: bool = False) -> str:
     if inspect.isclass(value):
-        # Python makes others up, for protocols another one after the first instance.
+        # Python makes others up; into a protocol's class with its first instance.
+        found = [vars(each).get("__init__") for each in value.__mro__]
         made = [
-            vars(each)["__init__"]
-            for each in value.__mro__
-            if each.__module__.partition(".")[0] in PACKAGES
-            and "__init__" in vars(each)
+            each
+            for each in found
+            if inspect.isfunction(each)
+            and each.__module__.partition(".")[0] in PACKAGES
         ]
         return _signature(made[0], bound=True) if made else "()"
     signature = inspect.signature(value)
