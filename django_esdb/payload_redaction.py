@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from inspect import iscoroutinefunction
 from typing import Any
-
-from django.utils.module_loading import import_string
 
 from django_esdb.conf import settings
 from django_esdb.exceptions import ConfigurationError, RedactionError
+from eventsourcing_eventstoredb.functions import named_function
 from eventsourcing_eventstoredb.logs import log
-from eventsourcing_eventstoredb.text import named_line
 
 logger = logging.getLogger("django_esdb.admin")
 
@@ -31,19 +28,10 @@ def redactor() -> Redactor | None:
     if not name:
         return None
     try:
-        found = import_string(name)
-    except Exception as error:
-        # Whatever its module raises when it is imported.
-        msg = f"{name!r} cannot be imported: {named_line(error)}"
-        raise ConfigurationError(msg) from error
-    if not callable(found):
-        msg = f"{name!r} is no function"
-        raise ConfigurationError(msg)
-    if iscoroutinefunction(found):
-        msg = f"{name!r} is async def, but is called and not awaited"
-        raise ConfigurationError(msg)
-    function: Redactor = found
-    return function
+        # Settings may be anything.
+        return named_function(str(name))
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
 
 
 def redacted(topic: str, payload: Any) -> Any:

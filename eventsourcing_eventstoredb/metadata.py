@@ -11,15 +11,14 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from importlib import import_module
-from inspect import iscoroutinefunction
 from types import MappingProxyType
 from typing import Any
 
 from eventsourcing.persistence import DataError, Notification, ProgrammingError
 
+from eventsourcing_eventstoredb.functions import named_function
 from eventsourcing_eventstoredb.inheriting import inherit
-from eventsourcing_eventstoredb.text import named_line, quoted
+from eventsourcing_eventstoredb.text import quoted
 
 # By these EventStoreDB's own projection and its pages follow events.
 CORRELATION_ID = "$correlationId"
@@ -106,25 +105,7 @@ def provider_named(name: str) -> MetadataProvider:
     Raises:
         ValueError: There is none, or it cannot be called for metadata.
     """
-    module, separator, path = name.partition(":")
-    if not separator:
-        module, _, path = name.rpartition(".")
-    try:
-        found: Any = import_module(module)
-        for part in path.split("."):
-            found = getattr(found, part)
-    except Exception as error:
-        # Whatever the module raises when it is imported.
-        msg = f"{quoted(name)} cannot be imported: {named_line(error)}"
-        raise ValueError(msg) from error
-    if not callable(found):
-        msg = f"{quoted(name)} is no function"
-        raise ValueError(msg)
-    if iscoroutinefunction(found):
-        msg = f"{quoted(name)} is async def, but is called and not awaited"
-        raise ValueError(msg)
-    provider: MetadataProvider = found
-    return provider
+    return named_function(name)
 
 
 def inherit_metadata() -> None:
