@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -36,6 +37,18 @@ class SafeCommand(BaseCommand):
         listed = ", ".join(f"{key} {text}" for key, text in self.exit_statuses.items())
         kwargs.setdefault("epilog", f"Exit status: {listed}.")
         return super().create_parser(prog_name, subcommand, **kwargs)
+
+    def leave_what_is_loaded(self) -> None:
+        """
+        Have the garbage collector look no more at what the process has loaded so far.
+
+        For commands that make very many objects. Looking through all of a project's
+        modules took it a tenth of a projection's time. Of another program's process
+        nothing is known, so there it does nothing.
+        """
+        if self.is_from_shell:
+            gc.collect()
+            gc.freeze()
 
     def run_from_argv(self, argv: list[str]) -> None:
         """Run as from a shell; an error's traceback is printed without secrets."""

@@ -113,6 +113,7 @@ class Command(SafeCommand):
         if options["interactive"] and not self._is_confirmed(registration, **options):
             msg = "Nothing was rebuilt"
             raise CommandError(msg)
+        self.leave_what_is_loaded()
         with shown_progress(self.stdout, options) as shown:
             rebuild = _Rebuild(registration, shown, restart=options["restart"])
             rebuild.run(

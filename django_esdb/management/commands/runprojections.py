@@ -182,6 +182,7 @@ class Command(SafeCommand):
             ),
         )
         created(worker)
+        self.leave_what_is_loaded()
         with (
             self._progress(registrations, options, is_wanted=until_caught_up),
             self._told(registrations),

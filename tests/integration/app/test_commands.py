@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from django.core.management import (
     BaseCommand,
     CommandError,
+    call_command,
     get_commands,
     load_command_class,
 )
@@ -49,6 +51,30 @@ def run(command: BaseCommand, *arguments: str) -> tuple[int | str | None, str]:
     with pytest.raises(SystemExit) as ended:
         command.run_from_argv(["manage.py", "failing", *arguments])
     return ended.value.code, err.getvalue()
+
+
+class Long(SafeCommand):
+    """Notes how many objects the garbage collector leaves alone."""
+
+    exit_statuses = {"0": "done"}
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        self.leave_what_is_loaded()
+        self.left_alone = gc.get_freeze_count()
+
+
+def test_the_garbage_collector_is_told_of_what_is_loaded_in_an_own_process() -> None:
+    before = gc.get_freeze_count()
+    inside, alone = Long(), Long()
+    try:
+        call_command(inside)
+        alone.run_from_argv(["manage.py", "long"])
+    finally:
+        gc.unfreeze()
+
+    assert inside.left_alone == before
+    # Django and its models at least.
+    assert alone.left_alone > before + 10_000
 
 
 @pytest.mark.parametrize(("app", "name"), COMMANDS)
