@@ -27,8 +27,8 @@ def test_no_function_and_one_that_can_be_called_are_fine(settings: Any) -> None:
     ("name", "reason"),
     [
         ("no.such.function", "'no.such.function' cannot be imported: ModuleNotFound"),
-        ("redact", "'redact' cannot be imported: ImportError"),
-        (7, "7 cannot be imported: "),
+        ("redact", "'redact' cannot be imported: ValueError"),
+        (7, "'7' cannot be imported: "),
         (f"{__name__}.NO_FUNCTION", "is no function"),
         (f"{__name__}.redact_later", "is async def"),
     ],
