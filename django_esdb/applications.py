@@ -103,6 +103,14 @@ def _in_turn() -> Iterator[None]:
         lock.release()
 
 
+def from_leader(
+    application_class: type[Application[Any]], env: dict[str, str]
+) -> dict[str, str]:
+    """Return an environment in which an application surely reads from the leader."""
+    own = f"{application_class.name.upper()}_{_NODE_PREFERENCE}"
+    return {**env, _NODE_PREFERENCE: "leader", own: "leader"}
+
+
 def _prefer_leader(
     application_class: type[Application[Any]], env: dict[str, str]
 ) -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from django.db import models, transaction
+from django.db import models
 from django.utils import timezone
 
 from django_esdb.exceptions import ConfigurationError
@@ -49,8 +49,7 @@ def reset_projection(
     view_class(registration)
     tracked = registration.tracked()
     tracked.ensure_row()
-    with transaction.atomic(using=tracked.using):
-        tracked.lock()
+    with tracked.locked():
         row = tracked.row()
         # What was processed once has had its effects.
         until = None if with_effects else replayed_until(row)
@@ -117,10 +116,7 @@ def clear(
     # Counted with what was processed; a worker measures it again.
     ProjectionLag.objects.using(tracked.using).filter(tracking_id=row.pk).delete()
     for kept in (FailedEvent, SkippedEvent):
-        events = kept.objects.using(tracked.using).of(
-            tracked.projection, tracked.application
-        )
-        deleted.update(events.delete()[1])
+        deleted.update(tracked.unprocessed(kept).delete()[1])
     for model in referring_first(view_class(registration).read_models):
         # Its default manager may hide some.
         rows = model._base_manager.using(tracked.using).all()
@@ -145,10 +141,7 @@ def what_is_made(registration: Registration) -> Counter[str] | None:
     for model in referring_first(read_models):
         made[model._meta.label] = model._base_manager.using(tracked.using).count()
     for kept in (FailedEvent, SkippedEvent):
-        events = kept.objects.using(tracked.using)
-        made[kept._meta.label] = events.of(
-            tracked.projection, tracked.application
-        ).count()
+        made[kept._meta.label] = tracked.unprocessed(kept).count()
     row = tracked.queryset().first()
     has_begun = row is not None and (row.position is not None or row.error)
     return made if has_begun or made.total() else None

@@ -5,11 +5,12 @@ from __future__ import annotations
 from django.utils.formats import number_format
 from django.utils.translation import gettext, ngettext
 
+from django_esdb import moments
 from django_esdb.admin.plots import rate_text
 from django_esdb.status.lag import Lag
 
 NOTHING = "-"
-_MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
+_DAY = 86_400
 
 
 def events_behind(lag: Lag) -> str:
@@ -44,12 +45,9 @@ def time_left(lag: Lag) -> str:
 def duration(seconds: float) -> str:
     """Return a number of seconds in its largest unit, without a fraction."""
     if seconds >= _DAY:
+        # There may be thousands of them.
         return f"{count_text(seconds / _DAY)} d"
-    if seconds >= _HOUR:
-        return f"{seconds / _HOUR:.0f} h"
-    if seconds >= _MINUTE:
-        return f"{seconds / _MINUTE:.0f} min"
-    return f"{seconds:.0f} s"
+    return moments.duration(seconds)
 
 
 def count_text(count: float) -> str:

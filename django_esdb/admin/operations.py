@@ -11,7 +11,6 @@ from typing import Any
 from django.apps import apps
 from django.contrib import messages
 from django.db import Error as DatabaseError
-from django.db import transaction
 from django.utils.functional import Promise
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
@@ -125,6 +124,13 @@ def _resumed(status: ProjectionStatus) -> list[str]:
     return [gettext("It is paused, and is resumed.")]
 
 
+def _deleted(made: Counter[str]) -> str:
+    total = made.total()
+    return ngettext(
+        "%(count)s row is deleted.", "%(count)s rows are deleted.", total
+    ) % {"count": count_text(total)}
+
+
 def _plan_to_pause(registration: Registration, status: ProjectionStatus) -> Plan:
     lines = [
         gettext(
@@ -221,20 +227,13 @@ def _plan_to_reset(registration: Registration, status: ProjectionStatus) -> Plan
         lines.append(
             gettext("It declares no read models: their rows are left as they are.")
         )
-    total = made.total()
-    lines.append(
-        ngettext("%(count)s row is deleted.", "%(count)s rows are deleted.", total)
-        % {"count": count_text(total)}
-    )
-    return Plan(lines + _resumed(status), _named(made))
+    return Plan([*lines, _deleted(made), *_resumed(status)], _named(made))
 
 
 def _reset(registration: Registration, user: Any) -> Said:
     tracked = registration.tracked()
     tracked.ensure_row()
-    with transaction.atomic(using=tracked.using):
-        # First of all, for SQLite.
-        tracked.lock()
+    with tracked.locked():
         deleted = reset_projection(registration).total()
         AdminAudit(user, tracked).reset(deleted)
     text = ngettext(
@@ -248,7 +247,6 @@ def _reset(registration: Registration, user: Any) -> Said:
 def _plan_to_rebuild(registration: Registration, status: ProjectionStatus) -> Plan:
     rebuilt_view(registration)
     made = what_is_made(registration) or Counter()
-    total = made.total()
     lines = [
         gettext(
             "The process that runs it deletes what it has made, within seconds, and "
@@ -256,17 +254,16 @@ def _plan_to_rebuild(registration: Registration, status: ProjectionStatus) -> Pl
             "repeated. If no process runs it, the next one does. Until it has caught "
             "up, pages show what is there by then."
         ),
-        ngettext("%(count)s row is deleted.", "%(count)s rows are deleted.", total)
-        % {"count": count_text(total)},
+        _deleted(made),
+        *_resumed(status),
     ]
-    return Plan(lines + _resumed(status), _named(made))
+    return Plan(lines, _named(made))
 
 
 def _rebuild(registration: Registration, user: Any) -> Said:
     tracked = registration.tracked()
     tracked.ensure_row()
-    with transaction.atomic(using=tracked.using):
-        tracked.lock()
+    with tracked.locked():
         is_new = request_rebuild(registration, str(user))
         if is_new:
             AdminAudit(user, tracked).rebuild_requested()
@@ -307,8 +304,7 @@ def _plan_to_accept(registration: Registration, status: ProjectionStatus) -> Pla
 def _accept(registration: Registration, user: Any) -> Said:
     tracked = registration.tracked()
     tracked.ensure_row()
-    with transaction.atomic(using=tracked.using):
-        tracked.lock()
+    with tracked.locked():
         accepted = accept_definition(registration)
         if accepted:
             AdminAudit(user, tracked).accepted()

@@ -96,7 +96,7 @@ class Schema:
 
     def named_in(self, text: str) -> set[str]:
         """Return the tables whose names are in a text."""
-        return self._of(text)
+        return _tables_in(text, self.tables)
 
     def written_by(self, text: str) -> set[str]:
         """Return the tables that a statement writes to by itself."""
@@ -106,7 +106,7 @@ class Schema:
             for match in _TARGETS.finditer(text)
             for group in match.groups()
             if group
-            for table in self._of(group)
+            for table in self.named_in(group)
         }
 
     def with_followers(self, tables: Iterable[str]) -> set[str]:
@@ -119,9 +119,6 @@ class Schema:
                 found.add(table)
                 left.extend(self.followers.get(table, ()))
         return found
-
-    def _of(self, text: str) -> set[str]:
-        return _tables_in(text, self.tables)
 
 
 def schema_of(connection: BaseDatabaseWrapper) -> Schema:

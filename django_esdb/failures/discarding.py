@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
-from django.db import transaction
-
 from django_esdb.failures.audit import Audit
 from django_esdb.failures.parking import failed_events
 from django_esdb.failures.retrying import unknown_event
@@ -81,6 +79,5 @@ def discard_failed_events(registration: Registration, pk: int | None = None) -> 
 @contextmanager
 def _held(tracked: TrackedProjection) -> Iterator[FailedEventQuerySet]:
     """Hold a transaction in which no runner adds failed events; return those."""
-    with transaction.atomic(using=tracked.using):
-        tracked.lock()
+    with tracked.locked():
         yield failed_events(tracked)

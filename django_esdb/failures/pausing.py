@@ -35,8 +35,7 @@ def pause_projection(registration: Registration, audit: Audit | None = None) -> 
     """
     tracked = registration.tracked()
     tracked.ensure_row()
-    with transaction.atomic(using=tracked.using):
-        tracked.lock()
+    with tracked.locked():
         row = tracked.row()
         if row.is_paused_by_hand:
             return False

@@ -15,9 +15,7 @@ MOST_KEPT = 1_000
 
 def skipped_events(tracked: TrackedProjection) -> ProjectionEventQuerySet:
     """Return the events that a projection has skipped, in order: the latest ones."""
-    return SkippedEvent.objects.using(tracked.using).of(
-        tracked.projection, tracked.application
-    )
+    return tracked.unprocessed(SkippedEvent)
 
 
 def note_skipped(

@@ -10,6 +10,8 @@ its lease has been taken over, cannot commit anything.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,9 +25,11 @@ from django_esdb.db.vendors import can_skip_locked_rows
 from django_esdb.exceptions import LeaseLostError
 from django_esdb.leases.process_identity import is_gone, is_rebuilder
 from django_esdb.models import (
+    ProjectionEventQuerySet,
     ProjectionState,
     ProjectionTracking,
     ProjectionTrackingQuerySet,
+    UnprocessedEvent,
 )
 
 # Of the tokens of one row.
@@ -79,6 +83,19 @@ class TrackedProjection:
         limit_idle_transactions(connections[self.using], limit)
         # A write, so that SQLite takes its lock at once, where it waits.
         self.queryset().update(token=models.F("token"))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold a transaction in which no runner has a batch; see :meth:`lock`."""
+        with transaction.atomic(using=self.using):
+            # First of all, for SQLite.
+            self.lock()
+            yield
+
+    def unprocessed(self, model: type[UnprocessedEvent]) -> ProjectionEventQuerySet:
+        """Return the projection's events of a kind, such as the skipped ones."""
+        kept: ProjectionEventQuerySet = model._default_manager.using(self.using)  # type: ignore[assignment]
+        return kept.of(self.projection, self.application)
 
     def row(self) -> ProjectionTracking:
         """Return the row; it is made if it is not there."""

@@ -12,8 +12,6 @@ from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
 
-from django.db import transaction
-
 from django_esdb.applications import make_application
 from django_esdb.db.functions import DatabaseTime
 from django_esdb.exceptions import ConfigurationError
@@ -110,8 +108,7 @@ def take_over(
     tracked.ensure_row()
     # Nothing waits for the event store within the transaction.
     head = head_of(registration)
-    with transaction.atomic(using=tracked.using):
-        tracked.lock()
+    with tracked.locked():
         row = tracked.row()
         token = next_token(row)
         rows: Counter[str] | None = None
@@ -151,8 +148,7 @@ def begin_again(registration: Registration, lease: Lease) -> Begun | None:
     tracked = lease.tracked
     rebuilt_view(registration)
     head = head_of(registration)
-    with transaction.atomic(using=tracked.using):
-        tracked.lock()
+    with tracked.locked():
         row = tracked.row()
         if row.token != lease.token:
             raise lease.lost()

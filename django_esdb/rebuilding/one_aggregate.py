@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import models, transaction
+from django.db import models
 from eventsourcing.application import Application
 from eventsourcing.projection import Projection
 
-from django_esdb.applications import make_application
+from django_esdb.applications import from_leader, make_application
 from django_esdb.conf import settings
 from django_esdb.db.functions import DatabaseTime
 from django_esdb.exceptions import (
@@ -112,10 +112,7 @@ def rebuild_aggregate(registration: Registration, aggregate: str) -> RebuiltAggr
     """
     require_aggregate_rows(registration)
     # Other nodes may be behind the position.
-    env = registration.env()
-    env["EVENTSTOREDB_NODE_PREFERENCE"] = "leader"
-    prefix = registration.application_name.upper()
-    env[f"{prefix}_EVENTSTOREDB_NODE_PREFERENCE"] = "leader"
+    env = from_leader(registration.application_class, registration.env())
     tracked = registration.tracked()
     with closing(make_application(registration.application_class, env)) as app:
         row = tracked.row()
@@ -156,9 +153,9 @@ def rows_of(registration: Registration, aggregate: str) -> Counter[str]:
     return counts
 
 
-def delete_rows_of(view: DjangoTrackingRecorder, originator_id: Any) -> None:
+def delete_rows_of(view: DjangoTrackingRecorder, originator_id: Any) -> Counter[str]:
     """
-    Delete an aggregate's rows, within a transaction.
+    Delete an aggregate's rows, within a transaction; return how many, by model's label.
 
     Args:
         view: It has a method ``aggregate_rows``.
@@ -168,15 +165,16 @@ def delete_rows_of(view: DjangoTrackingRecorder, originator_id: Any) -> None:
         ConfigurationError: The method returns something else than querysets of rows.
         django.db.Error: The database refuses.
     """
+    deleted: Counter[str] = Counter()
     for rows in _querysets(view, originator_id):
-        rows.delete()
+        deleted.update(rows.delete()[1])
+    return deleted
 
 
 def _hold(tracked: TrackedProjection) -> tuple[Lease, int]:
     """Take the lease from whoever has it; return it and the position, which stays."""
     owner, seconds = new_owner(rebuilds=True), settings.ESDB_LEASE_SECONDS
-    with transaction.atomic(using=tracked.using):
-        tracked.lock()
+    with tracked.locked():
         row = tracked.row()
         is_owned = not tracked.queryset().unowned().exists() and not is_gone(row.owner)
         if (is_owned and is_rebuilder(row.owner)) or row.position is None:
@@ -271,9 +269,7 @@ def _delete(
 ) -> Counter[str]:
     deleted: Counter[str] = Counter()
     for kept in (FailedEvent, SkippedEvent):
-        found = kept.objects.using(tracked.using).of(
-            tracked.projection, tracked.application
-        )
+        found = tracked.unprocessed(kept)
         # Compared again, since not every database tells upper from lower case.
         pks = [
             pk
@@ -283,8 +279,7 @@ def _delete(
             if each == key
         ]
         deleted.update(kept.objects.using(tracked.using).filter(pk__in=pks).delete()[1])
-    for rows in _querysets(view, originator_id):
-        deleted.update(rows.delete()[1])
+    deleted.update(delete_rows_of(view, originator_id))
     return deleted
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
+# For the setting MIDDLEWARE.
+CONTENT_POLICY = f"{__name__}.content_policy"
 POLICY = "script-src 'self'; style-src 'self'"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser, no_translations
 from eventsourcing.application import Application
 
-from django_esdb.applications import make_application
+from django_esdb.applications import from_leader, make_application
 from django_esdb.conf import build_env
 from django_esdb.copying.copier import Outcome, copy_events
 from django_esdb.copying.source import opened_source
@@ -114,11 +114,7 @@ def _target(
     application_class: type[Application[Any]],
 ) -> Iterator[Application[Any]]:
     # What was just written is read again, which followers may not have yet.
-    env = {
-        **build_env(application_class),
-        "EVENTSTOREDB_NODE_PREFERENCE": "leader",
-        f"{application_class.name.upper()}_EVENTSTOREDB_NODE_PREFERENCE": "leader",
-    }
+    env = from_leader(application_class, build_env(application_class))
     with closing(make_application(application_class, env)) as target:
         yield target
 

@@ -20,6 +20,7 @@ from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.projections import TrainingSchoolProjection
 from tests.support.axe import findings
 from tests.support.browsers import Browser, browsing, needs_browser
+from tests.support.content_policy import CONTENT_POLICY
 from tests.support.dashboards import LONG, NAMES, fill, more_projections
 
 pytestmark = [needs_browser, pytest.mark.any_database]
@@ -47,8 +48,7 @@ def browser(
     settings: Any,
     tmp_path: Path,
 ) -> Iterator[Browser]:
-    policy = "tests.support.content_policy.content_policy"
-    settings.MIDDLEWARE = [policy, *settings.MIDDLEWARE]
+    settings.MIDDLEWARE = [CONTENT_POLICY, *settings.MIDDLEWARE]
     with more_projections():
         fill(lasts=timedelta(hours=1))
         with browsing(live_server.url, tmp_path / "browser") as browser:

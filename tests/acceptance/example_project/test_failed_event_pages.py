@@ -20,6 +20,7 @@ from example_project.training_school.models import Dog
 from example_project.training_school.projections import TrainingSchoolProjection
 from tests.support.axe import findings
 from tests.support.browsers import Browser, browsing, needs_browser
+from tests.support.content_policy import CONTENT_POLICY
 from tests.support.failed_events import FAILED, many_failed
 
 pytestmark = [needs_browser, pytest.mark.any_database]
@@ -54,8 +55,7 @@ def browser(
 ) -> Iterator[Browser]:
     # Tests share the machine.
     monkeypatch.setattr(event_reading, "SECONDS", 60.0)
-    policy = "tests.support.content_policy.content_policy"
-    settings.MIDDLEWARE = [policy, *settings.MIDDLEWARE]
+    settings.MIDDLEWARE = [CONTENT_POLICY, *settings.MIDDLEWARE]
     fill()
     with browsing(live_server.url, tmp_path / "browser") as browser:
         yield browser

@@ -19,6 +19,7 @@ from example_project.training_school.domain import Dog
 from example_project.training_school.models import Dog as DogRow
 from tests.support.axe import findings
 from tests.support.browsers import Browser, browsing, needs_browser
+from tests.support.content_policy import CONTENT_POLICY
 
 pytestmark = [needs_browser, pytest.mark.any_database]
 
@@ -33,8 +34,7 @@ def browser(
     settings: Any,
     tmp_path: Path,
 ) -> Iterator[Browser]:
-    policy = "tests.support.content_policy.content_policy"
-    settings.MIDDLEWARE = [policy, *settings.MIDDLEWARE]
+    settings.MIDDLEWARE = [CONTENT_POLICY, *settings.MIDDLEWARE]
     # The machine is shared.
     settings.ESDB_WEB_DEADLINE = 60.0
     with browsing(live_server.url, tmp_path / "browser") as browser:
