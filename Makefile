@@ -64,14 +64,15 @@ TESTS := $(BIN)/python -m tests $(if $(COVERAGE),--coverage) $(if $(IN_TURN),--i
 
 .PHONY: test
 test: $(STAMP) ## Run all tests but slow ones, on every database that can be reached
-	@$(TESTS) -m "not slow"
+	@$(TESTS) -m "not slow" -o faulthandler_timeout=300
 
-# Tests that need a store, with one that runs; one after the other, since what others
-# write meanwhile moves the positions that they look at.
+# Tests wait most of the time. WORKERS=0 runs them one after the other.
+WORKERS ?= 4
+
 .PHONY: test-store
 test-store: $(STAMP) ## Run the tests that need an event store with one that runs: URI=esdb://...
 	@test -n "$(URI)" || { echo "Say where the event store is: make test-store URI='esdb://host:2113?Tls=false'" >&2; exit 1; }
-	@$(BIN)/python -m pytest --store "$(URI)"
+	@$(BIN)/python -m pytest --store "$(URI)" -n $(WORKERS) --dist worksteal
 
 .PHONY: test-slow
 test-slow: $(STAMP) ## Run the tests that are slow, and what draws examples with more of them

@@ -1,8 +1,8 @@
 """
 Whether anything grows while projections run for long.
 
-    python -m benchmarks.bench_leaks [--events N] [--reconnections N] [--quick]
-        [--uri URI]
+    python -m benchmarks.bench_leaks [--events N] [--reconnections N] [--seconds N]
+        [--quick] [--uri URI]
 
 ``runprojections`` is a process of its own, with its default settings, and so are the
 event store and what writes to it. Events are written while they are processed. Then

@@ -23,6 +23,8 @@ from benchmarks.support.options import new_parser, write_results
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; return 0."""
     options = new_parser("metrics", __doc__).parse_args(arguments)
+    if options.uri:
+        print("No event store is measured with here, so --uri is not used.")
     found = measure(
         "measure_metrics", databases()["SQLite"], turns=3 if options.quick else 9
     )

@@ -11,24 +11,31 @@ gRPC server that answers each batch at once, so that the client is what is measu
 the embedded server, in memory and on disk. A server that runs, named by its URI, is
 measured as well.
 
-Over the long call new aggregates are saved as well, with IDs that are random, and with
-ones that are made from names, before which the server is asked whether their stream was
-deleted.
-
 CPU is that of this process, the client's. The ratio is that of the saves over the long
-call to the line's: so often as many. What new aggregates cost is found more closely by
-saving an existing one, a new one and one with a name in turns, and comparing the
-medians of what each save took. Ratios count; figures vary with the machine.
+call to the line's: so often as many.
+
+What the first save of a new aggregate costs is found by short runs in turns: of saves
+of aggregates that exist, of new ones whose IDs are random, of new ones whose IDs are
+made from names, and of such that were looked for before, as one does who gets an
+aggregate or else makes it. Each is compared with the saves of those that exist that it
+took its turn with, by the median of what a save took and by the CPU of all.
+
+At last 16 threads save to the embedded server on disk, as it is and with a transaction
+for each save: on this machine's disk, whose sync is measured, and with a sync that
+takes 2 ms longer, since the disks of many virtual machines sync at once and a real one
+takes from 1 ms to 10. Ratios count; figures vary with the machine.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
+import random
 import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -49,7 +56,12 @@ from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
 
 SAVES = 1_600
 ROUNDS = 5
+TURNS = 40
+SAVES_IN_A_TURN = 160
+SAVES_OF_A_THREAD = 30
 THREADS = (1, 16)
+# Milliseconds that a disk's sync takes longer.
+SYNC_MS = 2
 TOPIC = "school.domain:Dog.TrickAdded"
 DATA = b'{"name":"Fido","trick":"roll over","taught_by":"Anna","hours":12}'
 
@@ -100,15 +112,6 @@ class Target:
         stream, version = self._next()
         self.recorder.insert_events([StoredEvent(stream, version, TOPIC, DATA)])
 
-    def new_by_recorder(self) -> None:
-        """Save a new aggregate."""
-        self.recorder.insert_events([StoredEvent(uuid4(), 0, TOPIC, DATA)])
-
-    def named_by_recorder(self) -> None:
-        """Save a new aggregate whose ID is made from a name."""
-        name = uuid5(NAMESPACE_URL, str(uuid4()))
-        self.recorder.insert_events([StoredEvent(name, 0, TOPIC, DATA)])
-
     def _next(self) -> tuple[str, int]:
         own = self._own
         if not hasattr(own, "numbers"):
@@ -118,17 +121,22 @@ class Target:
 
 def run(save: Callable[[], None], threads: int, saves: int) -> Round:
     """Save from so many threads; return what it took."""
-    latencies: list[float] = []
-    begun = threading.Barrier(threads + 1)
+    return run_all([[save] * (saves // threads)] * threads)
 
-    def work() -> None:
+
+def run_all(works: Sequence[Sequence[Callable[[], object]]]) -> Round:
+    """Save what there is for each thread, one after the other; return what it took."""
+    latencies: list[float] = []
+    begun = threading.Barrier(len(works) + 1)
+
+    def work(saves: Sequence[Callable[[], object]]) -> None:
         begun.wait()
-        for _ in range(saves // threads):
+        for save in saves:
             began = time.perf_counter()
             save()
             latencies.append(time.perf_counter() - began)
 
-    workers = [threading.Thread(target=work) for _ in range(threads)]
+    workers = [threading.Thread(target=work, args=(saves,)) for saves in works]
     for worker in workers:
         worker.start()
     begun.wait()
@@ -144,8 +152,6 @@ WAYS = {
     "the client's own call": Target.by_client,
     "recorder, a call each": Target.by_recorder,
     "recorder, one long call": Target.by_recorder,
-    "the same, new aggregates": Target.new_by_recorder,
-    "the same, IDs from names": Target.named_by_recorder,
 }
 CALL_EACH = "recorder, a call each"
 LONG = "recorder, one long call"
@@ -180,32 +186,118 @@ def measure(target: Target, threads: int, rounds: int, saves: int) -> list[str]:
     return lines
 
 
-def compare(target: Target, threads: int, saves: int) -> str:
+def compare(target: Target, threads: int, turns: int) -> list[str]:
     """Save existing and new aggregates in turns; return what the latter cost."""
-    kinds = (Target.by_recorder, Target.new_by_recorder, Target.named_by_recorder)
-    taken: dict[Callable[[Target], None], list[float]] = {kind: [] for kind in kinds}
-    own = threading.local()
+    kinds: dict[str, Callable[[Target, int], list[StoredEvent]]] = {
+        "exist": existing,
+        "new, random ID": new,
+        "new, ID from a name": named,
+        "the same, looked for": looked_for,
+    }
+    taken: dict[str, list[Round]] = {kind: [] for kind in kinds}
+    each = max(SAVES_IN_A_TURN // threads, SAVES_OF_A_THREAD)
+    for turn in range(turns + 1):
+        # Before all, since what was done before is no part of what a save costs.
+        works = {
+            kind: [
+                [
+                    partial(target.recorder.insert_events, [event])
+                    for event in events(target, each)
+                ]
+                for _ in range(threads)
+            ]
+            for kind, events in kinds.items()
+        }
+        # In any order, since each feels what the one before has left.
+        for kind in random.sample(list(kinds), len(kinds)):
+            took = run_all(works[kind])
+            if turn:
+                taken[kind].append(took)
+    lines = ["  in turns, aggregates that"]
+    for kind, rounds in taken.items():
+        pairs = list(zip(rounds, taken["exist"], strict=True))
+        latency = statistics.median(_middle(a) / _middle(b) for a, b in pairs)
+        cpu = statistics.median(a.cpu_us / b.cpu_us for a, b in pairs)
+        lines.append(
+            f"    {kind:24}p50 {_percentile(rounds, 50):6.2f} ms"
+            f"{_median(rounds, 'cpu_us'):>7,.0f} us CPU"
+            f"   times one that exists: {latency:.2f}, CPU {cpu:.2f}"
+        )
+    return lines
 
-    def save() -> None:
-        if not hasattr(own, "turn"):
-            own.turn = itertools.count()
-        # Each kind comes as often behind each other one.
-        turn = next(own.turn)
-        kind = kinds[turn % 3 if turn // 3 % 2 else -turn % 3]
-        began = time.perf_counter()
-        kind(target)
-        taken[kind].append(time.perf_counter() - began)
 
-    target.begin()
-    run(save, threads, saves)
-    existing, new, named = (statistics.median(taken[kind]) for kind in kinds)
-    return (
-        f"  in turns: a new aggregate costs {new / existing:.2f} times one that "
-        f"exists, and with an ID from a name {named / existing:.2f} times"
-    )
+def existing(target: Target, count: int) -> list[StoredEvent]:
+    """Begin an aggregate; return events to save next, one by one."""
+    name = uuid4()
+    target.recorder.insert_events([StoredEvent(name, 0, TOPIC, DATA)])
+    return [StoredEvent(name, number + 1, TOPIC, DATA) for number in range(count)]
 
 
-def _median(rounds: list[Round], name: str) -> float:
+def new(target: Target, count: int) -> list[StoredEvent]:
+    """Return first events of aggregates whose IDs are random."""
+    return [StoredEvent(uuid4(), 0, TOPIC, DATA) for _ in range(count)]
+
+
+def named(target: Target, count: int) -> list[StoredEvent]:
+    """Return first events of aggregates whose IDs are made from names."""
+    return [
+        StoredEvent(uuid5(NAMESPACE_URL, str(uuid4())), 0, TOPIC, DATA)
+        for _ in range(count)
+    ]
+
+
+def looked_for(target: Target, count: int) -> list[StoredEvent]:
+    """Return the same when these aggregates were looked for, and none was found."""
+    events = named(target, count)
+    for event in events:
+        target.recorder.select_events(event.originator_id)
+    return events
+
+
+def compare_commits(name: str, folder: Path, rounds: int, sync_ms: float) -> list[str]:
+    """Save from 16 threads with and without group commit, in turns."""
+    server = "benchmarks.support.disk_server"
+    pairs: list[list[Round]] = []
+    with ExitStack() as stack:
+        targets = []
+        for number, options in enumerate(([], ["--ungrouped"])):
+            data = str(folder / f"commits-{sync_ms}-{number}.db")
+            arguments = ("--sync-ms", str(sync_ms), "--port", "0", "--data", data)
+            uri = stack.enter_context(listening(server, *options, *arguments))
+            targets.append(Target(server, uri))
+            stack.callback(targets[-1].client.close)
+        for _ in range(2 * rounds + 1):
+            pair = []
+            for target in targets:
+                target.begin()
+                pair.append(run(target.by_recorder, max(THREADS), SAVES // 2))
+            pairs.append(pair)
+    ratio = statistics.median(a.rate / b.rate for a, b in pairs[1:])
+    with_it, without = (_median(rounds, "rate") for rounds in zip(*pairs, strict=True))
+    return [
+        f"\n{name}, {max(THREADS)} threads",
+        f"  group commit              {with_it:>8,.0f}/s",
+        f"  a transaction for each    {without:>8,.0f}/s   group/this {ratio:5.2f}",
+    ]
+
+
+def _sync_ms(folder: Path) -> float:
+    """Return how many ms the disk takes until it has a page that was written."""
+    taken = []
+    with (folder / "synced").open("wb", buffering=0) as file:
+        for _ in range(50):
+            file.write(bytes(4096))
+            began = time.perf_counter()
+            os.fsync(file.fileno())
+            taken.append(time.perf_counter() - began)
+    return statistics.median(taken) * 1e3
+
+
+def _middle(each: Round) -> float:
+    return statistics.median(each.latencies)
+
+
+def _median(rounds: Sequence[Round], name: str) -> float:
     return statistics.median(getattr(each, name) for each in rounds)
 
 
@@ -216,13 +308,13 @@ def _percentile(rounds: list[Round], percent: int) -> float:
     )
 
 
-def main(uri: str | None, rounds: int, saves: int) -> None:
+def main(uri: str | None, rounds: int, saves: int, turns: int) -> None:
     """Measure and print."""
     server = "eventsourcing_eventstoredb.server"
     lines: list[str] = []
     with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(dir="."))
-        data = str(Path(folder) / "events.db")
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=".")))
+        data = str(folder / "events.db")
         targets = [
             Target(name, stack.enter_context(listening(*arguments)))
             for name, *arguments in (
@@ -237,9 +329,14 @@ def main(uri: str | None, rounds: int, saves: int) -> None:
             stack.callback(target.client.close)
             for threads in THREADS:
                 found = measure(target, threads, rounds, saves)
-                found.append(compare(target, threads, rounds * saves))
+                found += compare(target, threads, turns)
                 print("\n".join(found), flush=True)
                 lines += found
+        disk = f"embedded server on disk, a sync of {_sync_ms(folder):.2f} ms"
+        for name, sync_ms in ((disk, 0), (f"the same, {SYNC_MS} ms longer", SYNC_MS)):
+            found = compare_commits(name, folder, rounds, sync_ms)
+            print("\n".join(found), flush=True)
+            lines += found
     write_results("saving", lines)
 
 
@@ -247,6 +344,6 @@ if __name__ == "__main__":
     parser = new_parser("saving", __doc__)
     options = parser.parse_args()
     if options.quick:
-        main(options.uri, 2, SAVES // 4)
+        main(options.uri, 2, SAVES // 4, TURNS // 4)
     else:
-        main(options.uri, ROUNDS, SAVES)
+        main(options.uri, ROUNDS, SAVES, TURNS)

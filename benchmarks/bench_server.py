@@ -48,22 +48,21 @@ READ = "/event_store.client.streams.Streams/Read"
 
 class BareStreams(grpc.GenericRpcHandler):
     """
-    Answers at once with what it has.
+    Answers at once with what it has; of single streams that is none.
     """
 
     def service(self, handler_call_details: Any) -> Any:
         method = handler_call_details.method.rpartition("/")[2]
         if method == "Read":
-            message = example_message()
-            return grpc.unary_stream_rpc_method_handler(
-                lambda request, context: itertools.repeat(
-                    message,
-                    min(
-                        streams_pb2.ReadReq.FromString(request).options.count,
-                        READ_EVENTS,
-                    ),
-                )
-            )
+            message, nothing = example_message(), not_found_message()
+
+            def read(request: bytes, context: Any) -> Iterator[bytes]:
+                options = streams_pb2.ReadReq.FromString(request).options
+                if options.HasField("stream"):
+                    return iter([nothing])
+                return itertools.repeat(message, min(options.count, READ_EVENTS))
+
+            return grpc.unary_stream_rpc_method_handler(read)
         if method == "Append":
             return grpc.stream_unary_rpc_method_handler(
                 answer_append,
@@ -90,6 +89,12 @@ def answer_batches(requests: Iterator[Any], context: Any) -> Iterator[Any]:
         answer = streams_pb2.BatchAppendResp(correlation_id=request.correlation_id)
         answer.success.position.commit_position = 1
         yield answer
+
+
+def not_found_message() -> bytes:
+    answer = streams_pb2.ReadResp()
+    answer.stream_not_found.SetInParent()
+    return answer.SerializeToString()
 
 
 def example_message() -> bytes:

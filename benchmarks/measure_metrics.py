@@ -19,6 +19,7 @@ from benchmarks import measure_projection as projections
 from django_esdb import signals
 from django_esdb.contrib.opentelemetry import instrument, uninstrument
 from django_esdb.contrib.prometheus import ProjectionMetrics
+from django_esdb.garbage import expect_many_objects
 from django_esdb.models import ProjectionTracking
 from example_project.training_school import models
 
@@ -82,6 +83,7 @@ def told_seconds() -> float:
 def main() -> None:
     turns = json.loads(sys.argv[1])["turns"]
     call_command("migrate", verbosity=0)
+    expect_many_objects()
     applications = {
         size: projections.popo_application(events) for size, events in EVENTS.items()
     }

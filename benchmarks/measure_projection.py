@@ -38,6 +38,7 @@ from benchmarks.support.client_library import (  # noqa: E402
     StreamState,
 )
 from benchmarks.support.event_stores import event_store, new_prefix  # noqa: E402
+from django_esdb.garbage import expect_many_objects  # noqa: E402
 from django_esdb.recorders import DjangoTrackingRecorder  # noqa: E402
 from django_esdb.runner import ProjectionRunner  # noqa: E402
 from example_project.training_school import models  # noqa: E402
@@ -171,11 +172,18 @@ def endless_application(count: int) -> type[Application[UUID]]:
 
 
 def timed(runner: Any, count: int) -> dict[str, float]:
-    """Wait until a runner has processed so many events; return rate and CPU."""
+    """
+    Wait until a runner has processed so many events; return rate and CPU.
+
+    Raises:
+        Exception: What ended the runner before.
+    """
     begun = time.perf_counter()
     cpu = time.process_time()
     while runner.view.max_tracking_id("TrainingSchool") is None:
-        time.sleep(0.002)
+        if runner.is_interrupted.wait(0.002):
+            break
+    # Raises what has ended the runner, if it did not come so far.
     runner.wait(count, timeout=600)
     seconds = time.perf_counter() - begun
     return {
@@ -404,6 +412,9 @@ def _tricks() -> Iterator[list[str]]:
 def main() -> None:
     what = json.loads(sys.argv[1])
     call_command("migrate", verbosity=0)
+    if what["way"] != "peer":
+        # As runprojections does, whose process is its own, too.
+        expect_many_objects()
     measure = {
         "peer": measure_peer,
         "store": measure_store,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, get_type_hints
 
 from eventsourcing.domain import BaseAggregate, CanInitAggregate, CanMutateAggregate
 
@@ -54,3 +54,12 @@ def parameters(event_class: type) -> dict[str, inspect.Parameter]:
 def field_names(event_class: type) -> tuple[str, ...]:
     """Return what events of a class say, besides what the library has in each."""
     return tuple(name for name in parameters(event_class) if name not in OWN_FIELDS)
+
+
+def type_hints(event_class: type) -> dict[str, Any]:
+    """Return the types of an event's values, by name; none if one cannot be told."""
+    try:
+        return get_type_hints(event_class)
+    except NameError:
+        # Of a name that is imported for type checkers alone.
+        return {}

@@ -113,7 +113,7 @@ class Settings:
     @property
     def ESDB_REPLAY_BATCH_SIZE(self) -> int:  # noqa: N802
         """The same for events that are processed once more, as in a rebuild."""
-        return getattr(django_settings, "ESDB_REPLAY_BATCH_SIZE", 5000)
+        return getattr(django_settings, "ESDB_REPLAY_BATCH_SIZE", 10_000)
 
     @property
     def ESDB_BATCH_SECONDS(self) -> float:  # noqa: N802

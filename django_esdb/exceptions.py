@@ -30,6 +30,10 @@ class ViewDatabaseError(ConfigurationError):
     """A view's rows and its position would not be in one transaction."""
 
 
+class BuildBesideError(ConfigurationError):
+    """A handler would change rows in use from a rebuild that is made next to them."""
+
+
 class WaitInTransactionError(DjangoEsdbError):
     """Waiting here cannot succeed: the transaction would not see the write."""
 
@@ -153,6 +157,14 @@ class PositionMovedError(DjangoEsdbError, IntegrityError):
 
 class FailedEventError(DjangoEsdbError):
     """A failed event cannot be tried again or discarded; the text says why."""
+
+
+class NothingToBuildError(DjangoEsdbError):
+    """A projection has processed nothing, so its rows cannot be built a second time."""
+
+
+class BuildBehindError(DjangoEsdbError):
+    """A build cannot take the place of rows that come from other events than it."""
 
 
 class NoSuchAggregateError(DjangoEsdbError):

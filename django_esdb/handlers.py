@@ -73,17 +73,7 @@ class EventHandlers:
         process_event = self._projection.process_event
         if self._dispatcher is None or "process_event" in vars(self._projection):
             return lambda kind: process_event
-        found: dict[type, Callable[..., Any]] = {}
-
-        def handler_of(kind: type) -> Callable[..., Any]:
-            handler = found.get(kind)
-            return (
-                found.setdefault(kind, self._bound(kind))
-                if handler is None
-                else handler
-            )
-
-        return handler_of
+        return _BoundHandlers(self._bound).__getitem__
 
     def _bound(self, kind: type) -> Callable[..., Any]:
         handler: Any = self._dispatcher.dispatch(kind)
@@ -91,6 +81,22 @@ class EventHandlers:
             self._projection, type(self._projection)
         )
         return bound
+
+
+class _BoundHandlers(dict[type, Callable[..., Any]]):
+    """
+    Handlers by the class of events, each looked up when it is first asked for.
+
+    Args:
+        look_up: Returns the handler of a class.
+    """
+
+    def __init__(self, look_up: Callable[[type], Callable[..., Any]]) -> None:
+        self._look_up = look_up
+
+    def __missing__(self, kind: type) -> Callable[..., Any]:
+        handler = self[kind] = self._look_up(kind)
+        return handler
 
 
 def check_returned(returned: object) -> None:

@@ -9,18 +9,14 @@ STARS = "********"
 
 _SECRET_NAMES = re.compile("API|AUTH|TOKEN|KEY|SECRET|PASS", re.IGNORECASE)
 _ADDRESS_NAMES = re.compile("(ESDB|EVENTSTOREDB)_URI$", re.IGNORECASE)
-_CONNECTION_STRING = re.compile(
-    # Of whatever stands before it: a repr writes a line break as \n.
-    r"((?:esdb|kurrentdb|kdb)(?:\+discover)?://)(.*)",
-    re.IGNORECASE,
-)
+_OURS = r"(?:esdb|kurrentdb|kdb)(?:\+discover)?"
+# Whatever stands before it: a repr writes a line break as \n.
+_CONNECTION_STRING = re.compile(rf"({_OURS}://)(.*)", re.IGNORECASE)
 _ANY_CONNECTION_STRING = re.compile(r"([a-z][a-z0-9+.-]*://)(.*)", re.IGNORECASE)
 _HOST = r"(?:\[[0-9a-f:.%]*\]|[^\s:@/?#,\[\]]*)(?::\d*)?"
 _HOSTS = re.compile(rf"{_HOST}(?:,{_HOST})*(?=[/?\s'\"]|$)", re.IGNORECASE)
 # A secret may stand in the wrong place: only these are shown.
-_SCHEME = re.compile(
-    r"(?:https?|(?:esdb|kurrentdb|kdb)(?:\+discover)?)://", re.IGNORECASE
-)
+_SCHEME = re.compile(rf"(?:https?|{_OURS})://", re.IGNORECASE)
 _QUERY = re.compile(rf"^({_HOST}(?:,{_HOST})*/?)\?([^\s'\"]*)", re.IGNORECASE)
 _HARMLESS = re.compile(
     r"(?:Tls|TlsVerifyCert)=(?:true|false|yes|no|on|off)"

@@ -57,9 +57,15 @@ def time_text(value: datetime | None) -> str:
     return f"{value:%Y-%m-%d %H:%M:%S %Z}".rstrip()
 
 
-def duration(seconds: float) -> str:
-    """Return a number of seconds in its largest unit, without a fraction."""
+def in_largest_unit(seconds: float) -> tuple[int, str]:
+    """Return a number of seconds in its largest unit, rounded, and that unit."""
     for size, unit in _LARGE_UNITS:
         if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
+            return round(seconds / size), unit
+    return round(seconds), "s"
+
+
+def duration(seconds: float) -> str:
+    """Return a number of seconds in its largest unit, without a fraction."""
+    count, unit = in_largest_unit(seconds)
+    return f"{count} {unit}"

@@ -24,6 +24,8 @@ They belong where they are used, and are listed here:
 - ``eventsourcing_eventstoredb.topics`` reads it as well, to tell what a registered name
   leads to without importing anything; ``eventsourcing_eventstoredb.topic_aliases``
   takes out of it what it has registered itself.
+- ``eventsourcing_eventstoredb.json_decoding`` calls ``scan_once`` of Python's
+  ``json.JSONDecoder``, which ``decode`` puts a search for white space around.
 - ``registry.py`` names its dictionary ``_registry``, which is the protocol of Django's
   ``autodiscover_modules(register_to=...)``: a module that fails to be imported leaves
   nothing registered.
@@ -32,6 +34,9 @@ They belong where they are used, and are listed here:
 - ``recorders/rows/writing.py`` inserts rows with Django's ``sql.InsertQuery``, raw: the
   bulk methods would set times of creation and change again, which rows have since their
   event.
+- ``db/copied_rows.py`` looks into ``execute_wrappers`` of a connection, and calls
+  ``debug_sql`` of a cursor that has it: a COPY is no statement of a cursor of Django's,
+  and who watches statements is to see it all the same.
 - ``recorders/rows/instances.py`` makes instances with a ``ModelState`` of their own and
   looks into its ``fields_cache``, to give an event nothing but a row's values, and to
   resolve relations as ``save()`` does.

@@ -19,7 +19,7 @@ from django_esdb.registered_names import list_by, no_projection
 from django_esdb.subscribed_topics import subscribed_topics
 
 if TYPE_CHECKING:
-    from django_esdb.leases.lease import TrackedProjection
+    from django_esdb.leases.tracked import TrackedProjection
 
 TProjectionClass = TypeVar("TProjectionClass", bound=type[Projection[Any]])
 
@@ -83,7 +83,7 @@ class Registration:
         where the tracking model is written.
         """
         # As above.
-        from django_esdb.leases.lease import TrackedProjection
+        from django_esdb.leases.tracked import TrackedProjection
         from django_esdb.models import ProjectionTracking
         from django_esdb.recorders.recorder import DjangoTrackingRecorder
 

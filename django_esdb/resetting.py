@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.db import models
@@ -20,6 +20,22 @@ from django_esdb.models import (
 )
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import Registration
+
+# What a row says of a projection that has processed nothing yet.
+NOTHING_PROCESSED: Mapping[str, Any] = {
+    "position": None,
+    "updated_at": None,
+    "event_position": None,
+    "event_id": "",
+    "event_time": None,
+    "processed": 0,
+    "error": "",
+    "traceback": "",
+    "attempts": 0,
+    **NOTHING_ATTEMPTED,
+    "fingerprint": "",
+    "paused_by": "",
+}
 
 
 def reset_projection(
@@ -94,29 +110,16 @@ def clear(
         How many rows were deleted, by the model's label.
     """
     tracked = registration.tracked()
-    deleted: Counter[str] = Counter()
     tracked.queryset().update(
-        position=None,
-        updated_at=None,
-        event_position=None,
-        event_id="",
-        event_time=None,
-        processed=0,
+        **NOTHING_PROCESSED,
         state_since=timezone.now(),
-        error="",
-        traceback="",
-        attempts=0,
-        **NOTHING_ATTEMPTED,
-        fingerprint="",
-        paused_by="",
         rebuild_requested_at=None,
         rebuild_requested_by="",
         **changes,
     )
     # Counted with what was processed; a worker measures it again.
     ProjectionLag.objects.using(tracked.using).filter(tracking_id=row.pk).delete()
-    for kept in (FailedEvent, SkippedEvent):
-        deleted.update(tracked.unprocessed(kept).delete()[1])
+    deleted = tracked.delete_unprocessed()
     for model in referring_first(view_class(registration).read_models):
         # Its default manager may hide some.
         rows = model._base_manager.using(tracked.using).all()

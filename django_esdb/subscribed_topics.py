@@ -8,7 +8,7 @@ name are the projection's as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -42,6 +42,11 @@ def subscribed_topics(projection_class: type[Projection[Any]]) -> tuple[str, ...
     for topic in declared:
         names.update(dict.fromkeys(_other_names(topic)))
     return tuple(names)
+
+
+def is_among(topic: str, topics: Collection[str]) -> bool:
+    """Return whether a projection of these topics gets events of one; empty for all."""
+    return not topics or topic in topics
 
 
 def topics_problem(topics: object) -> str | None:

@@ -20,6 +20,7 @@ from django_esdb.conf import (
 )
 from django_esdb.exceptions import ConfigurationError
 from eventsourcing_eventstoredb.compression import DEFAULT_LIMIT, limited, parse_limit
+from eventsourcing_eventstoredb.json_decoding import quicken
 from eventsourcing_eventstoredb.topics import AllowlistMapper, TopicAllowlist
 
 
@@ -118,4 +119,5 @@ def guarded_mapper(
         return mapper
     guarded = AllowlistMapper(mapper, allowlist)
     mapper.compressor = limited(mapper.compressor, limit)
+    quicken(mapper.transcoder)
     return guarded

@@ -13,11 +13,11 @@ from eventsourcing.persistence import Recording
 from eventsourcing.projection import Projection
 
 from django_esdb.registry import registry
+from django_esdb.subscribed_topics import is_among
 from eventsourcing_eventstoredb.text import storable
 
 if TYPE_CHECKING:
     from django_esdb.recorders.outcomes import WaitResult
-    from django_esdb.recorders.recorder import DjangoTrackingRecorder
 
 _Recorded = Iterable[Recording[Any]] | int
 
@@ -50,13 +50,12 @@ def wait_for(
     """
     # Loads models, which importing this package must not.
     from django_esdb.recorders.outcomes import WaitResult
+    from django_esdb.recorders.waiting import wait_for_outcome
 
     waiting = _Waiting(projection, recorded)
     if waiting.awaited is None:
         return WaitResult.OTHER_TOPICS
-    return waiting.view.wait_for_outcome(
-        waiting.application_name, waiting.awaited, timeout
-    )
+    return wait_for_outcome(waiting.tracked, waiting.awaited, timeout)
 
 
 async def async_wait_for(
@@ -77,7 +76,7 @@ async def async_wait_for(
     """
     # As above.
     from django_esdb.recorders.outcomes import WaitResult
-    from django_esdb.recorders.recorder import poll_pause
+    from django_esdb.recorders.waiting import poll, poll_pause
 
     waiting = _Waiting(projection, recorded)
     if waiting.awaited is None:
@@ -85,9 +84,7 @@ async def async_wait_for(
     began = monotonic()
     with _polling:
         while True:
-            polled = _polling.submit(
-                waiting.view.poll, waiting.application_name, waiting.awaited
-            )
+            polled = _polling.submit(poll, waiting.tracked, waiting.awaited)
             outcome = await asyncio.wrap_future(polled)
             if isinstance(outcome, WaitResult):
                 return outcome
@@ -100,7 +97,7 @@ async def async_wait_for(
 
 
 class _Waiting:
-    """What is waited for, and the view that knows; nothing if *awaited* is None."""
+    """What is waited for, and whose row tells; nothing if *awaited* is None."""
 
     def __init__(
         self, projection: type[Projection[Any]] | str, recorded: _Recorded
@@ -118,10 +115,7 @@ class _Waiting:
                 "waited for"
             )
             raise TypeError(msg)
-        self.view: DjangoTrackingRecorder = DjangoTrackingRecorder(
-            name, using=view_class.database()
-        )
-        self.application_name = registration.application_name
+        self.tracked = registration.tracked()
         self.awaited: Awaited | None = None
         if isinstance(recorded, int):
             self.awaited = Awaited(recorded)
@@ -130,7 +124,7 @@ class _Waiting:
         notifications = [
             recording.notification
             for recording in recorded
-            if not topics or recording.notification.topic in topics
+            if is_among(recording.notification.topic, topics)
         ]
         if notifications:
             self.awaited = Awaited(

@@ -11,20 +11,20 @@ from eventsourcing.persistence import AggregateRecorder, StoredEvent
 
 from eventsourcing_eventstoredb import (
     appending,
+    deadlines,
     mapping,
     metadata,
     save_observers,
     snapshot_streams,
 )
-from eventsourcing_eventstoredb.deadlines import store_deadline
 from eventsourcing_eventstoredb.mapping import Layout
 from eventsourcing_eventstoredb.max_count import MaxCount
 from eventsourcing_eventstoredb.metadata import MetadataProvider
-from eventsourcing_eventstoredb.new_streams import check_begun, check_new
+from eventsourcing_eventstoredb.new_streams import begin
 from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient
-from eventsourcing_eventstoredb.protocol.proposals import StreamState
 from eventsourcing_eventstoredb.refused_saves import check_not_refused
 from eventsourcing_eventstoredb.stream_reading import read_stream
+from eventsourcing_eventstoredb.used_names import note_events, note_nothing_found
 
 
 class EventStoreDBAggregateRecorder(AggregateRecorder):
@@ -80,8 +80,8 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
         Raises:
             IntegrityError: The stream is not at the version before the first
                 event's, was deleted, or the versions have a gap. Nothing was written,
-                unless the message says where it lies now: in a deleted stream, under
-                an ID that was not made from a name.
+                unless the message says where it lies now: in a stream that was
+                deleted, which this process did not know. Saving again is refused.
             DataError: The server does not take so much at once, or more is said about
                 the events than their metadata may have.
             ProgrammingError: The events are of several aggregates, or of one whose
@@ -158,15 +158,21 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
         elif not desc and first:
             position = first
         name = layout.stream_name(originator_id)
+        found = read_stream(
+            self.client,
+            name,
+            position,
+            desc=desc,
+            limit=min(limit, last - first + 1),
+        )
+        if found:
+            note_events(self.client, originator_id, name)
+        elif position is None and not desc:
+            # Who looks for all of an aggregate may be about to begin it.
+            note_nothing_found(self.client, originator_id, name)
         return [
             mapping.stored_event(originator_id, recorded, layout)
-            for recorded in read_stream(
-                self.client,
-                name,
-                position,
-                desc=desc,
-                limit=min(limit, last - first + 1),
-            )
+            for recorded in found
             if first <= recorded.stream_revision
         ]
 
@@ -176,11 +182,14 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
             return None
         check_not_refused()
         # For what is read before, too.
-        with store_deadline(max(appending.deadline(self.client), 0.001)):
+        token = deadlines.limit(appending.deadline(self.client))
+        try:
             if not save_observers.are_observed():
                 return self._append_in_time(stored_events)
             with save_observers.observed(self._save(stored_events)):
                 return self._append_in_time(stored_events)
+        finally:
+            deadlines.end_limit(token)
 
     def _save(self, stored_events: Sequence[StoredEvent]) -> save_observers.Save:
         layout, originator_id = self.layout, stored_events[0].originator_id
@@ -200,14 +209,7 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
         appending.check_versions(stored_events, layout.first_version)
         name = layout.stream_name(originator_id)
         appending.check_not_hidden(name)
-        current_version: int | StreamState = (
-            layout.position(stored_events[0].originator_version) - 1
-        )
         said = metadata.encoded(metadata.collected(self.metadata_provider))
-        is_new = current_version == -1
-        if is_new:
-            current_version = StreamState.NO_STREAM
-            check_new(self.client, originator_id, name, len(stored_events))
         # Made once: they may be sent several times, and the server recognises
         # them by their IDs.
         events = [
@@ -218,9 +220,12 @@ class EventStoreDBAggregateRecorder(AggregateRecorder):
             )
             for event in stored_events
         ]
-        appended = appending.append(self.client, name, current_version, events)
-        if is_new:
-            check_begun(name, appended, len(events), layout.first_version)
+        position = layout.position(stored_events[0].originator_version)
+        appended = (
+            appending.append(self.client, name, position - 1, events)
+            if position
+            else begin(self.client, originator_id, name, events, layout.first_version)
+        )
         return appended.commit_position
 
     def _append_snapshots(

@@ -27,6 +27,7 @@ from eventsourcing_eventstoredb.protocol.proposals import (
     StreamState,
 )
 from eventsourcing_eventstoredb.protocol.retrying import SAVE_ATTEMPT, with_retries
+from eventsourcing_eventstoredb.stream_reading import read_stream
 from eventsourcing_eventstoredb.text import counted
 
 T = TypeVar("T")
@@ -67,36 +68,93 @@ def append(
         OperationalError: The time is over. The events may have been written, if
             an answer was lost.
     """
-    if current_version is StreamState.NO_STREAM:
-        subject = f"Appending {counted(len(events), 'event', 'events')} to new stream"
-    else:
-        subject = f"Appending {counted(len(events), 'event', 'events')} to stream"
-    subject += f" {name!r}"
-    if isinstance(current_version, int):
-        subject += f", expected to be at version {current_version}"
 
     def attempt(seconds: float) -> Appended:
-        with client_errors(subject):
-            try:
-                return saving.append(client, name, current_version, events, seconds)
-            except CallError as error:
-                if error.reason is Reason.WRONG_VERSION:
-                    hint = ""
-                    if current_version == 0 and "does not exist" in error.details:
-                        hint = _FIRST_VERSION_HINT
-                    msg = f"{subject}: {error.details}{hint}"
-                    raise IntegrityError(msg) from error
-                if error.reason is Reason.TOO_LARGE:
-                    size = sum(len(event.data) for event in events)
-                    msg = (
-                        f"{subject}: {size} bytes are more than the server takes at "
-                        f"once ({error.details}); save less at once, or raise this "
-                        "limit of the server"
+        try:
+            return saving.append(client, name, current_version, events, seconds)
+        except Exception as error:
+            # Not before: most saves succeed, and need no words.
+            subject = _subject(name, current_version, len(events))
+            with client_errors(subject):
+                if isinstance(error, CallError):
+                    return _refused(
+                        client, name, current_version, events, error, subject
                     )
-                    raise DataError(msg) from error
                 raise
 
     return with_save_retries(client, attempt)
+
+
+def _subject(name: str, current_version: int | StreamState, count: int) -> str:
+    """Say what was being done."""
+    new = "new " if current_version is StreamState.NO_STREAM else ""
+    subject = f"Appending {counted(count, 'event', 'events')} to {new}stream {name!r}"
+    if isinstance(current_version, int):
+        subject += f", expected to be at version {current_version}"
+    return subject
+
+
+def _refused(
+    client: EventStoreDBClient,
+    name: str,
+    current_version: int | StreamState,
+    events: Sequence[ProposedEvent],
+    error: CallError,
+    subject: str,
+) -> Appended:
+    """
+    Return where events lie that were refused since they are there already.
+
+    Raises:
+        IntegrityError, DataError: In words of their own.
+        CallError: The same error, where there are none.
+    """
+    if error.reason is Reason.WRONG_VERSION:
+        if current_version is StreamState.NO_STREAM:
+            appended = _appended_before(client, name, events, error)
+            if appended is not None:
+                return appended
+        hint = ""
+        if current_version == 0 and "does not exist" in error.details:
+            hint = _FIRST_VERSION_HINT
+        msg = f"{subject}: {error.details}{hint}"
+        raise IntegrityError(msg) from error
+    if error.reason is Reason.TOO_LARGE:
+        size = sum(len(event.data) for event in events)
+        msg = (
+            f"{subject}: {size} bytes are more than the server takes at "
+            f"once ({error.details}); save less at once, or raise this "
+            "limit of the server"
+        )
+        raise DataError(msg) from error
+    raise error
+
+
+def _appended_before(
+    client: EventStoreDBClient,
+    name: str,
+    events: Sequence[ProposedEvent],
+    refused: CallError,
+) -> Appended | None:
+    """
+    Return where events lie that a stream has already, None if it has others.
+
+    The server recognises what it has at the positions where a new stream begins. Where
+    the stream was deleted before, and the answer to the first attempt was lost, they
+    lie behind what was deleted, and are the first that can be read.
+    """
+    if refused.last_position is None or refused.last_position < len(events):
+        return None
+    try:
+        found = read_stream(
+            client, name, None, desc=False, limit=len(events), from_leader=True
+        )
+    except ProgrammingError:
+        # Who may not read can append.
+        return None
+    if [each.id.string for each in found] != [str(event.id) for event in events]:
+        return None
+    return Appended(found[-1].stream_revision, found[-1].commit_position)
 
 
 def with_save_retries(client: EventStoreDBClient, attempt: Callable[[float], T]) -> T:

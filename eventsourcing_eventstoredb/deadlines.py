@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from time import monotonic
 
 _end: ContextVar[float | None] = ContextVar("store_deadline", default=None)
@@ -28,13 +28,27 @@ def store_deadline(seconds: float) -> Iterator[None]:
     if not seconds > 0:
         msg = f"store_deadline takes a number of seconds above 0, not {seconds!r}"
         raise ValueError(msg)
-    outer = _end.get()
-    end = monotonic() + seconds
-    token = _end.set(end if outer is None else min(outer, end))
+    token = limit(seconds)
     try:
         yield
     finally:
-        _end.reset(token)
+        end_limit(token)
+
+
+def limit(seconds: float) -> Token[float | None]:
+    """
+    Begin such a block, which ends with :func:`end_limit`.
+
+    For what is done often: a context manager takes longer.
+    """
+    outer = _end.get()
+    end = monotonic() + seconds
+    return _end.set(end if outer is None else min(outer, end))
+
+
+def end_limit(token: Token[float | None]) -> None:
+    """End a block that began with :func:`limit`."""
+    _end.reset(token)
 
 
 def seconds_left(longest: float) -> float:

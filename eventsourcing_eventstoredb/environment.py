@@ -8,7 +8,6 @@ InfrastructureFactoryError, which names both, if the value cannot be used.
 from __future__ import annotations
 
 import math
-import re
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -16,19 +15,21 @@ from eventsourcing.persistence import InfrastructureFactoryError
 
 from eventsourcing_eventstoredb.compression import DEFAULT_LIMIT, parse_limit
 from eventsourcing_eventstoredb.content_types import parse_content_type
+from eventsourcing_eventstoredb.mapping import STREAM_PREFIX
 from eventsourcing_eventstoredb.metadata import MetadataProvider, provider_named
 
 if TYPE_CHECKING:
     from eventsourcing.utils import Environment
 
-_WATCHDOG_INTERVAL = "20"
+# Seconds.
+WATCHDOG_INTERVAL = 20.0
 _ID_TYPES = {"uuid": UUID, "text": str}
 
 
 def stream_prefix(env: Environment, name: str) -> str:
     """Return what streams' names begin with; maybe empty."""
     prefix = env.get(name) or ""
-    if not re.fullmatch("[A-Za-z0-9_]*", prefix):
+    if not STREAM_PREFIX.fullmatch(prefix):
         msg = (
             f"{name} is {prefix!r}, but must consist of letters, digits and underscores"
         )
@@ -47,7 +48,9 @@ def first_version(env: Environment, name: str) -> int:
 
 def watchdog_interval(env: Environment, name: str) -> float:
     """Return the seconds of silence after which a subscription asks the server."""
-    interval = env.get(name) or _WATCHDOG_INTERVAL
+    interval = env.get(name)
+    if not interval:
+        return WATCHDOG_INTERVAL
     try:
         seconds = float(interval)
     except ValueError:

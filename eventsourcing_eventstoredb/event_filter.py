@@ -14,19 +14,20 @@ from uuid import UUID, SafeUUID
 
 from eventsourcing.persistence import DataError, Notification
 
-from eventsourcing_eventstoredb.id_types import topic_originator_id_type
+from eventsourcing_eventstoredb.id_types import UUID_PATTERN, topic_originator_id_type
 from eventsourcing_eventstoredb.mapping import HIDDEN_STREAM_PREFIXES, Layout
 from eventsourcing_eventstoredb.protocol import messages
 from eventsourcing_eventstoredb.topics import TopicAllowlist
 
-# As this package writes them. Another spelling of an ID is another stream's
-# name, where the aggregate with that ID would not be found.
-_UUID = re.compile(b"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
+_UUID = re.compile(UUID_PATTERN.encode())
 # In a catch-up the constructors of UUID and Notification, which set one field at
 # a time on a frozen object, would cost as much as all the rest of this package.
 _new = object.__new__
 _set_int = UUID.int.__set__  # type: ignore[attr-defined, misc]
 _set_is_safe = UUID.is_safe.__set__  # type: ignore[attr-defined, misc]
+
+_MOST_UUIDS = 256
+_MOST_TOPICS = 4096
 
 _HIDDEN = tuple(prefix.encode() for prefix in HIDDEN_STREAM_PREFIXES)
 
@@ -55,6 +56,10 @@ class EventFilter:
         self._prefix = layout.name_prefix.encode()
         self._id_type = originator_id_type
         self._allowlist = allowlist
+        # Of topics that are let through; only what is known, since an unknown one may
+        # get a class.
+        self._id_types: dict[str, type] = {}
+        self._uuids = _UUIDs(self._prefix)
 
     @property
     def server_filter(self) -> messages.Filter:
@@ -84,24 +89,23 @@ class EventFilter:
         """
         metadata = recorded.metadata
         topic = metadata["type"]
-        topics = self.topics
-        if topic[:1] == "$" or (topics and topic not in topics):
-            return None
-        name = recorded.stream_identifier.stream_name
-        if name.startswith(_HIDDEN):
-            return None
-        prefix = self._prefix
-        if prefix:
-            if not name.startswith(prefix):
+        id_type = self._id_types.get(topic)
+        if id_type is None:
+            if not self._has(topic):
                 return None
-            name = name[len(prefix) :]
-        originator_id: UUID | str
-        if (self._id_type or self._id_type_of(topic)) is str:
-            originator_id = name.decode()
-        elif _UUID.fullmatch(name):
-            originator_id = _uuid(int(name.replace(b"-", b""), 16))
+            id_type = self._id_type or self._id_type_of(topic)
+            if id_type is not None and len(self._id_types) < _MOST_TOPICS:
+                self._id_types[topic] = id_type
+        name = recorded.stream_identifier.stream_name
+        originator_id: UUID | str | None
+        if id_type is str:
+            if name.startswith(_HIDDEN) or not name.startswith(self._prefix):
+                return None
+            originator_id = name[len(self._prefix) :].decode()
         else:
-            return None
+            originator_id = self._uuids[name]
+            if originator_id is None:
+                return None
         layout = self._layout
         if not layout.first_version:
             version = recorded.stream_revision
@@ -128,6 +132,9 @@ class EventFilter:
         )
         return notification
 
+    def _has(self, topic: str) -> bool:
+        return topic[:1] != "$" and (not self.topics or topic in self.topics)
+
     def _may_be_foreign(self, topic: str) -> bool:
         # With a prefix or topics, or where the class is known here, an event
         # is the application's own, and then something is wrong with it.
@@ -138,6 +145,31 @@ class EventFilter:
         if self._allowlist is not None and not self._allowlist.permits(topic):
             return None
         return topic_originator_id_type(topic)
+
+
+class _UUIDs(dict[bytes, UUID | None]):
+    """
+    UUIDs by the names of streams; None for names of other kinds.
+
+    The last ones are kept, since mostly an aggregate has several events in a row.
+
+    Args:
+        prefix: What names begin with.
+    """
+
+    def __init__(self, prefix: bytes) -> None:
+        self._prefix = prefix
+
+    def __missing__(self, name: bytes) -> UUID | None:
+        prefix = self._prefix
+        text = name[len(prefix) :]
+        # Hidden streams' names are none of these.
+        if not name.startswith(prefix) or not _UUID.fullmatch(text):
+            return None
+        if len(self) >= _MOST_UUIDS:
+            self.clear()
+        uuid = self[name] = _uuid(int(text.replace(b"-", b""), 16))
+        return uuid
 
 
 def _uuid(value: int) -> UUID:

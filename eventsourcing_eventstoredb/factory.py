@@ -26,6 +26,7 @@ from eventsourcing_eventstoredb.connection_settings import (
     ConnectionSettingsError,
     parse_connection,
 )
+from eventsourcing_eventstoredb.json_decoding import quicken
 from eventsourcing_eventstoredb.mapping import Layout
 from eventsourcing_eventstoredb.snapshot_store import SnapshotStore
 from eventsourcing_eventstoredb.topics import (
@@ -108,8 +109,8 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
     def client(self) -> Client:
         client_library.load(self.env.get(self.EVENTSTOREDB_CLIENT))
         # Loads gRPC, which takes a tenth of a second and forbids forking.
-        from eventsourcing_eventstoredb.protocol.clients import acquire_client
         from eventsourcing_eventstoredb.protocol.errors import client_errors
+        from eventsourcing_eventstoredb.protocol.shared_clients import acquire_client
 
         with self._lock:
             if self._client is None:
@@ -155,6 +156,7 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
         guarded = AllowlistMapper(mapper, self._allowlist, warn)
         # Of the one inside, which does the work; the other's is what was configured.
         mapper.compressor = limited(mapper.compressor, self._max_decompressed)
+        quicken(mapper.transcoder)
         return guarded
 
     def event_store(
@@ -184,7 +186,9 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
         if client is None:
             return
         try:
-            from eventsourcing_eventstoredb.protocol.clients import release_client
+            from eventsourcing_eventstoredb.protocol.shared_clients import (
+                release_client,
+            )
         except ImportError:
             # Collected when the interpreter has all but ended: nothing can be
             # imported any more, and clients were closed at exit.

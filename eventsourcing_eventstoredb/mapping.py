@@ -13,19 +13,20 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from eventsourcing.persistence import DataError, StoredEvent
 
 from eventsourcing_eventstoredb.content_types import BINARY, content_type_of
 from eventsourcing_eventstoredb.metadata import VERSION, decoded
+from eventsourcing_eventstoredb.protocol.event_ids import new_event_id
 from eventsourcing_eventstoredb.protocol.proposals import ProposedEvent
 
 SNAPSHOT_STREAM_PREFIX = "snapshot-$"
 # Of streams whose events are no notifications: EventStoreDB's own, and snapshots.
 HIDDEN_STREAM_PREFIXES = ("$", SNAPSHOT_STREAM_PREFIX)
 
-_PREFIX = re.compile("[A-Za-z0-9_]*")
+STREAM_PREFIX = re.compile("[A-Za-z0-9_]*")
 _VERSION = VERSION.encode()
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -53,7 +54,7 @@ class Layout:
     first_version: int = 0
 
     def __post_init__(self) -> None:
-        if not _PREFIX.fullmatch(self.prefix):
+        if not STREAM_PREFIX.fullmatch(self.prefix):
             msg = (
                 f"stream prefix {self.prefix!r} must consist of letters, digits "
                 "and underscores"
@@ -140,7 +141,7 @@ def proposed_event(
         data=stored_event.state,
         metadata=metadata,
         content_type=content_type_of(stored_event.state) if marks_json else BINARY,
-        id=uuid4() if event_id is None else event_id,
+        id=new_event_id() if event_id is None else event_id,
     )
 
 

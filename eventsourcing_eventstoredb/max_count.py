@@ -6,7 +6,6 @@ import json
 import logging
 import threading
 from collections import OrderedDict
-from typing import Any
 
 from eventsourcing.persistence import (
     IntegrityError,
@@ -14,7 +13,7 @@ from eventsourcing.persistence import (
     ProgrammingError,
 )
 
-from eventsourcing_eventstoredb import appending
+from eventsourcing_eventstoredb import appending, stream_metadata
 from eventsourcing_eventstoredb.content_types import JSON
 from eventsourcing_eventstoredb.logs import log
 from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient
@@ -23,11 +22,6 @@ from eventsourcing_eventstoredb.stream_reading import read_stream
 from eventsourcing_eventstoredb.text import named_line
 
 logger = logging.getLogger("eventsourcing_eventstoredb")
-
-_MAX_COUNT = "$maxCount"
-_TRUNCATE_BEFORE = "$tb"
-# What the latter is set to when a stream is deleted.
-_DELETED = 2**63 - 1
 
 # Streams of which it is remembered that they were seen to.
 _MOST_REMEMBERED = 10_000
@@ -88,20 +82,20 @@ class MaxCount:
 
     def _write(self, name: str) -> bool:
         """Set it if it is not set; return whether that is all there is to do."""
-        metadata_stream = f"$${name}"
+        metadata_stream = stream_metadata.metadata_stream(name)
         attempts = _ATTEMPTS
         while True:
             last = read_stream(
                 self.client, metadata_stream, None, desc=True, limit=1, from_leader=True
             )
-            content = _content(last[0].data) if last else {}
-            if content.get(_MAX_COUNT) == self.count:
+            content = stream_metadata.parse(last[0].data) if last else {}
+            if content.get(stream_metadata.MAX_COUNT) == self.count:
                 return True
-            if content.get(_TRUNCATE_BEFORE) == _DELETED:
+            if stream_metadata.is_deleted(content):
                 # The server has yet to say that the stream is not deleted any more; to
                 # repeat it would delete the stream again.
                 return False
-            content[_MAX_COUNT] = self.count
+            content[stream_metadata.MAX_COUNT] = self.count
             event = ProposedEvent(
                 type="$metadata", data=json.dumps(content).encode(), content_type=JSON
             )
@@ -114,12 +108,3 @@ class MaxCount:
                     raise
             else:
                 return True
-
-
-def _content(data: bytes) -> dict[str, Any]:
-    try:
-        content = json.loads(data)
-    except ValueError:
-        content = None
-    # To the server anything else says nothing.
-    return content if isinstance(content, dict) else {}

@@ -1,13 +1,15 @@
 """
 Beginning aggregates in streams that are new, and telling when they are not.
 
-EventStoreDB goes on counting in a stream that was deleted. It would accept an
-aggregate's first events, and they would lie at other positions than their versions say.
+EventStoreDB goes on counting in a stream that was deleted. It accepts an aggregate's
+first events, and they lie at other positions than their versions say. No expected
+version tells such a stream from a new one, so nothing that travels with the append can
+refuse it. What is known before prevents it; otherwise the answer to the append tells.
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from uuid import UUID
 
 from eventsourcing.persistence import (
@@ -16,46 +18,60 @@ from eventsourcing.persistence import (
     ProgrammingError,
 )
 
-from eventsourcing_eventstoredb.appending import deadline, with_save_retries
+from eventsourcing_eventstoredb import stream_metadata
+from eventsourcing_eventstoredb.appending import append, deadline, with_save_retries
+from eventsourcing_eventstoredb.id_types import is_unique
 from eventsourcing_eventstoredb.protocol import calls, messages, saving
 from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient
 from eventsourcing_eventstoredb.protocol.errors import (
     client_errors,
 )
-from eventsourcing_eventstoredb.protocol.proposals import Appended
+from eventsourcing_eventstoredb.protocol.proposals import (
+    Appended,
+    ProposedEvent,
+    StreamState,
+)
 from eventsourcing_eventstoredb.protocol.retrying import with_retries
 from eventsourcing_eventstoredb.text import counted
-
-# What EventStoreDB's $tb is set to when a stream is deleted.
-_DELETED_TRUNCATE_BEFORE = 2**63 - 1
-
-# Versions of UUIDs of a moment or at random, so that no stream had them before.
-_UNIQUE_VERSIONS = (1, 4, 6, 7)
-_UUID_LENGTH = 36
+from eventsourcing_eventstoredb.used_names import used_names
 
 
-def check_new(
-    client: EventStoreDBClient, originator_id: UUID | str, name: str, count: int
-) -> None:
+def begin(
+    client: EventStoreDBClient,
+    originator_id: UUID | str,
+    name: str,
+    events: Sequence[ProposedEvent],
+    first_version: int,
+) -> Appended:
     """
-    Refuse to begin an aggregate in a stream that has events, or had them.
+    Append an aggregate's first events to a new stream.
 
-    Nothing is asked where the ID was just made. Otherwise the server is asked each
-    time, since any process may have deleted the stream a moment ago; the question
-    travels like the append that follows it.
+    Where the ID was made from a name, the server is asked first where the stream ends
+    if this process has seen that it had events, or if this is the client's first save,
+    which has to connect anyhow. Else nothing is asked, and the answer tells.
 
     Args:
         client: Any esdbclient client.
         originator_id: The aggregate's ID.
         name: The stream's name.
-        count: How many events are to be appended.
+        events: At least one.
+        first_version: The version of the first one.
 
     Raises:
-        IntegrityError: The stream exists, or was deleted.
-        OperationalError: The server could not be asked.
+        IntegrityError: The stream exists, or was deleted. If the message says where
+            the events lie now, they were written.
+        DataError, ProgrammingError, OperationalError: As appending raises them.
     """
-    if not is_unique(originator_id):
-        check_no_stream(client, name, count)
+    if is_unique(originator_id):
+        return _begin(client, name, events, first_version)
+    names = used_names(client)
+    try:
+        if name in names or not saving.has_saved(client):
+            check_no_stream(client, name, len(events))
+        return _begin(client, name, events, first_version)
+    finally:
+        # Whatever has become of it: it is used now, or was, or may be.
+        names.remember(name)
 
 
 def check_no_stream(client: EventStoreDBClient, name: str, count: int) -> None:
@@ -96,32 +112,17 @@ def check_no_stream(client: EventStoreDBClient, name: str, count: int) -> None:
     raise IntegrityError(msg)
 
 
-def is_unique(originator_id: UUID | str) -> bool:
-    """Tell whether an ID, or the end of one, is a UUID that nothing had before."""
-    if isinstance(originator_id, str):
-        try:
-            originator_id = UUID(originator_id[-_UUID_LENGTH:])
-        except ValueError:
-            return False
-    return originator_id.version in _UNIQUE_VERSIONS
-
-
-def check_begun(name: str, appended: Appended, count: int, first_version: int) -> None:
-    """
-    Check that the first events of an aggregate lie where a stream begins.
-
-    Args:
-        name: The stream's name.
-        appended: Where they lie.
-        count: How many they are.
-        first_version: The version of the first one.
-
-    Raises:
-        IntegrityError: They do not, since the stream was deleted before.
-    """
-    last = appended.stream_position
+def _begin(
+    client: EventStoreDBClient,
+    name: str,
+    events: Sequence[ProposedEvent],
+    first_version: int,
+) -> Appended:
+    """Append, and check that the events lie where a stream begins."""
+    appended = append(client, name, StreamState.NO_STREAM, events)
+    last, count = appended.stream_position, len(events)
     if last < count:
-        return
+        return appended
     on = f"of version {first_version} on now"
     written = counted(count, f"event {on} lies", f"events {on} lie")
     msg = (
@@ -134,7 +135,9 @@ def check_begun(name: str, appended: Appended, count: int, first_version: int) -
 
 def _is_deleted(client: EventStoreDBClient, name: str) -> bool:
     """Tell whether a stream that had events was soft-deleted; only errors need it."""
-    request = messages.stream_request(f"$${name}", None, backwards=True, limit=1)
+    request = messages.stream_request(
+        stream_metadata.metadata_stream(name), None, backwards=True, limit=1
+    )
 
     def attempt(seconds: float) -> bytes:
         with client_errors(f"Reading metadata of stream {name!r}"):
@@ -153,12 +156,4 @@ def _is_deleted(client: EventStoreDBClient, name: str) -> bool:
     except PersistenceError:
         # A user who may not read metadata can still append.
         return False
-    return _truncate_before(metadata) >= _DELETED_TRUNCATE_BEFORE
-
-
-def _truncate_before(metadata: bytes) -> int:
-    try:
-        value = json.loads(metadata).get("$tb", 0)
-    except (ValueError, AttributeError):
-        return 0
-    return value if isinstance(value, int) else 0
+    return stream_metadata.is_deleted(stream_metadata.parse(metadata))

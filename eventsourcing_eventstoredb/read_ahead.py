@@ -10,6 +10,9 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+# Most bytes of events that a subscription has in memory, besides those in process.
+MAX_BYTES = 16 * 1024 * 1024
+
 # While catching up, a consumer that found nothing is given so many at once, or
 # what came in so many seconds: else the two threads would take turns for each.
 _CHUNK = 256
@@ -87,9 +90,9 @@ class ReadAhead(Generic[T]):
             size: Its size in bytes.
         """
         items = self._items
-        items.append((item, size))
         self._items_put += 1
         self._bytes_put += size
+        items.append((item, self._bytes_put))
         # Without the lock, which would cost as much as the rest. Either this
         # thread sees that the other waits, or that one sees what was added.
         wake_at = self._wake_at
@@ -152,14 +155,14 @@ class ReadAhead(Generic[T]):
         if self._is_closed:
             return []
         taken: list[T] = []
-        size = 0
+        limit = self._bytes_taken + max_bytes
         for _ in range(min(len(items), max_events)):
-            item, item_size = items.popleft()
+            item, upto = items.popleft()
             taken.append(item)
-            size += item_size
-            if size >= max_bytes:
+            if upto >= limit:
                 break
-        self._bytes_taken += size
+        if taken:
+            self._bytes_taken = upto
         if self._is_full:
             with self._lock:
                 self._room.notify()

@@ -136,7 +136,13 @@ class Receiver:
         outage = connector_of(client).outage
         try:
             with gate.inside():
-                attempt(self._answer_within)
+                try:
+                    attempt(self._answer_within)
+                except OperationalError as error:
+                    if reason_of(error) is not Reason.CANCELLED or is_closed(client):
+                        raise
+                    # Its connection was closed, since another call over it hung.
+                    attempt(self._answer_within)
         except OperationalError as error:
             if not is_closed(client):
                 outage.failed(error)
@@ -286,7 +292,7 @@ class Receiver:
         if call is None:
             return
         with client_errors("Subscription to all streams"):
-            self.receive_from(call)
+            self.receive_from(calls.messages_of(call))
         msg = "Subscription to all streams: the server ended the call"
         raise OperationalError(msg)
 

@@ -15,6 +15,7 @@ from eventsourcing.persistence import (
 
 from eventsourcing_eventstoredb.aggregates import EventStoreDBAggregateRecorder
 from eventsourcing_eventstoredb.all_stream import AllStream, LogHead
+from eventsourcing_eventstoredb.environment import WATCHDOG_INTERVAL
 from eventsourcing_eventstoredb.event_filter import EventFilter
 from eventsourcing_eventstoredb.exceptions import PositionRefusedError
 from eventsourcing_eventstoredb.mapping import Layout
@@ -23,10 +24,7 @@ from eventsourcing_eventstoredb.protocol import retrying
 from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient
 from eventsourcing_eventstoredb.protocol.errors import Reason, reason_of
 from eventsourcing_eventstoredb.stream_reading import read_stream
-from eventsourcing_eventstoredb.subscriptions import (
-    WATCHDOG_INTERVAL,
-    EventStoreDBSubscription,
-)
+from eventsourcing_eventstoredb.subscriptions import EventStoreDBSubscription
 from eventsourcing_eventstoredb.topics import TopicAllowlist
 
 __all__ = ["EventStoreDBAggregateRecorder", "EventStoreDBApplicationRecorder"]

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from eventsourcing.persistence import Notification, OperationalError, Subscription
 
-from eventsourcing_eventstoredb.read_ahead import ReadAhead
+from eventsourcing_eventstoredb.environment import WATCHDOG_INTERVAL
+from eventsourcing_eventstoredb.read_ahead import MAX_BYTES, ReadAhead
 from eventsourcing_eventstoredb.receiving import Receiver
 from eventsourcing_eventstoredb.subscription_state import (
     Phase,
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
 
 _MAX_EVENTS_AHEAD = 5_000
-_MAX_BYTES_AHEAD = 16 * 1024 * 1024
-WATCHDOG_INTERVAL = 20.0
 
 # How many notifications the iterator takes at once from what was read ahead.
 _ITERATION_BATCH = 500
@@ -67,7 +66,7 @@ class EventStoreDBSubscription(Subscription["EventStoreDBApplicationRecorder"]):
         topics: Sequence[str] = (),
         *,
         max_events_ahead: int = _MAX_EVENTS_AHEAD,
-        max_bytes_ahead: int = _MAX_BYTES_AHEAD,
+        max_bytes_ahead: int = MAX_BYTES,
         watchdog_interval: float = WATCHDOG_INTERVAL,
     ) -> None:
         super().__init__(recorder=recorder, gt=gt, topics=tuple(topics))

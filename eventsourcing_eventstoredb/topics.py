@@ -68,6 +68,10 @@ class TopicAllowlist:
         bases: Topics of classes whose subclasses may be made of stored topics
             though they are none of the library's protocols.
 
+    Attributes:
+        events: Topics against which :meth:`objection_to_event` has found nothing, for
+            who cannot afford a call for each event.
+
     Raises:
         ValueError: There is no entry, or one is neither.
     """
@@ -87,7 +91,7 @@ class TopicAllowlist:
         self._bases = tuple(bases)
         # Only what passed is kept, so hostile topics cannot make them grow.
         self._passed: set[str] = set()
-        self._events: set[str] = set()
+        self.events: set[str] = set()
         self._aggregates: set[str] = set()
 
     @classmethod
@@ -131,9 +135,9 @@ class TopicAllowlist:
 
     def objection_to_event(self, topic: str) -> str | None:
         """Return what speaks against making an event or a snapshot of a topic."""
-        if topic in self._events:
+        if topic in self.events:
             return None
-        return self._objection(topic, self._events, self._is_event, "event or snapshot")
+        return self._objection(topic, self.events, self._is_event, "event or snapshot")
 
     def objection_to_aggregate(self, topic: str) -> str | None:
         """Return what speaks against making an aggregate of a topic."""
@@ -196,6 +200,8 @@ class AllowlistMapper(Mapper[Any]):
         self.inner = inner
         self.allowlist = allowlist
         self._warn = warn
+        # By the event's class, which says what the library will resolve.
+        self._inner_topic_names: dict[type, str | None] = {}
 
     def to_stored_event(self, domain_event: DomainEventProtocol[Any]) -> StoredEvent:
         return self.inner.to_stored_event(domain_event)
@@ -211,16 +217,19 @@ class AllowlistMapper(Mapper[Any]):
         if self._warn is not None:
             self._warn()
             self._warn = None
-        self._check(self.allowlist.objection_to_event, stored_event.topic, stored_event)
+        topic = stored_event.topic
+        if topic not in self.allowlist.events:
+            self._check(self.allowlist.objection_to_event, topic, stored_event)
         domain_event = self.inner.to_domain_event(stored_event)
-        # What the library resolves when an aggregate is made of the event.
-        inside = None
-        if isinstance(domain_event, CanInitAggregate):
-            inside = getattr(domain_event, "originator_topic", None)
-        elif isinstance(domain_event, CanSnapshotAggregate):
-            inside = getattr(domain_event, "topic", None)
-        if isinstance(inside, str):
-            self._check(self.allowlist.objection_to_aggregate, inside, stored_event)
+        kind = type(domain_event)
+        try:
+            name = self._inner_topic_names[kind]
+        except KeyError:
+            name = self._inner_topic_names[kind] = _inner_topic_name(kind)
+        if name is not None:
+            inside = getattr(domain_event, name, None)
+            if isinstance(inside, str):
+                self._check(self.allowlist.objection_to_aggregate, inside, stored_event)
         return domain_event
 
     def _check(
@@ -244,6 +253,13 @@ class AllowlistMapper(Mapper[Any]):
             "it or its module to ESDB_TOPIC_ALLOWLIST (or EVENTSTOREDB_TOPIC_ALLOWLIST)"
         )
         raise TopicNotAllowedError(msg)
+
+
+def _inner_topic_name(kind: type) -> str | None:
+    """Name the attribute with the topic of the aggregate that an event begins."""
+    if issubclass(kind, CanInitAggregate):
+        return "originator_topic"
+    return "topic" if issubclass(kind, CanSnapshotAggregate) else None
 
 
 def split_entries(text: str) -> list[str]:

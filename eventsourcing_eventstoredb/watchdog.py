@@ -102,9 +102,9 @@ class Watchdog:
     def _is_dead(self) -> bool:
         phase = self._state.state.phase
         if phase is Phase.CONNECTING or phase.is_interrupted:
-            # Either waiting for a confirmation, or between two attempts, where
-            # there is no call to drop.
-            return True
+            # Either waiting for a confirmation, which has a deadline of its own, or
+            # between two attempts, where there is no call to drop.
+            return False
         try:
             answers = self._server_answers()
             if not answers:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ import pytest
 from django.utils import translation
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
-from tests.support import hypothesis_profiles
+from tests.support import emptying, hypothesis_profiles
 from tests.support.client_library import EventStoreDBClient
 from tests.support.cluster import Cluster
 from tests.support.cpu import CpuTimes
@@ -18,6 +20,8 @@ from tests.support.event_stores import EventStore
 from tests.support.projects import Project, example, example_on
 from tests.support.running_stores import running_store, store_variables
 from tests.support.school import registration, school, school_projection
+from tests.support.store_runs import StoreRun
+from tests.support.time_limits import TimeLimits
 
 pytest_plugins = ["django_esdb.pytest_plugin"]
 
@@ -28,6 +32,8 @@ DATABASE_URL = os.environ.get("DATABASE_URL", SQLITE_URL)
 _HERE = Path(__file__).parent
 # More is slow, and has to be marked as such.
 _SLOW_SECONDS = 5
+# For pytest's own limit to be first.
+_GRACE_SECONDS = 10
 _DATABASE_FIXTURES = {"db", "transactional_db", "project"}
 
 
@@ -44,8 +50,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     hypothesis_profiles.load()
+    emptying.use()
+    limit = float(config.getini("faulthandler_timeout") or 0)
+    if limit and hasattr(signal, "setitimer"):
+        config.pluginmanager.register(TimeLimits(limit + _GRACE_SECONDS))
     if config.getoption("--cpu"):
         config.pluginmanager.register(CpuTimes())
+    if uri := config.getoption("--store"):
+        config.pluginmanager.register(StoreRun(uri))
 
 
 def pytest_runtest_teardown() -> None:
@@ -56,6 +68,22 @@ def pytest_runtest_teardown() -> None:
 def pytest_report_header(config: pytest.Config) -> str:
     store = "one that runs" if config.getoption("--store") else "embedded"
     return f"database: {DATABASE_URL.partition(':')[0]}, event store: {store}"
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Iterator[None]:
+    """
+    Make no search for garbage among what stays till the end, here or later.
+
+    Thousands of tests and all modules are looked through again and again otherwise.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(
@@ -79,24 +107,6 @@ def pytest_collection_modifyitems(
             raise pytest.UsageError(msg)
         if uses_database and not item.get_closest_marker("any_database"):
             item.add_marker("database")
-    if config.getoption("--store"):
-        selected = [item for item in items if _runs_with_any_store(item)]
-        left_out = [item for item in items if not _runs_with_any_store(item)]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = selected
-
-
-def _runs_with_any_store(item: pytest.Item) -> bool:
-    """Tell whether a test needs an event store, but neither an empty nor this one."""
-    uses = getattr(item, "fixturenames", ())
-    return (
-        "server" in uses
-        # A process that the test may end.
-        and "store" not in uses
-        and item.get_closest_marker("own_store") is None
-        # What is about the embedded server.
-        and "server" not in item.path.relative_to(_HERE).parts
-    )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

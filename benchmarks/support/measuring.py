@@ -22,6 +22,9 @@ def measure(module: str, server_url: str, **what: Any) -> dict[str, Any]:
 
     Returns:
         What it has printed.
+
+    Raises:
+        SystemExit: It failed; what it printed about that is shown.
     """
     with new_database(server_url) as url:
         result = subprocess.run(
@@ -32,7 +35,10 @@ def measure(module: str, server_url: str, **what: Any) -> dict[str, Any]:
             ),
             stdout=subprocess.PIPE,
             text=True,
-            check=True,
+        )
+    if result.returncode:
+        raise SystemExit(
+            f"{module} has failed with status {result.returncode}: {json.dumps(what)}"
         )
     measured: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     return measured

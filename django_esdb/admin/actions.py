@@ -18,9 +18,9 @@ from django_esdb.failures.audit import AdminAudit
 from django_esdb.failures.discarding import discard_selected
 from django_esdb.failures.requests import Limits
 from django_esdb.failures.resuming import is_run
-from django_esdb.failures.retrying import retry_failed_events, retry_selected
-from django_esdb.leases.lease import TrackedProjection
-from django_esdb.models import FailedEvent, ProjectionTracking
+from django_esdb.failures.retrying import leave, retry_failed_events, retry_selected
+from django_esdb.leases.tracked import TrackedProjection
+from django_esdb.models import FailedEvent, FailedEventQuerySet, ProjectionTracking
 from django_esdb.registry import Registration
 from django_esdb.status.rows import registration_of
 from django_esdb.status.status import shown
@@ -167,6 +167,20 @@ def retry_events(
     return [_retry_group(group, user, limits) for group in _by_projection(events)]
 
 
+def leave_events(events: FailedEventQuerySet, user: Any) -> list[Retried]:
+    """
+    Have failed events tried by what runs their projections, however many they are.
+
+    Args:
+        events: Which; they are counted and changed in the database alone.
+        user: Primary key of who asks for it.
+    """
+    names = ("projection", "application")
+    pairs = events.order_by(*names).values_list(*names).distinct()
+    groups = (events.filter(projection=one, application=of) for one, of in pairs)
+    return [_leave_group(group, user) for group in groups]
+
+
 def discard_events(
     events: Iterable[FailedEvent], user: Any
 ) -> tuple[list[FailedEvent], str]:
@@ -199,6 +213,14 @@ def _retry_group(group: Sequence[FailedEvent], user: Any, limits: Limits) -> Ret
         return retry_selected(
             registration, pks, report=report, limits=limits, audit=audit
         )
+
+    return _retry(group[0], retry)
+
+
+def _leave_group(group: FailedEventQuerySet, user: Any) -> Retried:
+    def retry(registration: Registration, report: Report) -> Outcome:
+        tracked = registration.tracked()
+        return Outcome(left=leave(tracked, AdminAudit(user, tracked), group))
 
     return _retry(group[0], retry)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.admin.views.main import ALL_VAR
-from django.core.paginator import Paginator
+from django.core.paginator import Page, Paginator
 from django.db import models
 from django.utils.formats import localize
 from django.utils.functional import cached_property
@@ -26,9 +26,16 @@ class BoundedPaginator(_Paginator):
     """
     Pages of rows, of which only so many are counted.
 
-    Of a whole table with more rows, the number is what the database believes. Of
+    Of a whole table with more rows, the number is what the database believes, until
+    the last of its pages is asked for: then rows are counted from there. Of
     others, such as those that a filter finds, the first ones have pages.
     """
+
+    def page(self, number: int | str) -> Page[models.Model]:
+        """Return a page of rows; a table may have more than its database believes."""
+        if self._is_estimated and str(number).isdecimal():
+            self._count_from(int(number))
+        return super().page(number)
 
     @cached_property
     def count(self) -> int:
@@ -41,6 +48,22 @@ class BoundedPaginator(_Paginator):
         count, text = self._counted
         return text % {"count": localize(count)}
 
+    @property
+    def _is_estimated(self) -> bool:
+        return self._counted[1] == _about()
+
+    def _count_from(self, number: int) -> None:
+        """Count on from the estimate's last page, or from one behind it."""
+        if number < self.num_pages:
+            return
+        before = max(number - 1, 0) * self.per_page
+        rows: Any = self.object_list
+        there = rows.order_by()[before : before + MOST_COUNTED + 1].count()
+        if there:
+            self._counted = (before + there, _about())
+            for name in ("count", "num_pages"):
+                vars(self).pop(name, None)
+
     @cached_property
     def _counted(self) -> tuple[int, str]:
         rows: Any = self.object_list
@@ -48,7 +71,7 @@ class BoundedPaginator(_Paginator):
             return len(rows), "%(count)s"
         estimate = estimated_rows(rows.model, rows.db) if _is_whole(rows) else None
         if estimate is not None and estimate > MOST_COUNTED:
-            return estimate, gettext("about %(count)s")
+            return estimate, _about()
         count = counted_up_to(rows, MOST_COUNTED)
         if count > MOST_COUNTED:
             return MOST_COUNTED, gettext("more than %(count)s")
@@ -79,6 +102,10 @@ def pages_of(cl: Any) -> dict[str, Any]:
         "page_range": list(numbers),
         "show_all_page": show_all_page,
     }
+
+
+def _about() -> str:
+    return gettext("about %(count)s")
 
 
 def _is_whole(rows: models.QuerySet[Any]) -> bool:

@@ -18,7 +18,12 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 
 from django_esdb.admin.acting import ActingAdmin, non_atomic
-from django_esdb.admin.actions import discard_events, request_limits, retry_events
+from django_esdb.admin.actions import (
+    discard_events,
+    leave_events,
+    request_limits,
+    retry_events,
+)
 from django_esdb.admin.event_columns import EventColumns
 from django_esdb.admin.failed_event_groups import FailedGroup, failed_groups
 from django_esdb.admin.failed_event_list import (
@@ -30,7 +35,7 @@ from django_esdb.admin.failed_event_list import (
 from django_esdb.admin.failed_event_page import PageButton, surroundings
 from django_esdb.admin.read_models import showable
 from django_esdb.admin.trials import trial_context, try_event
-from django_esdb.models import FailedEvent
+from django_esdb.models import FailedEvent, FailedEventQuerySet
 from django_esdb.moments import exact_time
 
 # A form with more fields than 1000 is refused by Django, unless it is configured.
@@ -196,16 +201,14 @@ class FailedEventAdmin(EventColumns, ActingAdmin):
         return exact_time(event.retry_requested_at)
 
     @admin.action(permissions=["retry"], description=_("Retry selected events"))
-    def retry(self, request: HttpRequest, events: models.QuerySet[Any]) -> None:
+    def retry(self, request: HttpRequest, events: FailedEventQuerySet) -> None:
         chosen = list(events[: MOST_COUNTED + 1])
-        if len(chosen) > MOST_COUNTED:
-            text = gettext(
-                "At most %(count)s events can be retried at once; for more retry all "
-                "of their projection"
-            ) % {"count": MOST_COUNTED}
-            self.message_user(request, text, messages.ERROR)
-            return
-        for retried in retry_events(chosen, request.user.pk, request_limits()):
+        user = request.user.pk
+        for retried in (
+            leave_events(events, user)
+            if len(chosen) > MOST_COUNTED
+            else retry_events(chosen, user, request_limits())
+        ):
             self.tell(request, retried)
 
     @admin.action(permissions=["discard"], description=_("Discard selected events"))

@@ -5,12 +5,11 @@ from __future__ import annotations
 from django.utils.formats import number_format
 from django.utils.translation import gettext, ngettext
 
-from django_esdb import moments
 from django_esdb.admin.plots import rate_text
+from django_esdb.moments import in_largest_unit
 from django_esdb.status.lag import Lag
 
 NOTHING = "-"
-_DAY = 86_400
 
 
 def events_behind(lag: Lag) -> str:
@@ -44,10 +43,9 @@ def time_left(lag: Lag) -> str:
 
 def duration(seconds: float) -> str:
     """Return a number of seconds in its largest unit, without a fraction."""
-    if seconds >= _DAY:
-        # There may be thousands of them.
-        return f"{count_text(seconds / _DAY)} d"
-    return moments.duration(seconds)
+    count, unit = in_largest_unit(seconds)
+    # Of days there may be thousands.
+    return f"{count_text(count)} {unit}"
 
 
 def count_text(count: float) -> str:

@@ -33,6 +33,9 @@ from eventsourcing_eventstoredb.text import named_line
 
 logger = logging.getLogger("django_esdb.admin")
 
+# In a web request, which has to end soon, and while no process runs the projection.
+MOST_DELETED = 100_000
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -227,11 +230,29 @@ def _plan_to_reset(registration: Registration, status: ProjectionStatus) -> Plan
         lines.append(
             gettext("It declares no read models: their rows are left as they are.")
         )
+    if made.total() > MOST_DELETED:
+        lines.append(_too_many(registration, made))
     return Plan([*lines, _deleted(made), *_resumed(status)], _named(made))
+
+
+def _too_many(registration: Registration, made: Counter[str]) -> str:
+    text = gettext(
+        "%(projection)s has %(count)s rows, more than the %(most)s that a web request "
+        "deletes: run manage.py resetprojection, or rebuild it in the background."
+    )
+    return _about(
+        registration,
+        text,
+        count=count_text(made.total()),
+        most=count_text(MOST_DELETED),
+    )
 
 
 def _reset(registration: Registration, user: Any) -> Said:
     tracked = registration.tracked()
+    made = what_is_made(registration) or Counter()
+    if made.total() > MOST_DELETED:
+        return Said(_too_many(registration, made), messages.ERROR)
     tracked.ensure_row()
     with tracked.locked():
         deleted = reset_projection(registration).total()

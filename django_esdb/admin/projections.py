@@ -19,7 +19,7 @@ from django_esdb.admin.actions import request_limits, retry_projection
 from django_esdb.admin.dashboard import DashboardPages
 from django_esdb.admin.event_columns import SHORT, preformatted
 from django_esdb.admin.figures import NOTHING
-from django_esdb.models import FailedEvent, ProjectionTracking, SkippedEvent
+from django_esdb.models import BESIDE, FailedEvent, ProjectionTracking, SkippedEvent
 from django_esdb.moments import time_text
 from django_esdb.status.advice import state_label
 from django_esdb.status.rows import with_details
@@ -64,7 +64,8 @@ class ProjectionTrackingAdmin(DashboardPages, ActingAdmin):
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         rows: Any = super().get_queryset(request)
-        return with_details(rows)
+        # What is built next to a projection's rows is shown with that.
+        return with_details(rows.exclude(projection__endswith=BESIDE))
 
     @admin.action(
         permissions=["retry"],

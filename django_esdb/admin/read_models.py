@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
 from django.contrib import admin
@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.text import capfirst
 
 from django_esdb.admin.as_of import AsOf, as_of
 from django_esdb.admin.bounded_counts import BoundedPaginator, pages_of
@@ -69,6 +70,9 @@ class ReadModelAdmin(_ModelAdmin):
     show_full_result_count = False
     event_application = ""
 
+    class Media:
+        css: ClassVar[dict[str, list[str]]] = {"all": ["django_esdb/read_models.css"]}
+
     def event_stream(self, obj: models.Model) -> str:
         """
         Return the ID of the aggregate whose events a row is made of; empty for none.
@@ -122,7 +126,10 @@ class ReadModelAdmin(_ModelAdmin):
         object_id: str,
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        return showable(super().history_view(request, object_id, extra_context))
+        response = super().history_view(request, object_id, extra_context)
+        if isinstance(response, TemplateResponse):
+            _extend(response, "history", {"media": self.media})
+        return showable(response)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -206,9 +213,12 @@ def rows_of(
 def _extend(response: TemplateResponse, name: str, context: dict[str, Any]) -> None:
     """Put more on a page, whichever template the project has for it."""
     usual = response.resolve_template(response.template_name)
+    usually = response.context_data or {}
     response.context_data = {
-        **(response.context_data or {}),
+        **usually,
         **context,
+        # In some languages the model's name, which is in lower case, comes first.
+        "title": capfirst(usually.get("title")),
         "usual_page": usual,
     }
     response.template_name = f"admin/django_esdb/read_model_{name}.html"

@@ -12,7 +12,8 @@ from django_esdb.models import SkippedEvent
 @admin.register(SkippedEvent)
 class SkippedEventAdmin(EventColumns, ReadModelAdmin):
     list_display = (
-        *("id", "projection", "position", "event_class", "short_error"),
+        # What is wrong comes before what a narrow window cuts off.
+        *("id", "projection", "short_error", "event_class", "position"),
         *("aggregate", "originator_version", "skipped_at"),
     )
     list_filter = ("projection",)

@@ -18,11 +18,10 @@ from django.utils.translation import gettext as _
 from eventsourcing.utils import Environment
 
 from django_esdb.checks.compression import check_compressor
-from django_esdb.checks.configuration import (
+from django_esdb.checks.configuration import check_all, check_env
+from django_esdb.checks.connections import (
     ADDRESS_MISSING,
     application_environments,
-    check_all,
-    check_env,
     parse_environment,
 )
 from django_esdb.conf import (

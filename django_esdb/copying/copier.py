@@ -24,13 +24,10 @@ from django_esdb.copying.readability import check_readable, compare_settings
 from django_esdb.copying.snapshots import SnapshotCopier, SnapshotCounts
 from django_esdb.copying.source import Source
 from django_esdb.exceptions import ConfigurationError
+from eventsourcing_eventstoredb.append_batches import AppendBatch
 from eventsourcing_eventstoredb.copies import Copy, CopyError
 from eventsourcing_eventstoredb.copy_target import CopyTarget
 from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
-
-# EventStoreDB takes 1 MiB in one append; a larger event goes alone.
-_MAX_BATCH_BYTES = 512 * 1024
-_MAX_BATCH_EVENTS = 500
 
 COPYING = "Copying"
 LOOKING = "Looking"
@@ -142,8 +139,7 @@ class _Copier:
         self._is_dry_run = is_dry_run
         self._report = report
         self._outcome = Outcome()
-        self._batch: list[Copy] = []
-        self._batch_bytes = 0
+        self._batch: AppendBatch[Copy] = AppendBatch()
 
     def run(self, first: Notification | None) -> Outcome:
         outcome = self._outcome
@@ -239,19 +235,14 @@ class _Copier:
             if is_behind_others or copied.position == 0:
                 self._target.check_appendable(copied)
             return
-        if self._batch and (
-            copied.stream != self._batch[0].stream
-            or len(self._batch) == _MAX_BATCH_EVENTS
-            or self._batch_bytes + copied.size > _MAX_BATCH_BYTES
-        ):
+        if not self._batch.has_room(copied):
             self._flush()
-        self._batch.append(copied)
-        self._batch_bytes += copied.size
+        self._batch.add(copied)
 
     def _flush(self) -> None:
-        if self._batch:
-            self._target.append(self._batch)
-        self._batch, self._batch_bytes = [], 0
+        if self._batch.events:
+            self._target.append(self._batch.events)
+        self._batch = AppendBatch()
 
 
 def _compare(expected: Copy, there: Copy, number: int) -> None:

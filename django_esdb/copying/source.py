@@ -160,7 +160,7 @@ def opened_source(
         CopyError: The store cannot be used now.
     """
     env = source_env(application_class, given)
-    _check(application_class, env)
+    _check(env)
     try:
         application = make_application(application_class, env)
     except (ConfigurationError, InfrastructureFactoryError) as error:
@@ -220,7 +220,7 @@ def is_secret(key: str, value: str) -> bool:
     )
 
 
-def _check(application_class: type[Application[Any]], env: Mapping[str, str]) -> None:
+def _check(env: Mapping[str, str]) -> None:
     module = env.get("PERSISTENCE_MODULE")
     if not module:
         msg = (

@@ -28,6 +28,15 @@ _TARGETS = re.compile(
     re.VERBOSE | re.IGNORECASE | re.DOTALL,
 )
 _COMMENTS = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
+# What may contain anything: texts, and the bodies of functions.
+_TEXTS = re.compile(r"'(?:[^']|'')*'|(\$\w*\$).*?\1", re.DOTALL)
+_ESCAPED_TEXTS = re.compile(
+    r"""'(?:[^'\\]|''|\\.)*'|"(?:[^"\\]|""|\\.)*\"""", re.DOTALL
+)
+_ROUTINE = re.compile(
+    r"\s*CREATE\s+(?:\w+\s+){0,3}?(?:TRIGGER|FUNCTION|PROCEDURE)\b", re.IGNORECASE
+)
+_USUAL = ("SELECT", "INSERT", "UPDATE", "DELETE", "SAVEPOINT", "RELEASE")
 _ENDINGS = (
     *("COMMIT", "END", "ABORT", "BEGIN", "START TRANSACTION", "PREPARE TRANSACTION"),
     *("SET AUTOCOMMIT", "SET SESSION AUTOCOMMIT", "SET @@AUTOCOMMIT"),
@@ -72,6 +81,28 @@ _QUERIES = {
     "postgresql": (_POSTGRESQL_REFERENCES, _POSTGRESQL_TRIGGERS),
     "mysql": (_MARIADB_REFERENCES, _MARIADB_TRIGGERS),
 }
+_TRIGGERED = {
+    "sqlite": """
+        SELECT tbl_name FROM sqlite_master WHERE type = 'trigger'
+        UNION SELECT tbl_name FROM sqlite_temp_master WHERE type = 'trigger'
+    """,
+    # A rule may do what a trigger does; that of a view is what it shows.
+    "postgresql": """
+        SELECT t.relname FROM pg_trigger g JOIN pg_class t ON t.oid = g.tgrelid
+        WHERE NOT g.tgisinternal AND g.tgenabled <> 'D'
+        UNION SELECT t.relname FROM pg_rewrite r JOIN pg_class t ON t.oid = r.ev_class
+        WHERE t.relkind IN ('r', 'p')
+    """,
+    "mysql": """
+        SELECT event_object_table FROM information_schema.triggers
+        WHERE trigger_schema = %s
+    """,
+}
+# Columns that MariaDB sets when their row is updated without them.
+_MARIADB_UPDATED = """
+    SELECT table_name FROM information_schema.columns
+    WHERE table_schema = %s AND extra LIKE '%%on update%%'
+"""
 _POSTGRESQL_COUNTS = """
     SELECT relname, n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_xact_user_tables
     WHERE n_tup_ins + n_tup_upd + n_tup_del > 0
@@ -139,6 +170,29 @@ def schema_of(connection: BaseDatabaseWrapper) -> Schema:
     return Schema(tables, dict(followers), dict(referring))
 
 
+def tables_with_triggers(connection: BaseDatabaseWrapper) -> frozenset[str]:
+    """Return the tables whose writes make the database do more, in lower case."""
+    # No function is called: who watches a dry run cannot know what one writes.
+    names = [connection.settings_dict["NAME"]] if connection.vendor == "mysql" else None
+    return _tables_found(connection, _TRIGGERED[connection.vendor], names)
+
+
+def tables_updated_further(connection: BaseDatabaseWrapper) -> frozenset[str]:
+    """Return the tables that have columns with ON UPDATE, in lower case."""
+    if connection.vendor != "mysql":
+        return frozenset()
+    names = [connection.settings_dict["NAME"]]
+    return _tables_found(connection, _MARIADB_UPDATED, names)
+
+
+def _tables_found(
+    connection: BaseDatabaseWrapper, query: str, names: list[Any] | None
+) -> frozenset[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(query, names)
+        return frozenset(str(table).lower() for (table,) in cursor.fetchall())
+
+
 def _tables_in(text: str, tables: Iterable[str]) -> set[str]:
     names = {(quoted or plain) for quoted, plain in _NAME.findall(text)}
     folded = {name.casefold() for name in names}
@@ -178,7 +232,15 @@ def may_write_in_functions(connection: BaseDatabaseWrapper) -> bool:
 
 def ending(text: str, connection: BaseDatabaseWrapper) -> str:
     """Return the part of a statement that would end the transaction; maybe empty."""
-    for part in _COMMENTS.sub(" ", text).split(";"):
+    if ";" not in text and text.startswith(_USUAL):
+        return ""
+    is_mysql = connection.vendor == "mysql"
+    text = (_ESCAPED_TEXTS if is_mysql else _TEXTS).sub("''", text)
+    text = _COMMENTS.sub(" ", text)
+    if not is_mysql and _ROUTINE.match(text):
+        # Its statements are executed when it is called.
+        return ""
+    for part in text.split(";"):
         words = " ".join(part.split()[:4]).upper()
         if _ends(words, connection):
             return words

@@ -11,3 +11,8 @@ if TYPE_CHECKING:
 else:
     # Generic for type checkers only.
     Field = models.Field
+
+
+def is_djangos(what: Any) -> bool:
+    """Return whether a class or a function is of Django itself."""
+    return str(what.__module__).startswith("django.")

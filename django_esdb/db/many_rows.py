@@ -9,6 +9,7 @@ from typing import Any
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_esdb.db.copied_rows import can_copy, copy_rows
 from django_esdb.db.fields import Field
 
 # Rows in a statement. More of them make a VALUES list no faster, and a CASE slower,
@@ -37,7 +38,8 @@ def insert_many(
     Insert rows by one statement.
 
     It is what Django would execute to save one, with more values; to put a statement
-    for many rows together takes Django longer than to execute it.
+    for many rows together takes Django longer than to execute it. Very many are copied,
+    where the database can do that.
 
     Args:
         connection: In whose transaction.
@@ -48,11 +50,17 @@ def insert_many(
     Raises:
         django.db.Error: What the database says.
     """
+    table = model._meta.db_table
+    if can_copy(connection, table, fields, len(rows)):
+        copy_rows(
+            connection, table, fields, (_prepared(connection, fields, r) for r in rows)
+        )
+        return
     quote = connection.ops.quote_name
     columns = ", ".join(quote(_column(field)) for field in fields)
     one_row = f"({', '.join(['%s'] * len(fields))})"
     sql = (
-        f"INSERT INTO {quote(model._meta.db_table)} ({columns}) "  # noqa: S608  (names)
+        f"INSERT INTO {quote(table)} ({columns}) "  # noqa: S608  (names)
         f"VALUES {', '.join([one_row] * len(rows))}"
     )
     parameters = [value for row in rows for value in _prepared(connection, fields, row)]
@@ -131,7 +139,7 @@ def _update_from_values(
     table, pk = quote(model._meta.db_table), model._meta.pk
     names = [f"v{number}" for number in range(len(fields))]
     assignments = ", ".join(
-        f"{quote(_column(field))} = new_values.{name}"
+        f"{quote(_column(field))} = esdb_new_values.{name}"
         for field, name in zip(fields, names, strict=True)
     )
     casts = [f"%s::{_type(connection, field)}" for field in (pk, *fields)]
@@ -143,8 +151,8 @@ def _update_from_values(
             sql = (
                 f"UPDATE {table} SET {assignments} "  # noqa: S608  (names)
                 f"FROM (VALUES {', '.join([one_row] * len(some))}) "
-                f"AS new_values (pk, {', '.join(names)}) "
-                f"WHERE {table}.{quote(_column(pk))} = new_values.pk"
+                f"AS esdb_new_values (pk, {', '.join(names)}) "
+                f"WHERE {table}.{quote(_column(pk))} = esdb_new_values.pk"
             )
             cursor.execute(sql, [value for row in some for value in row])
             count += cursor.rowcount

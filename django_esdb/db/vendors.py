@@ -2,16 +2,29 @@
 What databases do differently, each as a question of its own.
 
 Nothing outside of this package asks which vendor a database is. So another database is
-supported here, in :mod:`django_esdb.db.functions`, :mod:`django_esdb.db.guards` and
-:mod:`django_esdb.db.many_rows`.
+supported here, in :mod:`django_esdb.db.functions`, :mod:`django_esdb.db.guards`,
+:mod:`django_esdb.db.many_rows` and :mod:`django_esdb.db.copied_rows`.
 """
 
 from __future__ import annotations
 
+import datetime
 import sqlite3
+import zoneinfo
+from collections.abc import Sequence
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+# Of libpq, for a transaction that only a rollback can end.
+_IN_ERROR = 3
+# The error by which MariaDB and MySQL undo a whole transaction.
+_DEADLOCK = 1213
+# Constraints that might be deferred, and are not unless somebody says so.
+_POSTGRESQL_IMMEDIATE = """
+    SELECT quote_ident(n.nspname) || '.' || quote_ident(c.conname)
+    FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace
+    WHERE c.condeferrable AND NOT c.condeferred
+"""
 # Of psycopg's pools, unless they are told.
 _POOL_SIZE = 4
 
@@ -42,8 +55,12 @@ def limits_texts(connection: BaseDatabaseWrapper) -> bool:
 
 
 def rounds_decimals(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether the server rounds decimal places that a column has no room for."""
-    return connection.vendor == "postgresql"
+    """
+    Return whether the server rounds decimal places that a column has no room for.
+
+    Half a unit away from zero. SQLite keeps what it is given.
+    """
+    return connection.vendor != "sqlite"
 
 
 def may_commit_out_of_order(connection: BaseDatabaseWrapper) -> bool:
@@ -72,9 +89,24 @@ def checks_references_late(connection: BaseDatabaseWrapper) -> bool:
     return connection.vendor != "mysql"
 
 
-def check_references_now(connection: BaseDatabaseWrapper) -> bool:
+def immediate_constraints(connection: BaseDatabaseWrapper) -> tuple[str, ...]:
+    """Return the constraints that may be looked at late, and are not."""
+    if connection.vendor != "postgresql":
+        return ()
+    with connection.cursor() as cursor:
+        cursor.execute(_POSTGRESQL_IMMEDIATE)
+        return tuple(name for (name,) in cursor.fetchall())
+
+
+def check_references_now(
+    connection: BaseDatabaseWrapper, immediate: Sequence[str]
+) -> bool:
     """
     Have the database look now at references that it would look at in the end.
+
+    Args:
+        connection: To the database.
+        immediate: What it looks at with each statement, and goes on to.
 
     Returns:
         Whether it could; else only the end of the transaction tells.
@@ -87,7 +119,40 @@ def check_references_now(connection: BaseDatabaseWrapper) -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+        if immediate:
+            cursor.execute(f"SET CONSTRAINTS {', '.join(immediate)} IMMEDIATE")
     return True
+
+
+def writes_in_functions(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether functions may write what is looked at when a transaction ends."""
+    return connection.vendor == "postgresql"
+
+
+def recovers_at_savepoints(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether an error fails a transaction up to the last savepoint."""
+    return connection.vendor == "postgresql"
+
+
+def has_ended_transaction(
+    connection: BaseDatabaseWrapper, error: BaseException
+) -> bool:
+    """
+    Return whether nothing of a transaction can be committed, since a statement failed.
+
+    Args:
+        connection: The transaction's.
+        error: What the statement raised; on other databases than PostgreSQL, where it
+            is asked for at once.
+    """
+    raw = connection.connection
+    if raw is None:
+        return True
+    if connection.vendor == "postgresql":
+        return int(raw.info.transaction_status) == _IN_ERROR
+    if connection.vendor == "sqlite":
+        return not raw.in_transaction
+    return error.args[:1] == (_DEADLOCK,)
 
 
 def sorts_json_keys(connection: BaseDatabaseWrapper) -> bool:
@@ -134,6 +199,13 @@ def most_connections(connection: BaseDatabaseWrapper) -> int | None:
 def keeps_utc_times(connection: BaseDatabaseWrapper) -> bool:
     """Return whether its columns' times have no zone, and the clock's are in UTC."""
     return connection.vendor in ("sqlite", "mysql")
+
+
+def zone_of_columns(connection: BaseDatabaseWrapper) -> datetime.tzinfo | None:
+    """Return the zone that the server takes times for that have none; None if none."""
+    if connection.vendor != "postgresql" or connection.timezone_name == "UTC":
+        return None
+    return zoneinfo.ZoneInfo(connection.timezone_name)
 
 
 def returns_new_rows(connection: BaseDatabaseWrapper) -> bool:

@@ -12,6 +12,7 @@ from django_esdb.exceptions import DryRunError
 from django_esdb.failures.parking import aggregate_key
 from django_esdb.registry import Registration
 from django_esdb.status.status import shown
+from django_esdb.subscribed_topics import is_among
 from django_esdb.subscriptions.aggregates import aggregate_notifications, ids_of
 from django_esdb.subscriptions.received import Decoder, ReceivedEvent
 from eventsourcing_eventstoredb.text import LONGEST_NAME
@@ -74,7 +75,7 @@ def chosen_events(
     for notification in aggregate_notifications(app, choice.aggregate):
         is_known = True
         is_early = choice.start is not None and notification.id < choice.start
-        if is_early or (topics and notification.topic not in topics):
+        if is_early or not is_among(notification.topic, topics):
             continue
         if len(events) == choice.most:
             return Chosen(events, has_more=True)
@@ -109,8 +110,7 @@ def _event_at(
             f"{_name(aggregate_key(notification))}"
         )
         raise DryRunError(msg)
-    topics = registration.topics
-    if topics and notification.topic not in topics:
+    if not is_among(notification.topic, registration.topics):
         msg = (
             f"The event at position {position} is of topic "
             f"{shown(notification.topic, LONGEST_NAME)}, which projection "

@@ -24,11 +24,12 @@ from django_esdb.error_kinds import error_kind
 from django_esdb.failures.audit import Audit
 from django_esdb.failures.parking import failed_events, is_event
 from django_esdb.handlers import CheckedProjection
-from django_esdb.leases.lease import TrackedProjection
+from django_esdb.leases.tracked import TrackedProjection
 from django_esdb.models import FailedEvent
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import Registration
 from django_esdb.tracebacks import traceback_of
+from eventsourcing_eventstoredb.exceptions import PositionRefusedError
 from eventsourcing_eventstoredb.metadata import handling
 from eventsourcing_eventstoredb.text import named_line
 
@@ -191,9 +192,13 @@ class Attempts:
                 clock.end()
 
     def _read(self, event: FailedEvent) -> Notification | None:
-        found = self._app.recorder.select_notifications(
-            start=event.position, limit=1, stop=event.position
-        )
+        try:
+            found = self._app.recorder.select_notifications(
+                start=event.position, limit=1, stop=event.position
+            )
+        except PositionRefusedError:
+            # Another store, or an emptied one, has no event that begins there.
+            return None
         return next((each for each in found if is_event(event, each)), None)
 
 

@@ -15,7 +15,7 @@ from django.apps import apps
 from django.db import models, router
 from django.utils.translation import gettext, ngettext
 
-from django_esdb.leases.lease import TrackedProjection
+from django_esdb.leases.tracked import TrackedProjection
 from django_esdb.models import FailedEvent
 from eventsourcing_eventstoredb.text import one_line
 

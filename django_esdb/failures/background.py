@@ -10,7 +10,7 @@ from eventsourcing.persistence import PersistenceError
 
 from django_esdb.failures.attempts import RetryClock
 from django_esdb.failures.audit import audit_of
-from django_esdb.failures.requests import Limits, requested
+from django_esdb.failures.requests import Limits, requested, requested_events
 from django_esdb.failures.retrying import retry_selected
 from django_esdb.registry import Registration
 from eventsourcing_eventstoredb.logs import log
@@ -27,7 +27,7 @@ def retry_requested(
     registration: Registration,
     is_stopping: Callable[[], bool],
     clock: RetryClock | None = None,
-) -> None:
+) -> bool:
     """
     Try events again that somebody has asked for in the admin; blocks for a while.
 
@@ -38,11 +38,15 @@ def retry_requested(
         registration: The projection.
         is_stopping: Whether no other event may be begun.
         clock: Told of each event; None if nobody looks whether it hangs.
+
+    Returns:
+        Whether more can be tried at once. False after an error.
     """
     tracked = registration.tracked()
+    left = 0
     limits = Limits(_MOST, _SECONDS, is_stopping)
     try:
-        for user, pks in requested(tracked):
+        for user, pks in requested(tracked, _MOST):
             outcome = retry_selected(
                 registration,
                 pks,
@@ -50,6 +54,7 @@ def retry_requested(
                 audit=audit_of(user, tracked),
                 clock=clock,
             )
+            left = requested_events(tracked).order_by().count()
             log(
                 logger,
                 logging.INFO,
@@ -59,10 +64,11 @@ def retry_requested(
                 processed=outcome.resolved,
                 failed=outcome.failed,
                 waiting=outcome.waiting,
-                left=outcome.left,
+                left=left,
             )
             if outcome.left:
-                return
+                return True
+        return bool(left)
     except (PersistenceError, DatabaseError) as error:
         log(
             logger,
@@ -72,3 +78,4 @@ def retry_requested(
             application=registration.application_name,
             error=named_line(error),
         )
+        return False

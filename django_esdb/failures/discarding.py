@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from django_esdb.failures.audit import Audit
 from django_esdb.failures.parking import failed_events
 from django_esdb.failures.retrying import unknown_event
-from django_esdb.leases.lease import TrackedProjection
+from django_esdb.leases.tracked import TrackedProjection
 from django_esdb.models import FailedEvent, FailedEventQuerySet
 from django_esdb.registry import Registration
 

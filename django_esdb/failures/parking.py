@@ -15,7 +15,7 @@ from typing import Any
 from django.utils import timezone
 from eventsourcing.persistence import Notification
 
-from django_esdb.leases.lease import TrackedProjection
+from django_esdb.leases.tracked import TrackedProjection
 from django_esdb.models import FailedEvent, FailedEventQuerySet
 from eventsourcing_eventstoredb.text import storable
 

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from django_esdb.failures.audit import Audit
 from django_esdb.failures.parking import failed_events
-from django_esdb.leases.lease import TrackedProjection
+from django_esdb.leases.tracked import TrackedProjection
 from django_esdb.models import FailedEvent, FailedEventQuerySet
 
 
@@ -67,15 +67,21 @@ def forget_request(tracked: TrackedProjection, event: FailedEvent) -> None:
         )
 
 
-def has_requests(tracked: TrackedProjection) -> bool:
-    """Return whether events are to be tried in the background."""
-    return failed_events(tracked).exclude(retry_requested_at=None).exists()
+def requested_events(tracked: TrackedProjection) -> FailedEventQuerySet:
+    """Return the events that are to be tried in the background, in order."""
+    return failed_events(tracked).exclude(retry_requested_at=None)
 
 
-def requested(tracked: TrackedProjection) -> list[tuple[str, list[int]]]:
-    """Return what to try, in order: users, and the events that each asks for."""
-    found = failed_events(tracked).exclude(retry_requested_at=None)
-    pairs = found.values_list("retry_requested_by", "pk")
+def requested(tracked: TrackedProjection, most: int) -> list[tuple[str, list[int]]]:
+    """
+    Return what to try next, in order: users, and the events that each asks for.
+
+    Args:
+        tracked: The projection.
+        most: How many events at most.
+    """
+    found = requested_events(tracked)
+    pairs = found.values_list("retry_requested_by", "pk")[:most]
     return [
         (user, [pk for _, pk in group])
         for user, group in groupby(pairs, key=lambda pair: pair[0])

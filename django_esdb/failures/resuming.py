@@ -6,8 +6,8 @@ from time import monotonic, sleep
 
 from django.utils import timezone
 
-from django_esdb.leases.lease import NOTHING_ATTEMPTED, TrackedProjection
-from django_esdb.leases.process_identity import is_gone
+from django_esdb.leases.lease import NOTHING_ATTEMPTED
+from django_esdb.leases.tracked import TrackedProjection
 from django_esdb.models import ProjectionState
 
 # Who stands by looks every half second.
@@ -50,9 +50,8 @@ def is_run(tracked: TrackedProjection, seconds: float = 0.0) -> bool:
     before = tracked.row().token
     while True:
         row = tracked.row()
-        has_owner = not tracked.queryset().unowned().exists()
         # It may be paused again by now, and have no owner.
-        if row.token != before or (has_owner and not is_gone(row.owner)):
+        if row.token != before or tracked.has_live_owner(row):
             return True
         if monotonic() >= end:
             return False

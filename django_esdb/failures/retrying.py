@@ -18,7 +18,7 @@ from django_esdb.failures.audit import Audit
 from django_esdb.failures.parking import failed_events
 from django_esdb.failures.requests import Limits, forget_request, request_retry
 from django_esdb.failures.resuming import resume
-from django_esdb.leases.lease import TrackedProjection
+from django_esdb.leases.tracked import TrackedProjection
 from django_esdb.models import FailedEvent, FailedEventQuerySet
 from django_esdb.registry import Registration
 
@@ -73,7 +73,7 @@ def retry_failed_events(
         for event in _chosen(tracked, pk):
             if not limits.allow_another():
                 rest = failed_events(tracked).filter(position__gte=event.position)
-                _leave(tracked, audit, outcome, rest)
+                outcome.left = leave(tracked, audit, rest)
                 break
             if event.originator_id in blocked:
                 outcome.waiting += 1
@@ -119,9 +119,8 @@ def retry_selected(
         for index, event in enumerate(events):
             if not limits.allow_another():
                 pks = [each.pk for each in events[index:]]
-                _leave(
-                    tracked, audit, outcome, failed_events(tracked).filter(pk__in=pks)
-                )
+                rest = failed_events(tracked).filter(pk__in=pks)
+                outcome.left = leave(tracked, audit, rest)
                 break
             forget_request(tracked, event)
             earlier = _earlier(tracked, event)
@@ -133,16 +132,22 @@ def retry_selected(
     return outcome
 
 
-def _leave(
-    tracked: TrackedProjection,
-    audit: Audit,
-    outcome: Outcome,
-    events: FailedEventQuerySet,
-) -> None:
-    """Have what a limit has left tried in the background."""
+def leave(tracked: TrackedProjection, audit: Audit, events: FailedEventQuerySet) -> int:
+    """
+    Have events tried in the background, however many they are; in a transaction.
+
+    Args:
+        tracked: The projection.
+        audit: Notes who asks for it.
+        events: Which ones, all of this projection.
+
+    Returns:
+        How many there are.
+    """
     with transaction.atomic(using=tracked.using):
-        outcome.left = request_retry(audit, events)
-        audit.requested(outcome.left)
+        left = request_retry(audit, events.using(tracked.using))
+        audit.requested(left)
+    return left
 
 
 def _chosen(tracked: TrackedProjection, pk: int | None) -> Iterator[FailedEvent]:

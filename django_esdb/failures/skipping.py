@@ -6,7 +6,7 @@ from django.utils import timezone
 from eventsourcing.persistence import Notification
 
 from django_esdb.failures.parking import event_fields
-from django_esdb.leases.lease import TrackedProjection
+from django_esdb.leases.tracked import TrackedProjection
 from django_esdb.models import ProjectionEventQuerySet, SkippedEvent
 
 # Enough to look for a cause, and for all that somebody may be waiting for.

@@ -10,26 +10,22 @@ its lease has been taken over, cannot commit anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import connections, models, transaction
+from django.db import connections, transaction
 from django.utils import timezone
 
-from django_esdb.conf import settings
 from django_esdb.db.functions import DatabaseTime
 from django_esdb.db.guards import limit_idle_transactions
 from django_esdb.db.vendors import can_skip_locked_rows
 from django_esdb.exceptions import LeaseLostError
-from django_esdb.leases.process_identity import is_gone, is_rebuilder
+from django_esdb.leases.process_identity import is_rebuilder
+from django_esdb.leases.tracked import TrackedProjection
 from django_esdb.models import (
-    ProjectionEventQuerySet,
     ProjectionState,
     ProjectionTracking,
     ProjectionTrackingQuerySet,
-    UnprocessedEvent,
 )
 
 # Of the tokens of one row.
@@ -37,132 +33,7 @@ _TOKEN_BITS = 32
 # Of a row, when no process may have ended because of an event.
 NOTHING_ATTEMPTED = {"attempted_position": None, "attempted_until": None}
 
-_FAILING = (ProjectionState.RETRYING, ProjectionState.PAUSED)
-
-_AFTER_HANGS_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class TrackedProjection:
-    """
-    A projection of an application's events, as the database knows it.
-
-    Attributes:
-        using: Alias of the database that has the row.
-        projection: The projection's name.
-        application: The application's name.
-    """
-
-    using: str
-    projection: str
-    application: str
-
-    def queryset(self) -> ProjectionTrackingQuerySet:
-        """Return the one row, or none if there is none yet."""
-        return ProjectionTracking.objects.using(self.using).of(
-            self.projection, self.application
-        )
-
-    def ensure_row(self) -> None:
-        """Make the row, if it is not there; idempotent."""
-        if not self.queryset().exists():
-            # Whichever process makes it first, it is the same row.
-            ProjectionTracking.objects.using(self.using).get_or_create(
-                projection=self.projection, application=self.application
-            )
-
-    def lock(self) -> None:
-        """
-        Wait for a runner's batch, and let none begin; within a transaction only.
-
-        The transaction ends if its process is suspended in it, or does something else
-        than talking to the database for longer than an event may take.
-        """
-        # Who looks whether an event hangs comes first.
-        limit = settings.ESDB_EVENT_SECONDS + _AFTER_HANGS_SECONDS
-        limit_idle_transactions(connections[self.using], limit)
-        # A write, so that SQLite takes its lock at once, where it waits.
-        self.queryset().update(token=models.F("token"))
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold a transaction in which no runner has a batch; see :meth:`lock`."""
-        with transaction.atomic(using=self.using):
-            # First of all, for SQLite.
-            self.lock()
-            yield
-
-    def unprocessed(self, model: type[UnprocessedEvent]) -> ProjectionEventQuerySet:
-        """Return the projection's events of a kind, such as the skipped ones."""
-        kept: ProjectionEventQuerySet = model._default_manager.using(self.using)  # type: ignore[assignment]
-        return kept.of(self.projection, self.application)
-
-    def row(self) -> ProjectionTracking:
-        """Return the row; it is made if it is not there."""
-        found = self.queryset().first()
-        if found is None:
-            self.ensure_row()
-            found = self.queryset().get()
-        return found
-
-
-def acquire_lease(
-    tracked: TrackedProjection, owner: str, seconds: float
-) -> Lease | None:
-    """
-    Become a projection's owner, unless it has one; does not wait for that.
-
-    Args:
-        tracked: The projection.
-        owner: As whom; each that competes has a name of its own.
-        seconds: How long the lease lasts when it is not renewed.
-
-    Returns:
-        The lease, or None if another process has it or is in a transaction.
-    """
-    tracked.ensure_row()
-    previous = tracked.queryset().unowned().first()
-    if previous is None:
-        previous = tracked.queryset().first()
-        if previous is None or not is_gone(previous.owner):
-            return None
-    if not can_skip_locked_rows(connections[tracked.using]):
-        return _take_over(tracked, previous, owner, seconds)
-    with transaction.atomic(using=tracked.using):
-        # Without this the update would wait behind the lock of an owner that is
-        # suspended in its transaction.
-        limit_idle_transactions(connections[tracked.using], seconds / 2)
-        locked = tracked.queryset().select_for_update(skip_locked=True)
-        if not locked.values_list("pk"):
-            return None
-        return _take_over(tracked, previous, owner, seconds)
-
-
-def _take_over(
-    tracked: TrackedProjection,
-    previous: ProjectionTracking,
-    owner: str,
-    seconds: float,
-) -> Lease | None:
-    token = next_token(previous)
-    claimed = tracked.queryset().filter(token=previous.token)
-    if not is_gone(previous.owner):
-        # It may have been renewed in the meantime.
-        claimed = claimed.unowned()
-    if not claimed.update(owner=owner, token=token, leased_until=DatabaseTime(seconds)):
-        return None
-    # By hand: a process that tries again by itself has a name.
-    was_resumed = previous.state == ProjectionState.RETRYING and not previous.owner
-    return Lease(
-        tracked=tracked,
-        owner=owner,
-        token=token,
-        seconds=seconds,
-        was_abandoned=bool(previous.owner),
-        is_failing=previous.state in _FAILING and not was_resumed,
-        was_resumed=was_resumed,
-        attempted_position=previous.attempted_position,
-    )
+FAILING = (ProjectionState.RETRYING, ProjectionState.PAUSED)
 
 
 def next_token(row: ProjectionTracking) -> int:
@@ -242,6 +113,16 @@ class Lease:
             return
         raise self.lost()
 
+    def require(self) -> None:
+        """
+        See that this is still the projection's lease; it is not extended.
+
+        Raises:
+            LeaseLostError: Another process has it, or the projection was reset.
+        """
+        if not self._mine().exists():
+            raise self.lost()
+
     def release(self, state: ProjectionState, error: str = "", **changes: Any) -> None:
         """
         Let the next one take over at once; does nothing if that has happened.
@@ -270,7 +151,7 @@ class Lease:
             changes: Other fields of the row.
         """
         # First, since the database may be what is away.
-        self.is_failing = state in (*_FAILING, ProjectionState.STANDING_BY)
+        self.is_failing = state in (*FAILING, ProjectionState.STANDING_BY)
         said = (state, error)
         if said != self._last_state:
             changes.update(state_since=timezone.now())

@@ -10,7 +10,7 @@ from time import monotonic
 from django.db import Error as DatabaseError
 from django.db import models
 
-from django_esdb.leases.lease import TrackedProjection
+from django_esdb.leases.tracked import TrackedProjection
 from django_esdb.models import ProjectionTracking
 
 

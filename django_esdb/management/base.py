@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from django_esdb import garbage
 from django_esdb.tracebacks import masked_traceback
 
 CONFIGURATION = 2
@@ -38,17 +38,14 @@ class SafeCommand(BaseCommand):
         kwargs.setdefault("epilog", f"Exit status: {listed}.")
         return super().create_parser(prog_name, subcommand, **kwargs)
 
-    def leave_what_is_loaded(self) -> None:
+    def expect_many_objects(self) -> None:
         """
-        Have the garbage collector look no more at what the process has loaded so far.
+        Have the garbage collector look less often; for commands that process events.
 
-        For commands that make very many objects. Looking through all of a project's
-        modules took it a tenth of a projection's time. Of another program's process
-        nothing is known, so there it does nothing.
+        Of another program's process nothing is known, so there it does nothing.
         """
         if self.is_from_shell:
-            gc.collect()
-            gc.freeze()
+            garbage.expect_many_objects()
 
     def run_from_argv(self, argv: list[str]) -> None:
         """Run as from a shell; an error's traceback is printed without secrets."""

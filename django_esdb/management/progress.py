@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -44,6 +46,7 @@ class Shown:
 
     Args:
         say: Writes a line.
+        complain: Writes a line about what is wrong.
         report: Shows a progress, if it is time; None to show none.
 
     Attributes:
@@ -52,10 +55,12 @@ class Shown:
 
     def __init__(
         self,
-        say: Callable[[str], object],
+        say: Callable[[str], None],
+        complain: Callable[[str], None],
         report: Callable[[Progress], None] | None = None,
     ) -> None:
         self.say = say
+        self.complain = complain
         self.is_silent = report is None
         self._report = report
 
@@ -103,17 +108,19 @@ def add_progress_argument(parser: ArgumentParser) -> None:
 
 @contextmanager
 def shown_progress(
-    out: Any, options: Mapping[str, Any], *, is_wanted: bool = True
+    out: Any, options: Mapping[str, Any], err: Any, *, is_wanted: bool = True
 ) -> Iterator[Shown]:
     """
     Yield what shows progress: a bar on a terminal, else a line every few seconds.
 
     Nothing is shown with ``--no-progress`` and ``-v 0``. Any thread may report, one at
-    a time.
+    a time. What is written about what is wrong, and what is logged to a terminal,
+    stands above the bar.
 
     Args:
         out: The command's output.
         options: The command's.
+        err: Where it writes what is wrong.
         is_wanted: Whether anything is shown at all.
     """
     is_silent = options.get("verbosity", 1) == _QUIET or options.get("no_progress")
@@ -124,9 +131,9 @@ def shown_progress(
         out.flush()
 
     if is_silent or not is_wanted:
-        yield Shown(say)
+        yield Shown(say, err.write)
     elif out.isatty():
-        with _bar(out) as shown:
+        with _bar(out, err) as shown:
             yield shown
     else:
         pace = Pace()
@@ -136,7 +143,7 @@ def shown_progress(
             pace.moved(progress)
             show(progress)
 
-        yield Shown(say, report)
+        yield Shown(say, err.write, report)
 
 
 def _paced(
@@ -167,7 +174,7 @@ def _line(progress: Progress, pace: Pace) -> str:
 
 
 @contextmanager
-def _bar(out: Any) -> Iterator[Shown]:
+def _bar(out: Any, err: Any) -> Iterator[Shown]:
     bar = Bar(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -180,7 +187,7 @@ def _bar(out: Any) -> Iterator[Shown]:
     )
     pace = Pace()
     nothing: dict[str, Any] = {"events": 0, "rate": 0.0, "percent": ""}
-    with bar:
+    with bar, _logged_above(bar):
         task = bar.add_task("", total=None, **nothing)
         phase = ""
 
@@ -209,5 +216,62 @@ def _bar(out: Any) -> Iterator[Shown]:
         yield Shown(
             # Above the bar, which is drawn again below.
             lambda line: bar.console.print(line, markup=False, highlight=False),
+            _Above(bar, err).write,
             report,
         )
+
+
+class _Above:
+    """A stream, whose lines are written while the bar is not there."""
+
+    def __init__(self, bar: Bar, stream: Any) -> None:
+        self._bar = bar
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> None:
+        """Write, and draw the bar again below."""
+        with _writing:
+            self._bar.stop()
+            try:
+                self._stream.write(text)
+                self._stream.flush()
+            finally:
+                self._bar.start()
+
+
+_writing = threading.RLock()
+
+
+def _is_terminal(stream: Any) -> bool:
+    """Tell whether a stream is a terminal; of handlers it may be anything."""
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError):
+        # A file that is not open yet, or not any more.
+        return False
+
+
+@contextmanager
+def _logged_above(bar: Bar) -> Iterator[None]:
+    """Have what is logged to a terminal stand above the bar while the block runs."""
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    handlers = {
+        handler: handler.stream
+        for each in loggers
+        for handler in getattr(each, "handlers", ())
+        if isinstance(handler, logging.StreamHandler) and _is_terminal(handler.stream)
+    }
+    for handler, stream in handlers.items():
+        handler.setStream(_Above(bar, stream))
+    try:
+        yield
+    finally:
+        for handler, stream in handlers.items():
+            handler.setStream(stream)
+        with _writing:
+            # What another thread has begun to write must not draw it again.
+            bar.stop()
+            bar.disable = True

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from django_esdb.models.building import (
+    BESIDE,
+    RebuildBeside,
+    build_name,
+)
 from django_esdb.models.measuring import (
     SAMPLES,
     ProjectionLag,
@@ -12,6 +17,7 @@ from django_esdb.models.stored_events import (
 )
 from django_esdb.models.tracking import (
     BY_HAND,
+    OWNED_STATES,
     ProjectionState,
     ProjectionTracking,
     ProjectionTrackingQuerySet,
@@ -25,7 +31,9 @@ from django_esdb.models.unprocessed import (
 )
 
 __all__ = [
+    "BESIDE",
     "BY_HAND",
+    "OWNED_STATES",
     "SAMPLES",
     "FailedEvent",
     "FailedEventQuerySet",
@@ -35,7 +43,9 @@ __all__ = [
     "ProjectionState",
     "ProjectionTracking",
     "ProjectionTrackingQuerySet",
+    "RebuildBeside",
     "SkippedEvent",
     "StoredEvent",
     "UnprocessedEvent",
+    "build_name",
 ]

@@ -32,6 +32,14 @@ class ProjectionState(models.TextChoices):
     FAILED = "failed", _("Failed")
 
 
+# What a row says while a process runs the projection.
+OWNED_STATES = (
+    ProjectionState.RUNNING,
+    ProjectionState.RETRYING,
+    ProjectionState.STANDING_BY,
+)
+
+
 class ProjectionTrackingQuerySet(models.QuerySet["ProjectionTracking"]):
     """Rows of one or all projections; positions only ever grow."""
 

@@ -13,9 +13,9 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from django_esdb.applications import make_application
-from django_esdb.db.functions import DatabaseTime
 from django_esdb.exceptions import ConfigurationError
-from django_esdb.leases.lease import Lease, next_token
+from django_esdb.leases.acquiring import seize_lease
+from django_esdb.leases.lease import Lease
 from django_esdb.models import ProjectionState, ProjectionTracking
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import Registration
@@ -110,7 +110,6 @@ def take_over(
     head = head_of(registration)
     with tracked.locked():
         row = tracked.row()
-        token = next_token(row)
         rows: Counter[str] | None = None
         if afresh or not goes_on(registration, row):
             until = replayed_until(row, head)
@@ -119,15 +118,15 @@ def take_over(
         else:
             until = row.replay_until
         # At last, since deleting may have taken longer than the lease lasts.
-        tracked.queryset().update(
-            owner=owner,
-            token=token,
-            leased_until=DatabaseTime(seconds),
+        lease = seize_lease(
+            tracked,
+            row,
+            owner,
+            seconds,
             state=ProjectionState.RUNNING,
             error="",
             traceback="",
         )
-    lease = Lease(tracked=tracked, owner=owner, token=token, seconds=seconds)
     return Begun(lease, until, rows)
 
 

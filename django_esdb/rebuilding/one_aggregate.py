@@ -21,28 +21,27 @@ from eventsourcing.application import Application
 from eventsourcing.projection import Projection
 
 from django_esdb.applications import from_leader, make_application
-from django_esdb.conf import settings
-from django_esdb.db.functions import DatabaseTime
 from django_esdb.exceptions import (
     ConfigurationError,
     EventProcessingError,
-    LeaseHeldError,
     NoSuchAggregateError,
 )
 from django_esdb.failures.attempts import view_and_projection
 from django_esdb.failures.parking import aggregate_key
 from django_esdb.handlers import CheckedProjection
-from django_esdb.leases.lease import Lease, TrackedProjection, next_token
-from django_esdb.leases.process_identity import is_gone, is_rebuilder, new_owner
+from django_esdb.leases.lease import Lease
+from django_esdb.leases.tracked import TrackedProjection
 from django_esdb.models import (
     FailedEvent,
     ProjectionState,
     ProjectionTracking,
     SkippedEvent,
 )
+from django_esdb.rebuilding.holding import being_rebuilt, hold_lease
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import Registration
 from django_esdb.resetting import view_class
+from django_esdb.subscribed_topics import is_among
 from django_esdb.subscriptions.aggregates import aggregate_notifications
 from django_esdb.subscriptions.positions import check_same_store
 from django_esdb.subscriptions.received import Decoder, ReceivedEvent
@@ -173,18 +172,12 @@ def delete_rows_of(view: DjangoTrackingRecorder, originator_id: Any) -> Counter[
 
 def _hold(tracked: TrackedProjection) -> tuple[Lease, int]:
     """Take the lease from whoever has it; return it and the position, which stays."""
-    owner, seconds = new_owner(rebuilds=True), settings.ESDB_LEASE_SECONDS
     with tracked.locked():
         row = tracked.row()
-        is_owned = not tracked.queryset().unowned().exists() and not is_gone(row.owner)
-        if (is_owned and is_rebuilder(row.owner)) or row.position is None:
-            msg = f"Projection {tracked.projection!r} is being rebuilt by {row.owner}"
-            raise LeaseHeldError(msg)
-        token = next_token(row)
-        tracked.queryset().update(
-            owner=owner, token=token, leased_until=DatabaseTime(seconds)
-        )
-    return Lease(tracked, owner, token, seconds), row.position
+        lease = hold_lease(tracked, row)
+        if row.position is None:
+            raise being_rebuilt(tracked, row)
+    return lease, row.position
 
 
 def _give_back(lease: Lease, row: ProjectionTracking) -> None:
@@ -211,7 +204,7 @@ def _read(
     ):
         if number % _RENEWED_AFTER == 0:
             lease.renew()
-        is_wanted = not topics or notification.topic in topics
+        is_wanted = is_among(notification.topic, topics)
         if notification.id <= position and is_wanted:
             events.append(decoded(notification))
     if not number:

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from django_esdb.failures.resuming import resume
-from django_esdb.leases.lease import TrackedProjection
+from django_esdb.leases.tracked import TrackedProjection
 from django_esdb.rebuilding.beginning import rebuilt_view
 from django_esdb.registry import Registration
 

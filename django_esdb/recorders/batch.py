@@ -108,9 +108,16 @@ class Batch:
         return not self._unit.has_to_end
 
     def begin(self, tracking: Tracking) -> None:
-        """Move to the next event."""
+        """
+        Move to the next event.
+
+        Raises:
+            DatabaseError: The database refuses what the last one has left.
+        """
         if self._at is not None:
             self.event_ended()
+        if self._last is not None:
+            self._unit.go_on()
         self._at = self._last = tracking
         self._has_joined = False
 

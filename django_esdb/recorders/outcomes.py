@@ -7,7 +7,7 @@ from enum import Enum
 
 from django.db.models import Exists, Q
 
-from django_esdb.leases.lease import TrackedProjection
+from django_esdb.leases.tracked import TrackedProjection
 from django_esdb.models import FailedEvent, ProjectionState, SkippedEvent
 
 

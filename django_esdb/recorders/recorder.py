@@ -10,63 +10,28 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from time import monotonic, sleep
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
 
-from django.db import Error as DatabaseError
-from django.db import connections, models, router, transaction
-from django.db.utils import IntegrityError as DatabaseIntegrityError
-from eventsourcing.persistence import (
-    IntegrityError,
-    Tracking,
-    TrackingRecorder,
-    WaitInterruptedError,
-)
+from django.db import connections, models, transaction
+from eventsourcing.persistence import Tracking, TrackingRecorder
 
-from django_esdb.db.connections import close_if_lost
-from django_esdb.db.guards import (
-    limit_idle_transactions,
-    refuse_statements,
-    sees_new_commits,
-)
-from django_esdb.exceptions import (
-    NotProcessedError,
-    PositionMovedError,
-    UnregisteredWaitError,
-    ViewDatabaseError,
-    WaitInTransactionError,
-)
-from django_esdb.leases.lease import Lease, TrackedProjection
-from django_esdb.models import ProjectionTracking, ProjectionTrackingQuerySet
+from django_esdb.db.guards import limit_idle_transactions
+from django_esdb.leases.lease import Lease
+from django_esdb.leases.tracked import TrackedProjection
+from django_esdb.models import ProjectionTrackingQuerySet
 from django_esdb.recorders.batch import Batch, Current
-from django_esdb.recorders.outcomes import Awaited, WaitResult
+from django_esdb.recorders.databases import view_database
 from django_esdb.recorders.rows.rows import Rows
 from django_esdb.recorders.rows.unit_of_work import UnitOfWork
-from django_esdb.registered_names import not_registered
+from django_esdb.recorders.transactions import (
+    advance_position,
+    move_position,
+    view_transaction,
+)
+from django_esdb.recorders.waiting import wait_until_processed
 
 TModel = TypeVar("TModel", bound=models.Model)
-
-_FIRST_WAIT_SECONDS = 0.001
-_LONGEST_WAIT_SECONDS = 0.1
-# Within which most events are processed.
-_SOON_SECONDS = 0.004
-
-
-def poll_pause(waited: float) -> float:
-    """
-    Return how long to wait until the next poll, in seconds.
-
-    It grows with what was waited already, in seconds: what is there soon is seen at
-    once, and what takes long costs few queries.
-    """
-    if waited < _SOON_SECONDS:
-        return _FIRST_WAIT_SECONDS
-    return min(waited * 1.25, _LONGEST_WAIT_SECONDS)
-
-
-def _is_model(value: object) -> bool:
-    return isinstance(value, type) and issubclass(value, models.Model)
 
 
 class DjangoTrackingRecorder(TrackingRecorder):
@@ -94,6 +59,8 @@ class DjangoTrackingRecorder(TrackingRecorder):
 
     using: str | None = None
     read_models: tuple[type[models.Model], ...] = ()
+    # Whether a runner is to process nothing behind its row's ``replay_until``.
+    ends_with_replay = False
 
     def __init__(self, name: str | None = None, using: str | None = None) -> None:
         super().__init__()
@@ -111,30 +78,7 @@ class DjangoTrackingRecorder(TrackingRecorder):
             ViewDatabaseError: There is no such database, or a read model is
                 written to another one, or ``read_models`` are no models.
         """
-        declared: Any = cls.read_models
-        if not isinstance(declared, Iterable) or not all(map(_is_model, declared)):
-            example = declared.__name__ if _is_model(declared) else "Model"
-            msg = f"{cls.__name__}.read_models must be models in a tuple: ({example},)"
-            raise ViewDatabaseError(msg)
-        written = {
-            model._meta.label: router.db_for_write(model) for model in cls.read_models
-        }
-        alias = cls.using or next(
-            iter(written.values()), router.db_for_write(ProjectionTracking)
-        )
-        if alias not in connections:
-            known = ", ".join(connections)
-            msg = f"{cls.__name__} uses database {alias!r}; DATABASES has {known}"
-            raise ViewDatabaseError(msg)
-        for label, other in written.items():
-            if other != alias:
-                msg = (
-                    f"{cls.__name__} keeps its position in database {alias!r}, but "
-                    f"{label} is written to {other!r}, so one transaction cannot "
-                    f"hold both; set using = {other!r} on {cls.__name__}"
-                )
-                raise ViewDatabaseError(msg)
-        return alias
+        return view_database(cls.__name__, cls.using, cls.read_models)
 
     def atomic(self, tracking: Tracking) -> AbstractContextManager[None]:
         """
@@ -270,26 +214,15 @@ class DjangoTrackingRecorder(TrackingRecorder):
         """
         unit = UnitOfWork(self._alias, keys_of)
         with self._transaction(unit):
-            token = session = None
+            session = None
             if lease is not None:
-                token = lease.token
                 changes["leased_until"] = lease.expiry()
                 idle = lease.seconds / 2 if idle_seconds is None else idle_seconds
                 session = limit_idle_transactions(connections[self._alias], idle)
-            # First, so that SQLite takes its write lock at once, where it
-            # waits, rather than on the way, where it fails.
-            rows = self._rows(application_name)
-            is_later = start is None or end > start
-            if not is_later or not rows.compare_and_swap(
-                start, end, token=token, **changes
-            ):
-                if lease is not None and not rows.filter(token=lease.token).exists():
-                    raise lease.lost()
-                msg = (
-                    f"Projection {self.name!r} is not at position {start} of "
-                    f"{application_name!r} any more: another process is running it"
-                )
-                raise PositionMovedError(msg)
+            tracked = self.tracked(application_name)
+            # Once for each batch: to make it costs more than to use it.
+            rows = tracked.queryset()
+            move_position(tracked, rows, start, end, lease, changes)
             with self._working_in(unit, rows, replay_until) as batch:
                 batch.session = session
                 yield batch
@@ -381,96 +314,9 @@ class DjangoTrackingRecorder(TrackingRecorder):
             WaitInTransactionError: The calling code is in a transaction that
                 does not see what others commit, so waiting could not succeed.
         """
-        if notification_id is None:
-            return
-        if interrupt is None:
-            self._require_known(application_name, notification_id)
-        outcome = self.wait_for_outcome(
-            application_name, Awaited(notification_id), timeout, interrupt
-        )
-        if outcome is WaitResult.TIMED_OUT:
-            msg = (
-                f"Projection {self.name!r} did not process notification "
-                f"{notification_id} of {application_name!r} within {timeout} s; "
-                + (not_registered(self.name) or "is runprojections running?")
-            )
-            raise TimeoutError(msg)
-        if not outcome:
-            raise NotProcessedError(self.name, notification_id, outcome.value)
-
-    def _require_known(self, application_name: str, notification_id: int) -> None:
-        """Refuse to wait under a name that nothing was ever processed under."""
-        reason = not_registered(self.name)
-        if reason is None:
-            return
-        try:
-            # As after the first event of a runner that was made by hand, which needs no
-            # registration; who waits with one before that can interrupt it.
-            is_known = self._rows(application_name).exists()
-        except DatabaseError:
-            # Waiting outlives it.
-            if not close_if_lost(connections[self._alias]):
-                raise
-            return
-        if not is_known:
-            raise UnregisteredWaitError(self.name, notification_id, reason)
-
-    def wait_for_outcome(
-        self,
-        application_name: str,
-        awaited: Awaited,
-        timeout: float,
-        interrupt: threading.Event | None = None,
-    ) -> WaitResult:
-        """
-        Block until it is known what has become of events, or the time is over.
-
-        Raises:
-            django.db.Error: The database could not be asked, in the end.
-            WaitInterruptedError: *interrupt* was set.
-            WaitInTransactionError: As for :meth:`wait`.
-        """
-        began = monotonic()
-        is_seen = False
-        while True:
-            outcome = self.poll(application_name, awaited)
-            if isinstance(outcome, WaitResult):
-                return outcome
-            # Asked once: it costs a query within a transaction.
-            is_seen = is_seen or sees_new_commits(connections[self._alias])
-            if not is_seen:
-                msg = (
-                    f"Cannot wait for {application_name!r} to be processed within a "
-                    f"transaction on database {self.using!r}: it would not see the "
-                    "change; wait before the transaction begins or after it ends"
-                )
-                raise WaitInTransactionError(msg)
-            waited = monotonic() - began
-            if waited >= timeout:
-                if outcome is not None:
-                    raise outcome
-                return WaitResult.TIMED_OUT
-            pause = min(poll_pause(waited), timeout - waited)
-            if interrupt is None:
-                sleep(pause)
-            elif interrupt.wait(pause):
-                raise WaitInterruptedError
-
-    def poll(
-        self, application_name: str, awaited: Awaited
-    ) -> WaitResult | DatabaseError | None:
-        """
-        Return what has become of events, None if that is open.
-
-        Returns the error where the connection was lost, so that another try is on a
-        new one.
-        """
-        try:
-            return awaited.outcome(self.tracked(application_name))
-        except DatabaseError as error:
-            if not close_if_lost(connections[self._alias]):
-                raise
-            return error
+        if notification_id is not None:
+            tracked = self.tracked(application_name)
+            wait_until_processed(tracked, notification_id, timeout, interrupt)
 
     @property
     def _alias(self) -> str:
@@ -485,33 +331,18 @@ class DjangoTrackingRecorder(TrackingRecorder):
         self._make_row_before_transaction(tracking.application_name)
         unit = UnitOfWork(self._alias)
         with self._transaction(unit):
-            self._advance(tracking)
+            tracked = self.tracked(tracking.application_name)
+            advance_position(tracked, tracking.notification_id)
             with self._current.set(unit, None, tracking):
                 yield
                 unit.finish()
 
-    @contextmanager
-    def _transaction(self, unit: UnitOfWork) -> Iterator[None]:
-        with ExitStack() as stack:
-            for alias in connections:
-                if alias == self.using:
-                    wrapper: Callable[..., Any] = unit.execute_wrapper
-                else:
-                    wrapper = refuse_statements(
-                        type(self).__name__, self._alias, alias, self._tables(unit)
-                    )
-                stack.enter_context(connections[alias].execute_wrapper(wrapper))
-            stack.enter_context(transaction.atomic(using=self.using))
-            yield
-
-    def _tables(self, unit: UnitOfWork) -> Callable[[], Iterable[str]]:
-        """Return what tells the tables that the view has rows in."""
-
+    def _transaction(self, unit: UnitOfWork) -> AbstractContextManager[None]:
         def tables() -> Iterable[str]:
             models_ = {*self.read_models, *unit.models}
             return [model._meta.db_table for model in models_]
 
-        return tables
+        return view_transaction(type(self).__name__, self._alias, unit, tables)
 
     def _make_row_before_transaction(self, application_name: str) -> None:
         # Two transactions that find no row and then insert it deadlock in
@@ -521,22 +352,3 @@ class DjangoTrackingRecorder(TrackingRecorder):
         if not connections[self._alias].in_atomic_block:
             self.ensure_row(application_name)
             self._have_row.add(application_name)
-
-    def _advance(self, tracking: Tracking) -> None:
-        rows = self._rows(tracking.application_name)
-        if rows.advance(tracking.notification_id):
-            return
-        # Either there is no row yet or its position is not earlier. A
-        # savepoint, since PostgreSQL ends a transaction at its first error.
-        try:
-            with transaction.atomic(using=self.using):
-                self.ensure_row(tracking.application_name)
-        except DatabaseIntegrityError:
-            pass
-        if not rows.advance(tracking.notification_id):
-            msg = (
-                f"Notification {tracking.notification_id} of "
-                f"{tracking.application_name!r} is processed already: projection "
-                f"{self.name!r} is at {rows.position()}"
-            )
-            raise IntegrityError(msg)

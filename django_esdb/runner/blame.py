@@ -15,7 +15,7 @@ from django_esdb.exceptions import (
     LeaseLostError,
     PositionMovedError,
 )
-from django_esdb.leases.lease import TrackedProjection
+from django_esdb.leases.tracked import TrackedProjection
 from django_esdb.policies import FailurePolicy
 from django_esdb.subscriptions.received import ReceivedEvent
 

@@ -22,7 +22,8 @@ from django_esdb.db.guards import limit_lock_waits
 from django_esdb.db.sessions import end_session
 from django_esdb.exceptions import EventHangError
 from django_esdb.failures.attempts import note_failure
-from django_esdb.leases.lease import Lease, TrackedProjection
+from django_esdb.leases.lease import Lease
+from django_esdb.leases.tracked import TrackedProjection
 from django_esdb.masking import masked
 from django_esdb.runner.endings import done_within, write_to_stderr
 from django_esdb.runner.slow_events import EventClock

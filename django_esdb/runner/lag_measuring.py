@@ -12,8 +12,8 @@ from django.utils import timezone
 from eventsourcing.application import Application
 from eventsourcing.persistence import PersistenceError
 
-from django_esdb.leases.lease import TrackedProjection
 from django_esdb.leases.process_identity import is_gone, new_owner
+from django_esdb.leases.tracked import TrackedProjection
 from django_esdb.models import ProjectionLag, ProjectionTracking
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import Registration

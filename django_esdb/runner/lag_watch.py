@@ -19,7 +19,7 @@ from django_esdb.applications import make_application
 from django_esdb.db.connections import ConnectionKeeper
 from django_esdb.db.guards import limit_lock_waits
 from django_esdb.exceptions import ViewDatabaseError
-from django_esdb.leases.lease import TrackedProjection
+from django_esdb.leases.tracked import TrackedProjection
 from django_esdb.registry import Registration
 from django_esdb.runner.lag_measuring import REFRESH_SECONDS, LagMeasuring
 from django_esdb.runner.projection_runner import ProjectionRunner

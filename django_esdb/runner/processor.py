@@ -6,11 +6,9 @@ from collections.abc import Iterable, Sequence
 from time import monotonic
 from typing import Any
 
-from django.dispatch import Signal
 from eventsourcing.persistence import Notification
 from eventsourcing.projection import Projection
 
-from django_esdb import signals
 from django_esdb.exceptions import EventCrashError, EventError
 from django_esdb.failures.parking import ParkedAggregates, aggregate_key
 from django_esdb.failures.skipping import note_skipped
@@ -18,6 +16,7 @@ from django_esdb.handlers import EventHandlers, check_returned
 from django_esdb.leases.lease import Lease
 from django_esdb.policies import FailurePolicy, OnFailure
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
+from django_esdb.runner.batch_signals import BatchSignals
 from django_esdb.runner.blame import Blame
 from django_esdb.runner.crashes import CrashSearch
 from django_esdb.runner.errors import crash_error, event_error, note_brake
@@ -29,7 +28,7 @@ from django_esdb.subscriptions.positions import event_identity
 from django_esdb.subscriptions.received import ReceivedEvent
 from django_esdb.tracebacks import traceback_of
 from eventsourcing_eventstoredb.metadata import handle, inherit_metadata
-from eventsourcing_eventstoredb.text import describe, named_line
+from eventsourcing_eventstoredb.text import named_line
 
 # So many are processed one by one when they have failed together.
 _FEW_EVENTS = 8
@@ -38,11 +37,6 @@ _FEW_EVENTS = 8
 _LEASE_PART = 1 / 4
 # Batches of a replay have many events; others wait for the locks, too.
 _REPLAY_SECONDS = 2.0
-
-_GIVEN_UP = {
-    OnFailure.PARK: signals.event_parked,
-    OnFailure.SKIP: signals.event_skipped,
-}
 
 
 class BatchProcessor:
@@ -88,7 +82,7 @@ class BatchProcessor:
         self._handlers = EventHandlers(projection)
         self._view = view
         self._application_name = application_name
-        self._sender = signals.Sender(type(projection), application_name)
+        self._signals = BatchSignals(type(projection), application_name)
         self._lease = lease
         self._policy = policy or FailurePolicy(OnFailure.STOP, retries=0)
         self._clock = clock or EventClock()
@@ -98,7 +92,6 @@ class BatchProcessor:
         self._parked = ParkedAggregates(tracked)
         self._blame = Blame(tracked, self._policy)
         self._search: CrashSearch | None = None
-        self._reason = ""
         row = tracked.row()
         self.position = row.position
         self._progress = progress or Progress()
@@ -127,7 +120,7 @@ class BatchProcessor:
             Exception: Any other error that may be gone at another try, or that
                 is not about an event; events before it may be committed.
         """
-        self._reason = reason
+        self._signals.reason = reason
         done = 0
         while done < len(events):
             if self._lease is not None and self._lease.was_abandoned:
@@ -150,14 +143,14 @@ class BatchProcessor:
         ):
             pass
         self._move_to(position, 0)
-        self._committed(0, began, began, began, "idle")
+        self._signals.committed(position, 0, began, began, began, "idle")
 
     def _process_some(
         self, events: Sequence[ReceivedEvent], *, is_searching: bool = False
     ) -> int:
         """Process at least one event and return how many."""
         try:
-            self._begins(events)
+            self._signals.began(events)
             try:
                 return self._commit(events)
             finally:
@@ -166,7 +159,7 @@ class BatchProcessor:
         except BaseException as error:
             # Also what would end a thread: here only handlers raise it.
             was_too_slow = self._clock.was_too_slow(error, self._lease)
-            self._undone(events, error)
+            self._signals.undone(events, error)
             if was_too_slow and self._policy.slow(self._clock.position):
                 raise
             if not self._blame.falls_on(events, error, is_searching=is_searching):
@@ -259,9 +252,9 @@ class BatchProcessor:
         self._moved(last.id, done)
         if done > len(put_behind):
             self._policy.succeeded()
-        self._committed(done, began, handling, committing, self._reason)
+        self._signals.committed(self.position, done, began, handling, committing)
         for notification in put_behind:
-            self._send_event(signals.event_parked, notification, "")
+            self._signals.put_behind(notification)
         return done
 
     def _last_moment(self, began: float) -> float | None:
@@ -294,63 +287,12 @@ class BatchProcessor:
         self.position = position
         self._progress.moved(count, position)
         if was_replaying and not self.is_replaying:
-            self._sender.send(signals.replay_ended, position=position)
+            self._signals.replay_ended(position)
 
     def _moved(self, position: int, count: int) -> None:
         self._move_to(position, count)
         if self._lease is not None and self._lease.recovered():
-            self._sender.send(signals.projection_recovered, position=position)
-
-    def _begins(self, events: Sequence[ReceivedEvent]) -> None:
-        if self._sender.has_listeners(signals.batch_began):
-            self._sender.send(
-                signals.batch_began,
-                position=events[0].notification.id,
-                events=len(events),
-                reason=self._reason,
-            )
-
-    def _committed(
-        self,
-        events: int,
-        began: float,
-        handling: float,
-        committing: float,
-        reason: str,
-    ) -> None:
-        if self._sender.has_listeners(signals.batch_committed):
-            ended = monotonic()
-            self._sender.send(
-                signals.batch_committed,
-                position=self.position,
-                events=events,
-                seconds=ended - began,
-                handler_seconds=committing - handling,
-                commit_seconds=ended - committing,
-                reason=reason,
-            )
-
-    def _undone(self, events: Sequence[ReceivedEvent], error: BaseException) -> None:
-        if self._sender.has_listeners(signals.batch_undone):
-            self._sender.send(
-                signals.batch_undone,
-                position=events[0].notification.id,
-                events=len(events),
-                error=error,
-            )
-
-    def _send_event(
-        self, signal: Signal, notification: Notification, reason: str
-    ) -> None:
-        self._sender.send(
-            signal,
-            position=notification.id,
-            event=describe(notification),
-            topic=notification.topic,
-            originator_id=notification.originator_id,
-            originator_version=notification.originator_version,
-            reason=reason,
-        )
+            self._signals.recovered(position)
 
     def _keys_of(self, model: Any, events: Sequence[ReceivedEvent]) -> Iterable[Any]:
         return expected_keys(self._row_keys, model, events)
@@ -382,14 +324,12 @@ class BatchProcessor:
                 self._parked.park(notification, reason, place)
             else:
                 note_skipped(self._tracked, notification, reason, place)
-        self._sender.send(
-            signals.event_failed,
-            position=notification.id,
-            error=failure,
-            failures=self._policy.failures,
-            retries=self._policy.retries,
-            seconds=None,
+        self._signals.given_up(
+            action,
+            notification,
+            failure,
+            reason,
+            self._policy,
             is_first=self._lease is None or not self._lease.is_failing,
         )
-        self._send_event(_GIVEN_UP[action], notification, reason)
         self._moved(notification.id, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import weakref
 from collections import Counter
 from contextlib import suppress
@@ -19,24 +18,22 @@ from eventsourcing.utils import EnvType
 
 from django_esdb import signals
 from django_esdb.conf import settings
-from django_esdb.db.connections import ConnectionKeeper
 from django_esdb.handlers import CheckedProjection
 from django_esdb.leases.lease import Lease
 from django_esdb.masking import forget_locals
 from django_esdb.policies import FailurePolicy
 from django_esdb.projection_metadata import HandledSubscription
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
+from django_esdb.runner.batch_loop import process_batches
 from django_esdb.runner.catching_up import CatchingUp
 from django_esdb.runner.processor import BatchProcessor
 from django_esdb.runner.progress import Progress
 from django_esdb.runner.reader import BatchReason, EventReader
 from django_esdb.runner.slow_events import EventClock
 from django_esdb.subscribed_topics import with_subscribed_topics
-from django_esdb.subscriptions.commit_order import CommitOrder, commit_order
 from django_esdb.subscriptions.positions import (
     check_same_store,
     is_caught_up,
-    passed_over_position,
 )
 from django_esdb.subscriptions.subscribing import KeptSubscription, with_subscription
 from django_esdb.topics import (
@@ -46,17 +43,10 @@ from django_esdb.topics import (
     limit_for,
     with_allowlist,
 )
-from eventsourcing_eventstoredb import store_deadline
 from eventsourcing_eventstoredb.subscription_state import SubscriptionState
 
-logger = logging.getLogger("django_esdb.runner")
-
-# How long nothing has to come before the position is moved past what is not
-# the projection's; asking costs the event store two reads.
-_FIRST_IDLE_SECONDS = 0.1
-_LONGEST_IDLE_SECONDS = 60.0
-# How long that may take: events that come meanwhile wait.
-_IDLE_LOOK_SECONDS = 3.0
+# How long an event waits for others that is processed once more: nobody waits for it.
+_REPLAY_BATCH_SECONDS = 1.0
 
 
 class ProjectionRunner(library.ProjectionRunner[Any, Any]):
@@ -260,11 +250,16 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
                 # What is not a view of ours may use the ORM all the same.
                 connections.close_all()
             return
-        batch_sizes = this_runner.batch_size, this_runner.replay_batch_size
+        batch_seconds = this_runner.batch_seconds
+        # By whether events are processed once more.
+        limits = (
+            (this_runner.batch_size, batch_seconds),
+            (this_runner.replay_batch_size, max(batch_seconds, _REPLAY_BATCH_SECONDS)),
+        )
         reader = EventReader(
             subscription,
-            batch_size=max(batch_sizes),
-            batch_seconds=this_runner.batch_seconds,
+            batch_size=max(size for size, _ in limits),
+            batch_seconds=batch_seconds,
         )
         this_runner.batch_reasons = reader.batch_reasons
         this_runner._reader = reader
@@ -287,14 +282,15 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
                 progress=progress,
                 replay_until=row.replay_until,
             )
-            _process_batches(
+            process_batches(
                 reader,
                 processor,
                 subscription,
                 projection,
                 is_stopping,
                 catching_up,
-                batch_sizes,
+                limits,
+                row.replay_until if view.ends_with_replay else None,
             )
         except BaseException as error:
             this_runner = runner()
@@ -305,57 +301,3 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
             connections.close_all()
             is_stopping.set()
             reader.close()
-
-
-def _process_batches(
-    reader: EventReader,
-    processor: BatchProcessor,
-    subscription: ApplicationSubscription[Any],
-    projection: library.Projection[Any],
-    is_stopping: ThreadingEvent,
-    catching_up: CatchingUp,
-    batch_sizes: tuple[int, int],
-) -> None:
-    order = commit_order(subscription.recorder)
-    connection_keeper = ConnectionKeeper()
-    idle_seconds = _FIRST_IDLE_SECONDS
-    while True:
-        # What comes after this may be there, and unseen, once it is live.
-        state = getattr(subscription.subscription, "state", None)
-        phase = getattr(state, "phase", None)
-        reader.batch_size = batch_sizes[processor.is_replaying]
-        events, reason = reader.take(idle_seconds)
-        if is_stopping.is_set() or (reason is BatchReason.ENDED and not events):
-            return
-        if events:
-            connection_keeper.begin_work()
-            processor.process(events, reason)
-            idle_seconds = _FIRST_IDLE_SECONDS
-        else:
-            _save_checkpoint(
-                processor, subscription, projection, order, connection_keeper
-            )
-            idle_seconds = min(idle_seconds * 4, _LONGEST_IDLE_SECONDS)
-        catching_up.took(reason, phase, processor.position)
-        connection_keeper.end_work(idle_seconds)
-
-
-def _save_checkpoint(
-    processor: BatchProcessor,
-    subscription: ApplicationSubscription[Any],
-    projection: library.Projection[Any],
-    order: CommitOrder,
-    connection_keeper: ConnectionKeeper,
-) -> None:
-    try:
-        with store_deadline(_IDLE_LOOK_SECONDS):
-            position = passed_over_position(
-                subscription.recorder, processor.position, projection.topics, order
-            )
-    except PersistenceError as error:
-        # The subscription says what is wrong, if it concerns it. This can wait.
-        logger.debug("Looking for a later position failed: %s", error)
-        return
-    if position is not None:
-        connection_keeper.begin_work()
-        processor.save_checkpoint(position)

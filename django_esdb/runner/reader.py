@@ -37,10 +37,11 @@ class EventReader:
     Args:
         subscription: The library's, on any persistence module.
         batch_size: Most events in a batch, and in any batch to come.
-        batch_seconds: How long a batch's first event waits for others.
+        batch_seconds: How long a batch's first event waits for others, in seconds.
 
     Attributes:
         batch_size: Most events in the next batch; may be made less, and more again.
+        batch_seconds: How long the first event of the next batch waits for others.
         batch_reasons: How many batches there were, by the reason for their end.
     """
 
@@ -52,7 +53,7 @@ class EventReader:
         batch_seconds: float,
     ) -> None:
         self.batch_size = batch_size
-        self._batch_seconds = batch_seconds
+        self.batch_seconds = batch_seconds
         self._subscription = BufferedSubscription(subscription, batch_size)
         self._buffer = self._subscription.buffer
         # Taken already, behind or at an event that could not be decoded.
@@ -85,6 +86,7 @@ class EventReader:
         Raises:
             Exception: What ended the subscription, after its last event.
         """
+        self._subscription.read_ahead(self.batch_size)
         batch, self._held = self._held, []
         if not batch:
             batch = self._taken(
@@ -105,7 +107,7 @@ class EventReader:
 
     def _fill(self, batch: list[ReceivedEvent]) -> BatchReason:
         """Add what comes until the batch has a reason to be processed."""
-        deadline = monotonic() + self._batch_seconds
+        deadline = monotonic() + self.batch_seconds
         size = _bytes(batch)
         while len(batch) < self.batch_size:
             if size >= _MAX_BATCH_BYTES:

@@ -7,13 +7,13 @@ from contextlib import suppress
 
 from django.db import Error as DatabaseError
 from django.db import connections
+from django.db.models import Exists
 
 from django_esdb.db.connections import ConnectionKeeper, close_if_lost
 from django_esdb.db.guards import limit_lock_waits
 from django_esdb.exceptions import LeaseLostError
-from django_esdb.failures.requests import has_requests
+from django_esdb.failures.requests import requested_events
 from django_esdb.leases.lease import Lease
-from django_esdb.rebuilding.requests import is_requested
 from eventsourcing_eventstoredb.scheduler import Periodic, scheduler
 
 # The scheduler's thread has connections of its own.
@@ -71,5 +71,17 @@ class LeaseRenewal:
     def _try_once(self) -> None:
         limit_lock_waits(connections[self._lease.tracked.using], self._seconds / 2)
         self._lease.renew()
-        self._lease.retry_requested = has_requests(self._lease.tracked)
-        self._lease.rebuild_requested = is_requested(self._lease.tracked)
+        self._look_at_requests()
+
+    def _look_at_requests(self) -> None:
+        """See, with one query, what somebody has asked for in the admin."""
+        tracked = self._lease.tracked
+        asked = (
+            tracked.queryset()
+            .annotate(has_retries=Exists(requested_events(tracked)))
+            .values_list("has_retries", "rebuild_requested_at")
+            .first()
+        )
+        has_retries, rebuild_requested_at = asked or (False, None)
+        self._lease.retry_requested = has_retries
+        self._lease.rebuild_requested = rebuild_requested_at is not None

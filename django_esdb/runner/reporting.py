@@ -16,6 +16,7 @@ from django_esdb.leases.lease import Lease
 from django_esdb.models import ProjectionState
 from django_esdb.policies import FailurePolicy
 from django_esdb.registry import Registration
+from django_esdb.runner.batch_signals import send_event_failed
 
 
 class Reporter:
@@ -84,15 +85,7 @@ class Reporter:
         is_first: bool,
     ) -> None:
         """Tell that an event has failed, and when it is tried again, if at all."""
-        self._signals.send(
-            signals.event_failed,
-            position=error.position,
-            error=error,
-            failures=policy.failures,
-            retries=policy.retries,
-            seconds=seconds,
-            is_first=is_first,
-        )
+        send_event_failed(self._signals, error, policy, seconds, is_first=is_first)
 
     def paused(self, error: EventError) -> None:
         """Tell at which event it waits until a retry is asked for."""

@@ -10,7 +10,8 @@ from eventsourcing.application import Application
 from django_esdb.applications import make_application
 from django_esdb.conf import settings
 from django_esdb.exceptions import LeaseHeldError, ProjectionPausedError
-from django_esdb.leases.lease import Lease, acquire_lease
+from django_esdb.leases.acquiring import acquire_lease
+from django_esdb.leases.lease import Lease
 from django_esdb.leases.process_identity import is_gone, is_rebuilder, new_owner
 from django_esdb.leases.shared_look import SharedLook
 from django_esdb.models import ProjectionState, ProjectionTracking

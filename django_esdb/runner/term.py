@@ -36,15 +36,21 @@ class Goal:
     The application's last event when it is first asked for, or one that is given.
 
     What comes later does not count for those who wait until all is processed.
+
+    Attributes:
+        is_given: Whether it was given: then the projection's own position gets there,
+            which nothing may be processed at.
     """
 
     def __init__(self) -> None:
+        self.is_given = False
         self._is_known = False
         self._head: int | None = None
 
     def is_at(self, head: int | None) -> None:
         """Have it be at a position; None where there was no event."""
-        self._is_known, self._head = True, head
+        self.is_given = self._is_known = True
+        self._head = head
 
     def of(self, app: Application[Any]) -> int | None:
         """Return its position; None if there was no event. Asks the store once."""
@@ -208,11 +214,12 @@ class Term:
         if self._lease.retry_requested:
             # Until it is seen again that there are some.
             self._lease.retry_requested = False
-            retry_requested(
+            if retry_requested(
                 self._registration,
                 lambda: self._is_stopping or runner.is_interrupted.is_set(),
                 self._retry_clock,
-            )
+            ):
+                self._lease.retry_requested = True
 
     def _look_at_store(self, runner: ProjectionRunner) -> None:
         """Tell when the event store is away, and when it is there again."""
@@ -238,8 +245,18 @@ class Term:
         if is_caught_up:
             position = runner.view.max_tracking_id(runner.app.name)
             runner.catching_up.is_at_end(position)
+            # Where only others' events are left, the runner moves it once it is idle.
+            is_caught_up = self._has_arrived(position)
+        if not is_caught_up:
+            # It never arrives where its position was deleted meanwhile.
+            self._lease.require()
         self._connections.end_work(_CAUGHT_UP_POLL_SECONDS)
         return is_caught_up
+
+    def _has_arrived(self, position: int | None) -> bool:
+        if self._goal is None or not self._goal.is_given or self._head is None:
+            return True
+        return position is not None and position >= self._head
 
     def _pause(self) -> float | None:
         """Return the longest wait for the runner's end; None for no limit."""

@@ -37,8 +37,8 @@ TIMEOUT_STATUS = 4
 HANG_STATUS = 5
 
 _SIGNALS_SECONDS = 0.2
-# For the other projections of a process in which one hangs.
-_SHUTDOWN_SECONDS = 8.0
+# How long stopping may take: under the ten seconds after which containers are killed.
+SHUTDOWN_SECONDS = 8.0
 
 
 @dataclass
@@ -78,10 +78,14 @@ class Worker:
     Args:
         registrations: The projections to run.
         options: How to run them.
+
+    Attributes:
+        was_stopped: Whether it was to end before its projections did.
     """
 
     def __init__(self, registrations: Sequence[Registration], options: Options) -> None:
         self._options = options
+        self.was_stopped = False
         self._errors: list[ProjectionError] = []
         self._stop_by: float | None = None
         self._hung: set[str] = set()
@@ -131,6 +135,7 @@ class Worker:
 
     def stop(self) -> None:
         """Let each projection's batch be its last; returns at once."""
+        self.was_stopped = True
         if self._options.shutdown_timeout is not None and self._stop_by is None:
             self._stop_by = monotonic() + self._options.shutdown_timeout
         for supervisor in self._supervisors:
@@ -225,7 +230,8 @@ class Worker:
 
     def _shutdown_seconds(self) -> float:
         seconds = self._options.shutdown_timeout
-        return _SHUTDOWN_SECONDS if seconds is None else seconds
+        # Where one projection hangs, there is a limit for the others anyway.
+        return SHUTDOWN_SECONDS if seconds is None else seconds
 
     @contextmanager
     def _stopped_by_signals(self) -> Iterator[None]:

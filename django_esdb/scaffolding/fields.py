@@ -6,13 +6,13 @@ import keyword
 import types
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin
 from uuid import UUID
 
 from django.conf import settings
 from django.db import models
 
-from django_esdb.aggregate_events import begins, field_names
+from django_esdb.aggregate_events import begins, field_names, type_hints
 from django_esdb.scaffolding.plan import Plan
 
 _FIELDS: dict[Any, str] = {
@@ -49,7 +49,7 @@ def model_fields(plan: Plan) -> dict[str, ModelField]:
     first = [event for event in plan.events if begins(event)]
     found: dict[str, list[tuple[str, bool] | None]] = {}
     for event in first:
-        hints = _hints(event)
+        hints = type_hints(event)
         for name in field_names(event):
             found.setdefault(name, []).append(_kind(hints.get(name)))
     fields = {}
@@ -68,7 +68,7 @@ def model_fields(plan: Plan) -> dict[str, ModelField]:
 def kept_values(plan: Plan, event: type) -> list[str]:
     """Return which values of an event the model has a field of their type for."""
     fields = model_fields(plan)
-    hints = _hints(event)
+    hints = type_hints(event)
     kept = []
     for name in field_names(event):
         kind = _kind(hints.get(name))
@@ -86,14 +86,6 @@ def id_field(plan: Plan) -> str:
     if plan.events[0].originator_id_type is str:
         return "models.CharField(primary_key=True, max_length=255)"
     return "models.UUIDField(primary_key=True)"
-
-
-def _hints(event_class: type) -> dict[str, Any]:
-    try:
-        return get_type_hints(event_class)
-    except NameError:
-        # Of a name that is imported for type checkers alone.
-        return {}
 
 
 def _kind(hint: Any) -> tuple[str, bool] | None:

@@ -18,6 +18,7 @@ import tokenize
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from django_esdb.registry import Registration
 
@@ -38,6 +39,9 @@ _IGNORED = frozenset(
 # threads use it at once. Threads of other code may use it, too: then it is tried again.
 _parser_lock = threading.Lock()
 _ATTEMPTS = 10
+# For each class Python parses its whole module, and dashboards ask again and again. It
+# is the code that runs, too, whatever becomes of the file meanwhile.
+_sources: WeakKeyDictionary[type[Any], str] = WeakKeyDictionary()
 
 _STATEMENT_ENDS = frozenset((tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT))
 
@@ -77,10 +81,16 @@ def _definition(cls: type[Any]) -> Iterator[str]:
 
 def _source(cls: type[Any]) -> str:
     with _parser_lock:
-        for _ in range(_ATTEMPTS - 1):
-            with suppress(SystemError):
-                return _significant(inspect.getsource(cls))
-        return _significant(inspect.getsource(cls))
+        if cls not in _sources:
+            _sources[cls] = _read_source(cls)
+        return _sources[cls]
+
+
+def _read_source(cls: type[Any]) -> str:
+    for _ in range(_ATTEMPTS - 1):
+        with suppress(SystemError):
+            return _significant(inspect.getsource(cls))
+    return _significant(inspect.getsource(cls))
 
 
 def _without_registration(source: str) -> str:

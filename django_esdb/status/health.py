@@ -8,14 +8,8 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from django_esdb.models import ProjectionState
+from django_esdb.models import OWNED_STATES
 from django_esdb.status.status import ProjectionStatus, local, projection_statuses
-
-_RUN = (
-    ProjectionState.RUNNING,
-    ProjectionState.RETRYING,
-    ProjectionState.STANDING_BY,
-)
 
 
 @dataclass(frozen=True)
@@ -82,7 +76,7 @@ def _health(
     status: ProjectionStatus, now: datetime, max_behind: float, max_idle: float
 ) -> Health:
     lag = status.lag
-    if status.state not in _RUN:
+    if status.state not in OWNED_STATES:
         return Health(status, f"{status.state}: no process runs it", lag.unknown_since)
     problem = ""
     if not _is_near(status, max_behind) and lag.unknown_since is None:

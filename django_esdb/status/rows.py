@@ -10,12 +10,15 @@ from django.db.models import Count, OuterRef, Subquery
 from django.db.models.functions import Coalesce
 
 from django_esdb.exceptions import ViewDatabaseError
-from django_esdb.leases.lease import TrackedProjection
+from django_esdb.leases.tracked import TrackedProjection
 from django_esdb.models import (
+    BESIDE,
     FailedEvent,
     ProjectionTracking,
     ProjectionTrackingQuerySet,
+    RebuildBeside,
     SkippedEvent,
+    build_name,
 )
 from django_esdb.registry import Registration, registry
 
@@ -23,7 +26,14 @@ from django_esdb.registry import Registration, registry
 def with_details(
     rows: ProjectionTrackingQuerySet,
 ) -> ProjectionTrackingQuerySet:
-    """Add ``is_owned``, by the database's clock, and counts of events to rows."""
+    """
+    Add ``is_owned``, by the database's clock, and counts of events to rows.
+
+    Also when a rebuild next to the projection's rows began and ended, if there is one.
+    """
+    builds = RebuildBeside.objects.filter(
+        projection=OuterRef("projection"), application=OuterRef("application")
+    )
     return (
         rows.with_ownership()
         .select_related("lag")
@@ -31,6 +41,8 @@ def with_details(
             failed_count=_count(FailedEvent),
             waiting_count=_count(FailedEvent, error_kind=""),
             skipped_count=_count(SkippedEvent),
+            build_began_at=Subquery(builds.values("began_at")),
+            build_ended_at=Subquery(builds.values("ended_at")),
         )
     )
 
@@ -77,10 +89,19 @@ def unregistered_rows() -> list[ProjectionTracking]:
     return [row for row in rows if key_of(row) not in known]
 
 
-def rows_in(alias: str) -> Iterable[ProjectionTracking]:
-    """Return all rows of a database, with details."""
+def rows_in(alias: str) -> list[ProjectionTracking]:
+    """
+    Return all projections' rows of a database, with details.
+
+    Those of rebuilds next to rows in use are not among them, but each one's attribute
+    ``build_row``, which is None without such a row.
+    """
     rows: Any = ProjectionTracking.objects.using(alias)
-    return with_details(rows)
+    found: list[Any] = list(with_details(rows.all()))
+    by_name = {(row.projection, row.application): row for row in found}
+    for row in found:
+        row.build_row = by_name.get((build_name(row.projection), row.application))
+    return [row for row in found if not row.projection.endswith(BESIDE)]
 
 
 def is_used(row: Any) -> bool:

@@ -12,13 +12,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db import connections
 from django.utils import timezone
 
-from django_esdb.db.functions import local_time
 from django_esdb.exceptions import ConfigurationError
-from django_esdb.leases.lease import TrackedProjection
-from django_esdb.leases.process_identity import is_gone
+from django_esdb.leases.tracked import TrackedProjection
 from django_esdb.masking import masked
 from django_esdb.models import (
     ProjectionState,
@@ -26,6 +23,7 @@ from django_esdb.models import (
 )
 from django_esdb.registry import Registration, registry
 from django_esdb.status.advice import LOST, advice
+from django_esdb.status.builds import BuildStatus, about_build, build_in
 from django_esdb.status.fingerprints import fingerprint
 from django_esdb.status.lag import Lag, lag_of
 from django_esdb.status.rows import (
@@ -37,15 +35,9 @@ from django_esdb.status.rows import (
     rows_in,
     tracked_of,
 )
+from django_esdb.status.states import leased_until, since_of, state_of
 from django_esdb.tracebacks import safe_lines
 from eventsourcing_eventstoredb.text import LONGEST_LINE, one_line
-
-# What a row says while a process runs the projection.
-_OWNED = (
-    ProjectionState.RUNNING,
-    ProjectionState.RETRYING,
-    ProjectionState.STANDING_BY,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +69,7 @@ class ProjectionStatus:
             rebuild, while that is under way; else None.
         is_rebuild_requested: Whether somebody has asked for a rebuild that has yet to
             begin.
+        build: A rebuild that is made next to the rows in use; None if there is none.
         advice: What to know or do, a line each.
     """
 
@@ -102,6 +95,7 @@ class ProjectionStatus:
     skipped_events: int = 0
     replay_until: int | None = None
     is_rebuild_requested: bool = False
+    build: BuildStatus | None = None
     advice: list[str] = field(default_factory=list)
 
     @property
@@ -211,19 +205,20 @@ def _status(
 ) -> ProjectionStatus:
     known: dict[str, Any] = {}
     lag = Lag()
+    build = None if row is None else build_in(row)
     state, changed = ProjectionState.STOPPED.value, False
     if row is not None:
         is_owned = row.is_owned
         failed, waiting = row.failed_count, row.waiting_count
         skipped = row.skipped_count
-        state = _state(row, is_owned)
+        state = state_of(row, is_owned)
         lag = lag_of(row, is_running=is_owned and state != LOST)
         known = {
             "projection": row.projection,
             "application": row.application,
-            "state_since": _since(row, state, is_owned),
+            "state_since": since_of(row, state, is_owned),
             "owner": row.owner,
-            "leased_until": _leased_until(row),
+            "leased_until": leased_until(row),
             "position": row.position,
             "updated_at": row.updated_at,
             "error": shown(row.error),
@@ -251,6 +246,7 @@ def _status(
         waiting_events=waiting,
         lag=lag,
         skipped_events=skipped,
+        build=build,
         advice=list(
             advice(
                 registration,
@@ -261,7 +257,8 @@ def _status(
                 skipped=skipped,
                 is_behind=lag.events != 0,
             )
-        ),
+        )
+        + ([] if build is None else [about_build(known["projection"], build)]),
     )
 
 
@@ -271,27 +268,3 @@ def _topics(registration: Registration) -> list[str]:
     except ConfigurationError:
         # A check's to report.
         return []
-
-
-def _state(row: ProjectionTracking, is_owned: bool) -> str:
-    has_owner = is_owned and not is_gone(row.owner)
-    if row.state == ProjectionState.RETRYING and not row.owner:
-        # It was paused, and the next process to run it tries again.
-        return ProjectionState.STOPPED.value
-    if row.state in _OWNED:
-        return str(row.state) if has_owner else LOST
-    if row.state == ProjectionState.PAUSED and has_owner:
-        # It was restarted, and is at the event that failed.
-        return ProjectionState.RETRYING.value
-    return str(row.state)
-
-
-def _since(row: ProjectionTracking, state: str, is_owned: bool) -> datetime | None:
-    if state != LOST:
-        return row.state_since
-    # Of a process that is gone it is not known when it ended.
-    return None if is_owned else _leased_until(row)
-
-
-def _leased_until(row: ProjectionTracking) -> datetime | None:
-    return local_time(connections[str(row._state.db)], row.leased_until)

@@ -16,15 +16,21 @@ from eventsourcing.persistence import Notification
 from eventsourcing.projection import ApplicationSubscription
 
 from django_esdb.subscriptions.received import Decoder
-from eventsourcing_eventstoredb.read_ahead import ReadAhead
+from eventsourcing_eventstoredb.read_ahead import MAX_BYTES, ReadAhead
 
 # Batches that may be read ahead of the one that is being processed.
 _BATCHES_AHEAD = 2
-_MAX_BYTES = 16 * 1024 * 1024
 
 
 class EventBuffer(Protocol):
-    """What was received and not yet taken."""
+    """
+    What was received and not yet taken.
+
+    Attributes:
+        max_events: Most items that it holds.
+    """
+
+    max_events: int
 
     @property
     def items_put(self) -> int:
@@ -83,16 +89,27 @@ class BufferedSubscription:
         inner: Any = subscription.subscription
         if hasattr(inner, "read_ahead"):
             self.buffer: EventBuffer = inner.read_ahead
+            self._least = self.buffer.max_events
             return
         self.buffer = self._own_buffer = ReadAhead(
-            _BATCHES_AHEAD * batch_size, _MAX_BYTES
+            _BATCHES_AHEAD * batch_size, MAX_BYTES
         )
         self._thread = threading.Thread(
             target=_receive,
             args=(inner, self._own_buffer, batch_size),
             name=f"{threading.current_thread().name}-receiver",
         )
+        self._least = self._own_buffer.max_events
         self._thread.start()
+
+    def read_ahead(self, batch_size: int) -> None:
+        """
+        See to it that batches of a size can be received while one is processed.
+
+        Args:
+            batch_size: Most events in the next batch.
+        """
+        self.buffer.max_events = max(self._least, _BATCHES_AHEAD * batch_size)
 
     def close(self) -> None:
         """Wait for the thread that was started here; the subscription is stopped."""

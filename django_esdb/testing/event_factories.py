@@ -24,7 +24,13 @@ from uuid import UUID
 from eventsourcing.domain import Aggregate, BaseAggregate, CanMutateAggregate
 from eventsourcing.utils import get_topic
 
-from django_esdb.aggregate_events import OWN_FIELDS, begins, event_classes, parameters
+from django_esdb.aggregate_events import (
+    OWN_FIELDS,
+    begins,
+    event_classes,
+    parameters,
+    type_hints,
+)
 
 TAggregate = TypeVar("TAggregate", bound=BaseAggregate[Any])
 TEvent = TypeVar("TEvent", bound=CanMutateAggregate[Any])
@@ -132,7 +138,7 @@ class EventFactory(Generic[TAggregate]):
             and name not in values
             and parameter.default is parameter.empty
         ]
-        hints = _hints(event_class) if missing else {}
+        hints = type_hints(event_class) if missing else {}
         made = {}
         for name in missing:
             try:
@@ -167,14 +173,6 @@ class EventFactory(Generic[TAggregate]):
             return made
         # As the library makes it, so that it can be fixed.
         return Aggregate.create_id()
-
-
-def _hints(event_class: type) -> dict[str, Any]:
-    try:
-        return get_type_hints(event_class)
-    except NameError:
-        # Of a name that is imported for type checkers alone.
-        return {}
 
 
 def _sample(hint: Any, name: str) -> Any:

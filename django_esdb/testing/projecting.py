@@ -16,6 +16,7 @@ from django_esdb.handlers import CheckedProjection
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import Registration, registry
 from django_esdb.runner.processor import BatchProcessor
+from django_esdb.subscribed_topics import is_among
 from django_esdb.subscriptions.positions import check_same_store
 from django_esdb.subscriptions.received import Decoder, ReceivedEvent
 
@@ -165,8 +166,7 @@ class Projected:
 
     def is_wanted(self, event: ReceivedEvent) -> bool:
         """Return whether an event is of the projection's topics."""
-        topics = self.registration.topics
-        return not topics or event.notification.topic in topics
+        return is_among(event.notification.topic, self.registration.topics)
 
     def process(self, events: Sequence[ReceivedEvent]) -> None:
         """Process the events that are the projection's, in one batch."""

@@ -23,7 +23,7 @@ import grpc
 from eventsourcing_eventstoredb.inheriting import without_inheriting
 from eventsourcing_eventstoredb.protocol.connections import Connection
 from eventsourcing_eventstoredb.protocol.errors import CallError, Reason, status_error
-from eventsourcing_eventstoredb.protocol.forking import before_fork
+from eventsourcing_eventstoredb.protocol.forking import when_disconnected
 from eventsourcing_eventstoredb.protocol.generated import streams
 from eventsourcing_eventstoredb.protocol.private import ByteCall
 from eventsourcing_eventstoredb.protocol.watching import GRACE_SECONDS, Watch, watcher
@@ -111,7 +111,9 @@ class BatchCall:
         # Guards all below. Reentrant, since a client may be collected, and its
         # calls ended, at any moment.
         self._lock = threading.RLock()
-        self._has_room = threading.Condition(self._lock)
+        self._room = threading.Condition(self._lock)
+        # How many threads wait for that.
+        self._waiting = 0
         self._is_open = True
         self._pending: dict[str, Batch] = {}
         self._bytes = 0
@@ -159,11 +161,15 @@ class BatchCall:
         key = f"{self._prefix}{next(self._numbers):012x}"
         request.correlation_id.string = key
         batch = Batch(key, request.SerializeToString())
+        size = len(batch.request)
+        now = monotonic()
         with self._lock:
-            self._wait_for_room(len(batch.request), monotonic() + seconds)
+            if not self._is_open or not self._has_room_for(size):
+                self._wait_for_room(size, now + seconds)
+                now = monotonic()
             self._pending[key] = batch
-            self._bytes += len(batch.request)
-            self._used_at = monotonic()
+            self._bytes += size
+            self._used_at = now
             if self._silent_since is None:
                 self._silent_since = self._used_at
             has_to_wait, self._is_sending = self._is_sending, True
@@ -212,7 +218,7 @@ class BatchCall:
                 since = self._silent_since
                 if since is not None and monotonic() - since >= SILENT_SECONDS:
                     self._is_open = False
-                    self._has_room.notify_all()
+                    self._room.notify_all()
                 self._end_if_done()
                 return True
         if batch.answer is None and batch.error is None:
@@ -226,14 +232,20 @@ class BatchCall:
             self._is_open = False
         self._call.cancel()
 
+    def _has_room_for(self, size: int) -> bool:
+        return not self._pending or (
+            len(self._pending) < MOST_BATCHES and self._bytes + size <= MOST_BYTES
+        )
+
     def _wait_for_room(self, size: int, end: float) -> None:
-        while self._is_open and (
-            len(self._pending) >= MOST_BATCHES
-            or (self._pending and self._bytes + size > MOST_BYTES)
-        ):
-            if not self._has_room.wait(end - monotonic()) and end <= monotonic():
-                others = counted(len(self._pending), "other was", "others were")
-                raise CallError(Reason.DEADLINE, f"{others} under way")
+        self._waiting += 1
+        try:
+            while self._is_open and not self._has_room_for(size):
+                if not self._room.wait(end - monotonic()) and end <= monotonic():
+                    others = counted(len(self._pending), "other was", "others were")
+                    raise CallError(Reason.DEADLINE, f"{others} under way")
+        finally:
+            self._waiting -= 1
         if not self._is_open:
             raise CallOverError
 
@@ -266,7 +278,8 @@ class BatchCall:
             self._bytes -= len(batch.request)
             # One that was not sent yet will not be.
             batch.request = b""
-            self._has_room.notify()
+            if self._waiting:
+                self._room.notify()
         return batch
 
     def _end_if_done(self) -> None:
@@ -310,7 +323,7 @@ class BatchCall:
             self.lost = len(batches)
             self._pending.clear()
             self._unsent.clear()
-            self._has_room.notify_all()
+            self._room.notify_all()
             for watch in self._watches:
                 watcher.end(watch)
         with suppress(ValueError):
@@ -329,5 +342,5 @@ def _wait_for_threads() -> None:
         thread.join(GRACE_SECONDS)
 
 
-before_fork(_wait_for_threads)
+when_disconnected(_wait_for_threads)
 os.register_at_fork(after_in_child=_threads.clear)

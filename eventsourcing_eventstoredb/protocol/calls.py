@@ -98,7 +98,7 @@ def read_messages(
             watch.due = end
             yield message
             break
-        yield from call
+        yield from private.messages(call)
     except grpc.RpcError as error:
         raise _failure(watch, error, at_position) from error
     finally:
@@ -106,6 +106,16 @@ def read_messages(
         if process_id == os.getpid():
             end_call(call)
         watcher.end(watch)
+
+
+def messages_of(call: Any) -> Iterator[streams.ReadResp]:
+    """
+    Iterate over what is left of a call's messages.
+
+    Raises:
+        grpc.RpcError: The call failed, or was cancelled.
+    """
+    return private.messages(call)
 
 
 def take_confirmation(

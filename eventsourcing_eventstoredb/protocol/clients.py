@@ -3,9 +3,6 @@ Clients of the client library, and the connections that are used in their place.
 
 The one that this package makes shares its connection with its user's own calls. For any
 other client another connection is opened to the same servers, with the same settings.
-
-A process has one client for each set of connection settings, shared by all who ask for
-it and closed when the last of them is gone.
 """
 
 from __future__ import annotations
@@ -15,7 +12,6 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 from uuid import UUID, uuid4
@@ -23,14 +19,15 @@ from uuid import UUID, uuid4
 import grpc
 
 from eventsourcing_eventstoredb.connection_settings import ConnectionSettings
-from eventsourcing_eventstoredb.deadlines import seconds_left
+from eventsourcing_eventstoredb.inheriting import without_inheriting
 from eventsourcing_eventstoredb.protocol import private
 from eventsourcing_eventstoredb.protocol.access import (
     Access,
     BasicAuthentication,
     authorization,
 )
-from eventsourcing_eventstoredb.protocol.connections import Connection, Connector
+from eventsourcing_eventstoredb.protocol.connections import Connection
+from eventsourcing_eventstoredb.protocol.connectors import Connector
 from eventsourcing_eventstoredb.protocol.discovery import find_node
 from eventsourcing_eventstoredb.protocol.errors import CallError, Reason
 from eventsourcing_eventstoredb.protocol.generated import (
@@ -47,16 +44,7 @@ from eventsourcing_eventstoredb.protocol.generated import (
 
 Metadata = tuple[tuple[str, str], ...]
 
-# For the members of a cluster to tell where to connect to.
-_CONNECTING_SECONDS = 10.0
-
-__all__ = [
-    "Client",
-    "EventStoreDBClient",
-    "acquire_client",
-    "connector_of",
-    "release_client",
-]
+__all__ = ["Client", "EventStoreDBClient", "connector_of"]
 
 
 class Client(EventStoreDBClient):
@@ -115,8 +103,10 @@ class Client(EventStoreDBClient):
     ) -> grpc.CallCredentials | None:
         if not self._settings.tls or not self._settings.username:
             return None
-        return grpc.metadata_call_credentials(
-            BasicAuthentication(self._settings.username, self._settings.password)
+        # gRPC keeps the context that they are made in for as long as the channel.
+        return without_inheriting(
+            grpc.metadata_call_credentials,
+            BasicAuthentication(self._settings.username, self._settings.password),
         )
 
     @property
@@ -281,61 +271,17 @@ def _access(client: EventStoreDBClient, metadata: Metadata) -> Access:
             if option(client, "Tls")
             else None
         ),
-        call_credentials=client.construct_call_credentials(
-            spec.username, spec.password
+        call_credentials=without_inheriting(
+            client.construct_call_credentials, spec.username, spec.password
         ),
         call_metadata=metadata,
     )
 
 
-@dataclass
-class _Shared:
-    client: Client
-    users: int = 0
-
-
 _lock = threading.RLock()
-_shared: dict[ConnectionSettings, _Shared] = {}
 _others: weakref.WeakKeyDictionary[EventStoreDBClient, Connector] = (
     weakref.WeakKeyDictionary()
 )
-
-
-def acquire_client(settings: ConnectionSettings) -> Client:
-    """
-    Return this process's client for *settings*, making it if need be.
-
-    Each call must be answered by one of :func:`release_client`. With several
-    hosts this asks them for the cluster's members and so blocks; with one host
-    nothing is sent.
-
-    Raises:
-        CallError: No node of the cluster can be used.
-    """
-    with _lock:
-        shared = _shared.get(settings)
-        if shared is None:
-            shared = _shared[settings] = _Shared(Client(settings))
-        shared.users += 1
-    try:
-        shared.client.connector.connection(seconds_left(_CONNECTING_SECONDS))
-    except BaseException:
-        release_client(settings)
-        raise
-    return shared.client
-
-
-def release_client(settings: ConnectionSettings) -> None:
-    """Give up one use of the client for *settings*; the last one closes it."""
-    with _lock:
-        shared = _shared.get(settings)
-        if shared is None:
-            return
-        shared.users -= 1
-        if shared.users > 0:
-            return
-        del _shared[settings]
-    shared.client.close()
 
 
 def _unlock_after_fork() -> None:

@@ -8,7 +8,8 @@ from collections import Counter
 
 from eventsourcing_eventstoredb.protocol import messages
 from eventsourcing_eventstoredb.protocol.access import Access
-from eventsourcing_eventstoredb.protocol.connections import Connection, Connector
+from eventsourcing_eventstoredb.protocol.connections import Connection
+from eventsourcing_eventstoredb.protocol.connectors import Connector
 from eventsourcing_eventstoredb.protocol.errors import CallError, Reason
 from eventsourcing_eventstoredb.protocol.questions import Question
 

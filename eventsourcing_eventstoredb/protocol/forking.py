@@ -18,8 +18,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -61,16 +60,16 @@ class Gate:
     """Lets threads into gRPC, except while the process forks."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         # How many forks are under way; several threads may fork.
         self._forks = 0
         self._inside: list[Work] = []
         self._thread = threading.local()
 
-    @contextmanager
-    def inside(self, work: Work = _CALL, *, at_once: bool = False) -> Iterator[None]:
+    def inside(self, work: Work = _CALL, *, at_once: bool = False) -> Inside:
         """
-        Wait until no fork is under way, and hold up the next one meanwhile.
+        Wait until no fork is under way, and hold up the next one during the block.
 
         A thread that is inside may enter once more.
 
@@ -79,20 +78,25 @@ class Gate:
             at_once: Whether to enter though a fork is waiting, since a thread that is
                 inside waits for this one.
         """
-        if getattr(self._thread, "is_inside", False):
-            yield
-            return
-        with self._changed:
+        return Inside(self, work, at_once)
+
+    def enter(self, work: Work, at_once: bool) -> bool:
+        """Wait, and enter; return False if the thread is inside already."""
+        thread = self._thread
+        if getattr(thread, "is_inside", False):
+            return False
+        with self._lock:
             while self._forks and not at_once:
                 self._changed.wait()
             self._inside.append(work)
-        self._thread.is_inside = True
-        try:
-            yield
-        finally:
-            self._thread.is_inside = False
-            with self._changed:
-                self._inside.remove(work)
+        thread.is_inside = True
+        return True
+
+    def leave(self, work: Work) -> None:
+        """Leave; for :class:`Inside`."""
+        self._thread.is_inside = False
+        with self._lock:
+            self._inside.remove(work)
 
     def shut(self) -> bool:
         """Let nothing in, and wait until all is out; tell whether it is, in time."""
@@ -116,9 +120,32 @@ class Gate:
             self._changed.notify_all()
 
 
+class Inside:
+    """
+    The block in which a thread is inside; made by :meth:`Gate.inside`.
+
+    A class, since each save enters: what is made of a generator takes twice as long.
+    """
+
+    __slots__ = ("_at_once", "_gate", "_has_entered", "_work")
+
+    def __init__(self, gate: Gate, work: Work, at_once: bool) -> None:
+        self._gate = gate
+        self._work = work
+        self._at_once = at_once
+
+    def __enter__(self) -> None:
+        self._has_entered = self._gate.enter(self._work, self._at_once)
+
+    def __exit__(self, *error: object) -> None:
+        if self._has_entered:
+            self._gate.leave(self._work)
+
+
 gate = Gate()
 
 _disconnects: list[Callable[[], None]] = []
+_waits: list[Callable[[], None]] = []
 
 
 def before_fork(disconnect: Callable[[], None]) -> None:
@@ -126,12 +153,17 @@ def before_fork(disconnect: Callable[[], None]) -> None:
     _disconnects.append(disconnect)
 
 
+def when_disconnected(wait: Callable[[], None]) -> None:
+    """Have *wait* called then, for threads that end when their channels are closed."""
+    _waits.append(wait)
+
+
 def _leave_grpc() -> None:
     # Where a call takes too long, its channel is left to it.
     if not gate.shut():
         return
-    for disconnect in _disconnects:
-        disconnect()
+    for prepare in (*_disconnects, *_waits):
+        prepare()
     end = time.monotonic() + _LONGEST_SHUTDOWN
     while _has_grpc_threads() and time.monotonic() < end:
         time.sleep(0.001)

@@ -13,8 +13,9 @@ from eventsourcing_eventstoredb.protocol.access import Access
 
 logger = logging.getLogger("eventsourcing_eventstoredb")
 
-# What is over sooner, such as the election of a leader, is no news.
-QUIET_SECONDS = 3.0
+# What is over sooner, such as the election of a leader, is no news. Longer than single
+# calls are patient: when their patience ends, their error says it.
+QUIET_SECONDS = 4.0
 
 
 class Outage:

@@ -7,11 +7,11 @@ Each has a test that fails when it is gone, or is not needed any more.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
-from grpc import _common
+from grpc import _channel, _common
 from grpc._cython import cygrpc
 
 # Names of gRPC's own threads, as Linux has them, cut off at 15 characters. Nothing
@@ -52,6 +52,62 @@ def add_call_metadata(client: Any, metadata: tuple[tuple[str, str], ...]) -> Non
     client._call_metadata = (*client._call_metadata, *metadata)
 
 
+def messages(call: Any) -> Iterator[Any]:
+    """
+    Iterate over a call's messages as the call itself does, in 3/4 of the time.
+
+    Its own iterator takes its lock four times and calls six functions for each message.
+
+    Raises:
+        grpc.RpcError: The call failed, or was cancelled.
+    """
+    if isinstance(call, _channel._SingleThreadedRendezvous):
+        yield from _received(call)
+    # It says how it has ended.
+    yield from call
+
+
+def _received(call: Any) -> Iterator[Any]:
+    """Yield messages until the call has ended."""
+    state, deserialize = call._state, call._response_deserializer
+    operate, next_event, due = call._call.operate, call._call.next_event, state.due
+    kind = cygrpc.OperationType.receive_message
+    while state.code is None:
+        # Only the thread that iterates looks at what is due.
+        due.add(kind)
+        if not operate(_receiving(), None):
+            due.remove(kind)
+            return
+        while kind in due:
+            event = next_event()
+            operations = event.batch_operations
+            if len(operations) != 1 or operations[0].type() != kind:
+                _told(call, event)
+                continue
+            due.remove(kind)
+            message = operations[0].message()
+            if message is None:
+                continue
+            try:
+                response = deserialize(message)
+            except Exception:
+                with state.condition:
+                    details = "Exception deserializing response!"
+                    _channel._abort(state, grpc.StatusCode.INTERNAL, details)
+                return
+            yield response
+
+
+def _told(call: Any, event: Any) -> None:
+    """Note what the call has been told, which is no message."""
+    with call._state.condition:
+        callbacks = _channel._handle_event(
+            event, call._state, call._response_deserializer
+        )
+        for callback in callbacks:
+            callback()
+
+
 class ByteCall:
     """
     A call in both directions, whose messages are bytes.
@@ -85,10 +141,11 @@ class ByteCall:
             (cygrpc.ReceiveInitialMetadataOperation(0),),
             _receiving(),
         )
-        # Reentrant, since a client may be collected, and its calls ended, at any
-        # moment.
+        self._begun = len(operations)
+        # Held while a message is handed over. Reentrant, since a client may be
+        # collected, and its calls ended, at any moment.
         self._lock = threading.RLock()
-        self._due = len(operations)
+        self._is_sending = False
         self._is_over = False
         self._call = channel._channel.segregated_call(
             cygrpc.PropagationConstants.GRPC_PROPAGATE_DEFAULTS,
@@ -113,7 +170,19 @@ class ByteCall:
             is_followed: Whether it may wait for the next one, and go out with that.
         """
         flags = cygrpc.WriteFlag.buffer_hint if is_followed else 0
-        return self._operate((cygrpc.SendMessageOperation(message, flags),))
+        operations = (cygrpc.SendMessageOperation(message, flags),)
+        with self._lock:
+            if self._is_over:
+                return False
+            # Before: another thread may be told at once that it was sent.
+            self._is_sending = True
+            has_begun = False
+            try:
+                has_begun = bool(self._call.operate(operations, None))
+            finally:
+                if not has_begun:
+                    self._is_sending = False
+            return has_begun
 
     def cancel(self) -> None:
         """Break the call off; may be called by any thread, and repeatedly."""
@@ -138,25 +207,30 @@ class ByteCall:
             The call's status, its text and its trailers.
         """
         kinds = cygrpc.OperationType
+        received, sent = kinds.receive_message, kinds.send_message
+        next_event, operate = self._call.next_event, self._call.operate
         status: Any = None
-        while True:
-            event = self._call.next_event()
-            for operation in event.batch_operations:
+        # Events that will come, beside that of a message that is being sent. Counted
+        # without the lock, since nobody else adds to them: who sends holds it a while.
+        due = self._begun
+        while due or self._is_still_sending():
+            for operation in next_event().batch_operations:
                 kind = operation.type()
-                if kind == kinds.receive_message:
+                if kind == sent:
+                    self._is_sending = False
+                    on_sent()
+                elif kind == received:
+                    due -= 1
                     message = operation.message()
                     if message is not None:
-                        self._operate(_receiving())
+                        if operate(_receiving(), None):
+                            due += 1
                         on_message(message)
-                elif kind == kinds.send_message:
-                    on_sent()
+                elif kind == kinds.receive_initial_metadata:
+                    due -= 1
                 elif kind == kinds.receive_status_on_client:
+                    due -= 1
                     status = operation
-            with self._lock:
-                self._due -= 1
-                if self._due == 0:
-                    self._is_over = True
-                    break
         code = _common.CYGRPC_STATUS_CODE_TO_STATUS_CODE.get(status.code())
         return (
             code or grpc.StatusCode.UNKNOWN,
@@ -164,12 +238,11 @@ class ByteCall:
             dict(status.trailing_metadata() or ()),
         )
 
-    def _operate(self, operations: Any) -> bool:
+    def _is_still_sending(self) -> bool:
+        """Let nothing more be sent; tell whether something is."""
         with self._lock:
-            if self._is_over or not self._call.operate(operations, None):
-                return False
-            self._due += 1
-            return True
+            self._is_over = True
+            return self._is_sending
 
 
 def _receiving() -> tuple[Any]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from uuid import UUID, uuid4
+from uuid import UUID
+
+from eventsourcing_eventstoredb.protocol.event_ids import new_event_id
 
 
 class StreamState(Enum):
@@ -32,7 +34,7 @@ class ProposedEvent:
     data: bytes
     metadata: bytes = b""
     content_type: str = "application/octet-stream"
-    id: UUID = field(default_factory=uuid4)
+    id: UUID = field(default_factory=new_event_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from eventsourcing.persistence import OperationalError
 from eventsourcing_eventstoredb.backoff import Backoff, keep_trying
 from eventsourcing_eventstoredb.deadlines import seconds_left
 from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient, connector_of
-from eventsourcing_eventstoredb.protocol.connections import Connection, Connector
+from eventsourcing_eventstoredb.protocol.connections import Connection
+from eventsourcing_eventstoredb.protocol.connectors import Connector
 from eventsourcing_eventstoredb.protocol.errors import (
     CallError,
     Reason,
@@ -99,7 +100,8 @@ class _Attempts:
         self._last = self._end = time.monotonic() + seconds_left(seconds)
         self._each = each if self._is_cluster else None
         self._reopens = reopens
-        self._backoff = Backoff(longest=1.0)
+        # Most never need it.
+        self._backoff: Backoff | None = None
         self._connection: Connection | None = None
         self._cause: BaseException | None = None
         self._not_found: CallError | None = None
@@ -133,12 +135,20 @@ class _Attempts:
         if not self._connector.is_closed:
             self._connector.outage.failed(error)
         self._cause = error.__cause__
+        if self._backoff is None:
+            self._backoff = Backoff(longest=1.0)
         pause = self._backoff.next_pause()
         patience = CLUSTER_PATIENCE if self._is_cluster else PATIENCE
         self._last = min(self._last, time.monotonic() + patience)
-        if self._connector.is_closed or time.monotonic() + pause >= self._last:
+        left = self._last - time.monotonic()
+        if self._connector.is_closed or left <= 0:
             return None
-        return pause
+        if pause < left:
+            return pause
+        # The last attempt is at the end of the patience, and not up to a second before:
+        # gRPC pauses for more than two seconds between attempts to connect.
+        has_time = self._last < self._end and not self._is_cluster
+        return left if has_time else None
 
     def _is_doubtful(self, error: Exception) -> bool:
         """Tell whether another node may take a position that one has refused."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from time import monotonic
 
 from eventsourcing.persistence import OperationalError
@@ -25,7 +24,8 @@ from eventsourcing_eventstoredb.protocol.batching import (
     batch_call,
 )
 from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient, connector_of
-from eventsourcing_eventstoredb.protocol.connections import Connection, Connector
+from eventsourcing_eventstoredb.protocol.connections import Connection
+from eventsourcing_eventstoredb.protocol.connectors import Connector
 from eventsourcing_eventstoredb.protocol.errors import CallError, Reason
 from eventsourcing_eventstoredb.protocol.generated import streams
 from eventsourcing_eventstoredb.protocol.proposals import (
@@ -95,6 +95,11 @@ def append(
     return calls.append(connection, name, current_version, events, seconds)
 
 
+def has_saved(client: EventStoreDBClient) -> bool:
+    """Tell whether a save of this client was answered, whatever the answer was."""
+    return connector_of(client).for_leader.takes_batches is not None
+
+
 def last_position(client: EventStoreDBClient, name: str, seconds: float) -> int | None:
     """
     Return where a stream ends that appends would continue, None if it has no events.
@@ -141,11 +146,13 @@ def _begin(
 ) -> tuple[BatchCall, Batch]:
     while True:
         call = batch_call(connection)
-        # Another one is opened for what comes when a call has just ended.
-        with suppress(CallOverError):
+        try:
             return call, call.begin(request, end - monotonic())
-        if monotonic() >= end:
-            raise CallError(Reason.DEADLINE, "each call ended before it was used")
+        except CallOverError as error:
+            # Another one is opened for what comes when a call has just ended.
+            if monotonic() >= end:
+                msg = "each call ended before it was used"
+                raise CallError(Reason.DEADLINE, msg) from error
 
 
 def _may_pass(error: CallError) -> bool:

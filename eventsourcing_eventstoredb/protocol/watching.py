@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Any, Protocol
 
 from eventsourcing_eventstoredb.inheriting import without_inheriting
-from eventsourcing_eventstoredb.protocol.forking import before_fork
+from eventsourcing_eventstoredb.protocol.forking import when_disconnected
 
 # Seconds after a deadline that gRPC has for keeping it, and after a call was cancelled.
 GRACE_SECONDS = 0.5
@@ -163,5 +163,5 @@ class Watcher:
 
 
 watcher = Watcher()
-before_fork(watcher.rest)
+when_disconnected(watcher.rest)
 os.register_at_fork(after_in_child=watcher.forget)

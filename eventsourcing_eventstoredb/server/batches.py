@@ -2,9 +2,9 @@
 Batch appends: events that come in several requests and count only when complete.
 
 The batches that have come while others were written are written together. The first
-requests of a call are taken by its own thread, and most calls have one. A second thread
-takes in the others meanwhile, and while a batch is incomplete, so that the deadline of
-the batch can pass while the client is silent.
+requests of a call are taken by its own thread, and most calls have one. The others are
+taken in meanwhile, also while a batch is incomplete, so that the deadline of the batch
+can pass while the client is silent.
 """
 
 from __future__ import annotations
@@ -14,30 +14,25 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from google.protobuf import any_pb2, empty_pb2
-
-from eventsourcing_eventstoredb.server.access import AccessDeniedError
 from eventsourcing_eventstoredb.server.append_size import (
     MAX_WHOLE_BYTES,
     AppendSize,
 )
-from eventsourcing_eventstoredb.server.appends import Append, Appended, Writer
+from eventsourcing_eventstoredb.server.appends import Append, Writer
+from eventsourcing_eventstoredb.server.batch_answers import (
+    BatchTimeoutError,
+    error_answer,
+    outcome_answer,
+)
 from eventsourcing_eventstoredb.server.encoding import encode_uuid
 from eventsourcing_eventstoredb.server.errors import (
     HandlerError,
     InvalidArgumentError,
     MaximumAppendSizeError,
     ProtocolError,
-    StorageError,
-    StreamDeletedError,
-    WrongExpectedVersionError,
 )
 from eventsourcing_eventstoredb.server.incoming import Requests
-from eventsourcing_eventstoredb.server.messages import codes, shared, status, streams
 from eventsourcing_eventstoredb.server.records import (
-    ANY,
-    NO_STREAM,
-    STREAM_EXISTS,
     NewEvent,
 )
 from eventsourcing_eventstoredb.server.requests import (
@@ -49,12 +44,6 @@ from eventsourcing_eventstoredb.server.requests import (
 
 # The real server's limit for the time from a batch's options to its last events.
 WRITE_TIMEOUT: Final = 2.0
-
-_EMPTY = empty_pb2.Empty()
-
-
-class _TimeoutError(Exception):
-    """A batch was not complete in time."""
 
 
 @dataclass(slots=True)
@@ -155,12 +144,15 @@ class BatchAppends:
         """Answer requests in their order, and write what is complete together."""
         page: list[Any] = []
         complete: list[tuple[_Batch, Append]] = []
-        failure: HandlerError | None = None
+        failure: ProtocolError | None = None
         for request in taken:
+            # What fails ends the call, yet what came before is written.
+            if isinstance(request, InvalidArgumentError):
+                failure = request
+                break
             try:
                 answer = self._take_in(request)
             except HandlerError as error:
-                # It ends the call, yet what came before is written.
                 failure = error
                 break
             if isinstance(answer, _Batch):
@@ -170,7 +162,7 @@ class BatchAppends:
         self._writer.append_all([append for _, append in complete])
         written = {id(batch): append.outcome for batch, append in complete}
         answers = [
-            _outcome_answer(each, written[id(each)])
+            outcome_answer(each.correlation_id, each.identifier, written[id(each)])
             if isinstance(each, _Batch)
             else each
             for each in page
@@ -203,16 +195,16 @@ class BatchAppends:
             # What has come in one request waited for nothing but this server.
             is_whole = is_new and request.is_final
             if not is_whole and batch.deadline <= time.monotonic():
-                raise _TimeoutError
+                raise BatchTimeoutError
             if not request.is_final:
                 self._keep(key, batch)
                 return None
-        except (ProtocolError, _TimeoutError) as error:
+        except (ProtocolError, BatchTimeoutError) as error:
             if _is_mistake(error) and not request.HasField("options"):
                 # The real server needs the options to answer this in the batch.
                 raise HandlerError(str(error)) from error
             identifier = _identifier(request) if batch is None else batch.identifier
-            return _error_answer(request.correlation_id, identifier, error)
+            return error_answer(request.correlation_id, identifier, error)
         return batch
 
     def _keep(self, key: bytes, batch: _Batch) -> None:
@@ -234,7 +226,9 @@ class BatchAppends:
                 self._take(key)
                 # In this form whichever the client uses, as the real server does.
                 correlation_id = encode_uuid(key, structured=True)
-                yield _error_answer(correlation_id, batch.identifier, _TimeoutError())
+                yield error_answer(
+                    correlation_id, batch.identifier, BatchTimeoutError()
+                )
 
 
 def _begin(request: Any, max_append_size: int, held_up: float) -> _Batch:
@@ -248,7 +242,7 @@ def _begin(request: Any, max_append_size: int, held_up: float) -> _Batch:
         raise HandlerError(msg)
     seconds_left = _seconds_left(options, held_up)
     if seconds_left <= 0:
-        raise _TimeoutError
+        raise BatchTimeoutError
     expected = parse_expectation(
         options,
         "expected_stream_position",
@@ -284,83 +278,3 @@ def _identifier(request: Any) -> Any:
     if request.options.HasField("stream_identifier"):
         return request.options.stream_identifier
     return None
-
-
-def _outcome_answer(batch: _Batch, outcome: Any) -> Any:
-    """Return the answer to a batch; an exception if it has to end the call."""
-    if isinstance(outcome, Appended):
-        return _success_answer(batch, outcome)
-    if isinstance(outcome, ProtocolError) and not isinstance(outcome, StorageError):
-        return _error_answer(batch.correlation_id, batch.identifier, outcome)
-    return outcome
-
-
-def _success_answer(batch: _Batch, appended: Appended) -> Any:
-    success = streams.BatchAppendResp.Success()
-    if appended.last_number == NO_STREAM:
-        success.no_stream.CopyFrom(_EMPTY)
-    else:
-        success.current_revision = appended.last_number
-    if appended.position is None:
-        success.no_position.CopyFrom(_EMPTY)
-    else:
-        success.position.commit_position = appended.position
-        success.position.prepare_position = appended.position
-    return streams.BatchAppendResp(
-        correlation_id=batch.correlation_id,
-        stream_identifier=batch.identifier,
-        success=success,
-    )
-
-
-def _error_answer(correlation_id: Any, identifier: Any, error: Exception) -> Any:
-    code, message, details = _describe(error, identifier)
-    packed = any_pb2.Any()
-    packed.Pack(details)
-    return streams.BatchAppendResp(
-        correlation_id=correlation_id,
-        stream_identifier=identifier,
-        error=status.Status(code=code, message=message, details=packed),
-    )
-
-
-def _describe(error: Exception, identifier: Any) -> tuple[Any, str, Any]:
-    match error:
-        case WrongExpectedVersionError():
-            return codes.ALREADY_EXISTS, "WrongExpectedVersion", _wrong_version(error)
-        case StreamDeletedError():
-            details = shared.StreamDeleted(stream_identifier=identifier)
-            return codes.NOT_FOUND, "StreamDeleted", details
-        case MaximumAppendSizeError():
-            details = shared.MaximumAppendSizeExceeded(
-                maxAppendSize=error.maximum_bytes
-            )
-            return codes.INVALID_ARGUMENT, "MaximumAppendSizeExceeded", details
-        case AccessDeniedError():
-            return codes.PERMISSION_DENIED, "AccessDenied", shared.AccessDenied()
-        case HandlerError():
-            details = shared.BadRequest(message=error.reason)
-            return codes.INVALID_ARGUMENT, "BadRequest", details
-        case InvalidArgumentError():
-            text = f'Status(StatusCode="InvalidArgument", Detail="{error.details}")'
-            return codes.INVALID_ARGUMENT, "BadRequest", shared.BadRequest(message=text)
-        case _TimeoutError():
-            return codes.DEADLINE_EXCEEDED, "Timeout", shared.Timeout()
-    return codes.UNKNOWN, "Unknown", shared.Unknown()
-
-
-def _wrong_version(error: WrongExpectedVersionError) -> Any:
-    wrong = shared.WrongExpectedVersion()
-    if error.current == NO_STREAM:
-        wrong.current_no_stream.CopyFrom(_EMPTY)
-    else:
-        wrong.current_stream_revision = error.current
-    if error.expected == ANY:
-        wrong.expected_any.CopyFrom(_EMPTY)
-    elif error.expected == STREAM_EXISTS:
-        wrong.expected_stream_exists.CopyFrom(_EMPTY)
-    elif error.expected == NO_STREAM:
-        wrong.expected_no_stream.CopyFrom(_EMPTY)
-    else:
-        wrong.expected_stream_position = error.expected
-    return wrong

@@ -19,12 +19,13 @@ from eventsourcing_eventstoredb.server.subscriptions import Checkpoint, Sign
 
 _EMPTY = shared.Empty()
 _UNSIGNED_MAX = 2**64 - 1
+_CONTENT_TYPES = ("application/octet-stream", "application/json")
 
 
 def encode_uuid(value: bytes, *, structured: bool) -> Any:
     """Write a UUID in one of its two forms."""
     if not structured:
-        return shared.UUID(string=str(uuid.UUID(bytes=value)))
+        return shared.UUID(string=_hyphenated(value))
     return shared.UUID(
         structured=shared.UUID.Structured(
             most_significant_bits=int.from_bytes(value[:8], "big", signed=True),
@@ -33,29 +34,35 @@ def encode_uuid(value: bytes, *, structured: bool) -> Any:
     )
 
 
-def encode_record(record: Record, message_class: Any, *, structured: bool) -> Any:
+def _hyphenated(value: bytes) -> str:
+    # As ``str(UUID(bytes=value))``, which takes five times as long.
+    text = value.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def write_record(record: Record, message: Any, *, structured: bool) -> None:
     """
-    Write a recorded event.
+    Write a recorded event into an empty message.
+
+    Set field by field: made as arguments of constructors, parts are copied into what
+    they are parts of, which takes twice the time, for each event that is read.
 
     Args:
-        message_class: The class of the message, which differs between services.
+        message: Of either service's class.
     """
-    return message_class(
-        id=encode_uuid(record.id, structured=structured),
-        stream_identifier=encode_stream_name(record.stream),
-        stream_revision=record.number,
-        prepare_position=record.position,
-        commit_position=record.position,
-        metadata={
-            "type": record.type,
-            "created": str(record.created),
-            "content-type": "application/json"
-            if record.is_json
-            else "application/octet-stream",
-        },
-        custom_metadata=record.custom_metadata,
-        data=record.data,
-    )
+    if structured:
+        message.id.CopyFrom(encode_uuid(record.id, structured=True))
+    else:
+        message.id.string = _hyphenated(record.id)
+    message.stream_identifier.stream_name = record.stream.encode("utf-8", "replace")
+    message.stream_revision = record.number
+    message.prepare_position = message.commit_position = record.position
+    metadata = message.metadata
+    metadata["type"] = record.type
+    metadata["created"] = str(record.created)
+    metadata["content-type"] = _CONTENT_TYPES[bool(record.is_json)]
+    message.custom_metadata = record.custom_metadata
+    message.data = record.data
 
 
 def encode_stream_name(stream: str) -> Any:
@@ -65,18 +72,14 @@ def encode_stream_name(stream: str) -> Any:
 
 def encode_event(resolved: ResolvedEvent, *, structured: bool) -> Any:
     """Write an event that was read."""
-    message_class = streams.ReadResp.ReadEvent.RecordedEvent
-    event, link = (
-        None
-        if record is None
-        else encode_record(record, message_class, structured=structured)
-        for record in (resolved.event, resolved.link)
-    )
-    return streams.ReadResp(
-        event=streams.ReadResp.ReadEvent(
-            event=event, link=link, commit_position=resolved.original.position
-        )
-    )
+    answer = streams.ReadResp()
+    event = answer.event
+    event.commit_position = resolved.original.position
+    if resolved.event is not None:
+        write_record(resolved.event, event.event, structured=structured)
+    if resolved.link is not None:
+        write_record(resolved.link, event.link, structured=structured)
+    return answer
 
 
 def encode_sign(sign: Sign) -> Any:
@@ -112,16 +115,25 @@ def encode_stream_not_found(stream: str) -> Any:
 def encode_appended(appended: Appended) -> Any:
     """Write where an append has brought the stream."""
     success = streams.AppendResp.Success()
+    write_appended(success, appended)
+    return streams.AppendResp(success=success)
+
+
+def write_appended(success: Any, appended: Appended) -> None:
+    """
+    Write the same into a message, of whichever kind of append it is.
+
+    These have messages of different classes for what is empty.
+    """
     if appended.last_number == NO_STREAM:
-        success.no_stream.CopyFrom(_EMPTY)
+        success.no_stream.SetInParent()
     else:
         success.current_revision = appended.last_number
     if appended.position is None:
-        success.no_position.CopyFrom(_EMPTY)
+        success.no_position.SetInParent()
     else:
         success.position.commit_position = appended.position
         success.position.prepare_position = appended.position
-    return streams.AppendResp(success=success)
 
 
 def encode_wrong_version(error: WrongExpectedVersionError) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from eventsourcing_eventstoredb.server.errors import StreamDeletedError
-from eventsourcing_eventstoredb.server.log import Queries
+from eventsourcing_eventstoredb.server.queries import Queries
 from eventsourcing_eventstoredb.server.records import LINK_TYPE, MAX_NUMBER, Record
 from eventsourcing_eventstoredb.server.stream_view import StreamView
 

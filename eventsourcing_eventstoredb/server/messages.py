@@ -122,13 +122,25 @@ def _checking_request(behaviour: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _checking_requests(behaviour: Callable[..., Any]) -> Callable[..., Any]:
-    def readable(requests: Iterator[Any]) -> Iterator[Any]:
-        for request in requests:
-            if isinstance(request, InvalidArgumentError):
-                raise request
-            yield request
-
     def check(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
-        return behaviour(readable(requests), context)
+        return behaviour(CheckedRequests(requests), context)
 
     return check
+
+
+class CheckedRequests(Iterator[Any]):
+    """
+    The requests of a call, of which one that cannot be parsed is raised as an error.
+
+    Attributes:
+        unchecked: What grpcio has, where it is among the others.
+    """
+
+    def __init__(self, unchecked: Iterator[Any]) -> None:
+        self.unchecked = unchecked
+
+    def __next__(self) -> Any:
+        request = next(self.unchecked)
+        if isinstance(request, InvalidArgumentError):
+            raise request
+        return request

@@ -293,6 +293,9 @@ def parse_uuid(message: Any) -> bytes:
     form = message.WhichOneof("value")
     if form == "string":
         found = _GUID.fullmatch(message.string)
+        if found and found[1]:
+            # As most are, in half the time.
+            return bytes.fromhex(found[1].replace("-", ""))
         try:
             return uuid.UUID(next(filter(None, found.groups() if found else ()))).bytes
         except (ValueError, StopIteration):

@@ -26,6 +26,7 @@ try:
     _possibly_finish_call = _server._possibly_finish_call
     _is_active = _server._is_rpc_state_active
     _SendMessage = cygrpc.SendMessageOperation
+    _BUFFER_HINT = cygrpc.WriteFlag.buffer_hint
     _HAS_INTERNALS = True
 except (ImportError, AttributeError):  # pragma: no cover  (another grpcio)
     _HAS_INTERNALS = False
@@ -78,7 +79,7 @@ class _Chain:
     def __init__(self, call: Any, state: Any, page: list[Any]) -> None:
         self._call = call
         self._state = state
-        self._messages = iter([message.SerializeToString() for message in page])
+        self._messages = [message.SerializeToString() for message in reversed(page)]
         self._done = threading.Event()
         self._is_complete = False
 
@@ -96,14 +97,16 @@ class _Chain:
             raise CallEndedError
 
     def _start_next(self) -> bool:
-        message = next(self._messages, None)
-        if message is None:
+        if not self._messages:
             self._is_complete = True
             return False
         if not _is_active(self._state):
             return False
+        message = self._messages.pop()
+        # All but the last may wait for the next one, and go out with it.
+        operation = _SendMessage(message, _BUFFER_HINT if self._messages else 0)
         try:
-            self._call.start_server_batch((_SendMessage(message, 0),), self._on_sent)
+            self._call.start_server_batch((operation,), self._on_sent)
         except Exception:
             # Reported by `run`, in the call's own thread.
             logger.exception("grpcio refuses to send.")

@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass
 
 from eventsourcing_eventstoredb.server.errors import StreamDeletedError
-from eventsourcing_eventstoredb.server.log import Queries
 from eventsourcing_eventstoredb.server.metadata import (
     NO_METADATA,
     OF_METADATA_STREAM,
@@ -16,6 +15,7 @@ from eventsourcing_eventstoredb.server.metadata import (
     original_stream_of,
     parse_metadata,
 )
+from eventsourcing_eventstoredb.server.queries import Queries
 from eventsourcing_eventstoredb.server.records import Record, StreamState
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,13 @@ from uuid import UUID
 
 from eventsourcing.persistence import IntegrityError
 
+from eventsourcing_eventstoredb.append_batches import append_batches
 from eventsourcing_eventstoredb.appending import append
 from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient
 from eventsourcing_eventstoredb.protocol.proposals import ProposedEvent, StreamState
 
 _CONTENT_TYPES = ("application/json", "application/octet-stream")
 _MAX_REVISION = 2**63 - 2
-
-# EventStoreDB takes 1 MiB in one append; a larger event goes alone.
-_MAX_BATCH_BYTES = 512 * 1024
-_MAX_BATCH_EVENTS = 500
 
 
 class EventFileError(Exception):
@@ -196,7 +193,7 @@ def append_events(
             reached.
     """
     done = 0
-    for batch in _batches(events):
+    for batch in append_batches(events):
         try:
             _append(client, batch)
         except IntegrityError:
@@ -227,20 +224,3 @@ def _append_one(client: EventStoreDBClient, path: Path, event: FileEvent) -> Non
             f"{event.revision} of this event's stream: {error}"
         )
         raise EventFileError(msg) from None
-
-
-def _batches(events: Sequence[FileEvent]) -> Iterator[list[FileEvent]]:
-    batch: list[FileEvent] = []
-    size = 0
-    for event in events:
-        if batch and (
-            event.stream != batch[0].stream
-            or len(batch) == _MAX_BATCH_EVENTS
-            or size + event.size > _MAX_BATCH_BYTES
-        ):
-            yield batch
-            batch, size = [], 0
-        batch.append(event)
-        size += event.size
-    if batch:
-        yield batch

@@ -47,6 +47,7 @@ def test_what_is_typed_into_python_is_made_of_single_lines() -> None:
         assert code.compile_command(line) is not None
 
 
+@pytest.mark.own_store("the page is written for one without TLS")
 def test_the_story_of_the_library_runs_in_one_process_and_again(
     server: EmbeddedServer, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ among the temporary files. It is the version that is named here, or none.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import tarfile
@@ -28,7 +29,9 @@ _SECONDS = 120
 # The levels A and AA of WCAG, contrast among them, and what else is good practice.
 _RUN = """
 const done = arguments[arguments.length - 1];
-axe.run(document, {resultTypes: ["violations"]}).then(
+const options = {resultTypes: ["violations"]};
+if (arguments[0]) options.runOnly = {type: "rule", values: arguments[0]};
+axe.run(document, options).then(
   (results) => done(results.violations.map((each) => [
     each.id, each.nodes.map((node) => node.html.slice(0, 200)),
   ])),
@@ -37,14 +40,31 @@ axe.run(document, {resultTypes: ["violations"]}).then(
 """
 
 
-def findings(browser: Browser) -> list[Any]:
-    """Return what is wrong with the page that a browser shows: rules, and where."""
-    script = _script()
-    if script is None:
-        pytest.skip("axe-core cannot be had: no npm, or it cannot fetch it")
-    browser.driver.execute_script(script)
+# What a page's width and colours decide about.
+_LOOKS = ["color-contrast", "link-in-text-block", "scrollable-region-focusable"]
+
+
+def findings(browser: Browser, *, of_looks: bool = False) -> list[Any]:
+    """
+    Return what is wrong with the page that a browser shows: rules, and where.
+
+    Args:
+        browser: It shows the page.
+        of_looks: Whether to ask only what the width and colours decide about, since
+            the rest was asked before. It takes less time.
+    """
+    browser.stand_still()
+    if not browser.driver.execute_script("return Boolean(window.axe)"):
+        script = _script()
+        if script is None:
+            missing = "axe-core cannot be had: no npm, or it cannot fetch it"
+            if os.environ.get("REQUIRE_AXE"):
+                pytest.fail(missing)
+            pytest.skip(missing)
+        browser.driver.execute_script(script)
     browser.driver.set_script_timeout(_SECONDS)
-    found: list[Any] = browser.driver.execute_async_script(_RUN)
+    rules = _LOOKS if of_looks else None
+    found: list[Any] = browser.driver.execute_async_script(_RUN, rules)
     return found
 
 

@@ -15,12 +15,14 @@ APP = "App"
 
 
 def changes(statements: CaptureQueriesContext) -> list[str]:
-    """Return the statements that are about rows, without transactions' own."""
+    """Return the statements about rows: no transactions' own, and none for triggers."""
     return [
         q["sql"]
         for q in statements.captured_queries
         if not q["sql"].startswith(("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE"))
         and "projectiontracking" not in q["sql"]
+        and "trigger" not in q["sql"]
+        and "information_schema" not in q["sql"]
     ]
 
 

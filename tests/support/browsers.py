@@ -28,8 +28,54 @@ needs_browser = pytest.mark.skipif(
 )
 
 
+# Colours would change bit by bit, and be looked at half-way.
+_NO_TRANSITIONS = """
+if (!window.isStill) {
+  const sheet = new CSSStyleSheet();
+  sheet.replaceSync("* { transition: none !important; animation: none !important; }");
+  document.adoptedStyleSheets.push(sheet);
+  window.isStill = true;
+}
+"""
+# What is too wide, if anything is.
+_WIDE = """
+if (document.documentElement.scrollWidth <= arguments[0]) return [];
+return [...document.querySelectorAll("body *")]
+  .filter((each) => each.getBoundingClientRect().right > arguments[0])
+  .map((each) => each.outerHTML.slice(0, 100));
+"""
+# What looks the same with the focus, of all that can have it. Another colour of the
+# text alone is not seen by all.
+_UNSEEN = """
+const look = (each) => {
+  const style = getComputedStyle(each);
+  const outline = [style.outlineStyle, style.outlineWidth, style.outlineColor];
+  return [
+    style.outlineStyle === "none" ? "" : outline, style.boxShadow,
+    style.borderColor, style.backgroundColor, style.textDecorationLine,
+  ].join();
+};
+const all = "a[href], button, input, select, textarea, summary, [tabindex='0']";
+const unseen = [...document.querySelectorAll(all)].filter((each) => {
+  if (each.type === "hidden" || !each.checkVisibility()) return false;
+  document.activeElement.blur();
+  const before = look(each);
+  each.focus({preventScroll: true, focusVisible: true});
+  return document.activeElement === each && look(each) === before;
+}).map((each) => each.outerHTML.slice(0, 200));
+document.activeElement.blur();
+return unseen;
+"""
+
+
 class Browser:
-    """A browser at a site."""
+    """
+    A browser at a site.
+
+    Attributes:
+        driver: What drives it.
+        url: Of the site, without a slash at its end.
+    """
 
     def __init__(self, driver: webdriver.Chrome, url: str) -> None:
         self.driver = driver
@@ -37,6 +83,46 @@ class Browser:
 
     def visit(self, path: str) -> None:
         self.driver.get(f"{self.url}{path}")
+
+    def status(self) -> int:
+        """Return the status with which the page was sent."""
+        found: int = self.driver.execute_script(
+            "return performance.getEntriesByType('navigation')[0].responseStatus"
+        )
+        return found
+
+    def complaints(self) -> list[str]:
+        """
+        Return what the browser has to say about pages since it was last asked.
+
+        That is what scripts wrote or failed of, and what it did not run or apply. That
+        a page itself has another status than 200 is none, nor the admin's lack of an
+        icon.
+        """
+        said = [each["message"] for each in self.driver.get_log("browser")]
+        page = f"{self.driver.current_url} - Failed to load resource"
+        return [
+            each for each in said if "favicon" not in each and not each.startswith(page)
+        ]
+
+    def too_wide(self, width: int) -> list[str]:
+        """Return which elements have the page scroll sideways at a width."""
+        found: list[str] = self.driver.execute_script(_WIDE, width)
+        return found
+
+    def stand_still(self) -> None:
+        """Have what changes on this page do so at once."""
+        self.driver.execute_script(_NO_TRANSITIONS)
+
+    def without_focus(self) -> list[str]:
+        """Return what does not look as if it had the focus when it has it."""
+        self.stand_still()
+        # Who uses a mouse is shown less.
+        key = {"key": "Shift", "code": "ShiftLeft", "windowsVirtualKeyCode": 16}
+        for kind in ("rawKeyDown", "keyUp"):
+            self.driver.execute_cdp_cmd("Input.dispatchKeyEvent", {"type": kind, **key})
+        found: list[str] = self.driver.execute_script(_UNSEEN)
+        return found
 
     def all(self, selector: str) -> list[WebElement]:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
@@ -101,12 +187,11 @@ def _is_another_page(driver: webdriver.Chrome) -> bool:
 
 
 @contextmanager
-def browsing(url: str, folder: Path) -> Iterator[Browser]:
+def chromium(folder: Path) -> Iterator[webdriver.Chrome]:
     """
-    Open a browser until the block ends.
+    Run a browser until the block ends.
 
     Args:
-        url: Of the site.
         folder: Where it keeps what it keeps.
     """
     options = webdriver.ChromeOptions()
@@ -115,4 +200,44 @@ def browsing(url: str, folder: Path) -> Iterator[Browser]:
         options.add_argument(option)
     service = webdriver.ChromeService(CHROMEDRIVER)
     with webdriver.Chrome(options=options, service=service) as driver:
+        yield driver
+
+
+@contextmanager
+def new_tab(driver: webdriver.Chrome, url: str) -> Iterator[Browser]:
+    """
+    Have a browser as it is when it is new, in a tab of its own, until the block ends.
+
+    Args:
+        driver: One that runs; what it knew of the site is gone.
+        url: Of the site.
+    """
+    old = driver.current_window_handle
+    driver.switch_to.new_window("tab")
+    new = driver.current_window_handle
+    driver.switch_to.window(old)
+    driver.close()
+    driver.switch_to.window(new)
+    driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
+    driver.execute_cdp_cmd(
+        "Storage.clearDataForOrigin", {"origin": url, "storageTypes": "all"}
+    )
+    driver.get_log("browser")
+    try:
+        yield Browser(driver, url)
+    finally:
+        # A page's scripts ask the site, which may be gone then.
+        driver.get("about:blank")
+
+
+@contextmanager
+def browsing(url: str, folder: Path) -> Iterator[Browser]:
+    """
+    Open a browser until the block ends.
+
+    Args:
+        url: Of the site.
+        folder: Where it keeps what it keeps.
+    """
+    with chromium(folder) as driver:
         yield Browser(driver, url)

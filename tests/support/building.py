@@ -91,5 +91,15 @@ def build(folder: Path) -> Built:
     subprocess.run(
         [*pip, "wheel", "--no-deps", "--wheel-dir", folder, sdist], check=True
     )
-    (wheel,) = folder.glob("*.whl")
+    built = built_in(folder)
+    assert built is not None
+    return built
+
+
+def built_in(folder: Path) -> Built | None:
+    """Return what has been built in a folder, if both are there."""
+    sdists, wheels = list(folder.glob("*.tar.gz")), list(folder.glob("*.whl"))
+    if not (sdists and wheels):
+        return None
+    (sdist,), (wheel,) = sdists, wheels
     return Built(sdist, wheel)

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import random
+import os
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from tests.support.fork_server import popen
+from tests.support.ports import free_ports
 from tests.support.projects import ROOT
 from tests.support.suspending import suspend
-
-# Below those that the system gives to clients: one that tries to connect while the
-# store is away must not get the store's port for its own end.
-_PORTS = range(20_000, 32_000)
-_ATTEMPTS = 20
 
 
 @contextmanager
 def listening(module: str, *arguments: str) -> Iterator[str]:
     """Run a server's module in a process until the block ends; yield its URI."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, text=True
-    )
+    process = popen(["-m", module, *arguments], os.environ, ROOT, errors=None)
     assert process.stdout is not None
     try:
         yield process.stdout.readline().removeprefix("listening on ").strip()
@@ -126,15 +119,14 @@ class EventStore:
 
     def _start_at(self, port: int) -> bool:
         with self._said.open("a") as said:
-            process = subprocess.Popen(
+            process = popen(
                 [
-                    *(sys.executable, "-m", "eventsourcing_eventstoredb.server"),
+                    *("-m", "eventsourcing_eventstoredb.server"),
                     *("--port", str(port), "--data", str(self._data)),
                 ],
-                cwd=ROOT,
-                stdout=subprocess.PIPE,
-                stderr=said,
-                text=True,
+                os.environ,
+                ROOT,
+                errors=said,
             )
         self._process = process
         assert process.stdout is not None
@@ -144,14 +136,3 @@ class EventStore:
             return False
         self.uri = uri
         return True
-
-
-def free_ports() -> list[int]:
-    """Return ports at which nothing listens, as many as are worth a try."""
-    # Runs at the same time must not get in each other's way.
-    return [port for port in random.sample(_PORTS, _ATTEMPTS) if _is_free(port)]
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0

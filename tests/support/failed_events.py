@@ -37,6 +37,18 @@ class PickyProjection(TrainingSchoolProjection):
             raise RuntimeError(msg)
 
 
+class StuckProjection(TrainingSchoolProjection):
+    """Fails at each trick."""
+
+    name = "Stuck"
+
+    def process_event(self, domain_event: Any, tracking: Tracking) -> None:
+        if hasattr(domain_event, "trick"):
+            msg = "no trick"
+            raise RuntimeError(msg)
+        super().process_event(domain_event, tracking)
+
+
 def act(client: Client, path: str, action: str, *rows: Any, **data: str) -> Any:
     """Choose an action for rows, and return the page that is shown then."""
     return client.post(

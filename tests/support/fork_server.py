@@ -14,6 +14,7 @@ import gc
 import importlib
 import json
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -22,15 +23,24 @@ import threading
 import types
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 # None of these reads a setting, starts a thread or opens a connection.
 _MODULES = (
     "MySQLdb",
+    "django.contrib.admin",
+    "django.contrib.admin.templatetags.admin_list",
+    "django.contrib.admin.views.main",
+    "django.contrib.auth.hashers",
+    "django.contrib.auth.management",
+    "django.contrib.auth.password_validation",
+    "django.contrib.messages.api",
+    "django.contrib.sessions.middleware",
     "django.contrib.staticfiles.apps",
     "django.core.handlers.wsgi",
-    "django.core.management.commands.migrate",
     "django.core.management.commands.check",
+    "django.core.management.commands.makemigrations",
+    "django.core.management.commands.migrate",
     "django.db.migrations.writer",
     "django.db.models.sql.compiler",
     "django.db.backends.sqlite3.base",
@@ -40,10 +50,22 @@ _MODULES = (
     "django.views.debug",
     "django.views.generic",
     "django_esdb",
+    "django_esdb.db.effects",
+    "django_esdb.db.exchanging",
+    "django_esdb.db.functions",
+    "django_esdb.db.many_rows",
+    "django_esdb.db.sessions",
+    "django_esdb.debugging.statements",
+    "django_esdb.management.progress",
+    "django_esdb.subscriptions.heads",
+    "django_esdb.subscriptions.subscribing",
     "environ",
+    "eventsourcing.popo",
     "eventsourcing.projection",
     "eventsourcing_eventstoredb.factory",
+    "eventsourcing_eventstoredb.server.cli",
     "eventsourcing_eventstoredb.subscriptions",
+    "psutil",
     "psycopg",
     "rich.progress",
     "rich.table",
@@ -59,20 +81,30 @@ _READ_EARLY = (
     "LANG",
 )
 _PR_SET_CHILD_SUBREAPER = 36
+_ENDING = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}
 _MAX_REQUEST = 1 << 20
+# Importing takes a second or two, on a machine that is not busy with other things.
+_ANSWER_SECONDS = 120
+_END_SECONDS = 10
 
 
 def popen(
-    arguments: list[str], env: Mapping[str, str], cwd: Path, *, fresh: bool = False
+    arguments: list[str],
+    env: Mapping[str, str],
+    cwd: Path,
+    *,
+    fresh: bool = False,
+    errors: IO[str] | int | None = subprocess.PIPE,
 ) -> subprocess.Popen[str]:
     """
     Start Python with pipes for what it prints, forked where that makes no difference.
 
     Args:
-        arguments: A script and its arguments, or ``-c`` and code.
+        arguments: A script, ``-c`` and code, or ``-m`` and a module, and its arguments.
         env: The whole environment.
         cwd: The folder it starts in.
         fresh: Whether it is to have nothing imported.
+        errors: Where standard error goes.
     """
     kind = _Forked if not fresh and _can_be_forked(arguments, env) else subprocess.Popen
     return kind(
@@ -80,7 +112,7 @@ def popen(
         env=env,
         cwd=cwd,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=errors,
         text=True,
     )
 
@@ -121,7 +153,9 @@ class _Forked(subprocess.Popen[str]):
         *more: Any,
     ) -> None:
         try:
-            self.pid = _server().fork(args[1:], env, cwd, (0, c2pwrite, errwrite))
+            # It has this one's standard error, too, unless it is given another one.
+            errors = 2 if errwrite == -1 else errwrite
+            self.pid = _server().fork(args[1:], env, cwd, (0, c2pwrite, errors))
             self._child_created = True
         finally:
             self._close_pipe_fds(  # type: ignore[attr-defined]
@@ -139,14 +173,21 @@ class _Server:
         self._socket, theirs = socket.socketpair(
             socket.AF_UNIX, socket.SOCK_SEQPACKET, 0
         )
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", __name__, str(theirs.fileno())],
-                cwd=Path(__file__).parents[2],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-            )
+        self._socket.settimeout(_ANSWER_SECONDS)
+        # It is in the group of this process, so that its children are; what is sent to
+        # the group must not end it before this process is done with it.
+        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        try:
+            with theirs:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", __name__, str(theirs.fileno())],
+                    cwd=Path(__file__).parents[2],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
         atexit.register(self.close)
 
     def fork(
@@ -164,6 +205,11 @@ class _Server:
             try:
                 socket.send_fds(self._socket, [request], descriptors)
                 return int(self._socket.recv(32))
+            except (OSError, ValueError):
+                # What it says later would be taken for the answer to another request.
+                self.close()
+                _servers.remove(self)
+                raise
             finally:
                 self._libc.prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
@@ -171,7 +217,12 @@ class _Server:
         """End the server; processes that it has forked go on."""
         if self.owner == os.getpid():
             self._socket.close()
-            self._process.wait()
+            try:
+                self._process.wait(_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                # Somebody else has its socket, such as a process that a test forked.
+                self._process.kill()
+                self._process.wait()
 
 
 _servers: list[_Server] = []
@@ -214,10 +265,16 @@ def _serve(own: socket.socket) -> tuple[list[str], dict[str, str], str] | None:
 
 def _run(arguments: list[str], env: dict[str, str], cwd: str) -> None:
     """Be the process that was asked for."""
+    # It may be the child of who ignores it, such as a shell's background.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
     os.environ.clear()
     os.environ.update(env)
     os.chdir(cwd)
+    if arguments[0] == "-m":
+        sys.argv, sys.path[0] = arguments[1:], cwd
+        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+        return
     if arguments[0] == "-c":
         code, name = arguments[1], "<string>"
         sys.argv, sys.path[0] = ["-c", *arguments[2:]], ""
@@ -241,11 +298,22 @@ def _import() -> None:
             continue
 
 
+def _keep_for_good() -> None:
+    """
+    Have no process destroy what was imported here when it ends.
+
+    That takes longer than all else in one that does little. What a process imports and
+    makes itself is destroyed as ever.
+    """
+    everything = gc.get_objects()
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(everything))
+
+
 def main() -> None:
     """Import, and serve at the socket of which the argument is the descriptor."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     own = socket.socket(fileno=int(sys.argv[1]))
     _import()
+    _keep_for_good()
     gc.freeze()
     request = _serve(own)
     if request is not None:

@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "pictures"
 # Each with its page, its width, and which colours the user prefers.
-PICTURES = {
+_OF_PROJECTIONS = {
     "dashboard": ("/admin/django_esdb/", 1280, "light"),
     "dashboard-phone": ("/admin/django_esdb/", 390, "dark"),
     "reset": (
@@ -28,6 +28,12 @@ PICTURES = {
     ),
     "projection": ("/admin/django_esdb/projectiontracking/1/change/", 1280, "light"),
 }
+_OF_EVENTS = {
+    "failed-events": ("/admin/django_esdb/failedevent/groups/", 1280, "light"),
+    "failed-event": ("/admin/django_esdb/failedevent/4/change/", 1280, "light"),
+    "stored-events": ("/admin/django_esdb/storedevent/", 1280, "light"),
+}
+PICTURES = {**_OF_PROJECTIONS, **_OF_EVENTS}
 _TALLEST = 1400
 
 
@@ -43,8 +49,10 @@ def _site() -> Iterator[str]:
     from django.contrib.staticfiles.handlers import StaticFilesHandler
     from django.db import connection
     from django.test.testcases import LiveServerThread
-    from django.test.utils import setup_test_environment
+    from django.test.utils import override_settings, setup_test_environment
 
+    from django_esdb.applications import close_applications
+    from eventsourcing_eventstoredb.server import EmbeddedServer
     from tests.support.dashboards import more_projections
 
     setup_test_environment(debug=False)
@@ -52,7 +60,11 @@ def _site() -> Iterator[str]:
     User.objects.create_superuser("admin", password="woof-woof")
     server = LiveServerThread("127.0.0.1", StaticFilesHandler)
     server.daemon = True
-    with more_projections():
+    with (
+        more_projections(),
+        EmbeddedServer() as store,
+        override_settings(ESDB_URI=store.uri),
+    ):
         server.start()
         server.is_ready.wait()
         try:
@@ -61,6 +73,7 @@ def _site() -> Iterator[str]:
             yield f"http://127.0.0.1:{server.port}"
         finally:
             server.terminate()
+            close_applications()
             connection.close()
             connection.creation.destroy_test_db("", verbosity=0)
 
@@ -78,12 +91,15 @@ def main(folder: Path) -> str:
         browsing(url, Path(profile)) as browser,
     ):
         # Loads models, which cannot be before the site is there.
+        from tests.support import filled_site
         from tests.support.dashboards import fill
 
         browser.log_in("admin", "woof-woof", "/admin/")
         for name, (page, width, scheme) in PICTURES.items():
             # What was measured long ago is shown as old.
             fill()
+            if name == next(iter(_OF_EVENTS)):
+                filled_site.fill()
             browser.prefer(scheme)
             browser.resize(width)
             browser.visit(page)

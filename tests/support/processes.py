@@ -7,12 +7,26 @@ import re
 import signal
 import subprocess
 import threading
+from pathlib import Path
 from typing import Any
 
+from tests.support.fork_server import popen
 from tests.support.suspending import suspend
 
 # Generous, for machines that are busy with other things.
 SECONDS = 60
+
+
+def ended_owner() -> str:
+    """Return the name as an owner of leases of a process that has ended."""
+    code = (
+        "import django; django.setup();"
+        "from django_esdb.leases.process_identity import new_owner; print(new_owner())"
+    )
+    process = popen(["-c", code], os.environ, Path.cwd())
+    said, errors = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0, errors
+    return said.strip()
 
 
 class Watched:

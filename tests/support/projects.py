@@ -86,6 +86,13 @@ class Project:
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
+def move_to_reports(project: Project, folder: Path) -> None:
+    """Have a project keep its read models in another database, which is made there."""
+    project.env["DJANGO_SETTINGS_MODULE"] = "tests.support.apps.settings"
+    project.env["TEST_REPORTS_DATABASE_URL"] = f"sqlite:///{folder / 'reports'}"
+    project.manage("migrate", "--verbosity", "0", "--database", "reports")
+
+
 def clean_environment() -> dict[str, str]:
     """Return this process's environment without what would configure a project.
 

@@ -5,19 +5,25 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from types import TracebackType
+from typing import Any
+
+from tests.support.running_stores import uri_at
 
 
 class Proxy:
     """
-    Forwards connections on a free port to a target.
+    Forwards connections on a free port to an event store.
+
+    Args:
+        store: The store; a single node.
 
     Attributes:
         port: The port it listens on.
     """
 
-    def __init__(self, host: str, port: int) -> None:
-        self._target = (host, port)
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self._target = (store.host, store.port)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._lock = threading.Lock()
@@ -27,18 +33,14 @@ class Proxy:
 
     @property
     def uri(self) -> str:
-        return f"esdb://127.0.0.1:{self.port}?Tls=false"
+        """The store's connection string, with the proxy's address."""
+        return uri_at(self._store, f"127.0.0.1:{self.port}")
 
     def __enter__(self) -> Proxy:
         self._threads[0].start()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -32,7 +33,7 @@ class RunningStore:
         self.uri = uri
         self.prefix = prefix
         host, _, port = parse_connection(uri).targets[0].rpartition(":")
-        self.host, self.port = host, int(port)
+        self.host, self.port = host.strip("[]"), int(port)
 
     def __getattr__(self, name: str) -> Any:
         msg = (
@@ -43,13 +44,27 @@ class RunningStore:
 
     @property
     def target(self) -> str:
-        """Its ``host:port``."""
-        return f"{self.host}:{self.port}"
+        """Its first node's ``host:port``."""
+        return parse_connection(self.uri).targets[0]
 
 
 def store_variables(store: object) -> dict[str, str]:
     """Return what processes need besides the address, to have the test's streams."""
     return {PREFIX_VARIABLE: store.prefix} if isinstance(store, RunningStore) else {}
+
+
+def uri_at(store: Any, addresses: str, *, scheme: str = "esdb") -> str:
+    """
+    Return a store's connection string with other addresses, or another scheme.
+
+    Args:
+        store: A store, whatever it is; its user, password and options are kept.
+        addresses: ``host:port``, of several nodes with commas between them.
+        scheme: Without ``://``.
+    """
+    parts = urlsplit(store.uri)
+    user, at, _ = parts.netloc.rpartition("@")
+    return f"{scheme}://{user}{at}{addresses}{parts.path}?{parts.query}"
 
 
 def own_prefix(store: object, name: str = "") -> str:

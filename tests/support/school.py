@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -28,7 +29,9 @@ class AwaySchool(TrainingSchool):
 
     def __init__(self, env: Any = None) -> None:
         if AwaySchool.failures:
-            AwaySchool.failures -= 1
+            # A look at how far it is, which comes at any time, uses up none.
+            if not threading.current_thread().name.startswith("lag-"):
+                AwaySchool.failures -= 1
             raise OperationalError("it is away")
         super().__init__(env)
 

@@ -29,7 +29,23 @@ _test_name = f"test_django_esdb_{os.getpid()}"
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # A file, since threads cannot wait for each other on one in memory.
     _test_name = str(Path(tempfile.gettempdir()) / f"{_test_name}.sqlite3")
-    DATABASES["default"]["OPTIONS"] = {"transaction_mode": "IMMEDIATE", "timeout": 20}
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        # No test takes the power away, and to wait for the disk is most of a commit.
+        "init_command": "PRAGMA synchronous=OFF",
+    }
+else:
+    # What waits for a lock that nobody releases fails, rather than to wait for ever, or
+    # for a day, as it is with MariaDB's locks on tables.
+    DATABASES["default"]["OPTIONS"] = {
+        **DATABASES["default"].get("OPTIONS", {}),
+        **(
+            {"options": "-c lock_timeout=60s -c synchronous_commit=off"}
+            if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql"
+            else {"init_command": "SET lock_wait_timeout = 60"}
+        ),
+    }
 DATABASES["default"]["TEST"] = {"NAME": _test_name}
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

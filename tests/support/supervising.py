@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,17 +12,7 @@ from django_esdb.exceptions import EventError
 from django_esdb.models import ProjectionTracking
 from django_esdb.registry import Registration
 from django_esdb.runner import Options, Supervisor, Worker
-
-# Generous, for machines that are busy with other things.
-SECONDS = 60
-
-
-def wait_until(condition: Callable[[], Any], what: str = "") -> None:
-    """Wait until a condition is true; fail if that takes too long."""
-    end = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < end, what or "it did not come to that"
-        time.sleep(0.02)
+from tests.support.patience import SECONDS, wait_until
 
 
 def catch_up(registration: Registration) -> None:

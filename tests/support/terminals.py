@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import termios
 from collections.abc import Callable
@@ -89,5 +90,7 @@ class Terminal:
 
 
 def _take_control() -> None:
+    # Who runs the tests in the background may have it ignored, which is inherited.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     # Ctrl-C is for what runs in the terminal, and passwords are read from it.
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)

@@ -94,7 +94,7 @@ class Command(SafeCommand):
                 store_errors(application_class),
                 _target(application_class) as target,
                 opened_source(application_class, given) as opened,
-                shown_progress(self.stdout, options) as shown,
+                shown_progress(self.stdout, options, self.stderr) as shown,
             ):
                 outcome = copy_events(
                     opened, target, is_dry_run=options["dry_run"], report=shown.report

@@ -17,7 +17,6 @@ from django_esdb.exceptions import (
 from django_esdb.failures.resuming import TAKEOVER_SECONDS, is_run
 from django_esdb.leases.lease import Lease
 from django_esdb.management.base import CONFIGURATION, FAILED, SafeCommand
-from django_esdb.management.commands._projection_progress import projections_shown
 from django_esdb.management.commands._projections import (
     add_no_input_argument,
     choose,
@@ -27,9 +26,12 @@ from django_esdb.management.commands._projections import (
     put_aside,
     require_migrations,
     require_valid_configuration,
-    seconds,
     what_is_deleted,
 )
+from django_esdb.management.commands._rebuild_beside import BesideRebuild
+from django_esdb.management.commands._rebuild_beside import abort as abort_beside
+from django_esdb.management.commands._shutdown import add_shutdown_argument
+from django_esdb.management.commands._takeover import run_taken
 from django_esdb.management.progress import (
     Shown,
     add_progress_argument,
@@ -44,12 +46,9 @@ from django_esdb.rebuilding.one_aggregate import (
 from django_esdb.registry import Registration
 from django_esdb.resetting import what_is_made
 from django_esdb.runner.term import Goal
-from django_esdb.runner.worker import Options, Worker
 from django_esdb.status.status import shown
 from django_esdb.store_address import store_hint
 from eventsourcing_eventstoredb.text import LONGEST_NAME, counted, one_line
-
-_SHUTDOWN_SECONDS = 8.0
 
 
 class Command(SafeCommand):
@@ -77,6 +76,17 @@ class Command(SafeCommand):
             help="Make the rows of this aggregate anew, and of no other.",
         )
         parser.add_argument(
+            "--beside",
+            action="store_true",
+            help="Build the rows in a second set of tables, while the site reads the "
+            "old ones, and switch in one transaction.",
+        )
+        parser.add_argument(
+            "--abort",
+            action="store_true",
+            help="Drop what --beside has built; the rows in use stand.",
+        )
+        parser.add_argument(
             "--restart",
             action="store_true",
             help="Begin again, instead of going on with what was broken off.",
@@ -88,14 +98,7 @@ class Command(SafeCommand):
             help="Most events in a transaction (default: the setting "
             "ESDB_REPLAY_BATCH_SIZE).",
         )
-        parser.add_argument(
-            "--shutdown-timeout",
-            type=seconds,
-            default=_SHUTDOWN_SECONDS,
-            metavar="SECONDS",
-            help="Longest that stopping may take; then the batch under way is undone "
-            "(default: %(default)g).",
-        )
+        add_shutdown_argument(parser)
         add_progress_argument(parser)
 
     def handle(self, *args: Any, name: str, **options: Any) -> None:
@@ -103,6 +106,9 @@ class Command(SafeCommand):
         [registration] = choose([name])
         require_migrations([registration])
         require = rebuilt_view if options["only"] is None else require_aggregate_rows
+        if options["abort"] or options["beside"]:
+            self._rebuild_beside(registration, **options)
+            return
         try:
             require(registration)
         except ConfigurationError as error:
@@ -113,13 +119,53 @@ class Command(SafeCommand):
         if options["interactive"] and not self._is_confirmed(registration, **options):
             msg = "Nothing was rebuilt"
             raise CommandError(msg)
-        self.leave_what_is_loaded()
-        with shown_progress(self.stdout, options) as shown:
+        self.expect_many_objects()
+        with shown_progress(self.stdout, options, self.stderr) as shown:
             rebuild = _Rebuild(registration, shown, restart=options["restart"])
             rebuild.run(
                 batch_size=options["batch_size"],
                 shutdown_timeout=options["shutdown_timeout"],
             )
+        self.stdout.write(_outcome(registration))
+
+    def _rebuild_beside(
+        self,
+        registration: Registration,
+        *,
+        abort: bool,
+        only: str | None,
+        restart: bool,
+        batch_size: int | None,
+        shutdown_timeout: float,
+        **options: Any,
+    ) -> None:
+        if only is not None:
+            msg = "--only rebuilds one aggregate in place: leave out --beside, --abort"
+            raise CommandError(msg, returncode=CONFIGURATION)
+        if abort:
+            self.stdout.write(abort_beside(registration))
+            return
+        if not self.is_from_shell:
+            msg = (
+                "--beside leads the models of its whole process to other tables: start "
+                f"manage.py rebuildprojection {registration.name} --beside as a "
+                "process of its own"
+            )
+            raise CommandError(msg, returncode=CONFIGURATION)
+        self.expect_many_objects()
+        with shown_progress(self.stdout, options, self.stderr) as shown:
+            switched = BesideRebuild(
+                registration,
+                shown,
+                restart=restart,
+                batch_size=batch_size,
+                shutdown_timeout=shutdown_timeout,
+            ).run()
+        deleted = counted(switched.deleted, "row", "rows")
+        self.stdout.write(
+            f"{registration.name} has switched: deleted {deleted}, inserted "
+            f"{switched.inserted}, left what was equal"
+        )
         self.stdout.write(_outcome(registration))
 
     def _rebuild_only(
@@ -180,34 +226,28 @@ class _Rebuild:
         self._registration = registration
         self._shown = shown
         self._restart = restart
-        self._goal = Goal()
-        self._refused: Exception | None = None
 
     def run(self, *, batch_size: int | None, shutdown_timeout: float) -> None:
         """Rebuild it; blocks. Raises a CommandError if it is not done."""
         name = self._registration.name
-        worker = Worker(
-            [self._registration],
-            Options(
-                until_caught_up=True,
-                batch_size=batch_size,
-                shutdown_timeout=shutdown_timeout,
-                take_over=self._take_over,
-                goal=self._goal,
-            ),
-        )
         sender = self._registration.projection_class
         signals.standing_by.connect(self._standing_by, sender=sender)
         try:
-            with projections_shown(self._shown, "Rebuilding", [self._registration]):
-                errors = worker.run()
+            run = run_taken(
+                self._registration,
+                self._shown,
+                "Rebuilding",
+                self._take_over,
+                batch_size=batch_size,
+                shutdown_timeout=shutdown_timeout,
+            )
         finally:
             signals.standing_by.disconnect(self._standing_by, sender=sender)
-        if self._refused is not None:
-            msg = f"{name} was not rebuilt: {one_line(self._refused)}"
-            raise CommandError(msg, returncode=FAILED) from self._refused
-        if errors:
-            raise CommandError(str(errors[0]), returncode=FAILED) from errors[0]
+        if run.refused is not None:
+            msg = f"{name} was not rebuilt: {one_line(run.refused)}"
+            raise CommandError(msg, returncode=FAILED) from run.refused
+        if run.error is not None:
+            raise CommandError(str(run.error), returncode=FAILED) from run.error
         with database_errors():
             row = self._registration.tracked().row()
         if row.is_replaying:
@@ -218,20 +258,15 @@ class _Rebuild:
             )
             raise CommandError(msg, returncode=FAILED)
 
-    def _take_over(self, owner: str) -> Lease:
+    def _take_over(self, owner: str, goal: Goal) -> Lease:
         name = self._registration.name
-        self._refused = None
-        try:
-            begun = take_over(
-                self._registration,
-                owner,
-                settings.ESDB_LEASE_SECONDS,
-                afresh=self._restart,
-            )
-        except (DjangoEsdbError, DatabaseError) as error:
-            self._refused = error
-            raise
-        self._goal.is_at(begun.until)
+        begun = take_over(
+            self._registration,
+            owner,
+            settings.ESDB_LEASE_SECONDS,
+            afresh=self._restart,
+        )
+        goal.is_at(begun.until)
         if begun.rows is None:
             self._shown.say(f"Going on with the rebuild of {name}")
         else:

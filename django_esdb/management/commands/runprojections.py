@@ -1,28 +1,19 @@
 from __future__ import annotations
 
-import threading
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from django.core.management.base import CommandError
-from django.dispatch import Signal
-from django.utils import autoreload
 
-from django_esdb import signals
-from django_esdb.exceptions import (
-    EventError,
-    LeaseHeldError,
-    LeaseLostError,
-    MissingExtraError,
-    ProjectionError,
-)
-from django_esdb.management.base import CONFIGURATION, FAILED, LEASE, SafeCommand
+from django_esdb.exceptions import LeaseHeldError, LeaseLostError, ProjectionError
+from django_esdb.management.base import FAILED, LEASE, SafeCommand
+from django_esdb.management.commands._metrics import metrics_served
 from django_esdb.management.commands._projection_progress import projections_shown
 from django_esdb.management.commands._projections import (
     choose,
+    database_errors,
     positive,
     put_aside,
     require_migrations,
@@ -31,18 +22,15 @@ from django_esdb.management.commands._projections import (
     stale,
     topic_warnings,
 )
-from django_esdb.management.progress import (
-    Shown,
-    add_progress_argument,
-    shown_progress,
-)
+from django_esdb.management.commands._shutdown import add_shutdown_argument
+from django_esdb.management.commands._told import Told
+from django_esdb.management.progress import add_progress_argument, shown_progress
+from django_esdb.management.reloading import Reloader
+from django_esdb.rebuilding.beside.building import finish_ended
 from django_esdb.registry import Registration
 from django_esdb.runner.worker import Options, Worker
 from django_esdb.tracebacks import masked_traceback
-from eventsourcing_eventstoredb.text import one_line
 
-# Under the ten seconds after which containers are killed.
-_SHUTDOWN_SECONDS = 8.0
 # For an event store that is started with it.
 _WAIT_SECONDS = 30.0
 
@@ -63,8 +51,6 @@ class Command(SafeCommand):
         "128 + N": "ended by a second signal N: batches are undone",
     }
 
-    _shown: Shown | None = None
-
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "names",
@@ -82,7 +68,8 @@ class Command(SafeCommand):
             "--batch-size",
             type=positive,
             metavar="N",
-            help="Most events in a transaction (default: the setting ESDB_BATCH_SIZE).",
+            help="Most events in a transaction (default: the setting ESDB_BATCH_SIZE, "
+            "and ESDB_REPLAY_BATCH_SIZE while events are processed once more).",
         )
         parser.add_argument(
             "--exclusive",
@@ -102,14 +89,7 @@ class Command(SafeCommand):
             help="How long to wait for an event store that is not there yet "
             "(default: %(default)g).",
         )
-        parser.add_argument(
-            "--shutdown-timeout",
-            type=seconds,
-            default=_SHUTDOWN_SECONDS,
-            metavar="SECONDS",
-            help="Longest that stopping may take; then the batch under way is undone "
-            "(default: %(default)g).",
-        )
+        add_shutdown_argument(parser)
         parser.add_argument(
             "--metrics-port",
             type=_port,
@@ -133,15 +113,10 @@ class Command(SafeCommand):
         if not reload:
             self._run(**options)
             return
-        reloader = _Reloader(options["shutdown_timeout"])
-        try:
-            autoreload.run_with_reloader(
-                partial(self._run_for_reloader, reloader, **options)
-            )
-        finally:
-            reloader.stop()
+        reloader = Reloader(options["shutdown_timeout"])
+        reloader.run(partial(self._run_for_reloader, reloader, **options))
 
-    def _run_for_reloader(self, reloader: _Reloader, **options: Any) -> None:
+    def _run_for_reloader(self, reloader: Reloader, **options: Any) -> None:
         try:
             self._run(created=reloader.follow, **options)
         except CommandError as error:
@@ -168,6 +143,9 @@ class Command(SafeCommand):
         require_valid_configuration()
         registrations = choose(names)
         require_migrations(registrations)
+        with database_errors():
+            for name in finish_ended(registrations):
+                self.stdout.write(f"Dropped what a former rebuild of {name} has left")
         for line in [*topic_warnings(registrations), *stale()]:
             self.stderr.write(self.style.WARNING(line))
         worker = Worker(
@@ -182,148 +160,20 @@ class Command(SafeCommand):
             ),
         )
         created(worker)
-        self.leave_what_is_loaded()
-        with (
-            self._progress(registrations, options, is_wanted=until_caught_up),
-            self._told(registrations),
-            self._measured(registrations, metrics_host, metrics_port),
-        ):
-            errors = worker.run()
+        self.expect_many_objects()
+        with shown_progress(
+            self.stdout, options, self.stderr, is_wanted=until_caught_up
+        ) as shown:
+            with (
+                projections_shown(shown, "Catching up", registrations),
+                Told(shown, self.style).of(registrations),
+                metrics_served(registrations, metrics_host, metrics_port, shown.say),
+            ):
+                errors = worker.run()
+            if not errors:
+                shown.say(_caught_up(registrations) if until_caught_up else "Stopped")
         if errors:
             raise _command_error(errors, len(registrations)) from errors[0]
-        self._say(_caught_up(registrations) if until_caught_up else "Stopped")
-
-    @contextmanager
-    def _progress(
-        self,
-        registrations: Sequence[Registration],
-        options: Mapping[str, Any],
-        *,
-        is_wanted: bool,
-    ) -> Iterator[None]:
-        """Show how far these projections are while the block runs."""
-        with shown_progress(self.stdout, options, is_wanted=is_wanted) as shown:
-            self._shown = shown
-            try:
-                with projections_shown(shown, "Catching up", registrations):
-                    yield
-            finally:
-                self._shown = None
-
-    @contextmanager
-    def _told(self, registrations: Sequence[Registration]) -> Iterator[None]:
-        """Print what happens to these projections while the block runs."""
-        receivers: list[tuple[Signal, Callable[..., None]]] = [
-            (signals.projection_started, self._started),
-            (signals.standing_by, self._standing_by),
-            (signals.projection_paused, self._paused),
-        ]
-        if len(registrations) > 1:
-            # Of a single one it is the command's error.
-            receivers.append((signals.projection_failed, self._failed))
-        senders = [registration.projection_class for registration in registrations]
-        for signal, receiver in receivers:
-            for sender in senders:
-                signal.connect(receiver, sender=sender)
-        try:
-            yield
-        finally:
-            for signal, receiver in receivers:
-                for sender in senders:
-                    signal.disconnect(receiver, sender=sender)
-
-    @contextmanager
-    def _measured(
-        self, registrations: Sequence[Registration], host: str, port: int | None
-    ) -> Iterator[None]:
-        """Serve metrics of these projections while the block runs, if asked to."""
-        if port is None:
-            yield
-            return
-        try:
-            # An extra, which most do without.
-            from django_esdb.contrib.prometheus.server import MetricsServer
-        except MissingExtraError as error:
-            raise CommandError(str(error), returncode=CONFIGURATION) from None
-        where = f"[{host}]" if ":" in host else host
-        try:
-            server = MetricsServer(registrations, host=host, port=port)
-        except OSError as error:
-            msg = (
-                f"Metrics cannot be served on {where}:{port}: "
-                f"{error.strerror or one_line(error)}; choose another --metrics-port"
-            )
-            raise CommandError(msg, returncode=CONFIGURATION) from None
-        self._say(f"Metrics at http://{where}:{server.port}/metrics")
-        try:
-            yield
-        finally:
-            server.close()
-
-    def _started(
-        self, *, projection: str, application: str, position: int | None, **kwargs: Any
-    ) -> None:
-        where = "the beginning" if position is None else f"position {position}"
-        self._say(f"Running {projection} on {application} from {where}")
-
-    def _standing_by(
-        self,
-        *,
-        projection: str,
-        owner: str,
-        reason: str,
-        is_paused: bool,
-        **kwargs: Any,
-    ) -> None:
-        if owner:
-            self._say(f"Standing by for {projection}, which {owner} runs")
-        elif not is_paused:
-            self._say(f"Standing by with {projection}: {reason}")
-
-    def _paused(self, *, projection: str, error: EventError, **kwargs: Any) -> None:
-        self.stderr.write(
-            self.style.ERROR(
-                f"{error}. It is paused: fix the cause, then start again or run "
-                f"manage.py retryfailedevents {projection}"
-            )
-        )
-
-    def _failed(self, *, error: ProjectionError, **kwargs: Any) -> None:
-        self.stderr.write(self.style.ERROR(str(error)))
-
-    def _say(self, line: str) -> None:
-        if self._shown is not None:
-            self._shown.say(line)
-            return
-        self.stdout.write(line)
-        # What watches the output of a service reads a pipe.
-        self.stdout.flush()
-
-
-class _Reloader:
-    """Shuts a worker down cleanly before Django replaces the process."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._worker: Worker | None = None
-        self._lock = threading.Lock()
-
-    def follow(self, worker: Worker) -> None:
-        """Stop this worker when code changes."""
-        with self._lock:
-            self._worker = worker
-        autoreload.file_changed.connect(self._on_file_changed)
-
-    def stop(self) -> None:
-        """Stop the worker and wait for its end, at most the seconds given."""
-        with self._lock:
-            worker, self._worker = self._worker, None
-        if worker is not None:
-            worker.stop()
-            worker.join(self._seconds)
-
-    def _on_file_changed(self, **kwargs: Any) -> None:
-        self.stop()
 
 
 def _command_error(errors: list[ProjectionError], count: int) -> CommandError:

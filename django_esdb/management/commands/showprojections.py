@@ -20,6 +20,7 @@ from django_esdb.management.commands._projections import (
     require_valid_configuration,
 )
 from django_esdb.registry import registry
+from django_esdb.status.builds import BuildStatus
 from django_esdb.status.failed_places import failed_places
 from django_esdb.status.status import (
     ProjectionStatus,
@@ -180,8 +181,32 @@ def as_json(status: ProjectionStatus) -> dict[str, Any]:
         "view": status.view,
         "is_registered": status.is_registered,
         "definition_changed": status.definition_changed,
+        "beside": None if status.build is None else _build_as_json(status.build),
         "advice": status.advice,
     }
+    return _with_texts(values)
+
+
+def _build_as_json(build: BuildStatus) -> dict[str, Any]:
+    return _with_texts(
+        {
+            "state": build.state,
+            "began_at": build.began_at,
+            "ended_at": build.ended_at,
+            "position": build.position,
+            "target": build.target,
+            "left_events": build.lag.events,
+            "rate": build.lag.rate,
+            "eta_seconds": build.lag.eta_seconds,
+            "failed": build.failed_events,
+            "owner": build.owner,
+            "updated_at": build.updated_at,
+            "error": build.error,
+        }
+    )
+
+
+def _with_texts(values: dict[str, Any]) -> dict[str, Any]:
     return {
         key: value.isoformat() if isinstance(value, datetime) else value
         for key, value in values.items()

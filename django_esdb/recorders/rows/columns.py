@@ -18,8 +18,8 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.expressions import DatabaseDefault
 
-from django_esdb.db.fields import Field
-from django_esdb.db.vendors import sorts_json_keys
+from django_esdb.db.fields import Field, is_djangos
+from django_esdb.db.vendors import rounds_decimals, sorts_json_keys
 from django_esdb.recorders.rows.frozen import Settled, Trust, thawed
 from django_esdb.recorders.rows.frozen import frozen as freeze
 from django_esdb.recorders.rows.json_values import JSONValues
@@ -40,19 +40,31 @@ class Column:
         connection: Whose database the column is in.
     """
 
-    __slots__ = ("_codec", "_settle", "attname", "field", "freeze", "integers", "thaw")
+    __slots__ = (
+        *("_codec", "_connection", "_settle", "attname", "field", "freeze"),
+        *("integers", "is_compared_otherwise", "is_own", "is_rewritten", "thaw"),
+    )
 
     def __init__(self, field: Field, connection: BaseDatabaseWrapper) -> None:
         self.field = field
         self.attname = field.attname
-        target = _target(field)
+        target = target_of(field)
         # None where values are immutable and kept as they are.
         self.freeze: Callable[[Any], Any] | None = None
         self.thaw: Callable[[Any], Any] | None = None
         self._codec: JSONValues | None = None
+        self._connection = connection
         self._settle = settler(target, connection)
+        # Whether code of others says what is stored, and what is read.
+        self.is_own = self._settle is None and not is_djangos(type(target))
+        # Tells of a value whether saving it again may change what is stored.
+        self.is_rewritten = self._rewriting(target)
         # Those that are taken as they are; None if it has no integers.
         self.integers = integers(target, connection)
+        # Whether the database may take values for the same that are different here.
+        self.is_compared_otherwise = has_collation(target) or isinstance(
+            target, models.JSONField
+        )
         if isinstance(target, models.FileField):
             # Of a file only the name is in the column.
             self.freeze = _name
@@ -61,6 +73,17 @@ class Column:
             self.freeze, self.thaw = self._codec.freeze, self._codec.thaw
         elif self._settle is None:
             self.freeze, self.thaw = freeze, thawed
+
+    def _rewriting(self, target: Field) -> Callable[[Any], bool] | None:
+        if self.is_own:
+            return _always
+        if isinstance(target, models.DecimalField) and not rounds_decimals(
+            self._connection
+        ):
+            # It was rounded when it was read.
+            return _always
+        # What is read as None may be the null of JSON.
+        return _is_none if isinstance(target, models.JSONField) else None
 
     def settle(self, value: Any, frozen: Any = None) -> Settled:
         """
@@ -87,12 +110,54 @@ class Column:
             frozen = value if self.freeze is None else freeze(value)
             return frozen, Trust.DOUBTFUL
 
+    def normalised(self, key: Any) -> Any:
+        """
+        Return a key as the field's values are.
 
-def _target(field: Any) -> Field:
+        Raises:
+            ValidationError: It is none.
+        """
+        value, trust = self.settle(key)
+        if trust is Trust.CERTAIN:
+            return value
+        value = self.field.to_python(key)
+        return self._as_stored(value) if self.is_own and value is not None else value
+
+    def _as_stored(self, value: Any) -> Any:
+        """Return what is read of a value that is stored, as far as Python tells."""
+        field: Any = target_of(self.field)
+        connection, column = self._connection, field.cached_col
+        stored = field.get_db_prep_value(value, connection)
+        for convert in (
+            *connection.ops.get_db_converters(column),
+            *column.get_db_converters(connection),
+        ):
+            stored = convert(stored, column, connection)
+        return stored
+
+
+def target_of(field: Any) -> Field:
+    """Return the field whose values a field has: what foreign keys lead to."""
     while isinstance(field, models.ForeignKey):
         field = field.target_field
     plain: Field = field
     return plain
+
+
+def has_collation(field: Any) -> bool:
+    """Return whether a field's texts are compared by rules of its own."""
+    field = target_of(field)
+    return bool(getattr(field, "db_collation", None)) or type(
+        field
+    ).__name__.startswith("CI")
+
+
+def _always(value: Any) -> bool:
+    return True
+
+
+def _is_none(value: Any) -> bool:
+    return value is None
 
 
 def _name(file: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from enum import IntEnum
 from typing import Any
+from uuid import UUID
 
 
 class Trust(IntEnum):
@@ -24,6 +25,9 @@ class Trust(IntEnum):
 
 Settled = tuple[Any, Trust]
 
+# These cannot be changed in place, and are equal if they are the same.
+_LASTING = frozenset((str, int, bool, bytes, UUID))
+
 
 def same(before: Any, now: Any) -> bool:
     """Return whether two frozen values are alike; 1 and True are not."""
@@ -37,7 +41,7 @@ def are_same(before: list[Any], now: list[Any]) -> bool:
 
 def frozen(value: Any) -> Any:
     """Return a value such that later changes in place do not reach it."""
-    if value is None or hasattr(value, "resolve_expression"):
+    if value is None or type(value) in _LASTING or hasattr(value, "resolve_expression"):
         return value
     try:
         return _Pickled(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))

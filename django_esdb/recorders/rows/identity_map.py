@@ -12,6 +12,7 @@ from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import IntegrityError, NotSupportedError, models, transaction
 
 from django_esdb.db.vendors import ignores_case
+from django_esdb.recorders.rows.added_state import AddedState
 from django_esdb.recorders.rows.entry import Entry
 from django_esdb.recorders.rows.frozen import Trust
 from django_esdb.recorders.rows.instances import (
@@ -52,6 +53,7 @@ class IdentityMap:
                 for g in info.unique_groups
             ],
             ignores_case(unit.connection),
+            {i for i, c in enumerate(self.columns) if c.is_compared_otherwise},
         )
         self.keys = Keys(self)
         self.entries: dict[Any, Entry] = {}
@@ -67,9 +69,22 @@ class IdentityMap:
         self.references = GivenReferences(self)
         self._is_doubtful = info.doubtful is None or bool(info.doubtful)
         self._is_read_back = info.has_generated or info.has_filtering_manager()
-        self._is_saved_by_itself = info.is_saved_by_itself()
+        self._referred = {index_of[attname] for attname in info.referred}
         self._pk_attname = info.pk.attname
         self._is_thawed = any(column.thaw for column in self.columns)
+        # As save() does, which writes all columns.
+        self.rewritten = [
+            (index, column.is_rewritten)
+            for index, column in enumerate(self.columns)
+            if column.is_rewritten and not self.instances.is_read_only(index)
+        ]
+        self.choose_ways()
+
+    def choose_ways(self) -> None:
+        """Find out how rows are written: by themselves, or many at once."""
+        info = self.info
+        self._has_triggers = self.unit.has_triggers(self.model)
+        self._is_saved_by_itself = self._has_triggers or info.is_saved_by_itself()
         # Whether values have only to be compared and written.
         self.is_simple = not (
             info.relations
@@ -78,6 +93,7 @@ class IdentityMap:
             or self._is_read_back
             or self._is_saved_by_itself
         )
+        self._addable = self.instances.addable if self.is_simple else {}
 
     # Finding rows
 
@@ -129,7 +145,14 @@ class IdentityMap:
             IntegrityError: There is a row with its primary key.
         """
         self.instances.resolve_relations(instance, self.unit)
+        if isinstance(instance._state, AddedState) and instance._state.is_pending:
+            # It is there already, and has its key when it is written.
+            self.unit.flush()
         pk = getattr(instance, self.info.pk.attname)
+        if pk is None:
+            # As save() does.
+            pk = self.info.pk.get_pk_value_on_save(instance)
+            setattr(instance, self.info.pk.attname, pk)
         if pk is None or hasattr(pk, "resolve_expression"):
             entry = Entry(None, instance, self.instances.unset)
             self.unkeyed.append(entry)
@@ -150,27 +173,83 @@ class IdentityMap:
             entry = Entry(pk, instance, self.instances.unset)
             self.entries[pk] = entry
             self.keys.added(pk)
+        AddedState(instance, self.unit.flush, has_key=entry.pk is not None)
         self.in_hand[entry] = None
         return entry
 
+    def increment(self, key: Any, amounts: dict[str, Any]) -> bool:
+        """
+        Add to a row's integers as if its instance had been given the sums.
+
+        Args:
+            key: The primary key.
+            amounts: What to add, by name of the field.
+
+        Returns:
+            Whether that was done, since an instance could not have made a difference.
+        """
+        try:
+            entry = self.entries.get(key)
+        except TypeError:
+            return False
+        if (
+            entry is None
+            or entry in self.in_hand
+            or entry in self._kept
+            or self.is_outdated(entry)
+        ):
+            return False
+        current, sums = entry.current, []
+        for name, amount in amounts.items():
+            if name not in self._addable or type(amount) is not int:
+                return False
+            index, integers = self._addable[name]
+            before = current[index]
+            if type(before) is not int or (value := before + amount) not in integers:
+                return False
+            sums.append((name, index, value))
+        for name, index, value in sums:
+            current[index] = value
+            if entry.spare is not None:
+                entry.spare.__dict__[name] = value
+        self.dirty[entry] = None
+        return True
+
     def delete(self, entry: Entry) -> None:
         """Delete a row that is in hand, and what its deletion takes along."""
-        is_alone = not self.info.is_deleted_by_itself()
+        is_alone = not (self._has_triggers or self.info.is_deleted_by_itself())
         if entry.stored is None or self.uniques.is_unseen(entry) or not is_alone:
             # The database has to see what the row was, and what depends on it has to
             # be there as it is by now.
             self.unit.flush()
-        instance, pk = entry.instance, entry.pk
-        self.forget(entry)
         if is_alone:
-            self.deleted[pk] = None
-            return
-        assert instance is not None
-        if self.info.loose_dependents or self.info.has_own_delete():
-            instance.delete(using=self.unit.using)
+            self.forget(entry)
+            self.deleted[entry.pk] = None
         else:
-            with self.unit.trusting_references():
-                instance.delete(using=self.unit.using)
+            self._delete_by_itself(entry)
+
+    def _delete_by_itself(self, entry: Entry) -> None:
+        instance = entry.instance
+        entry.is_being_saved = True
+        try:
+            if (
+                self._has_triggers
+                or self.info.loose_dependents
+                or self.info.has_own_delete()
+            ):
+                # Without arguments, as a model's own method may have none.
+                instance.delete()
+            else:
+                with self.unit.trusting_references():
+                    instance.delete()
+        finally:
+            # If it is protected, the handler may go on with it.
+            entry.is_being_saved = False
+        if instance.pk is None:
+            self.forget(entry)
+        else:
+            # The model keeps it, such as marked.
+            self._saved_by_itself(entry)
 
     def forget(self, entry: Entry) -> None:
         """Know nothing of a row any more."""
@@ -233,14 +312,20 @@ class IdentityMap:
                 entry.writes_all = True
         else:
             further = self._change_with_care(entry, changes, is_new)
+            if further is None:
+                # It is saved already, and will be read again.
+                return Trust.CERTAIN
             if further > trust:
                 trust = further
         self.dirty[entry] = None
         if trust is not Trust.CERTAIN:
             entry.is_computed = True
+            self.keys.computed()
         return trust
 
-    def _change_with_care(self, entry: Entry, changes: Changes, is_new: bool) -> Trust:
+    def _change_with_care(
+        self, entry: Entry, changes: Changes, is_new: bool
+    ) -> Trust | None:
         changed = [index for index, _ in changes]
         self.instances.resolve_relations(entry.instance, self.unit)
         if self.uniques.is_unseen(entry) and self.uniques.concern(changed):
@@ -248,7 +333,7 @@ class IdentityMap:
             self.unit.write()
         if self._is_saved_by_itself:
             self._save_by_itself(entry, is_new)
-            return Trust.CERTAIN
+            return None
         for index, value in changes:
             entry.current[index] = value
         entry.writes_all |= entry.is_behind
@@ -260,6 +345,11 @@ class IdentityMap:
             trust = Trust.DOUBTFUL
         if self._is_doubtful and self._concern_rules(changed):
             trust = Trust.DOUBTFUL
+            if self.info.has_deferred:
+                self.unit.look_at_rules()
+        if self._referred and not is_new and not self._referred.isdisjoint(changed):
+            trust = Trust.DOUBTFUL
+            self.unit.look_at_rules()
         return trust
 
     def _concern_rules(self, changed: list[int]) -> bool:
@@ -271,16 +361,27 @@ class IdentityMap:
     def _save_by_itself(self, entry: Entry, is_new: bool) -> None:
         instance = entry.instance
         assert instance is not None
+        if isinstance(instance._state, AddedState):
+            instance._state.forget()
         entry.is_being_saved = True
         try:
             self.unit.write()
-            instance.save(force_insert=is_new, using=self.unit.using)
+            with self.unit.saving_one():
+                if is_new:
+                    instance.save(force_insert=True, using=self.unit.using)
+                else:
+                    # Without arguments, as a model's own method may have none.
+                    instance.save()
         finally:
             entry.is_being_saved = False
         entry.is_unsaved = False
         if entry.pk is None:
             self.keyed(entry, instance.pk)
-        entry.current = self.instances.frozen(instance)
+        self._saved_by_itself(entry)
+
+    def _saved_by_itself(self, entry: Entry) -> None:
+        """Note that the model has written a row that is in hand, in its own way."""
+        entry.current = self.instances.frozen(entry.instance)
         entry.stored = list(entry.current)
         entry.read_at = -1
 
@@ -339,8 +440,11 @@ class IdentityMap:
         self.uniques.seen(entry)
         instance = entry.instance or self.kept.of(entry)
         if instance is not None:
-            instance._state.adding = False
-            instance._state.db = self.unit.using
+            state = instance._state
+            if isinstance(state, AddedState):
+                state.forget()
+            state.adding = False
+            state.db = self.unit.using
 
     def keyed(self, entry: Entry, pk: Any) -> None:
         """Note the key that the database has chosen."""

@@ -46,6 +46,8 @@ class Instances:
     Attributes:
         clean_size: How many attributes an instance has that has nothing but its
             columns' values; -1 where that does not tell.
+        addable: Integers that can be added to without an instance, by attribute: each
+            with its index and the numbers that the column takes.
         note: Takes a row and what its instance has, and gives the row the settled value
             of each column that differs; returns how far these values are known, None
             if none differs. It puts what differs in order in the instance, too.
@@ -71,6 +73,7 @@ class Instances:
             if getattr(column.field, "generated", False)
         }
         self._presaved = info.presaved
+        self._described = info.described
         # One call less for the models that have no such fields.
         self.note: Callable[[Entry, dict[str, Any]], Trust | None] = (
             self._note_before_save if self._presaved else self._note
@@ -79,6 +82,15 @@ class Instances:
         # With the key and the state.
         self.clean_size = len(self.columns) + 2 if self._is_plain else -1
         self._attnames = [column.attname for column in self.columns]
+        self.addable: dict[str, tuple[int, range]] = (
+            {
+                column.attname: (index, column.integers)
+                for index, column in enumerate(self.columns)
+                if column.integers is not None and info.is_plain(column.attname)
+            }
+            if self._is_plain and not self._presaved
+            else {}
+        )
         # What is not kept as it is handed out.
         self._thawed = [
             (column.attname, index, column.thaw)
@@ -180,10 +192,11 @@ class Instances:
     def _note(self, entry: Entry, values: dict[str, Any]) -> Trust | None:
         current = entry.current
         worst: Trust | None = None
+        seen = self._seen(entry.instance, values) if self._described else values
         for index, attname, freeze, integers, settle in self._writable:
             before = current[index]
             # A deferred field has no value.
-            value = values.get(attname, before)
+            value = seen.get(attname, before)
             if value is before:
                 continue
             if integers is not None and type(value) is int and value in integers:
@@ -199,8 +212,13 @@ class Instances:
                     continue
             settled, trust = settle(value, frozen)
             if settled is not value and trust is Trust.CERTAIN and freeze is None:
-                values[attname] = settled
-            if settled != before or type(settled) is not type(before):
+                seen[attname] = settled
+            if (
+                settled != before
+                or type(settled) is not type(before)
+                # The second hour of two is another one, but equal.
+                or getattr(settled, "fold", 0) != getattr(before, "fold", 0)
+            ):
                 current[index] = settled
                 if worst is None or trust > worst:
                     worst = trust
@@ -208,7 +226,7 @@ class Instances:
 
     def frozen(self, instance: models.Model) -> list[Any]:
         """Return an instance's values, frozen."""
-        values = instance.__dict__
+        values = self._seen(instance, instance.__dict__)
         return [
             value
             if (value := values.get(column.attname)) is None or column.freeze is None
@@ -218,8 +236,21 @@ class Instances:
 
     def put_back(self, entry: Entry) -> None:
         """Make an instance that is in hand have its row's values."""
-        if entry.instance is not None:
-            entry.instance.__dict__.update(self._values(entry))
+        instance = entry.instance
+        if instance is None:
+            return
+        values = self._values(entry)
+        described = {attname: values.pop(attname) for attname in self._described}
+        instance.__dict__.update(values)
+        for attname, value in described.items():
+            setattr(instance, attname, value)
+
+    def _seen(self, instance: Any, values: dict[str, Any]) -> dict[str, Any]:
+        """Return an instance's values, also those that lie elsewhere in it."""
+        if not self._described:
+            return values
+        described = {attname: getattr(instance, attname) for attname in self._described}
+        return {**values, **described}
 
     def check_key(self, entry: Entry) -> None:
         """

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from django.db import models
+from django.db.utils import NotSupportedError
 
 from django_esdb.db.vendors import ignores_case, most_parameters
-from django_esdb.recorders.rows.columns import Column
+from django_esdb.recorders.rows.columns import Column, has_collation, target_of
 from django_esdb.recorders.rows.entry import Entry
-from django_esdb.recorders.rows.frozen import Trust
 from django_esdb.recorders.rows.protocols import KnownRows
 from django_esdb.recorders.rows.unique_values import collated
 
@@ -34,7 +34,7 @@ class Keys:
         self._pk = Column(rows.info.pk, rows.unit.connection)
         is_folding = ignores_case(rows.unit.connection)
         self._is_collated = {
-            column.attname: is_folding or _has_collation(column.field)
+            column.attname: is_folding or has_collation(column.field)
             for column in (self._pk, *rows.columns)
             if _is_text(column.field)
         }
@@ -65,11 +65,25 @@ class Keys:
         return entry
 
     def by_value(self, attname: str, key: Any) -> Entry | None:
-        """Return the row with this value in a unique field, None if there is none."""
+        """
+        Return the row with this value in a unique field, None if there is none.
+
+        Raises:
+            NotSupportedError: The value is None, which any number of rows may have.
+        """
         key = self.normalised(attname, key)
         if key is None:
-            return None
+            name = self._rows.model.__name__
+            msg = (
+                f"rows({name}, key={attname!r}) cannot look for None, which any number "
+                f"of rows may have; ask {name}.objects"
+            )
+            raise NotSupportedError(msg)
         entry = self._indexed(attname, key)
+        if entry is not None and self._rows.is_outdated(entry):
+            # By now it may have another value.
+            self.refresh(entry)
+            entry = self._indexed(attname, key)
         if entry is None and (attname, key) not in self._absent:
             # The database must not find a row by the value it had.
             self._unit.flush()
@@ -83,10 +97,7 @@ class Keys:
         if isinstance(key, models.Model):
             target = getattr(column.field, "target_field", None)
             key = key.pk if target is None else getattr(key, target.attname)
-        value, trust = column.settle(key)
-        if trust is Trust.CERTAIN:
-            return value
-        return column.field.to_python(key)
+        return column.normalised(key)
 
     def has_integers(self, attname: str) -> bool:
         """Return whether a column has whole numbers only."""
@@ -101,6 +112,11 @@ class Keys:
         value = entry.current[index]
         known[value] = (entry, value)
         self._forget_absent(attname, value)
+
+    def computed(self) -> None:
+        """Note that only the database knows some values of a row."""
+        if self._index:
+            self._absent = {each for each in self._absent if each[0] == "pk"}
 
     def added(self, pk: Any) -> None:
         """Note that there is a row with this key."""
@@ -174,6 +190,10 @@ class Keys:
     def _selected(self, attname: str, keys: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
         unit = self._unit
         rows = self._model._default_manager.using(unit.using).order_by()
+        integers = self._column(attname).integers
+        if integers is not None:
+            # Others cannot be there, and SQLite's driver does not take them.
+            keys = [key for key in keys if key in integers]
         names = ("pk", *(column.attname for column in self._rows.columns))
         at_once = most_parameters(unit.connection)
         for start in range(0, len(keys), at_once):
@@ -285,14 +305,4 @@ class Keys:
 
 
 def _is_text(field: Any) -> bool:
-    while isinstance(field, models.ForeignKey):
-        field = field.target_field
-    return isinstance(field, models.CharField | models.TextField)
-
-
-def _has_collation(field: Any) -> bool:
-    while isinstance(field, models.ForeignKey):
-        field = field.target_field
-    return bool(getattr(field, "db_collation", None)) or type(
-        field
-    ).__name__.startswith("CI")
+    return isinstance(target_of(field), models.CharField | models.TextField)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from inspect import getattr_static
 from typing import Any
 
 from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
+from django.db.models.query_utils import DeferredAttribute
 from django.db.models.signals import (
     post_delete,
     post_init,
@@ -20,7 +22,10 @@ from django.db.models.signals import (
 )
 from django.db.utils import NotSupportedError
 
-from django_esdb.db.fields import Field
+from django_esdb.db.fields import Field, is_djangos
+
+# What Django calls to save a row, and may be another class's.
+_SAVING = ("save", "save_base", "_save_table", "_do_insert", "_do_update")
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,10 @@ class ModelInfo:
         doubtful: Attributes that the database may refuse by a rule which is not
             known here; None for all.
         references: Its foreign keys.
+        referred: Attributes without the key that others' foreign keys point to.
+        has_deferred: Whether the database looks at a constraint at the commit.
+        presaved: Fields that Django gives their values when they are saved.
+        described: Attributes that are more than a value in an instance.
     """
 
     def __init__(self, model: type[models.Model]) -> None:
@@ -77,6 +86,7 @@ class ModelInfo:
             for field in meta.concrete_fields
             for name in (field.attname, field.name)
         }
+        self.has_deferred = _has_deferred(model)
         self._read_relations()
         self._read_constraints()
         self.relations: list[models.ForeignKey[Any, Any]] = [
@@ -95,26 +105,51 @@ class ModelInfo:
             if getattr(field, "db_constraint", True) and field.related_model is not None
         ]
         self.presaved = [field for field in self.fields if _has_presave(field)]
+        self.described = [
+            field.attname
+            for field in meta.concrete_fields
+            if _has_own_descriptor(model, field)
+        ]
 
     def makes_instances_its_own_way(self) -> bool:
         """Return whether more than the fields' values makes an instance."""
         model: Any = self.model
         return (
-            model.__init__ is not models.Model.__init__
+            bool(self.described)
+            or model.__init__ is not models.Model.__init__
             or model.from_db.__func__ is not models.Model.from_db.__func__  # type: ignore[attr-defined]
             or model.__new__ is not object.__new__
             or pre_init.has_listeners(model)
             or post_init.has_listeners(model)
         )
 
+    def is_plain(self, attname: str) -> bool:
+        """Return whether to assign a field's value does no more than to keep it."""
+        model = self.model
+        return (
+            model.__setattr__ is object.__setattr__
+            and model.__getattribute__ is object.__getattribute__
+            and type(getattr_static(model, attname)) is DeferredAttribute
+        )
+
     def is_saved_by_itself(self) -> bool:
         """Return whether saving a row does more than to write it."""
         model = self.model
         return (
-            model.save is not models.Model.save
-            or model.save_base is not models.Model.save_base
+            any(
+                getattr(model, name) is not getattr(models.Model, name)
+                for name in _SAVING
+            )
+            or any(
+                not is_djangos(type(field).pre_save)
+                for field in model._meta.concrete_fields
+            )
             or pre_save.has_listeners(model)
             or post_save.has_listeners(model)
+            # It may not find all rows, or write them in a way of its own.
+            or type(model._base_manager) is not models.Manager
+            # A row's place among the others is looked up when it is inserted.
+            or model._meta.order_with_respect_to is not None
         )
 
     def is_deleted_by_itself(self) -> bool:
@@ -151,6 +186,13 @@ class ModelInfo:
             hasattr(field, "bulk_related_objects")
             for field in self.model._meta.private_fields
         )
+        # What other rows refer to by other attributes than the key.
+        self.referred = {
+            relation.field.target_field.attname
+            for relation in relations
+            if isinstance(relation.field, models.ForeignKey)
+            and getattr(relation.field, "db_constraint", True)
+        } - {self.pk.attname}
         self.loose_dependents = [
             relation.field
             for relation in relations
@@ -178,7 +220,20 @@ class ModelInfo:
                 doubtful = None
             else:
                 doubtful |= {attname_of.get(name, name) for name in names}
-        self.unique_groups: list[tuple[str, ...]] = list(dict.fromkeys(groups))
+        generated = {
+            field.attname
+            for field in meta.concrete_fields
+            if getattr(field, "generated", False)
+        }
+        ruled = {name for group in groups for name in group} | (doubtful or set())
+        if not generated.isdisjoint(ruled) or any(
+            field.unique for field in meta.concrete_fields if field.attname in generated
+        ):
+            # Any other attribute may be what these are made of.
+            doubtful = None
+        self.unique_groups: list[tuple[str, ...]] = [
+            group for group in dict.fromkeys(groups) if generated.isdisjoint(group)
+        ]
         self.doubtful = doubtful
 
     def attname(self, name: str) -> str:
@@ -204,27 +259,39 @@ def model_info(model: type[models.Model]) -> ModelInfo:
 
 
 @cache
-def tables_with_references() -> frozenset[str]:
-    """Return the tables that have foreign keys which the database looks at late."""
-    return frozenset(
-        table
-        for model in apps.get_models(include_auto_created=True)
-        for field in model._meta.concrete_fields
-        if isinstance(field, models.ForeignKey)
-        and getattr(field, "db_constraint", True)
-        for table in (
-            model._meta.db_table,
-            field.related_model._meta.db_table,
-        )
+def tables_looked_at_late() -> frozenset[str]:
+    """
+    Return the tables about which the database finds some faults at a commit only.
+
+    Those are foreign keys, on both sides, and deferred constraints. In lower case.
+    """
+    found: set[str] = set()
+    for model in apps.get_models(include_auto_created=True):
+        targets = [
+            field.related_model
+            for field in model._meta.concrete_fields
+            if isinstance(field, models.ForeignKey)
+            and getattr(field, "db_constraint", True)
+        ]
+        if targets or _has_deferred(model):
+            found |= {each._meta.db_table.lower() for each in (model, *targets)}
+    return frozenset(found)
+
+
+def _has_deferred(model: type[models.Model]) -> bool:
+    return any(
+        getattr(constraint, "deferrable", None) is models.Deferrable.DEFERRED
+        for constraint in model._meta.constraints
     )
 
 
 def _check_supported(model: type[models.Model]) -> None:
     name, meta = model.__name__, model._meta
     concrete = meta.concrete_model
-    assert concrete is not None
     problem = ""
-    if any(parent is not concrete for parent in concrete._meta.parents):
+    if concrete is None or meta.abstract:
+        problem = "the model is abstract; use those that inherit from it"
+    elif any(parent is not concrete for parent in concrete._meta.parents):
         problem = (
             "the model inherits from another one with a table of its own; use its "
             "manager"
@@ -276,4 +343,10 @@ def _base_fields(condition: models.Q) -> set[str]:
 def _has_presave(field: Field) -> bool:
     if isinstance(field, models.DateField | models.TimeField):
         return field.auto_now or field.auto_now_add
-    return type(field).pre_save is not models.Field.pre_save
+    pre_save = type(field).pre_save
+    return pre_save is not models.Field.pre_save and is_djangos(pre_save)
+
+
+def _has_own_descriptor(model: type[models.Model], field: Field) -> bool:
+    descriptor = type(getattr_static(model, field.attname, None))
+    return hasattr(descriptor, "__set__") and not is_djangos(descriptor)

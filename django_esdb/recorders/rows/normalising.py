@@ -24,6 +24,7 @@ from django_esdb.db.vendors import (
     may_lack_long_characters,
     rounds_decimals,
     sorts_json_keys,
+    zone_of_columns,
 )
 from django_esdb.recorders.rows.frozen import Settled, Trust
 from django_esdb.recorders.rows.json_values import JSONValues
@@ -94,10 +95,14 @@ def _settle_decimal(field: Any, connection: BaseDatabaseWrapper) -> Settler:
         number: Decimal = field.to_python(value)
         if not number.is_finite():
             return number, Trust.DOUBTFUL
-        if is_server_rounding:
-            number = number.quantize(unit, ROUND_HALF_UP)
-        else:
-            number = Decimal(field.get_db_prep_save(number, connection)).quantize(unit)
+        rounded = number.quantize(unit, ROUND_HALF_UP)
+        if rounded != number:
+            # Some versions of Django round by themselves, and not alike.
+            number = Decimal(field.get_db_prep_save(number, connection))
+            rounded = number.quantize(unit, ROUND_HALF_UP)
+            if rounded != number and not is_server_rounding:
+                return number, Trust.DOUBTFUL
+        number = rounded
         digits = len(number.as_tuple().digits)
         if abs(number) >= limit or (is_short and digits > _EXACT_DIGITS):
             return number, Trust.DOUBTFUL
@@ -118,6 +123,9 @@ def _settle_float(field: Any, connection: BaseDatabaseWrapper) -> Settler:
 
 
 def _settle_datetime(field: Any, connection: BaseDatabaseWrapper) -> Settler:
+    # In which the server takes times that have none; None where it keeps them.
+    zone = None if settings.USE_TZ else zone_of_columns(connection)
+
     def settle(value: Any) -> Settled:
         if type(value) is not datetime.datetime or value.year < _EARLIEST_YEAR:
             return value, Trust.DOUBTFUL
@@ -125,9 +133,17 @@ def _settle_datetime(field: Any, connection: BaseDatabaseWrapper) -> Settler:
             return value, Trust.DOUBTFUL
         if value.tzinfo is not None:
             value = value.astimezone(connection.timezone)
-        return value, Trust.CERTAIN
+        elif zone is not None and _is_unclear(value.replace(tzinfo=zone)):
+            return value, Trust.DOUBTFUL
+        # A column without a zone does not tell the second of an hour that comes twice.
+        return value, Trust.DOUBTFUL if value.fold else Trust.CERTAIN
 
     return settle
+
+
+def _is_unclear(value: datetime.datetime) -> bool:
+    """Return whether there is no such hour, or two of them."""
+    return value.utcoffset() != value.replace(fold=1 - value.fold).utcoffset()
 
 
 def _settle_date(field: Any, connection: BaseDatabaseWrapper) -> Settler:
@@ -212,5 +228,8 @@ def settler(field: Field, connection: BaseDatabaseWrapper) -> Settler | None:
     """Return what settles a field's values; None if only the database can tell."""
     if isinstance(field, models.FileField):
         return _settle_text(field, connection)
+    if isinstance(field, models.DecimalField) and field.decimal_places is None:
+        # From Django 6.1 on it may have as many as the database keeps.
+        return None
     maker = _KINDS.get(type(field))
     return None if maker is None else maker(field, connection)

@@ -35,11 +35,20 @@ class Work(Protocol):
     def write(self) -> None:
         """Write everything that is pending."""
 
+    def has_triggers(self, model: type[models.Model], /) -> bool:
+        """Return whether the database does more when a model's rows are written."""
+
     def is_new_elsewhere(self, instance: models.Model) -> bool:
         """Return whether an instance is a new row whose key is not known yet."""
 
     def exists(self, reference: Reference, value: Any) -> bool:
         """Return whether a reference leads to a row."""
+
+    def look_at_rules(self) -> None:
+        """Have the database look when the event ends at what it would look at late."""
+
+    def saving_one(self) -> AbstractContextManager[None]:
+        """Save a row by itself, before those that were changed after it."""
 
     def trusting_references(self) -> AbstractContextManager[None]:
         """Take it that statements inside leave no reference without its row."""

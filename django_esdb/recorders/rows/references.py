@@ -7,6 +7,7 @@ from typing import Any
 from django.db import IntegrityError
 
 from django_esdb.recorders.rows.entry import Entry
+from django_esdb.recorders.rows.frozen import thawed
 from django_esdb.recorders.rows.model_info import Reference
 from django_esdb.recorders.rows.protocols import KnownRows
 
@@ -55,7 +56,8 @@ class GivenReferences:
         """
         given, self._given = self._given, {}
         is_known = True
-        for (reference, value), entry in given.items():
+        for (reference, kept), entry in given.items():
+            value = thawed(kept)
             if value is None or self._rows.entries.get(entry.pk) is not entry:
                 continue
             was_read = entry.stored is not None

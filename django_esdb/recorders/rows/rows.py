@@ -108,7 +108,8 @@ class Rows(Generic[M]):
                 # The database has to see it, to be asked to delete it.
                 self._map.unit.flush()
             key, attname = key.pk, "pk"
-        entry = None if key is None else self._map.find(attname, key)
+        is_none = key is None and attname == "pk"
+        entry = None if is_none else self._map.find(attname, key)
         if entry is None:
             return False
         self._map.delete(entry)
@@ -132,6 +133,8 @@ class Rows(Generic[M]):
             key: The row's key.
             amounts: What to add, by name of the field.
         """
+        if self._key == "pk" and self._map.increment(key, amounts):
+            return
         for name in amounts:
             if name not in self._names:
                 # Raises where there is no such field.

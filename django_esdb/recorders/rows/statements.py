@@ -26,7 +26,8 @@ _NAMES = """
     unnest upper using utc_timestamp values varchar when where with within
 """
 _HARMLESS = frozenset(_NAMES.split())
-_CALLED = re.compile(r'([A-Za-z_][\w.]*|"[^"]+")\s*\(')
+_CALLED = re.compile(r'([A-Za-z_][\w.]*|"[^"]+"|`[^`]+`)\s*\(')
+_COMMENTS = re.compile(r"(?:\s|/\*.*?\*/|--[^\n]*\n)+", re.DOTALL)
 _READS = ("SELECT", "EXPLAIN", "SHOW", "PRAGMA", "SET ")
 
 
@@ -54,9 +55,21 @@ def kind_of(text: str) -> Statement:
     """
     Return what a statement is; one that is not known to only read is a write.
 
-    A SELECT that calls a function not known to be harmless counts as a write, too.
+    A SELECT that calls a function not known to be harmless counts as a write, too, and
+    so do several statements in one, unless all of them only read.
     """
-    start = text.lstrip()[:24].upper()
+    first, *others = text.strip().rstrip(";").split(";")
+    kind = _kind_of_one(first)
+    if others and kind is Statement.READ:
+        kinds = map(_kind_of_one, others)
+        return kind if all(k is Statement.READ for k in kinds) else Statement.WRITE
+    return kind
+
+
+def _kind_of_one(text: str) -> Statement:
+    if text.startswith(("/*", "--", " ", "\n")):
+        text = _COMMENTS.sub("", text, count=1)
+    start = text[:24].upper()
     if start.startswith("SAVEPOINT"):
         return Statement.SAVEPOINT
     if start.startswith("RELEASE"):
@@ -65,7 +78,10 @@ def kind_of(text: str) -> Statement:
         return Statement.ROLLBACK
     if not start.startswith(_READS):
         return Statement.WRITE
-    if start.startswith("SELECT") and any(
+    if start.startswith("EXPLAIN"):
+        # It executes what it explains, if it is to measure it.
+        return Statement.WRITE if "ANALY" in text.upper() else Statement.READ
+    if start.startswith(("SELECT", "SET ")) and any(
         name.lower() not in _HARMLESS for name in _CALLED.findall(text)
     ):
         return Statement.WRITE

@@ -29,11 +29,19 @@ class UniqueValues:
     Args:
         groups: For each unique constraint, which of a row's values it is about.
         is_collated: Whether the database takes different texts for the same.
+        unclear: Which values it may take for the same though they are different.
     """
 
-    def __init__(self, groups: list[tuple[int, ...]], is_collated: bool) -> None:
+    def __init__(
+        self, groups: list[tuple[int, ...]], is_collated: bool, unclear: set[int]
+    ) -> None:
         self._groups = groups
         self._is_collated = is_collated
+        self._unclear = {
+            number
+            for number, group in enumerate(groups)
+            if not unclear.isdisjoint(group)
+        }
         self._members = frozenset(index for group in groups for index in group)
         self._holders: dict[tuple[int, Any], Entry] = {}
         self._held: dict[Entry, tuple[Any, ...]] = {}
@@ -102,7 +110,7 @@ class UniqueValues:
         for number, value in enumerate(held):
             if value is not None:
                 holder = self._holders.setdefault((number, value), entry)
-                clashes |= holder is not entry or self._is_unclear(value)
+                clashes |= holder is not entry or self._is_unclear(number, value)
         return clashes
 
     def _value(self, values: list[Any], group: tuple[int, ...]) -> Any:
@@ -117,7 +125,14 @@ class UniqueValues:
             for value in found
         )
 
-    def _is_unclear(self, values: tuple[Any, ...]) -> bool:
-        return self._is_collated and any(
-            isinstance(value, str) and collated(value) is None for value in values
-        )
+    def _is_unclear(self, number: int, values: tuple[Any, ...]) -> bool:
+        if number in self._unclear:
+            return True
+        for value in values:
+            if type(value) is str:
+                if self._is_collated and collated(value) is None:
+                    return True
+            elif hasattr(value, "resolve_expression"):
+                # Only the database knows it.
+                return True
+        return False

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import connections, router, transaction
-from django.db.models import Model
+from django.db import DatabaseError, connections, router, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model, QuerySet
 
-from django_esdb.db.vendors import check_references_now
+from django_esdb.db.vendors import (
+    check_references_now,
+    immediate_constraints,
+    writes_in_functions,
+)
 from django_esdb.exceptions import ViewDatabaseError
 from django_esdb.recorders.rows.frozen import Trust
+from django_esdb.recorders.rows.held_transaction import HeldTransaction
 from django_esdb.recorders.rows.identity_map import IdentityMap
-from django_esdb.recorders.rows.model_info import Reference, tables_with_references
+from django_esdb.recorders.rows.model_info import Reference, tables_looked_at_late
 from django_esdb.recorders.rows.rows import Rows
 from django_esdb.recorders.rows.statements import Statement, kind_of, text_of
+from django_esdb.recorders.rows.triggered import Triggered, triggered
 from django_esdb.recorders.rows.writing import write
+
+# Statements that name the tables to which they write.
+_NAMING = ("INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE", "WITH")
+_NAME = re.compile(r"""[`"]([^`"]+)[`"]|([A-Za-z_][\w$]*)""")
 
 
 def _no_keys(model: type[Model]) -> Iterable[Any]:
@@ -61,13 +73,19 @@ class UnitOfWork:
         self._used: tuple[IdentityMap, ...] = ()
         self._keyed: dict[str, dict[type[Model], Rows[Any]]] = {}
         self.by_pk = self._keyed["pk"] = {}
+        # Not asked for before it matters.
+        self._triggered: Triggered | None = None
+        self._has_looked = False
+        self._immediate: tuple[str, ...] | None = None
         self._is_own = False
         self._is_writing = False
         self._is_flushing = False
         self._is_releasing = False
+        self._is_saving_one = False
         self._is_trusting = False
         self._may_lead_nowhere = False
         self._targets: set[tuple[Reference, Any]] = set()
+        self._transaction = HeldTransaction(self.connection)
 
     def rows(self, model: type[Model]) -> IdentityMap:
         """
@@ -115,7 +133,9 @@ class UnitOfWork:
             NotSupportedError: A row was changed in a way that is not supported.
         """
         self.event_ended()
-        self.write()
+        # No event looks any more at what triggers make of it.
+        if self._has_to_write():
+            self._write()
         for rows in self._used:
             rows.kept.check()
 
@@ -141,7 +161,9 @@ class UnitOfWork:
 
         Raises:
             DatabaseError: The database refuses what the event has left.
+            TransactionManagementError: It commits nothing any more.
         """
+        self._transaction.check()
         worst = Trust.CERTAIN
         taken_back = []
         for rows in self._used:
@@ -161,35 +183,77 @@ class UnitOfWork:
                 self._may_lead_nowhere = True
         if self._may_lead_nowhere:
             self._may_lead_nowhere = False
-            self.write()
-            with self._marking(), self.own_statements():
-                self.has_to_end = not check_references_now(self.connection)
+            self._look_now()
         for rows in taken_back:
             rows.event_ended(is_taken_back=True)
+
+    def _look_now(self) -> None:
+        """Have the database look at what it would look at late, if it can."""
+        self.write()
+        with self._marking(), self.own_statements():
+            if self._immediate is None:
+                self._immediate = immediate_constraints(self.connection)
+            self.has_to_end = not check_references_now(self.connection, self._immediate)
+
+    def go_on(self) -> None:
+        """Note that another event is next."""
+        if self._maps:
+            self._look_at_triggers()
+
+    def _look_at_triggers(self) -> bool:
+        """Look once in a batch which there are; return whether they are others now."""
+        if self._has_looked:
+            return False
+        self._has_looked = True
+        with self.own_statements():
+            has_changed = self._known_triggers().look(self.connection)
+        if has_changed:
+            for rows in self._used:
+                rows.choose_ways()
+        return has_changed
+
+    def has_triggers(self, model: type[Model]) -> bool:
+        """Return whether the database does more when a model's rows are written."""
+        return model in self._known_triggers()
+
+    def _known_triggers(self) -> Triggered:
+        if self._triggered is None:
+            with self.own_statements():
+                self._triggered = triggered(self.connection)
+        return self._triggered
 
     def flush(self) -> None:
         """Take back what is in hand, and write everything that is pending."""
         if self._is_flushing:
             return
-        self._is_flushing = True
-        try:
-            self._take_back()
-        finally:
-            self._is_flushing = False
+        if not self._is_saving_one:
+            self._is_flushing = True
+            try:
+                self._take_back()
+            finally:
+                self._is_flushing = False
         self.write()
 
     def write(self) -> None:
         """Write everything that is pending; raises what the database says."""
-        if self._is_writing or not any(
-            rows.dirty or rows.deleted for rows in self._used
-        ):
-            return
+        if self._has_to_write():
+            were_unknown = self._look_at_triggers()
+            self._write()
+            if were_unknown:
+                self._others_have_written()
+
+    def _write(self) -> None:
         self._is_writing = True
         try:
             with self._marking(), self.own_statements():
                 write(self.connection, self._used)
         finally:
             self._is_writing = False
+
+    def _has_to_write(self) -> bool:
+        return not self._is_writing and any(
+            rows.dirty or rows.deleted for rows in self._used
+        )
 
     def read_again(self) -> None:
         """Write what is pending, and trust nothing that was loaded."""
@@ -218,7 +282,7 @@ class UnitOfWork:
         self.write()
         with self.own_statements():
             found = (
-                reference.target._base_manager.using(self.using)
+                QuerySet(reference.target, using=self.using)
                 .filter(**{reference.target_attname: value})
                 .exists()
             )
@@ -234,6 +298,19 @@ class UnitOfWork:
             yield
         finally:
             self._is_own = before
+
+    def look_at_rules(self) -> None:
+        """Have the database look when the event ends at what it would look at late."""
+        self._may_lead_nowhere = True
+
+    @contextmanager
+    def saving_one(self) -> Iterator[None]:
+        """Save a row by itself, before those that were changed after it."""
+        before, self._is_saving_one = self._is_saving_one, True
+        try:
+            yield
+        finally:
+            self._is_saving_one = before
 
     @contextmanager
     def trusting_references(self) -> Iterator[None]:
@@ -256,9 +333,11 @@ class UnitOfWork:
         if self._is_own:
             return execute(sql, params, many, context)
         text = text_of(sql, self.connection.connection)
+        self._transaction.check_before(text)
         kind = kind_of(text)
         if kind is Statement.ROLLBACK:
             result = execute(sql, params, many, context)
+            self._transaction.rolled_back()
             self._rolled_back()
             return result
         if self._maps:
@@ -267,10 +346,14 @@ class UnitOfWork:
                 self.flush()
             finally:
                 self._is_releasing = False
-        result = execute(sql, params, many, context)
+        try:
+            result = execute(sql, params, many, context)
+        except DatabaseError as error:
+            self._transaction.failed(error)
+            raise
         if kind is Statement.WRITE:
             self._others_have_written()
-            if not self._is_trusting and _is_about_references(text):
+            if not self._is_trusting and _is_looked_at_late(text, self.connection):
                 self._may_lead_nowhere = True
         return result
 
@@ -305,12 +388,11 @@ class UnitOfWork:
             raise
 
 
-def _is_about_references(text: str) -> bool:
-    tables = tables_with_references()
-    return any(name in tables for name in _names_in(text))
-
-
-def _names_in(text: str) -> Iterator[str]:
-    for part in text.replace("`", '"').split('"'):
-        if part.isidentifier():
-            yield part
+def _is_looked_at_late(text: str, connection: BaseDatabaseWrapper) -> bool:
+    if not text.lstrip()[:7].upper().startswith(_NAMING):
+        # What functions and procedures write to is not known.
+        return writes_in_functions(connection)
+    tables = tables_looked_at_late()
+    return any(
+        (quoted or plain).lower() in tables for quoted, plain in _NAME.findall(text)
+    )

@@ -4,41 +4,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from django.db import DatabaseError, IntegrityError, models
+from django.db import DatabaseError, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import sql
 
 from django_esdb.db.fields import Field
 from django_esdb.db.many_rows import can_write_many, insert_many, update_many
 from django_esdb.db.vendors import most_parameters, returns_new_rows
+from django_esdb.recorders.rows.changes import Change, put_in_order
 from django_esdb.recorders.rows.columns import Column
-from django_esdb.recorders.rows.entry import UNSET, Entry
+from django_esdb.recorders.rows.entry import Entry
 from django_esdb.recorders.rows.frozen import same
 from django_esdb.recorders.rows.identity_map import IdentityMap
-
-
-@dataclass(eq=False)
-class _Change:
-    """
-    A row that will be written.
-
-    Attributes:
-        rows: The identity map that it is in.
-        entry: The row.
-        indexes: Of the columns to set; None for a new row.
-        follows: What has to be written before, since it gives up a unique value that
-            this one takes, or is what this one refers to.
-        level: How many are before it at the most; None as long as that is not known.
-    """
-
-    rows: IdentityMap
-    entry: Entry
-    indexes: tuple[int, ...] | None
-    follows: list[_Change]
-    level: int | None = None
 
 
 def write(connection: BaseDatabaseWrapper, maps: Sequence[IdentityMap]) -> None:
@@ -47,7 +26,8 @@ def write(connection: BaseDatabaseWrapper, maps: Sequence[IdentityMap]) -> None:
 
     Nothing is inserted that was changed, and nothing updated that is new. Rows that
     give up a unique value are written before those that take it, and those that are
-    referred to before those that refer to them.
+    referred to before those that refer to them. New rows of a model are inserted in
+    the order in which they were added, since the database may number them.
 
     Raises:
         DatabaseError: The database refuses something, or a changed row is not
@@ -57,10 +37,9 @@ def write(connection: BaseDatabaseWrapper, maps: Sequence[IdentityMap]) -> None:
     for rows in maps:
         _delete(rows)
     changes = [change for rows in maps for change in _changes(rows)]
-    _order(changes)
-    levels: dict[int, dict[Any, list[_Change]]] = defaultdict(lambda: defaultdict(list))
+    put_in_order(connection, changes)
+    levels: dict[int, dict[Any, list[Change]]] = defaultdict(lambda: defaultdict(list))
     for change in changes:
-        assert change.level is not None
         levels[change.level][change.rows, change.indexes].append(change)
     for level in sorted(levels):
         for (rows, indexes), group in levels[level].items():
@@ -75,15 +54,19 @@ def write(connection: BaseDatabaseWrapper, maps: Sequence[IdentityMap]) -> None:
 
 def _delete(rows: IdentityMap) -> None:
     if rows.deleted:
-        manager = rows.model._base_manager.using(rows.unit.using)
-        manager.filter(pk__in=list(rows.deleted)).delete()
+        _all(rows).filter(pk__in=list(rows.deleted)).delete()
         rows.deleted.clear()
 
 
-def _changes(rows: IdentityMap) -> Iterator[_Change]:
+def _all(rows: IdentityMap) -> models.QuerySet[Any]:
+    # Managers may leave out rows, or delete them in a way of their own.
+    return models.QuerySet(rows.model, using=rows.unit.using)
+
+
+def _changes(rows: IdentityMap) -> Iterator[Change]:
     for entry in list(rows.dirty):
         if entry.stored is None:
-            yield _Change(rows, entry, None, [])
+            yield Change(rows, entry, None)
             continue
         indexes = tuple(
             index
@@ -94,59 +77,22 @@ def _changes(rows: IdentityMap) -> Iterator[_Change]:
             and not rows.instances.is_read_only(index)
         )
         if indexes:
-            yield _Change(rows, entry, indexes, [])
+            if rows.rewritten:
+                indexes = _with_rewritten(rows, entry, indexes)
+            yield Change(rows, entry, indexes)
         else:
             rows.written(entry)
 
 
-def _order(changes: list[_Change]) -> None:
-    """Say of each change how many others have to be before it."""
-    given_up: dict[tuple[IdentityMap, int, Any], _Change] = {}
-    new: dict[tuple[type[models.Model], Any], _Change] = {}
-    for change in changes:
-        if change.indexes is None:
-            new[change.rows.model, change.entry.pk] = change
-        else:
-            for number, value in change.rows.uniques.given_up(change.entry):
-                given_up[change.rows, number, value] = change
-    for change in changes:
-        change.follows = [
-            before
-            for before in (
-                *(
-                    given_up.get((change.rows, number, value))
-                    for number, value in change.rows.uniques.taken(change.entry)
-                ),
-                *(new.get(parent) for parent in _parents(change)),
-            )
-            if before is not None and before is not change
-        ]
-    for change in changes:
-        _find_level(change, ())
-
-
-def _parents(change: _Change) -> Iterator[tuple[type[models.Model], Any]]:
-    rows = change.rows
-    for reference in rows.info.references:
-        index = rows.index_of.get(reference.attname)
-        value = change.entry.pk if index is None else change.entry.current[index]
-        if value is not None and value is not UNSET:
-            yield reference.target, value
-
-
-def _find_level(change: _Change, path: tuple[_Change, ...]) -> int:
-    if change.level is None:
-        if change in path:
-            names = {each.rows.model.__name__ for each in path}
-            msg = (
-                f"Rows of {', '.join(sorted(names))} exchange unique values or refer "
-                "to each other in a circle, so none can be written first; give one of "
-                "them another value in between"
-            )
-            raise IntegrityError(msg)
-        levels = [_find_level(each, (*path, change)) for each in change.follows]
-        change.level = 1 + max(levels, default=-1)
-    return change.level
+def _with_rewritten(
+    rows: IdentityMap, entry: Entry, indexes: tuple[int, ...]
+) -> tuple[int, ...]:
+    """Return columns to be set with those that are not stored as they were read."""
+    current = entry.current
+    also = [
+        index for index, is_rewritten in rows.rewritten if is_rewritten(current[index])
+    ]
+    return tuple(sorted({*indexes, *also}))
 
 
 class _Values:
@@ -275,18 +221,18 @@ def _update(
         if count < len(plain):
             raise _gone(rows, [entry for entry, _ in plain])
     for entry, values in others:
-        manager = rows.model._base_manager.using(rows.unit.using)
         names = [field.name for field in fields]
-        if not manager.filter(pk=entry.pk).update(
-            **dict(zip(names, values, strict=True))
+        if not (
+            _all(rows)
+            .filter(pk=entry.pk)
+            .update(**dict(zip(names, values, strict=True)))
         ):
             raise _gone(rows, [entry])
 
 
 def _gone(rows: IdentityMap, entries: Iterable[Entry]) -> DatabaseError:
-    manager = rows.model._base_manager.using(rows.unit.using)
     keys = [entry.pk for entry in entries]
-    there = set(manager.filter(pk__in=keys).values_list("pk", flat=True))
+    there = set(_all(rows).filter(pk__in=keys).values_list("pk", flat=True))
     gone = next((key for key in keys if key not in there), None)
     return DatabaseError(
         f"{rows.model.__name__} {gone!r} was changed after it had been deleted by "

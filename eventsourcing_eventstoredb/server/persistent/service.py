@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 
 from eventsourcing_eventstoredb.server.calls import Calls
-from eventsourcing_eventstoredb.server.encoding import encode_record
+from eventsourcing_eventstoredb.server.encoding import write_record
 from eventsourcing_eventstoredb.server.errors import HandlerError, ProtocolError
 from eventsourcing_eventstoredb.server.messages import (
     PersistentSubscriptionsServicer,
@@ -31,8 +31,6 @@ from eventsourcing_eventstoredb.server.persistent.requests import (
     parse_source,
 )
 from eventsourcing_eventstoredb.server.persistent.settings import ALL
-
-_RECORDED_EVENT = persistent.ReadResp.ReadEvent.RecordedEvent
 
 
 class PersistentSubscriptions(PersistentSubscriptionsServicer):
@@ -203,20 +201,16 @@ def _confirmation(group: Group) -> Any:
 
 def _encode_delivery(delivery: Delivery, structured: bool) -> Any:
     position = delivery.event.original.position
-    event, link = (
-        None
-        if record is None
-        # Here the real server gives an event the position of the link to it.
-        else encode_record(
-            record._replace(position=position), _RECORDED_EVENT, structured=structured
-        )
-        for record in (delivery.event.event, delivery.event.link)
-    )
-    return persistent.ReadResp(
-        event=persistent.ReadResp.ReadEvent(
-            event=event,
-            link=link,
-            commit_position=position,
-            retry_count=delivery.retry_count,
-        )
-    )
+    answer = persistent.ReadResp()
+    event = answer.event
+    event.commit_position = position
+    event.retry_count = delivery.retry_count
+    for record, message in (
+        (delivery.event.event, event.event),
+        (delivery.event.link, event.link),
+    ):
+        if record is not None:
+            # Here the real server gives an event the position of the link to it.
+            placed = record._replace(position=position)
+            write_record(placed, message, structured=structured)
+    return answer

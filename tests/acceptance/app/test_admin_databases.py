@@ -9,7 +9,7 @@ import pytest
 from tests.support.failed_events import (
     TRACKING,
 )
-from tests.support.projects import Project
+from tests.support.projects import Project, move_to_reports
 
 
 @pytest.mark.any_database
@@ -22,9 +22,7 @@ def test_actions_are_about_the_database_that_is_shown(
         "T.objects.create(projection='TrainingSchoolProjection', position=5,\n"
         "                 application='TrainingSchool', state='paused')\n"
     )
-    project.env["DJANGO_SETTINGS_MODULE"] = "tests.support.apps.settings"
-    project.env["TEST_REPORTS_DATABASE_URL"] = f"sqlite:///{tmp_path / 'reports'}"
-    project.manage("migrate", "--verbosity", "0", "--database", "reports")
+    move_to_reports(project, tmp_path)
 
     printed = project.python(
         "from django.contrib.auth.models import User\n"

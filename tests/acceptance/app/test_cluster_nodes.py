@@ -14,7 +14,7 @@ import pytest
 
 from django_esdb import signals
 from django_esdb.registry import Registration
-from django_esdb.runner import projection_runner
+from django_esdb.runner import batch_loop
 from example_project.training_school.models import Dog, SchoolCounts
 from tests.support.client_library import EventStoreDBClient, NewEvent, StreamState
 from tests.support.cluster import Cluster
@@ -31,8 +31,8 @@ def test_a_look_for_a_later_position_that_fails_ends_nothing(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(projection_runner, "_LONGEST_IDLE_SECONDS", 0.1)
-    monkeypatch.setattr(projection_runner, "_IDLE_LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(batch_loop, "_LONGEST_IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(batch_loop, "_IDLE_LOOK_SECONDS", 0.2)
     caplog.set_level(logging.DEBUG, "django_esdb.runner")
     interrupted: list[str] = []
 
@@ -85,7 +85,7 @@ def test_changes_of_lagging_nodes_lose_no_row(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Each look at what lies behind others' events is a chance to pass one over.
-    monkeypatch.setattr(projection_runner, "_LONGEST_IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(batch_loop, "_LONGEST_IDLE_SECONDS", 0.1)
     settings.ESDB_URI = f"{cluster.uri}&NodePreference=random"
     foreign = [NewEvent("foreign", b"{}")]
     with (

@@ -42,7 +42,9 @@ def test_a_worker_serves_its_metrics_and_those_that_stand_by_do(
         while True:
             values = scraped(url)
             if values["django_esdb_events_total"] == 1 and (
+                # Until it is known that what others have written is not its own.
                 values.get("django_esdb_lag_events") == 0
+                and values.get("django_esdb_lag_seconds") == 0
             ):
                 break
             assert time.monotonic() < end, values
@@ -65,11 +67,10 @@ def test_a_worker_serves_its_metrics_and_those_that_stand_by_do(
     assert first.returncode == 0
     assert url.startswith("http://127.0.0.1:")
     assert values["django_esdb_lease_held"] == 1
-    assert values["django_esdb_lag_seconds"] == 0
     assert values["django_esdb_database_up"] == 1
     assert beside["django_esdb_lease_held"] == 0
     assert beside["django_esdb_events_total"] == 0
-    assert beside["django_esdb_position"] == values["django_esdb_position"]
+    assert beside["django_esdb_position"] >= values["django_esdb_position"]
 
 
 @pytest.mark.parametrize("port", ["-1", "65536", "x"])

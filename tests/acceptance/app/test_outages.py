@@ -157,9 +157,15 @@ def test_restarts_under_live_writes(
 ) -> None:
     restarts = 3
     with owner_and_standby(crashing) as workers, Writer(writing) as writer:
+
+        def interruptions() -> int:
+            return sum(lines(this, INTERRUPTED) for this in workers)
+
         for _ in range(restarts):
             writer.wait_for_more()
+            before = interruptions()
             database.crash()
+            wait_until(lambda before=before: interruptions() > before)
             # Long enough for several attempts.
             time.sleep(1)
             database.start()
@@ -173,7 +179,7 @@ def test_restarts_under_live_writes(
     for this in workers:
         assert lines(this, INTERRUPTED) <= restarts, this.lines
         assert lines(this, STANDBY_INTERRUPTED) <= restarts, this.lines
-    assert sum(lines(this, INTERRUPTED) for this in workers) >= restarts
+    assert interruptions() >= restarts
 
 
 @pytest.mark.slow("makes a database server and crashes it")

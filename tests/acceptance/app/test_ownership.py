@@ -88,7 +88,7 @@ def test_another_process_stands_by_and_takes_over_at_once_after_a_good_stop(
             # Its lease would have lasted a minute more.
             second.wait_for("Running TrainingSchoolProjection")
             last = writing.add_trick("Fido", "sit")
-            wait_until(hooked, lambda found: found["position"] == last)
+            wait_until(hooked, lambda found: (found["position"] or 0) >= last)
             assert second.terminate() == 0
 
     assert state(hooked)["counts"] == [[1, 1]]
@@ -103,7 +103,7 @@ def test_a_killed_process_of_this_machine_is_replaced_at_once(
         running.process.kill()
         standing.wait_for("Running TrainingSchoolProjection")
         last = writing.register("Fido")
-        wait_until(hooked, lambda found: found["position"] == last)
+        wait_until(hooked, lambda found: (found["position"] or 0) >= last)
 
 
 def test_a_suspended_owner_is_replaced_and_stands_by_when_it_comes_back(
@@ -116,11 +116,11 @@ def test_a_suspended_owner_is_replaced_and_stands_by_when_it_comes_back(
         suspend_outside_of_transaction(hooked, running)
         standing.wait_for("Running TrainingSchoolProjection")
         last = writing.add_trick("Fido", "sit")
-        wait_until(hooked, lambda found: found["position"] == last)
+        wait_until(hooked, lambda found: (found["position"] or 0) >= last)
         running.resume()
         running.wait_for("Standing by")
         last = writing.add_trick("Fido", "roll")
-        wait_until(hooked, lambda found: found["position"] == last)
+        wait_until(hooked, lambda found: (found["position"] or 0) >= last)
         assert running.terminate() == 0
         assert standing.terminate() == 0
 
@@ -142,7 +142,7 @@ def test_an_owner_that_is_suspended_in_a_transaction_commits_nothing_afterwards(
         with worker(hooked) as second:
             second.wait_for("Running TrainingSchoolProjection")
             last = writing.add_trick("Fido", "sit")
-            wait_until(hooked, lambda found: found["position"] == last)
+            wait_until(hooked, lambda found: (found["position"] or 0) >= last)
             first.resume()
             first.wait_for("Standing by")
             assert first.terminate() == 0
@@ -171,7 +171,7 @@ def test_on_sqlite_no_process_takes_over_from_a_transaction(
             assert not any("Running" in line for line in second.lines)
             first.resume()
             last = writing.add_trick("Fido", "sit")
-            wait_until(hooked, lambda found: found["position"] == last)
+            wait_until(hooked, lambda found: (found["position"] or 0) >= last)
 
     assert state(hooked)["tricks"] == {"Fido": ["wait", "sit"]}
 
@@ -188,6 +188,7 @@ def test_exclusive_fails_where_another_process_runs_it(hooked: Project) -> None:
     assert f":{first.process.pid}:" in result.stderr
 
 
+@pytest.mark.any_database
 def test_exclusive_ends_when_it_was_taken_over(hooked: Project) -> None:
     hooked.env["ESDB_LEASE_SECONDS"] = "1"
     with worker(hooked, "--exclusive") as first:
@@ -201,6 +202,7 @@ def test_exclusive_ends_when_it_was_taken_over(hooked: Project) -> None:
     assert "was taken over by" in first.lines[-1]
 
 
+@pytest.mark.any_database
 def test_until_caught_up_ends_when_the_owner_has_caught_up(
     hooked: Project, writing: TrainingSchool
 ) -> None:
@@ -218,7 +220,7 @@ def test_an_event_that_ends_the_process_is_recognised(
 ) -> None:
     before = writing.register("Fido")
     hooked.manage("runprojections", "--until-caught-up")
-    writing.add_trick("Fido", "crash")
+    there = writing.add_trick("Fido", "crash")
     statuses = [
         hooked.manage("runprojections", "--fail-fast", check=False).returncode
         for _ in range(4)
@@ -230,7 +232,9 @@ def test_an_event_that_ends_the_process_is_recognised(
     assert result.returncode == 1
     assert "at which its process has ended 3 times" in result.stderr
     found = state(hooked)
-    assert (found["state"], found["position"]) == ("paused", before)
+    assert found["state"] == "paused"
+    # What lies between is none of this application's.
+    assert before <= found["position"] < there
     # Something that starts it again and again does no harm.
     again = hooked.manage("runprojections", "--fail-fast", check=False)
     assert again.returncode == 1
@@ -257,7 +261,7 @@ def test_an_event_that_ends_the_process_is_parked_where_that_is_wanted(
     hooked.manage("runprojections", "--until-caught-up")
 
     found = state(hooked)
-    assert found["position"] == last
+    assert found["position"] >= last
     assert found["tricks"] == {"Fido": [], "Rex": []}
     (error,) = found["failed"]
     assert "its process has ended 3 times" in error
@@ -278,10 +282,11 @@ def test_a_process_that_is_killed_while_it_is_idle_has_not_failed(
 
     hooked.manage("runprojections", "--until-caught-up")
 
-    assert (first, state(hooked)["position"]) == (first, last)
+    assert state(hooked)["position"] >= last > first
     assert state(hooked)["error"] == ""
 
 
+@pytest.mark.any_database
 def test_stopping_takes_no_longer_than_it_may(
     hooked: Project, writing: TrainingSchool, tmp_path: Path
 ) -> None:
@@ -321,6 +326,7 @@ def test_a_second_signal_ends_the_process_at_once(
     assert state(hooked)["counts"] == [[1, 1]]
 
 
+@pytest.mark.any_database
 def test_a_paused_projection_waits_in_a_process_that_continues(
     hooked: Project, writing: TrainingSchool, tmp_path: Path
 ) -> None:
@@ -368,7 +374,7 @@ def test_reload_restarts_when_code_changes_and_waits_for_no_lease(
             module.write_text("VERSION = 2\n")
             this.wait_for("Running TrainingSchoolProjection", count=2)
             last = writing.register("Fido")
-            wait_until(hooked, lambda found: found["position"] == last)
+            wait_until(hooked, lambda found: (found["position"] or 0) >= last)
         finally:
             # Unlike being killed, that ends the process that it has started, too.
             status = this.terminate()
@@ -407,7 +413,7 @@ def test_an_event_that_hangs_ends_the_process_and_another_takes_over(
     assert "hangs at an event" in shown
     (tmp_path / "go").touch()
     with worker(hooked) as second:
-        wait_until(hooked, lambda found: found["position"] == last)
+        wait_until(hooked, lambda found: (found["position"] or 0) >= last)
         assert second.terminate() == 0
 
     assert state(hooked)["tricks"] == {"Fido": ["hang"]}

@@ -56,7 +56,7 @@ def test_who_is_killed_in_the_middle_is_followed_by_another(
             second.wait_for("All caught up")
 
     assert rows(project) == ([("Fido",)], [(1, 2)])
-    assert project.position() == last
+    assert project.position() >= last
 
 
 def test_a_worker_stands_by_and_the_first_signal_stops_a_rebuild(
@@ -72,7 +72,7 @@ def test_a_worker_stands_by_and_the_first_signal_stops_a_rebuild(
     options = (NAME, "--no-input", "--batch-size", "1", "--shutdown-timeout", "60")
     with worker(project) as running:
         running.wait_for(f"Running {NAME}")
-        wait_until(lambda: project.position() == last)
+        wait_until(lambda: (project.position() or 0) >= last)
         (tmp_path / "go").unlink()
         (tmp_path / f"waiting-{running.process.pid}").unlink()
         with command(project, "rebuildprojection", *options) as rebuild:

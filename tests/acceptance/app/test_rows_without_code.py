@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.projects import Project
+from tests.support.projects import Project, move_to_reports
 
 
 @pytest.mark.any_database
@@ -30,6 +30,7 @@ def test_a_start_says_which_rows_are_not_those_of_the_code(project: Project) -> 
     ]
 
 
+@pytest.mark.any_database
 def test_rows_that_were_left_in_another_database_are_shown(
     project: Project, tmp_path: Path
 ) -> None:
@@ -38,9 +39,7 @@ def test_rows_that_were_left_in_another_database_are_shown(
         "T.objects.create(projection='TrainingSchoolProjection', position=5,\n"
         "                 application='TrainingSchool')\n"
     )
-    project.env["DJANGO_SETTINGS_MODULE"] = "tests.support.apps.settings"
-    project.env["TEST_REPORTS_DATABASE_URL"] = f"sqlite:///{tmp_path / 'reports'}"
-    project.manage("migrate", "--verbosity", "0", "--database", "reports")
+    move_to_reports(project, tmp_path)
 
     def databases() -> list[tuple[str, int | None, bool]]:
         out = project.manage("showprojections", "--json", check=False).stdout

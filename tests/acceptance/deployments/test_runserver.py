@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.deployments.sites import free_port, serving
+from tests.support.deployments.sites import serving
+from tests.support.ports import free_port
 from tests.support.projects import Project
 from tests.support.supervising import wait_until
 

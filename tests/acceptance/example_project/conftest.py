@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from example_project.training_school.projections import TrainingSchoolProjection
-from tests.support.site import site_store
+from tests.support.site import chromium_driver, site_store, strict_browser
 
-__all__ = ["site_store"]
+__all__ = ["chromium_driver", "site_store", "strict_browser"]
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -11,10 +10,11 @@ import pytest
 from django.contrib.auth.models import User
 from django.urls import reverse
 from django.utils import timezone
+from selenium import webdriver
 
 from django_esdb.models import FailedEvent, ProjectionTracking, SkippedEvent
 from example_project.training_school.models import Dog
-from tests.support.browsers import Browser, browsing, needs_browser
+from tests.support.browsers import Browser, needs_browser, new_tab
 
 PHONE_WIDTH = 400
 
@@ -26,8 +26,10 @@ pytestmark = [
 
 
 @pytest.fixture
-def browser(school: None, live_server: Any, tmp_path: Path) -> Iterator[Browser]:
-    with browsing(live_server.url, tmp_path / "browser") as browser:
+def browser(
+    chromium_driver: webdriver.Chrome, school: None, live_server: Any
+) -> Iterator[Browser]:
+    with new_tab(chromium_driver, live_server.url) as browser:
         yield browser
 
 

@@ -1,74 +1,35 @@
-"""The dashboard in a real browser: who sees what, and what buttons do."""
+"""The dashboard in a real browser: what its buttons and its script do."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission, User
 from django.contrib.sessions.models import Session
 from django.urls import reverse
 
 from django_esdb.admin import dashboard
-from django_esdb.admin.operations import OPERATIONS
 from django_esdb.models import ProjectionTracking
 from django_esdb.status import ProjectionStatus, projection_statuses
-from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.projections import TrainingSchoolProjection
-from tests.support.axe import findings
-from tests.support.browsers import Browser, browsing, needs_browser
-from tests.support.content_policy import CONTENT_POLICY
+from tests.support.browsers import Browser, needs_browser
 from tests.support.dashboards import LONG, NAMES, fill, more_projections
+from tests.support.staff import sign_in_as
 
 pytestmark = [needs_browser, pytest.mark.any_database]
 
 DASHBOARD = "/admin/django_esdb/"
 NAME = TrainingSchoolProjection.name
-WIDTHS = (1280, 390)
-SCHEMES = ("light", "dark")
 # As if somebody looked at the page again.
 LOOK = "document.dispatchEvent(new Event('visibilitychange'))"
-VIEW = ("view_projectiontracking", "view_failedevent", "view_skippedevent")
-USERS: dict[str, tuple[str, ...] | None] = {
-    "superuser": None,
-    "viewer": VIEW,
-    "pauser": (*VIEW, "pause_projectiontracking"),
-    "nobody": (),
-}
 
 
 @pytest.fixture
-def browser(
-    site_store: EmbeddedServer,
-    transactional_db: None,
-    live_server: Any,
-    settings: Any,
-    tmp_path: Path,
-) -> Iterator[Browser]:
-    settings.MIDDLEWARE = [CONTENT_POLICY, *settings.MIDDLEWARE]
+def browser(strict_browser: Browser) -> Iterator[Browser]:
     with more_projections():
         fill(lasts=timedelta(hours=1))
-        with browsing(live_server.url, tmp_path / "browser") as browser:
-            yield browser
-
-
-@pytest.fixture
-def log_in(browser: Browser) -> Callable[[str], None]:
-    def log_in(name: str) -> None:
-        permissions = USERS[name]
-        if permissions is None:
-            User.objects.create_superuser(name, password="woof-woof")
-        else:
-            user = User.objects.create_user(name, password="woof-woof", is_staff=True)
-            chosen = Permission.objects.filter(codename__in=permissions)
-            assert len(chosen) == len(permissions)
-            user.user_permissions.add(*chosen)
-        browser.log_in(name, "woof-woof", "/admin/")
-
-    return log_in
+        yield strict_browser
 
 
 def operation(name: str, projection: str) -> str:
@@ -97,22 +58,9 @@ def buttons(browser: Browser, name: str) -> list[str]:
     return [each.text.partition(":")[0].strip() for each in links]
 
 
-def complaints(browser: Browser) -> list[str]:
-    """Return what the browser has to say about pages, such as what it did not run."""
-    said = [each["message"] for each in browser.driver.get_log("browser")]
-    return [each for each in said if "favicon" not in each]
-
-
-def assert_fits(browser: Browser, width: int) -> None:
-    shown = browser.driver.execute_script("return document.documentElement.scrollWidth")
-    assert shown <= width, browser.driver.current_url
-
-
 @pytest.mark.slow("it goes to and fro between a dozen pages in a browser")
-def test_each_button_leads_to_a_page_that_does_what_it_says(
-    browser: Browser, log_in: Callable[[str], None]
-) -> None:
-    log_in("superuser")
+def test_each_button_leads_to_a_page_that_does_what_it_says(browser: Browser) -> None:
+    sign_in_as(browser, "superuser")
 
     def press(label: str, name: str) -> str:
         browser.visit(DASHBOARD)
@@ -151,10 +99,8 @@ def test_each_button_leads_to_a_page_that_does_what_it_says(
     assert "Running" in card(browser, LONG)
 
 
-def test_figures_change_and_what_is_focused_stays_so(
-    browser: Browser, log_in: Callable[[str], None]
-) -> None:
-    log_in("viewer")
+def test_figures_change_and_what_is_focused_stays_so(browser: Browser) -> None:
+    sign_in_as(browser, "viewer")
     browser.visit(DASHBOARD)
     focus = "document.activeElement.textContent"
     browser.driver.execute_script("document.querySelector('.esdb-card a').focus()")
@@ -179,9 +125,9 @@ def test_figures_change_and_what_is_focused_stays_so(
 
 
 def test_old_figures_are_told_of(
-    browser: Browser, log_in: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log_in("viewer")
+    sign_in_as(browser, "viewer")
     browser.visit(DASHBOARD)
     assert browser.texts(".esdb-message") == [""]
 
@@ -204,7 +150,7 @@ def test_old_figures_are_told_of(
 
 
 def test_it_asks_by_itself_and_not_while_it_is_hidden(
-    browser: Browser, log_in: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[object] = []
 
@@ -213,7 +159,7 @@ def test_it_asks_by_itself_and_not_while_it_is_hidden(
         return projection_statuses()
 
     monkeypatch.setattr(dashboard, "projection_statuses", note)
-    log_in("viewer")
+    sign_in_as(browser, "viewer")
     # Time goes by as it is told.
     browser.driver.execute_cdp_cmd(
         "Page.addScriptToEvaluateOnNewDocument",
@@ -257,10 +203,8 @@ def test_it_asks_by_itself_and_not_while_it_is_hidden(
     assert waits() == []
 
 
-def test_without_scripts_the_figures_are_there(
-    browser: Browser, log_in: Callable[[str], None]
-) -> None:
-    log_in("viewer")
+def test_without_scripts_the_figures_are_there(browser: Browser) -> None:
+    sign_in_as(browser, "viewer")
     browser.driver.execute_cdp_cmd(
         "Emulation.setScriptExecutionDisabled", {"value": True}
     )
@@ -269,63 +213,3 @@ def test_without_scripts_the_figures_are_there(
 
     assert "12,480 events" in browser.driver.page_source
     assert len(browser.all(".esdb-card svg")) == len(NAMES)
-
-
-@pytest.mark.slow("it looks at all pages, in two widths and two schemes")
-@pytest.mark.parametrize("name", USERS)
-def test_pages_can_be_used_by_all_who_may(
-    browser: Browser, log_in: Callable[[str], None], name: str
-) -> None:
-    log_in(name)
-    permissions = USERS[name]
-    rows = ProjectionTracking.objects.order_by("pk")
-    tracking = reverse("admin:django_esdb_projectiontracking_changelist")
-    pages = [DASHBOARD, tracking]
-    pages += [f"{tracking}{row.pk}/change/" for row in rows]
-    allowed = {
-        each.name
-        for each in OPERATIONS.values()
-        if permissions is None or each.permission in permissions
-    }
-    projections = {"retry": "Invoices", "accept": "Invoices", "resume": "Newsletter"}
-    operations = {
-        each: operation(each, projections.get(each, LONG)) for each in OPERATIONS
-    }
-
-    found: dict[Any, list[Any]] = {}
-    for width in WIDTHS:
-        browser.resize(width)
-        for scheme in SCHEMES:
-            browser.prefer(scheme)
-            if permissions == ():
-                for page in (*pages, *operations.values()):
-                    browser.visit(page)
-                    assert browser.all(".esdb-card, #result_list, fieldset") == []
-                continue
-            for page in [*pages, *(operations[each] for each in sorted(allowed))]:
-                browser.visit(page)
-                assert_fits(browser, width)
-                assert len(browser.all("h1")) == 1
-                assert complaints(browser) == [], page
-                found[page, width, scheme] = findings(browser)
-            for each in sorted(allowed):
-                browser.visit(operations[each])
-                [button] = browser.all("#content [type=submit]")
-                browser.leave_by(button)
-                assert len(browser.all(".messagelist li")) == 1, each
-                assert_fits(browser, width)
-                found[each, width, scheme] = findings(browser)
-                fill(lasts=timedelta(hours=1))
-            browser.visit(DASHBOARD)
-            assert [each.get_attribute("title") for each in browser.all("h3")] == list(
-                NAMES
-            )
-            shown = {
-                each.text.partition(":")[0].strip().lower()
-                for each in browser.all(".esdb-buttons a")
-            }
-            assert shown == allowed
-    assert {where: what for where, what in found.items() if what} == {}
-    for each in set(OPERATIONS) - allowed:
-        browser.visit(operations[each])
-        assert browser.driver.title.startswith(("403", "Log in"))

@@ -9,9 +9,8 @@ import sqlite3
 import stat
 import subprocess
 import sys
-import time
 import venv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from urllib.request import urlopen
 import pytest
 
 from tests.support.client_library import EventStoreDBClient
+from tests.support.patience import wait_until
 from tests.support.projects import ROOT, clean_environment
 
 pytestmark = pytest.mark.skipif(
@@ -31,6 +31,7 @@ class RunningDemo:
     """A demo that has said where everything is."""
 
     def __init__(self, folder: Path, *arguments: str) -> None:
+        self.folder = folder
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "example_project", "--folder", folder),
@@ -63,7 +64,7 @@ class RunningDemo:
         return self.process.returncode, output, errors
 
     def has_children(self) -> bool:
-        return any(is_running(pid) for pid in self.children)
+        return are_running(self.children)
 
 
 def children_of(parent: int) -> dict[int, str]:
@@ -81,18 +82,14 @@ def children_of(parent: int) -> dict[int, str]:
     }
 
 
-def is_running(pid: int) -> bool:
-    state = subprocess.run(
-        ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True
-    ).stdout.strip()
-    return bool(state) and not state.startswith("Z")
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+def are_running(pids: Iterable[int]) -> bool:
+    """Tell whether any of these processes runs."""
+    states = subprocess.run(
+        ["ps", "-o", "stat=", "-p", ",".join(map(str, pids))],
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    return any(not state.startswith("Z") for state in states)
 
 
 def read(url: str) -> str:
@@ -122,6 +119,15 @@ def start(folder: Path) -> Iterator[Start]:
             demo.process.terminate()
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
+    """A demo for tests that leave it as it is: each takes seconds to start."""
+    demo = RunningDemo(tmp_path_factory.mktemp("demo") / "a + b #1")
+    with demo.process:
+        yield demo
+        demo.process.terminate()
+
+
 def test_shows_a_seeded_school_and_stops_with_all_its_parts(start: Start):
     demo = start()
 
@@ -140,15 +146,13 @@ def test_shows_a_seeded_school_and_stops_with_all_its_parts(start: Start):
     assert not demo.has_children()
 
 
-def test_projections_are_in_the_states_that_an_operator_meets(
-    start: Start, folder: Path
-):
-    demo = start()
-    page = read(demo["Web site"])
-    assert f'href="/{demo["Dashboard"].removeprefix(demo["Web site"])}"' in page
+def test_projections_are_in_the_states_that_an_operator_meets(shared: RunningDemo):
+    page = read(shared["Web site"])
+    assert f'href="/{shared["Dashboard"].removeprefix(shared["Web site"])}"' in page
 
     def ask(sql: str) -> list[tuple[Any, ...]]:
-        with closing(sqlite3.connect(folder / "site.sqlite3", timeout=60)) as database:
+        path = shared.folder / "site.sqlite3"
+        with closing(sqlite3.connect(path, timeout=60)) as database:
             return database.execute(sql).fetchall()
 
     # It has put events aside, which failed and which come after those.
@@ -171,15 +175,14 @@ def test_projections_are_in_the_states_that_an_operator_meets(
     wait_until(lambda: ask(requested) == [(None,)] and ask(counted) == [(48,)])
 
 
-def test_the_admin_can_log_in_with_the_printed_password(start: Start, folder: Path):
-    demo = start()
+def test_the_admin_can_log_in_with_the_printed_password(shared: RunningDemo):
     code = (
         "import django, sys; django.setup()\n"
         "from django.contrib.auth import authenticate\n"
         "print(authenticate(username=sys.argv[1], password=sys.argv[2]).is_superuser)"
     )
-    arguments = [sys.executable, "-c", code, demo["User"], demo["Password"]]
-    database = str(folder / "site.sqlite3").replace(" ", "%20")
+    arguments = [sys.executable, "-c", code, shared["User"], shared["Password"]]
+    database = str(shared.folder / "site.sqlite3").replace(" ", "%20")
     env = {
         **clean_environment(),
         "DJANGO_SETTINGS_MODULE": "example_project.settings",
@@ -188,8 +191,8 @@ def test_the_admin_can_log_in_with_the_printed_password(start: Start, folder: Pa
 
     assert subprocess.check_output(arguments, env=env, cwd=ROOT) == b"True\n"
     for name in ("admin-password", "secret-key"):
-        assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
-    assert len(demo["Password"]) >= 12
+        assert stat.S_IMODE((shared.folder / name).stat().st_mode) == 0o600
+    assert len(shared["Password"]) >= 12
 
 
 @pytest.mark.slow("starts two demos, of five processes each")
@@ -231,17 +234,16 @@ def test_a_port_that_is_taken_gives_another_one(start: Start):
         assert "<h1>Dogs</h1>" in read(demo["Web site"])
 
 
-def test_one_folder_has_one_demo(start: Start):
-    first = start()
+def test_one_folder_has_one_demo(shared: RunningDemo):
+    second = RunningDemo(shared.folder)
 
-    second = start()
-
-    status = second.process.wait(timeout=60)
-    (line,) = second.process.stderr.read().splitlines()
+    with second.process:
+        status = second.process.wait(timeout=60)
+        (line,) = second.process.stderr.read().splitlines()
     assert status == 1
     assert line.startswith("Another demo uses the folder ")
-    assert f"process {first.process.pid}: stop it first" in line
-    assert first.has_children()
+    assert f"process {shared.process.pid}: stop it first" in line
+    assert shared.has_children()
 
 
 @pytest.mark.slow("starts five processes and waits for their end")

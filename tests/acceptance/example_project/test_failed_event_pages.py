@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import pytest
-from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 from django.utils import timezone
 
 from django_esdb import get_application
-from django_esdb.admin import event_reading
 from django_esdb.models import FailedEvent, ProjectionLag, ProjectionTracking
-from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.models import Dog
 from example_project.training_school.projections import TrainingSchoolProjection
-from tests.support.axe import findings
-from tests.support.browsers import Browser, browsing, needs_browser
-from tests.support.content_policy import CONTENT_POLICY
+from tests.support.browsers import Browser, needs_browser
 from tests.support.failed_events import FAILED, many_failed
+from tests.support.staff import sign_in_as
 
 pytestmark = [needs_browser, pytest.mark.any_database]
 
-WIDTHS = (1280, 390)
-SCHEMES = ("light", "dark")
 DOGS = "/admin/training_school/dog/"
 TRACEBACK = (
     "Traceback (most recent call last):\n"
@@ -36,29 +26,10 @@ TRACEBACK = (
 )
 
 
-# Of what is too wide.
-WIDE = """
-return [...document.querySelectorAll('body *')]
-  .filter((each) => each.getBoundingClientRect().right > arguments[0])
-  .map((each) => each.outerHTML.slice(0, 100));
-"""
-
-
 @pytest.fixture
-def browser(
-    site_store: EmbeddedServer,
-    transactional_db: None,
-    live_server: Any,
-    settings: Any,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Browser]:
-    # Tests share the machine.
-    monkeypatch.setattr(event_reading, "SECONDS", 60.0)
-    settings.MIDDLEWARE = [CONTENT_POLICY, *settings.MIDDLEWARE]
+def browser(strict_browser: Browser) -> Browser:
     fill()
-    with browsing(live_server.url, tmp_path / "browser") as browser:
-        yield browser
+    return strict_browser
 
 
 def fill() -> None:
@@ -96,24 +67,8 @@ def fill() -> None:
     Dog.objects.create(id="7661899a-7326-4da2-8369-e75b1854c6af", name="Fido")
 
 
-def log_in(browser: Browser, *codenames: str) -> None:
-    if codenames:
-        user = User.objects.create_user("operator", password="woof", is_staff=True)
-        chosen = Permission.objects.filter(codename__in=codenames)
-        assert len(chosen) == len(codenames)
-        user.user_permissions.add(*chosen)
-    else:
-        User.objects.create_superuser("operator", password="woof")
-    browser.log_in("operator", "woof", FAILED)
-
-
 def page_of(event: FailedEvent) -> str:
     return reverse("admin:django_esdb_failedevent_change", args=[event.pk])
-
-
-def complaints(browser: Browser) -> list[str]:
-    said = [each["message"] for each in browser.driver.get_log("browser")]
-    return [each for each in said if "favicon" not in each]
 
 
 def press(browser: Browser, label: str) -> None:
@@ -123,48 +78,11 @@ def press(browser: Browser, label: str) -> None:
     browser.leave_by(button)
 
 
-@pytest.mark.slow("it looks at all pages, in two widths and two schemes")
-def test_pages_fit_and_can_be_used_by_all(browser: Browser) -> None:
-    log_in(browser)
-    event = FailedEvent.objects.order_by("pk")[0]
-    dog = Dog.objects.get()
-    group = (
-        "?projection=Invoices_of_the_training_school&application=TrainingSchool"
-        "&error_kind=DoesNotExist: dog …"
-    )
-    pages = [
-        FAILED,
-        f"{FAILED}groups/",
-        f"{FAILED}{group}",
-        f"{FAILED}?q=nothing",
-        page_of(event),
-        DOGS,
-        f"{DOGS}{dog.pk}/change/",
-    ]
-
-    found: dict[Any, list[Any]] = {}
-    for width in WIDTHS:
-        browser.resize(width)
-        for scheme in SCHEMES:
-            browser.prefer(scheme)
-            for page in pages:
-                browser.visit(page)
-                shown = browser.driver.execute_script(
-                    "return document.documentElement.scrollWidth"
-                )
-                assert shown <= width, (
-                    page,
-                    browser.driver.execute_script(WIDE, width),
-                )
-                assert complaints(browser) == [], page
-                found[page, width, scheme] = findings(browser)
-    assert {where: what for where, what in found.items() if what} == {}
-
-
 def test_groups_lead_to_events_and_these_to_all_that_they_are_about(
     browser: Browser,
 ) -> None:
-    log_in(browser)
+    sign_in_as(browser, "superuser")
+    browser.visit(FAILED)
     assert len(browser.all("#result_list tbody tr")) == 100
     browser.follow("Next page")
     assert len(browser.all("#result_list tbody tr")) == 42
@@ -187,7 +105,7 @@ def test_groups_lead_to_events_and_these_to_all_that_they_are_about(
 
 
 def test_events_are_retried_and_discarded_on_their_pages(browser: Browser) -> None:
-    log_in(browser)
+    sign_in_as(browser, "superuser")
     first, second = FailedEvent.objects.order_by("pk")[:2]
     browser.visit(page_of(second))
 
@@ -207,7 +125,7 @@ def test_events_are_retried_and_discarded_on_their_pages(browser: Browser) -> No
 
 
 def test_who_may_only_view_is_offered_nothing_else(browser: Browser) -> None:
-    log_in(browser, "view_failedevent", "view_dog")
+    sign_in_as(browser, "watcher", ("view_failedevent", "view_dog"))
 
     browser.visit(page_of(FailedEvent.objects.order_by("pk")[0]))
 

@@ -32,20 +32,24 @@ execute_from_command_line(["manage.py", "check"])
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout with nothing but the packages, to put a .env file in."""
+    """
+    A checkout with nothing but the example, to put a .env file in.
+
+    The packages are found in this one, where they are compiled already.
+    """
     folder = tmp_path / "a + b #1"
-    folder.mkdir()
-    for name in ("example_project", "django_esdb", "eventsourcing_eventstoredb"):
-        shutil.copytree(
-            ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__")
-        )
+    shutil.copytree(
+        ROOT / "example_project",
+        folder / "example_project",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
     return folder
 
 
 def run(checkout: Path, code: str, **env: str) -> str:
     return subprocess.run(
         [sys.executable, "-c", code],
-        env={**clean_environment(), **env},
+        env={**clean_environment(), "PYTHONPATH": str(ROOT), **env},
         cwd=checkout,
         capture_output=True,
         text=True,

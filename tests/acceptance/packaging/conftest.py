@@ -1,14 +1,29 @@
 from __future__ import annotations
 
-import pytest
+import shutil
 
-from tests.support.building import Built, NoBuildSystemError, build
+import pytest
+from filelock import FileLock
+
+from tests.support.building import Built, NoBuildSystemError, build, built_in
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """The sdist and the wheel of this checkout."""
-    try:
-        return build(tmp_path_factory.mktemp("dist"))
-    except NoBuildSystemError as error:
-        pytest.skip(f"the build system cannot be installed here: {error}")
+def built(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Built:
+    """The sdist and the wheel of this checkout, built once for all workers of a run."""
+    shared = tmp_path_factory.getbasetemp()
+    if hasattr(request.config, "workerinput"):
+        shared = shared.parent
+    folder = shared / "dist"
+    with FileLock(shared / "dist.lock"):
+        if (built := built_in(folder)) is not None:
+            return built
+        # What another one has not built to its end.
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        try:
+            return build(folder)
+        except NoBuildSystemError as error:
+            pytest.skip(f"the build system cannot be installed here: {error}")

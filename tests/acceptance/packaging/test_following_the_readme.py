@@ -14,13 +14,14 @@ import pytest
 
 from tests.support.browsers import Browser, browsing, needs_browser
 from tests.support.building import Built
-from tests.support.deployments.sites import free_port
 from tests.support.docs.blocks import Block, blocks_of
+from tests.support.ports import free_port
 from tests.support.projects import ROOT, clean_environment
 from tests.support.terminals import PROMPT, Terminal
 
 README = ROOT / "README.md"
-SECONDS = 600
+# Ten minutes, less what it takes to end before a test that hangs is ended by force.
+SECONDS = 570
 USER, PASSWORD = "headmistress", "woof-woof-woof"
 
 _QUESTIONS = {

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import grpc
 import pytest
@@ -28,6 +28,7 @@ from tests.support.client_library import (
     shared_pb2,
 )
 from tests.support.cluster import Cluster, ClusterNode, Refusal
+from tests.support.patience import wait_until
 from tests.support.projects import ROOT
 
 STREAM = "dog-1"
@@ -45,13 +46,6 @@ def asking(
 def save(client: EventStoreDBClient, count: int = 1) -> int:
     events = [NewEvent(type="Named", data=b"{}") for _ in range(count)]
     return client.append_events(STREAM, current_version=StreamState.ANY, events=events)
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def saved(client: EventStoreDBClient) -> int:

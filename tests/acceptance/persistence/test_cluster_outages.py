@@ -13,9 +13,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from eventsourcing.persistence import OperationalError, StoredEvent
+from eventsourcing.persistence import IntegrityError, OperationalError, StoredEvent
 
-from eventsourcing_eventstoredb import EventStoreDBFactory, store_deadline
+from eventsourcing_eventstoredb import (
+    EventStoreDBFactory,
+    store_deadline,
+    used_names,
+)
 from eventsourcing_eventstoredb.all_stream import AllStream
 from eventsourcing_eventstoredb.exceptions import (
     PositionRefusedError,
@@ -350,3 +354,23 @@ def test_nodes_that_refuse_to_subscribe_are_not_taken_for_another_store(
 
             assert next(subscription).id == later
     assert next(refusals, None) is None
+
+
+def test_who_looks_on_a_follower_that_lags_is_told_by_the_leader_what_was_deleted(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(used_names, "ASK_SECONDS", 30.0)
+    cluster.lag = 3_600
+    name = f"{uuid4()}-dog"
+    follower = "NodePreference=follower"
+    with recording(cluster) as other, recording(cluster, follower) as recorder:
+        save(recorder, uuid4())
+        other.insert_events([StoredEvent(name, 0, "topic", b"{}")])
+        stream = other.layout.stream_name(name)
+        other.client.delete_stream(stream, current_version=0)
+
+        assert recorder.select_events(name) == []
+        with pytest.raises(IntegrityError, match="cannot begin again"):
+            recorder.insert_events([StoredEvent(name, 0, "topic", b"{}")])
+
+        assert other.select_events(name) == []

@@ -47,6 +47,21 @@ def test_a_fork_leaves_parent_and_child_able_to_continue() -> None:
     assert all("belongs to the parent" in line for line in children)
 
 
+def test_parent_and_child_give_events_other_ids() -> None:
+    code = (
+        "import os\n"
+        "from eventsourcing_eventstoredb.protocol.event_ids import new_event_id\n"
+        "new_event_id()\n"
+        "child = os.fork()\n"
+        "if child: os.waitpid(child, 0)\n"
+        "for _ in range(200): print(new_event_id())\n"
+    )
+    ids = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+
+    assert len(ids) == 400
+    assert len(set(ids)) == 400
+
+
 @needs_proc
 def test_at_a_fork_grpc_has_ended_and_keeps_off_the_files_of_the_child() -> None:
     with server_process() as uri:

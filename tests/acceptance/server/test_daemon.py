@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from eventsourcing_eventstoredb.server import EmbeddedServer
 from eventsourcing_eventstoredb.server.daemon import main, stop
 from eventsourcing_eventstoredb.server.pid_file import DaemonError, running_pid
 from eventsourcing_eventstoredb.server.port_owner import port_owner
+from tests.support.at_once import at_once
 from tests.support.client_library import (
     EventStoreDBClient,
     NewEvent,
@@ -101,15 +101,7 @@ def test_starting_twice_leaves_the_first(daemon: Daemon, pid_file: Path):
 
 
 def test_of_concurrent_starts_one_server_comes(daemon: Daemon, pid_file: Path):
-    results = []
-    threads = [
-        threading.Thread(target=lambda: results.append(daemon("start", "--port", "0")))
-        for _ in range(3)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    results = at_once(lambda number: daemon("start", "--port", "0"), 3)
 
     pid = running_pid(pid_file)
     assert [result.returncode for result in results] == [0, 0, 0]

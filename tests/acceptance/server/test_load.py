@@ -3,7 +3,6 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
-import threading
 import time
 import tracemalloc
 import uuid
@@ -26,6 +25,7 @@ from tests.support.client_library import (
     streams_pb2,
     streams_pb2_grpc,
 )
+from tests.support.patience import wait_until
 from tests.support.projects import ROOT
 
 OPTIONS = streams_pb2.ReadReq.Options
@@ -173,13 +173,6 @@ def test_a_client_that_vanishes_frees_its_call(server: EmbeddedServer):
     process.communicate()
 
     wait_until(lambda: call_threads() == before)
-
-
-def wait_until(condition) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.01)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django_esdb.failures import background
 from django_esdb.failures.audit import AdminAudit, Audit
 from django_esdb.failures.parking import failed_events
-from django_esdb.failures.requests import Limits, has_requests, request_retry
+from django_esdb.failures.requests import Limits, request_retry, requested_events
 from django_esdb.models import FailedEvent
 from django_esdb.registry import Registration, registry
 from tests.support.event_stores import EventStore
@@ -56,7 +56,7 @@ def test_each_is_tried_once(picky: Registration, parked: list[FailedEvent]) -> N
 
     background.retry_requested(picky, lambda: False)
 
-    assert not has_requests(picky.tracked())
+    assert not requested_events(picky.tracked()).exists()
     attempts = FailedEvent.objects.in_order().values_list("attempts", flat=True)
     assert list(attempts) == [2, 0, 2]
 
@@ -89,12 +89,13 @@ def test_what_is_left_stays_asked_for(
     ask(picky, parked)
 
     for left in (2, 1, 0):
-        background.retry_requested(picky, lambda: False)
+        assert background.retry_requested(picky, lambda: False) is bool(left)
         assert FailedEvent.objects.count() == left
 
     assert tricks("Rex") == ["burn"]
 
 
+@pytest.mark.any_database
 def test_stopping_begins_no_other(
     picky: Registration, parked: list[FailedEvent]
 ) -> None:
@@ -106,6 +107,7 @@ def test_stopping_begins_no_other(
     assert not Limits(is_stopping=lambda: True).allow_another()
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("ends", [EventStore.stop, EventStore.kill])
 def test_a_store_that_is_away_leaves_them_asked_for(
     picky: Registration,

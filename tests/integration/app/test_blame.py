@@ -134,7 +134,7 @@ def write(school: TrainingSchool) -> int:
 def process(registration: Registration, last: int) -> None:
     """Run the projection until it has processed all."""
     with running(registration):
-        wait_until(lambda: tracking().position == last)
+        wait_until(lambda: (tracking().position or 0) >= last)
 
 
 # The event's
@@ -337,7 +337,7 @@ def test_a_batch_that_is_too_big_is_halved(
 
     catch_up(registration(view_class=View))
 
-    assert tracking().position == last
+    assert tracking().position >= last
     assert tricks("Fido") == [f"trick {number}" for number in range(20)]
 
 

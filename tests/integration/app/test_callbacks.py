@@ -73,7 +73,7 @@ def test_each_events_is_called_once_and_in_order(
 
     catch_up(calling(on_failure=OnFailure.SKIP))
 
-    assert tracking().position == last
+    assert tracking().position >= last
     assert CallingProjection.called == [name for name in names if name != "trick 7"]
 
 
@@ -94,7 +94,7 @@ def test_one_that_fails_stops_nothing_and_is_logged_with_its_event(
     with running(calling()) as supervisor:
         wait_until(lambda: "roll" in CallingProjection.called)
         last = school.add_trick("Fido", "jump")
-        wait_until(lambda: tracking().position == last)
+        wait_until(lambda: (tracking().position or 0) >= last)
         assert tracking().state == ProjectionState.RUNNING
 
     assert supervisor.events == ["started"]

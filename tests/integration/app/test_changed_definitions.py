@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +10,6 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from django_esdb.models import ProjectionState
-from django_esdb.policies import OnFailure
 from django_esdb.registry import Registration
 from django_esdb.status.accepting import accept_definition
 from django_esdb.status.fingerprints import fingerprint
@@ -74,42 +72,6 @@ def test_only_a_registered_projection_can_be_accepted(school: TrainingSchool) ->
     with pytest.raises(CommandError, match="No projection") as refused:
         accept("Nothing")
     assert refused.value.returncode == 2
-
-
-SOURCE = """
-@register_projection(application_class=A, view_class=V{policy})
-{decorator}class Projection(Base):
-    topics = (
-        {topics},
-    )
-
-    def process_event(self, event, tracking):
-        {body}
-"""
-
-
-def test_policy_and_order_of_topics_are_no_part_of_the_fingerprint(
-    registration: MakeRegistration, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    texts: dict[type[Any], str] = {}
-    original = inspect.getsource
-    monkeypatch.setattr(inspect, "getsource", lambda c: texts.get(c) or original(c))
-
-    def of(*topics: str, **changes: str) -> str:
-        parts = {"policy": "", "decorator": "", "topics": '"a"', "body": "pass"}
-        texts[TrainingSchoolProjection] = SOURCE.format(**{**parts, **changes})
-        if topics:
-            monkeypatch.setattr(TrainingSchoolProjection, "topics", topics)
-        return fingerprint(registration())
-
-    assert of() == of(policy=", on_failure='park',\n    retries=3")
-    assert of("a", "b") == of("b", "a", topics='"b", "a"') == of("b", "a", "b")
-    assert of("a", "b") != of("a")
-    assert of() != of(body="return 1")
-    assert of() != of(decorator="@other\n")
-    assert fingerprint(registration()) == fingerprint(
-        registration(on_failure=OnFailure.PARK, retries=7)
-    )
 
 
 @pytest.mark.django_db(transaction=True)

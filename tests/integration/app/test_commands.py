@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from django.core.management import (
     load_command_class,
 )
 
+from django_esdb.garbage import expect_many_objects
 from django_esdb.management.base import SafeCommand
 from eventsourcing_eventstoredb.server import cli, daemon
 from eventsourcing_eventstoredb.text import counted
@@ -59,22 +61,45 @@ class Long(SafeCommand):
     exit_statuses = {"0": "done"}
 
     def handle(self, *args: Any, **options: Any) -> None:
-        self.leave_what_is_loaded()
+        self.expect_many_objects()
         self.left_alone = gc.get_freeze_count()
+        self.threshold = gc.get_threshold()
 
 
-def test_the_garbage_collector_is_told_of_what_is_loaded_in_an_own_process() -> None:
-    before = gc.get_freeze_count()
+@pytest.fixture
+def garbage_collector() -> Iterator[tuple[int, ...]]:
+    """Returns its threshold, and restores what a test changes."""
+    threshold = gc.get_threshold()
+    yield threshold
+    gc.set_threshold(*threshold)
+    gc.unfreeze()
+
+
+def test_garbage_is_looked_for_less_often_in_an_own_process(
+    garbage_collector: tuple[int, ...],
+) -> None:
+    frozen = gc.get_freeze_count()
     inside, alone = Long(), Long()
-    try:
-        call_command(inside)
-        alone.run_from_argv(["manage.py", "long"])
-    finally:
-        gc.unfreeze()
+    call_command(inside)
+    alone.run_from_argv(["manage.py", "long"])
 
-    assert inside.left_alone == before
+    assert inside.left_alone == frozen
+    assert inside.threshold == garbage_collector
     # Django and its models at least.
-    assert alone.left_alone > before + 10_000
+    assert alone.left_alone > frozen + 10_000
+    young, *older = alone.threshold
+    assert young > garbage_collector[0]
+    assert tuple(older) == garbage_collector[1:]
+
+
+@pytest.mark.parametrize("threshold", [0, 1_000_000])
+def test_a_garbage_collector_that_was_told_to_rest_more_does_so(
+    garbage_collector: tuple[int, ...], threshold: int
+) -> None:
+    gc.set_threshold(threshold)
+    expect_many_objects()
+
+    assert gc.get_threshold()[0] == threshold
 
 
 @pytest.mark.parametrize(("app", "name"), COMMANDS)

@@ -16,10 +16,10 @@ from django_esdb.conf import build_env
 from django_esdb.models import FailedEvent
 from django_esdb.policies import OnFailure
 from django_esdb.registry import Registration
-from django_esdb.runner import Supervisor
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.domain import Dog
 from example_project.training_school.models import Dog as DogRow
+from tests.support.supervising import catch_up
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
 
@@ -41,7 +41,7 @@ def test_one_that_becomes_too_large_follows_the_failure_policy(
     school.recorder.insert_events([BOMB])
     school.register("Rex")
 
-    Supervisor(register(OnFailure.PARK), until_caught_up=True).run()
+    catch_up(register(OnFailure.PARK))
 
     assert "larger than 1000 bytes when decompressed" in FailedEvent.objects.get().error
     assert DogRow.objects.get().name == "Rex"

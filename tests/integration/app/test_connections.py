@@ -204,6 +204,7 @@ def test_a_connection_that_was_ended_in_use_is_replaced(
     assert not Dog.objects.exists()
 
 
+@pytest.mark.any_database
 def test_captured_queries_are_not_lost(wrapper: BaseDatabaseWrapper) -> None:
     with CaptureQueriesContext(wrapper) as captured:
         Dog.objects.exists()
@@ -273,6 +274,7 @@ def test_a_projection_without_events_holds_no_connection(
     assert caplog.records == []
 
 
+@pytest.mark.any_database
 def test_logged_queries_do_not_pile_up_in_any_thread(
     school: TrainingSchool,
     school_projection: Registration,
@@ -297,6 +299,7 @@ def test_logged_queries_do_not_pile_up_in_any_thread(
     assert max(log.longest for log in opened.logs()) < 60
 
 
+@pytest.mark.any_database
 def test_logged_queries_do_not_pile_up_until_it_has_caught_up(
     school: TrainingSchool,
     registration: MakeRegistration,

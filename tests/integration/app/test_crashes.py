@@ -11,7 +11,8 @@ from eventsourcing.persistence import Notification, Tracking
 
 from django_esdb.db.functions import DatabaseTime
 from django_esdb.exceptions import EventCrashError
-from django_esdb.leases.lease import TrackedProjection, acquire_lease
+from django_esdb.leases.acquiring import acquire_lease
+from django_esdb.leases.tracked import TrackedProjection
 from django_esdb.models import ProjectionTracking
 from django_esdb.policies import FailurePolicy, OnFailure
 from django_esdb.recorders import DjangoTrackingRecorder

@@ -16,7 +16,7 @@ from django.test import Client, override_settings
 from django.utils import timezone
 
 from django_esdb.checks.databases import check_databases, check_read_models
-from django_esdb.leases.lease import acquire_lease
+from django_esdb.leases.acquiring import acquire_lease
 from django_esdb.moments import time_text
 from django_esdb.registry import Registration, registry
 from example_project.training_school.application import TrainingSchool

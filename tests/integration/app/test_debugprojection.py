@@ -82,6 +82,7 @@ def test_json_has_what_each_event_changes(school: TrainingSchool) -> None:
     assert not ProjectionTracking.objects.exists()
 
 
+@pytest.mark.any_database
 def test_lines_say_it_for_people(school: TrainingSchool) -> None:
     school.register("Fido")
     position = school.add_trick("Fido", "sit")
@@ -96,6 +97,7 @@ def test_lines_say_it_for_people(school: TrainingSchool) -> None:
     assert lines[-1] == "All of this is undone."
 
 
+@pytest.mark.any_database
 def test_a_terminal_gets_a_table(
     school: TrainingSchool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,6 +151,7 @@ def test_where_an_event_fails_is_told(
     assert debug("Picky", "--event", position)[2] == 0
 
 
+@pytest.mark.any_database
 def test_what_is_wrong_is_one_line(school: TrainingSchool) -> None:
     position = school.register("Fido")
 
@@ -166,6 +169,7 @@ def test_what_is_wrong_is_one_line(school: TrainingSchool) -> None:
         assert (out, err.count("\n"), status) == ("", 0, 2)
 
 
+@pytest.mark.any_database
 def test_a_store_that_is_away_is_one_line(
     school: TrainingSchool, settings: Any
 ) -> None:
@@ -180,6 +184,7 @@ def test_a_store_that_is_away_is_one_line(
     assert SECRET not in err
 
 
+@pytest.mark.any_database
 def test_secrets_are_masked(
     school: TrainingSchool, registration: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,6 +201,7 @@ def test_secrets_are_masked(
     assert SECRET not in listed + out
 
 
+@pytest.mark.any_database
 def test_text_from_the_store_cannot_steer_the_terminal(school: TrainingSchool) -> None:
     school.register("Fido")
     school.add_trick("Fido", "\x1b[2J\u202e[red]sit")

@@ -78,6 +78,7 @@ def test_it_is_a_failure_of_the_event(
     assert (tricks("Fido"), tricks("Rex")) == ([], [])
 
 
+@pytest.mark.any_database
 def test_the_event_is_put_aside_where_the_policy_says_so(
     school: TrainingSchool, ending: MakeRegistration
 ) -> None:
@@ -126,6 +127,7 @@ def test_it_is_a_failure_of_the_event_also_for_other_views(
     assert tracking().state == ProjectionState.PAUSED
 
 
+@pytest.mark.any_database
 def test_a_receiver_of_a_signal_ends_nothing(
     school: TrainingSchool, school_projection: Registration
 ) -> None:
@@ -139,7 +141,7 @@ def test_a_receiver_of_a_signal_ends_nothing(
     finally:
         signals.batch_committed.disconnect(end)
 
-    assert tracking().position == last
+    assert tracking().position >= last
 
 
 @pytest.fixture
@@ -152,6 +154,7 @@ def _dying(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ProjectionRunner, "is_caught_up", die)
 
 
+@pytest.mark.any_database
 @pytest.mark.usefixtures("_dying")
 def test_a_thread_that_dies_leaves_state_and_reason(
     school: TrainingSchool, school_projection: Registration
@@ -166,6 +169,7 @@ def test_a_thread_that_dies_leaves_state_and_reason(
     assert row.error.endswith("SystemExit: out of luck")
 
 
+@pytest.mark.any_database
 @pytest.mark.usefixtures("_dying")
 def test_a_thread_that_dies_is_the_commands_failure(
     school: TrainingSchool, school_projection: Registration
@@ -178,6 +182,7 @@ def test_a_thread_that_dies_is_the_commands_failure(
     assert raised.value.returncode == 1
 
 
+@pytest.mark.any_database
 def test_what_ends_a_supervisor_itself_is_the_commands_failure(
     school: TrainingSchool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

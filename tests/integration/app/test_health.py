@@ -259,6 +259,7 @@ def test_a_name_that_is_not_there_is_refused() -> None:
     assert caught.value.returncode == 2
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("value", ["-1", "nan", "inf", "x"])
 def test_what_is_no_number_of_seconds_is_refused(value: str) -> None:
     with pytest.raises(CommandError, match="number of seconds"):
@@ -271,6 +272,7 @@ needs_health_check = pytest.mark.skipif(
 )
 
 
+@pytest.mark.any_database
 @needs_health_check
 @pytest.mark.django_db(transaction=True)
 def test_django_health_check_is_told(row: ProjectionTracking) -> None:
@@ -290,6 +292,7 @@ def test_django_health_check_is_told(row: ProjectionTracking) -> None:
     )
 
 
+@pytest.mark.any_database
 @needs_health_check
 @pytest.mark.django_db(transaction=True)
 def test_its_result_is_django_health_checks(row: ProjectionTracking) -> None:

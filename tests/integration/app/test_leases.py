@@ -17,10 +17,14 @@ from django.utils import timezone
 from django_esdb.db.functions import DatabaseTime
 from django_esdb.exceptions import LeaseLostError, PositionMovedError
 from django_esdb.leases import process_identity
-from django_esdb.leases.lease import Lease, TrackedProjection, acquire_lease
+from django_esdb.leases.acquiring import acquire_lease
+from django_esdb.leases.lease import Lease
 from django_esdb.leases.process_identity import is_gone, new_owner
+from django_esdb.leases.tracked import TrackedProjection
 from django_esdb.models import ProjectionState, ProjectionTracking
 from django_esdb.recorders import DjangoTrackingRecorder
+from tests.support.at_once import at_once
+from tests.support.processes import ended_owner
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -42,17 +46,6 @@ def expire() -> None:
     TRACKED.queryset().update(leased_until=DatabaseTime(-1))
 
 
-def ended_process() -> str:
-    """Return the owner's name of a process that has ended."""
-    code = (
-        "import django; django.setup();"
-        "from django_esdb.leases.process_identity import new_owner; print(new_owner())"
-    )
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.strip()
-
-
 def test_there_is_one_owner_at_a_time() -> None:
     first = acquired()
 
@@ -64,21 +57,8 @@ def test_there_is_one_owner_at_a_time() -> None:
 
 def test_of_many_who_ask_at_once_one_becomes_owner() -> None:
     acquired().release(ProjectionState.STOPPED)
-    start = threading.Barrier(6)
-    leases: list[Lease | None] = []
 
-    def ask() -> None:
-        start.wait(30)
-        try:
-            leases.append(acquire())
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=ask) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    leases = at_once(lambda number: acquire(), 6)
 
     assert len([lease for lease in leases if lease is not None]) == 1
 
@@ -228,7 +208,7 @@ def test_renewing_does_not_wait_for_a_batch() -> None:
 def test_whose_process_has_ended_is_taken_over_at_once() -> None:
     if not new_owner().split(":")[2]:
         pytest.skip("this system does not tell which processes one can see")
-    gone = ended_process()
+    gone = ended_owner()
     acquired(seconds=3600, owner=gone)
 
     lease = acquired()
@@ -237,6 +217,7 @@ def test_whose_process_has_ended_is_taken_over_at_once() -> None:
     assert lease.was_abandoned
 
 
+@pytest.mark.any_database
 def test_a_process_whose_status_was_not_asked_for_is_gone() -> None:
     code = (
         "import django; django.setup();"
@@ -260,6 +241,7 @@ def test_a_process_whose_status_was_not_asked_for_is_gone() -> None:
             time.sleep(0.01)
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     "other",
     [
@@ -273,7 +255,7 @@ def test_a_process_whose_status_was_not_asked_for_is_gone() -> None:
 def test_no_process_is_declared_gone_that_cannot_be_seen(
     other: Callable[[str, str, str, str], str],
 ) -> None:
-    owner = other(*ended_process().split(":"))
+    owner = other(*ended_owner().split(":"))
     acquired(seconds=3600, owner=owner)
 
     assert not is_gone(owner)
@@ -313,6 +295,7 @@ def test_both_ways_of_asking_say_when_a_process_started(
     assert abs(first - second) <= 1
 
 
+@pytest.mark.any_database
 def test_a_process_is_known_to_have_ended_without_psutil(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -320,7 +303,7 @@ def test_a_process_is_known_to_have_ended_without_psutil(
         pytest.skip("this system does not tell which processes one can see")
     monkeypatch.setattr(process_identity, "psutil", None)
 
-    assert is_gone(ended_process())
+    assert is_gone(ended_owner())
 
 
 def test_only_who_did_not_release_has_abandoned_it() -> None:

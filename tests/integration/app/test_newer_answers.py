@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from eventsourcing.persistence import Tracking
 
 from django_esdb import signals
 from django_esdb.applications import close_applications
@@ -17,7 +16,7 @@ from django_esdb.runner import lag_measuring, lag_watch
 from django_esdb.status import projection_statuses
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.models import SchoolCounts
-from example_project.training_school.projections import TrainingSchoolProjection
+from tests.support.failed_events import StuckProjection
 from tests.support.relays import Relay, relay
 from tests.support.stores import append, school_at
 from tests.support.supervising import catch_up, running, wait_until, working
@@ -116,18 +115,6 @@ def test_an_idle_projection_does_not_lag(
         ]
         if edges and edges[-1] != FELL_BEHIND:
             wait_until(lambda: caught_up)
-
-
-class StuckProjection(TrainingSchoolProjection):
-    """Fails at each trick."""
-
-    name = "Stuck"
-
-    def process_event(self, domain_event: Any, tracking: Tracking) -> None:
-        if hasattr(domain_event, "trick"):
-            msg = "no trick"
-            raise RuntimeError(msg)
-        super().process_event(domain_event, tracking)
 
 
 def behind() -> tuple[int | None, int | None, bool]:

@@ -6,12 +6,14 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.db import connection, transaction
 from django.db.models import sql
 from django.db.models.base import ModelState
+from django.test.utils import CaptureQueriesContext
 from django.utils.module_loading import autodiscover_modules
 from eventsourcing import projection as library
 from eventsourcing import utils
@@ -120,6 +122,20 @@ def test_django_still_keeps_callbacks_in_a_list() -> None:
 
         [(_, function, is_robust)] = connection.run_on_commit
         assert (function, is_robust) == (int, False)
+
+
+@pytest.mark.django_db
+def test_django_still_has_what_watches_statements() -> None:
+    def wrapper(*args: Any) -> None:
+        """Stand for one."""
+
+    with connection.execute_wrapper(wrapper):
+        assert connection.execute_wrappers[-1] is wrapper
+    with CaptureQueriesContext(connection) as statements, connection.cursor() as cursor:
+        with cursor.debug_sql("COPY dogs FROM STDIN"):
+            assert not statements.captured_queries
+        [found] = statements.captured_queries
+    assert found["sql"] == "COPY dogs FROM STDIN"
 
 
 @pytest.mark.django_db

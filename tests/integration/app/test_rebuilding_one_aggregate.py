@@ -167,6 +167,7 @@ def test_failed_events_of_the_aggregate_are_processed_with_it(
     assert FailedEvent.objects.count() == 1
 
 
+@pytest.mark.any_database
 def test_it_says_what_will_be_deleted_and_asks(
     fido: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,6 +188,7 @@ def test_it_says_what_will_be_deleted_and_asks(
     assert tricks("Fido") == ["wrong"]
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("unknown", [str(UUID(int=7)), "no such dog"])
 def test_unknown_aggregates_are_refused(fido: str, unknown: str) -> None:
     with pytest.raises(CommandError, match="There are no events of aggregate") as no:
@@ -195,6 +197,7 @@ def test_unknown_aggregates_are_refused(fido: str, unknown: str) -> None:
     assert tracking().owner == ""
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     ("method", "text"),
     [
@@ -256,4 +259,4 @@ def test_before_anything_was_processed_there_is_nothing_to_rebuild(
 
     assert rebuild_aggregate(dogs, str(uuid4())).events == 0
     catch_up(dogs)
-    assert tracking().position == position
+    assert tracking().position >= position

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.core.management.base import OutputWrapper
 from django.db import models
 from eventsourcing.persistence import Tracking
 
@@ -20,11 +22,13 @@ from django_esdb.rebuilding.beginning import take_over
 from django_esdb.rebuilding.requests import request_rebuild
 from django_esdb.recorders import DjangoTrackingRecorder
 from django_esdb.registry import Registration, registry
+from django_esdb.runner import batch_loop
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.models import Dog, SchoolCounts
 from example_project.training_school.projections import TrainingSchoolProjection
 from tests.support.failed_events import PickyProjection, tricks
+from tests.support.stores import append
 from tests.support.supervising import SECONDS, catch_up, running, tracking, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -74,9 +78,31 @@ def test_rows_are_made_anew_where_no_process_runs_it(
     assert tricks("Fido") == ["sit"]
     assert counts() == [(1, 1)]
     row = tracking()
-    assert (row.position, row.replay_until, row.owner) == (last, last, "")
+    assert row.position >= row.replay_until >= last
+    assert row.owner == ""
     assert row.state == ProjectionState.STOPPED
-    assert run(NAME, "--no-input").count("Rebuilding") == 1
+    assert run(NAME, "--no-input").count(f"Rebuilding {NAME}") == 1
+
+
+def test_it_ends_where_others_wrote_the_last_event(
+    school: TrainingSchool,
+    school_projection: Registration,
+    server: EmbeddedServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    last = school.register("Fido")
+    append(server, "foreign", "Foreign")
+    with running(school_projection):
+        wait_until(lambda: (tracking().position or 0) > last)
+    # Later than the command looks whether anything is left to process.
+    monkeypatch.setattr(batch_loop, "_FIRST_IDLE_SECONDS", 1.0)
+
+    said = run(NAME, "--no-input")
+
+    assert f"{NAME} is rebuilt from 1 event" in said
+    row = tracking()
+    assert not row.is_replaying
+    assert row.position >= row.replay_until > last
 
 
 def test_who_runs_it_stands_by_and_goes_on_afterwards(
@@ -102,6 +128,7 @@ def test_who_runs_it_stands_by_and_goes_on_afterwards(
     assert counts() == [(5, 1)]
 
 
+@pytest.mark.any_database
 def test_it_says_what_will_be_deleted_and_asks(
     school: TrainingSchool,
     school_projection: Registration,
@@ -152,7 +179,7 @@ def test_what_was_broken_off_goes_on_without_being_asked(
 
     assert f"Going on with the rebuild of {NAME}" in run(NAME)
 
-    assert tracking().position == begun.until
+    assert tracking().position >= begun.until
     assert not tracking().is_replaying
     begun = take_over(school_projection, "gone", 60)
     assert f"Rebuilding {NAME}" in run(NAME, "--no-input", "--restart")
@@ -187,6 +214,7 @@ def test_an_event_that_fails_ends_it_and_the_same_command_goes_on(
     assert (tracking().state, tracking().error) == (ProjectionState.STOPPED, "")
 
 
+@pytest.mark.any_database
 def test_failed_events_that_are_put_aside_are_told_of(
     parked: list[FailedEvent], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,6 +227,7 @@ def test_failed_events_that_are_put_aside_are_told_of(
     assert FailedEvent.objects.count() == 3
 
 
+@pytest.mark.any_database
 def test_where_the_store_is_away_the_old_rows_stand(
     school: TrainingSchool,
     school_projection: Registration,
@@ -251,6 +280,7 @@ def test_another_stores_events_are_not_rebuilt_from(
     assert Dog.objects.exists()
 
 
+@pytest.mark.any_database
 def test_unknown_names_and_rows_are_refused(
     school: TrainingSchool,
     registration: MakeRegistration,
@@ -325,6 +355,32 @@ def test_it_shows_how_far_it_is(
 
     assert shown.is_set()
     assert counts() == [(1, 2)]
+
+
+@pytest.mark.any_database
+def test_what_is_written_about_errors_stands_above_the_bar(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    handler = logging.StreamHandler(terminal)
+    logging.root.addHandler(handler)
+    try:
+        with progress.shown_progress(terminal, {}, OutputWrapper(terminal)) as shown:
+            shown.complain("It is paused")
+            logging.getLogger("project").error("It has failed")
+            shown.say("Running")
+    finally:
+        logging.root.removeHandler(handler)
+
+    text = terminal.getvalue()
+    # Behind what deletes the bar, which is there again afterwards and gone in the end.
+    deleted = "\x1b[2K"
+    for line in ("It is paused", "It has failed", "Running"):
+        assert f"{deleted}{line}\n" in text
+        assert "events" in text[text.index(line) :]
+    assert text.endswith(deleted)
+    assert handler.stream is terminal
 
 
 @pytest.mark.any_database

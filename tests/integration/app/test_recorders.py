@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from uuid import uuid4
 
 import pytest
@@ -13,6 +14,7 @@ from django_esdb.exceptions import ViewDatabaseError, WaitInTransactionError
 from django_esdb.models import ProjectionTracking
 from django_esdb.recorders import DjangoTrackingRecorder
 from example_project.training_school.models import Dog, SchoolCounts
+from tests.support.at_once import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -158,54 +160,28 @@ def test_atomic_within_a_batch_refuses_another_position() -> None:
 def test_concurrent_batches_with_one_event_happens_once() -> None:
     SchoolCounts.objects.create(id=1)
     DjangoTrackingRecorder("projection").ensure_row(APP)
-    outcomes: list[str] = []
-    start = threading.Barrier(4)
 
-    def process() -> None:
+    def process(number: int) -> str:
         view = DjangoTrackingRecorder("projection")
-        start.wait()
         try:
             with view.batch(APP, None, 7):
                 SchoolCounts.objects.update(dogs=F("dogs") + 1)
-            outcomes.append("processed")
         except IntegrityError:
-            outcomes.append("refused")
-        finally:
-            connection.close()
+            return "refused"
+        return "processed"
 
-    threads = [threading.Thread(target=process) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert sorted(outcomes) == ["processed", "refused", "refused", "refused"]
+    assert sorted(at_once(process, 4)) == ["processed", "refused", "refused", "refused"]
     assert SchoolCounts.objects.get().dogs == 1
 
 
 def test_concurrent_first_events_make_one_row() -> None:
-    start = threading.Barrier(4)
-    errors: list[BaseException] = []
-
-    def insert(position: int) -> None:
+    def insert(number: int) -> None:
         view = DjangoTrackingRecorder("projection")
-        start.wait()
-        try:
-            view.insert_tracking(Tracking(APP, position))
-        except IntegrityError:
-            pass
-        except BaseException as error:
-            errors.append(error)
-        finally:
-            connection.close()
+        with suppress(IntegrityError):
+            view.insert_tracking(Tracking(APP, number + 1))
 
-    threads = [threading.Thread(target=insert, args=(i,)) for i in (1, 2, 3, 4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(insert, 4)
 
-    assert errors == []
     assert [row.position for row in ProjectionTracking.objects.all()] == [4]
 
 

@@ -13,8 +13,9 @@ from django.db import connections, models
 from eventsourcing.popo import POPOTrackingRecorder
 
 from django_esdb.exceptions import ConfigurationError, LeaseLostError
-from django_esdb.leases.lease import TrackedProjection, acquire_lease
+from django_esdb.leases.acquiring import acquire_lease
 from django_esdb.leases.process_identity import new_owner
+from django_esdb.leases.tracked import TrackedProjection
 from django_esdb.models import FailedEvent, ProjectionState, ProjectionTracking
 from django_esdb.recorders import DjangoTrackingRecorder
 from django_esdb.registry import Registration, registry
@@ -203,6 +204,7 @@ def test_where_rows_cannot_be_deleted_nothing_is_reset(
     assert tracking().position == before.position
 
 
+@pytest.mark.any_database
 def test_command_asks_first(
     school: TrainingSchool,
     school_projection: Registration,
@@ -227,6 +229,7 @@ def test_command_asks_first(
     assert counts() == []
 
 
+@pytest.mark.any_database
 def test_the_question_counts_failed_events_too(
     parked: list[FailedEvent],
     monkeypatch: pytest.MonkeyPatch,
@@ -242,6 +245,7 @@ def test_the_question_counts_failed_events_too(
     assert " and 3 rows of django_esdb.FailedEvent will be deleted." in asked
 
 
+@pytest.mark.any_database
 def test_a_position_without_rows_is_asked_about(
     school: TrainingSchool,
     school_projection: Registration,
@@ -262,6 +266,7 @@ def test_a_position_without_rows_is_asked_about(
     assert tracking().position is None
 
 
+@pytest.mark.any_database
 def test_nothing_is_asked_where_there_is_nothing_to_reset(
     school: TrainingSchool, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -270,6 +275,7 @@ def test_nothing_is_asked_where_there_is_nothing_to_reset(
     assert not ProjectionTracking.objects.exists()
 
 
+@pytest.mark.any_database
 def test_what_is_not_known_is_refused(
     school: TrainingSchool, registration: Callable[..., Registration]
 ) -> None:

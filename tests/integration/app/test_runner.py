@@ -51,7 +51,7 @@ def test_events_become_rows(
     assert dog.tricks == ["roll over"]
     counts = SchoolCounts.objects.get()
     assert (counts.dogs, counts.tricks) == (1, 1)
-    assert position() == last
+    assert position() >= last
 
 
 def test_a_second_run_continues_where_the_first_ended(
@@ -110,7 +110,7 @@ def test_position_moves_with_events_that_change_nothing(
 
     catch_up(registration(projection_class=Indifferent))
 
-    assert position() == last
+    assert position() >= last
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_an_undecodable_event_stops_the_projection_and_is_named(
         assert part in text
     assert "\n" not in text
     assert [dog.name for dog in Dog.objects.all()] == ["Fido"]
-    assert position() == before
+    assert before <= position() < there
 
 
 def test_a_failing_handler_stops_the_projection_and_nothing_is_half_done(
@@ -174,7 +174,7 @@ def test_a_failing_handler_stops_the_projection_and_nothing_is_half_done(
     assert f"position {there}" in text
     assert text.endswith("RuntimeError: two lines")
     assert Dog.objects.get().tricks == []
-    assert position() == before
+    assert before <= position() < there
 
 
 def test_a_failing_projection_does_not_stop_another(
@@ -203,6 +203,7 @@ def test_a_failing_projection_does_not_stop_another(
     assert Dog.objects.get().name == "Fido"
 
 
+@pytest.mark.any_database
 def test_store_that_is_not_there_is_an_error_at_the_start(
     school_projection: Registration, store: EventStore, settings: Any
 ) -> None:
@@ -215,6 +216,7 @@ def test_store_that_is_not_there_is_an_error_at_the_start(
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.any_database
 def test_a_runner_that_cannot_begin_closes_its_application(
     registration: MakeRegistration, store: EventStore, settings: Any
 ) -> None:
@@ -242,6 +244,7 @@ def test_a_runner_that_cannot_begin_closes_its_application(
     assert set(map(id, closed)) == set(map(id, made))
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("ends", [EventStore.stop, EventStore.kill])
 def test_a_projection_rides_over_a_restart_of_the_store(
     registration: MakeRegistration,
@@ -276,6 +279,7 @@ def test_two_runners_process_each_event_once(
     assert Dog.objects.count() == 30
 
 
+@pytest.mark.any_database
 def test_runner_is_the_librarys_with_its_interface(
     school: TrainingSchool, school_projection: Registration
 ) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from django_esdb.leases.lease import TrackedProjection
+from django_esdb.leases.tracked import TrackedProjection
 from django_esdb.models import SAMPLES, ProjectionSample, ProjectionTracking
 from django_esdb.runner.sampling import Sampling
 

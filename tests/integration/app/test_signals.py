@@ -86,6 +86,12 @@ class Heard:
     def of(self, name: str) -> list[dict[str, Any]]:
         return [arguments for each, arguments in self.all if each == name]
 
+    def has_reached(self, name: str, last: int) -> bool:
+        """Whether it was sent once, at a position that others may have moved on."""
+        (sent,) = self.of(name)
+        position = sent.pop("position")
+        return position >= last and not sent
+
     def wait_for(self, name: str, count: int = 1) -> dict[str, Any]:
         wait_until(lambda: len(self.of(name)) >= count, f"no {name}: {self.names()}")
         return self.of(name)[count - 1]
@@ -141,9 +147,11 @@ def test_a_run_from_its_start_to_its_stop(
         "projection_stopped",
     ]
     assert heard.of("projection_started") == [{"position": None}]
-    assert heard.of("projection_caught_up") == [{"position": last}]
-    assert heard.of("projection_stopped") == [{"position": last}]
+    assert heard.has_reached("projection_caught_up", last)
+    assert heard.has_reached("projection_stopped", last)
     batches = heard.of("batch_committed")
+    # Without those that only passed over what others have written.
+    batches = [batch for batch in batches if batch["events"]]
     assert [batch["events"] for batch in batches] == [2, 2, 1]
     assert batches[-1]["position"] == last
     assert {batch["reason"] for batch in batches[:2]} == {"size"}
@@ -167,7 +175,12 @@ def test_each_batch_is_told_of_before_it_is_processed(
 
     catch_up(picky(retries=2))
 
-    told = [(name, each) for name, each in heard.all if name in BATCHES]
+    # Those without events pass over what others have written.
+    told = [
+        (name, each)
+        for name, each in heard.all
+        if name in BATCHES and each["events"] > 0
+    ]
     ends = {"batch_committed", "batch_undone"}
     assert [name == "batch_began" for name, _ in told] == [True, False] * (
         len(told) // 2
@@ -198,6 +211,7 @@ def test_a_position_that_is_passed_over_took_no_handlers_time(
     assert batch["commit_seconds"] == batch["seconds"]
 
 
+@pytest.mark.any_database
 def test_it_has_caught_up_once_for_each_time_that_it_was_behind(
     school: TrainingSchool, school_projection: Registration, heard: Heard
 ) -> None:
@@ -211,6 +225,7 @@ def test_it_has_caught_up_once_for_each_time_that_it_was_behind(
     assert heard.names().count("projection_caught_up") == 1
 
 
+@pytest.mark.any_database
 def test_it_has_not_caught_up_with_what_came_since_it_last_looked(
     school: TrainingSchool,
     school_projection: Registration,
@@ -235,9 +250,10 @@ def test_it_has_not_caught_up_with_what_came_since_it_last_looked(
     with running(school_projection):
         heard.wait_for("projection_caught_up")
 
-    assert heard.of("projection_caught_up") == [{"position": last}]
+    assert heard.has_reached("projection_caught_up", last)
 
 
+@pytest.mark.any_database
 def test_nothing_is_processed_before_the_start_is_told(
     school: TrainingSchool, school_projection: Registration
 ) -> None:
@@ -263,6 +279,7 @@ def test_nothing_is_processed_before_the_start_is_told(
     assert is_committed.is_set()
 
 
+@pytest.mark.any_database
 def test_who_ends_when_it_has_caught_up_says_so_before(
     school: TrainingSchool, school_projection: Registration, heard: Heard
 ) -> None:
@@ -276,7 +293,7 @@ def test_who_ends_when_it_has_caught_up_says_so_before(
         "lease_released",
         "projection_stopped",
     ]
-    assert heard.of("projection_caught_up") == [{"position": last}]
+    assert heard.has_reached("projection_caught_up", last)
 
 
 def test_a_position_that_passes_over_others_events_is_a_batch_without_events(
@@ -350,9 +367,9 @@ def test_an_event_that_is_tried_again_with_success(
     Picky.errors["burn"] = [RuntimeError("cannot"), RuntimeError("cannot")]
 
     with running(picky(retries=5)):
-        recovered = heard.wait_for("projection_recovered")
+        heard.wait_for("projection_recovered")
 
-    assert recovered == {"position": there}
+    assert heard.has_reached("projection_recovered", there)
     assert heard.names().index("event_failed") < heard.names().index(
         "projection_recovered"
     )
@@ -389,22 +406,25 @@ def test_an_event_that_is_skipped(
     assert (skipped["position"], skipped["reason"]) == (there, "RuntimeError: cannot")
 
 
+@pytest.mark.any_database
 def test_an_outage_and_its_end(
     school: TrainingSchool, picky: MakeRegistration, heard: Heard
 ) -> None:
     school.register("Fido")
+    # Else this event may be committed between the two errors.
+    catch_up(picky())
     last = school.add_trick("Fido", "wait")
     Picky.errors["wait"] = [OperationalError("it is away")] * 2
 
     with running(picky()):
-        recovered = heard.wait_for("projection_recovered")
+        heard.wait_for("projection_recovered")
 
     outages = heard.of("projection_interrupted")
     assert [each["is_first"] for each in outages] == [True, False]
     assert [each["seconds"] for each in outages] == [0.01, 0.02]
     assert {each["phase"] for each in outages} == {"running"}
     assert str(outages[0]["error"]) == "it is away"
-    assert recovered == {"position": last}
+    assert heard.has_reached("projection_recovered", last)
     assert "event_failed" not in heard.names()
 
 
@@ -473,6 +493,7 @@ def test_a_lease_that_nobody_gave_back(
     assert told == [False, True]
 
 
+@pytest.mark.any_database
 def test_a_subscription_that_was_broken_off_for_a_moment(
     school: TrainingSchool,
     school_projection: Registration,
@@ -513,6 +534,7 @@ def named() -> Any:
     return failing
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("make_receiver", [named, nameless])
 def test_a_receiver_that_fails_is_logged_and_stops_nothing(
     school: TrainingSchool,
@@ -548,9 +570,11 @@ def test_a_receiver_may_use_the_database_that_the_batch_is_committed_to(
     catch_up(school_projection)
     signals.batch_committed.disconnect(look)
 
-    assert seen == [(1, False)]
+    # Once more for each time that others' events were passed over.
+    assert set(seen) == {(1, False)}
 
 
+@pytest.mark.any_database
 def test_signals_come_from_the_projections_threads(
     school: TrainingSchool, school_projection: Registration
 ) -> None:
@@ -571,6 +595,7 @@ def test_signals_come_from_the_projections_threads(
     assert threading.current_thread() not in threads
 
 
+@pytest.mark.any_database
 def test_each_signal_is_documented() -> None:
     assert signals.__doc__ is not None
     page = (ROOT / "docs" / "projections.md").read_text(encoding="utf-8")

@@ -53,7 +53,7 @@ def test_a_slow_event_is_not_blamed_and_is_processed(
     slow = registration(projection_class=SlowProjection, on_failure=on_failure)
 
     with running(slow) as supervisor:
-        wait_until(lambda: tracking().position == last)
+        wait_until(lambda: (tracking().position or 0) >= last)
 
     assert tricks("Fido") == ["sit", "think", "roll"]
     assert "paused" not in supervisor.events

@@ -13,8 +13,9 @@ from django.db.backends.signals import connection_created
 
 from django_esdb.db.functions import DatabaseTime
 from django_esdb.leases import shared_look
-from django_esdb.leases.lease import TrackedProjection, acquire_lease
+from django_esdb.leases.acquiring import acquire_lease
 from django_esdb.leases.shared_look import SharedLook
+from django_esdb.leases.tracked import TrackedProjection
 from django_esdb.models import ProjectionState, ProjectionTracking
 from django_esdb.registry import Registration
 from django_esdb.runner.worker import Options, Worker

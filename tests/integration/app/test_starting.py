@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-import itertools
-import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -15,13 +11,11 @@ import pytest
 from django_esdb.exceptions import OtherStoreError, ProjectionError
 from django_esdb.models import ProjectionState, ProjectionTracking
 from django_esdb.registry import Registration
-from django_esdb.status.fingerprints import fingerprint
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.models import Dog
 from example_project.training_school.projections import (
     TrainingSchoolProjection,
-    TrainingSchoolView,
 )
 from tests.support.client_library import EventStoreDBClient
 from tests.support.stores import append, school_at
@@ -64,9 +58,7 @@ def test_the_last_events_id_is_kept_with_the_position(
 
     client = EventStoreDBClient(server.uri)
     try:
-        (event,) = [
-            event for event in client.read_all() if event.commit_position == last
-        ]
+        (event,) = client.read_all(commit_position=last, limit=1)
     finally:
         client.close()
     row = tracking()
@@ -94,8 +86,9 @@ def test_another_store_with_an_event_at_the_same_position_is_noticed(
 def test_another_store_with_no_event_at_the_position_is_noticed(
     school: TrainingSchool, school_projection: Registration, settings: Any
 ) -> None:
-    last = school.register("Fido")
+    school.register("Fido")
     catch_up(school_projection)
+    last = tracking().position
 
     names = ["A dog with quite a long name, for a dog", "Rex"]
     text = refused_by_another_store(school_projection, settings, names)
@@ -108,8 +101,9 @@ def test_a_position_ahead_of_the_store_is_noticed(
     school: TrainingSchool, school_projection: Registration, settings: Any
 ) -> None:
     for number in range(5):
-        last = school.register(f"dog {number}")
+        school.register(f"dog {number}")
     catch_up(school_projection)
+    last = tracking().position
 
     text = refused_by_another_store(school_projection, settings, ["Rex"])
 
@@ -153,104 +147,3 @@ def test_a_store_that_refuses_the_client_is_not_taken_for_another_one(
     assert not isinstance(refused.value, OtherStoreError)
     assert "the server's certificate was not accepted" in str(refused.value)
     assert "s3cret-w0rd" not in str(refused.value)
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_fingerprint_is_kept_with_the_first_event_and_no_later(
-    school: TrainingSchool, registration: MakeRegistration
-) -> None:
-    class Changed(TrainingSchoolProjection):
-        name = TrainingSchoolProjection.name
-        topics = (*TrainingSchoolProjection.topics, "another:Topic")
-
-    school.register("Fido")
-    catch_up(registration())
-    first = tracking().fingerprint
-    school.register("Rex")
-    catch_up(registration(projection_class=Changed))
-
-    assert first == fingerprint(registration())
-    assert tracking().fingerprint == first
-    assert fingerprint(registration(projection_class=Changed)) != first
-
-
-PROJECTION = '''
-class Projection{base}:
-    """{docstring}"""
-
-    topics = ("a",)
-
-    def process_event(self, event, tracking):
-        # {comment}
-        {body}
-'''
-
-
-def test_a_fingerprint_changes_with_the_code_and_with_nothing_else(
-    registration: MakeRegistration, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    texts: dict[type[Any], str] = {}
-    original = inspect.getsource
-    monkeypatch.setattr(inspect, "getsource", lambda c: texts.get(c) or original(c))
-
-    def of(**changes: str) -> str:
-        parts = {"base": "", "docstring": "x", "comment": "x", "body": "pass"}
-        texts[TrainingSchoolProjection] = PROJECTION.format(**{**parts, **changes})
-        return fingerprint(registration())
-
-    assert of() == of(docstring="Another one.") == of(comment="another one")
-    assert of(body="return  None") == of(body="return None")
-    assert of() != of(body="return None")
-    # Indented, as within a function.
-    plain = of()
-    texts[TrainingSchoolProjection] = "\n".join(
-        "    " + line for line in texts[TrainingSchoolProjection].splitlines()
-    )
-    assert fingerprint(registration()) == plain
-
-
-@pytest.fixture
-def hasty_threads() -> Iterator[None]:
-    """Threads take turns as often as can be."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
-
-
-@pytest.mark.usefixtures("hasty_threads")
-def test_fingerprints_are_made_by_many_threads_at_once(
-    registration: MakeRegistration,
-) -> None:
-    expected = fingerprint(registration())
-
-    with ThreadPoolExecutor(8) as executor:
-        at_once = list(executor.map(fingerprint, [registration()] * 100))
-
-    assert set(at_once) == {expected}
-
-
-def test_a_fingerprint_covers_the_views_code(registration: MakeRegistration) -> None:
-    class Other(TrainingSchoolView):
-        def register_dog(self, dog_id: Any, name: str, tracking: Any) -> None:
-            super().register_dog(dog_id, name.upper(), tracking)
-
-    assert fingerprint(registration(view_class=Other)) != fingerprint(registration())
-
-
-def test_a_fingerprint_bears_with_other_codes_use_of_the_parser(
-    registration: MakeRegistration, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    expected = fingerprint(registration())
-    original = inspect.getsource
-    failing = itertools.cycle([True, True, False])
-
-    def clashing(cls: type[Any]) -> str:
-        # Cannot be provoked: it takes another thread in the middle of its parsing.
-        if next(failing):
-            raise SystemError("AST constructor recursion depth mismatch")
-        return original(cls)
-
-    monkeypatch.setattr(inspect, "getsource", clashing)
-
-    assert fingerprint(registration()) == expected

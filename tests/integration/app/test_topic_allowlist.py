@@ -36,6 +36,7 @@ from example_project.training_school.projections import (
     TrainingSchoolProjection,
     TrainingSchoolView,
 )
+from tests.support.supervising import catch_up
 
 DOMAIN = domain.__name__
 
@@ -72,7 +73,7 @@ def test_the_school_works_with_its_own_domain_allowed(
     school.take_snapshot(Dog.create_id("Fido"))
     school.add_trick("Fido", "sit")
 
-    Supervisor(school_projection, until_caught_up=True).run()
+    catch_up(school_projection)
 
     assert school.get_dog_details("Fido")["tricks"] == ("sit",)
     assert ProjectionTracking.objects.get().position is not None
@@ -92,7 +93,7 @@ def test_a_projection_stops_at_an_event_that_is_not_allowed(
     school = get_application(TrainingSchool)
     before = school.register("Fido")
     stored = insert(school, hostile)
-    school.register("Rex")
+    after = school.register("Rex")
 
     with pytest.raises(UndecodableEventError) as raised:
         Supervisor(
@@ -107,7 +108,7 @@ def test_a_projection_stops_at_an_event_that_is_not_allowed(
         "ESDB_TOPIC_ALLOWLIST",
     ):
         assert part in text
-    assert ProjectionTracking.objects.get().position == before
+    assert before <= ProjectionTracking.objects.get().position < after
 
 
 @pytest.mark.parametrize("id_type", [{}, {"ORIGINATOR_ID_TYPE": "uuid"}])

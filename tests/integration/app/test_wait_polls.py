@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django_esdb.db.guards import sees_new_commits
 from django_esdb.exceptions import WaitInTransactionError
 from django_esdb.recorders import DjangoTrackingRecorder
-from django_esdb.recorders.recorder import poll_pause
+from django_esdb.recorders.waiting import poll_pause
 from example_project.training_school.models import SchoolCounts
 
 pytestmark = pytest.mark.django_db(transaction=True)

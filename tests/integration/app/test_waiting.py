@@ -19,7 +19,6 @@ from django_esdb.recorders import DjangoTrackingRecorder
 from django_esdb.recorders.outcomes import WaitResult
 from django_esdb.registry import Registration, registry
 from django_esdb.resetting import reset_projection
-from django_esdb.runner import Supervisor
 from django_esdb.status.status import projection_statuses
 from django_esdb.waiting import wait_for
 from example_project.training_school.application import TrainingSchool
@@ -41,33 +40,21 @@ class Unprojected(DogAggregate.Event):
 def test_what_is_processed_is_seen(
     school: TrainingSchool, school_projection: Registration
 ) -> None:
-    supervisor = Supervisor(school_projection)
-    thread = threading.Thread(target=supervisor.run)
-    thread.start()
-    try:
+    with running(school_projection):
         for name in ("Fido", "Rex"):
             recordings = school.save(DogAggregate(name))
             assert wait_for(TrainingSchoolProjection, recordings, timeout=30)
             assert Dog.objects.filter(name=name).exists()
-    finally:
-        supervisor.stop()
-        thread.join()
 
 
 def test_several_events_of_which_the_last_is_not_projected(
     school: TrainingSchool, school_projection: Registration
 ) -> None:
-    supervisor = Supervisor(school_projection)
-    thread = threading.Thread(target=supervisor.run)
-    thread.start()
-    try:
+    with running(school_projection):
         dog = DogAggregate("Fido")
         dog.trigger_event(Unprojected)
         assert wait_for("TrainingSchoolProjection", school.save(dog), timeout=30)
         assert Dog.objects.get().name == "Fido"
-    finally:
-        supervisor.stop()
-        thread.join()
 
 
 def test_time_that_is_over_is_no_error(
@@ -222,7 +209,7 @@ def test_a_view_that_waits_under_a_wrong_name_is_told_at_once_which_there_are(
 
     view = TrainingSchoolView()
     with monkeypatch.context() as context, pytest.raises(TimeoutError) as at_once:
-        context.setattr(view, "poll", pytest.fail)
+        context.setattr("django_esdb.recorders.waiting.poll", pytest.fail)
         view.wait("TrainingSchool", position, timeout=3600)
     # As after the first event of a runner that was made by hand.
     view.ensure_row("TrainingSchool")

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import connections
 from django.test import Client
 from django.urls import reverse
 
@@ -17,6 +15,7 @@ from example_project.training_school.application import TrainingSchool
 from example_project.training_school.domain import Dog as DogAggregate
 from example_project.training_school.models import Dog, SchoolCounts
 from example_project.training_school.projections import TrainingSchoolProjection
+from tests.support.at_once import at_once
 from tests.support.catalogs import texts_left_in_english
 from tests.support.projects import ROOT
 
@@ -34,6 +33,7 @@ def page_of(name: str) -> str:
     return reverse("training_school:dog", args=[DogAggregate.create_id(name)])
 
 
+@pytest.mark.any_database
 @pytest.mark.django_db
 def test_an_empty_school_says_so(client: Client):
     response = client.get(DOGS)
@@ -42,6 +42,7 @@ def test_an_empty_school_says_so(client: Client):
     assert b"No dog is registered yet." in response.content
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("language", ["de", "fr"])
 def test_no_text_of_a_page_is_left_in_english(
     client: Client, school: None, language: str
@@ -106,6 +107,7 @@ def test_a_dog_of_any_name_has_a_page(client: Client, school: None, name: str):
     assert response.context["dog"].tricks == [name]
 
 
+@pytest.mark.any_database
 def test_what_was_entered_is_escaped(client: Client, school: None):
     attack = "<script>alert('x')</script>"
     pages = [
@@ -135,49 +137,25 @@ def test_a_dog_that_is_registered_already_is_a_form_error(client: Client, school
 
 
 def test_of_concurrent_registrations_one_succeeds(school: None):
-    outcomes = []
-    together = threading.Barrier(4)
+    def register(number: int) -> int:
+        return Client().post(REGISTER, {"name": "Rex"}).status_code
 
-    def register() -> None:
-        together.wait()
-        try:
-            response = Client().post(REGISTER, {"name": "Rex"})
-            outcomes.append(response.status_code)
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=register) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert sorted(outcomes) == [200, 200, 200, 302]
+    assert sorted(at_once(register, 4)) == [200, 200, 200, 302]
     assert Dog.objects.count() == 1
 
 
 def test_concurrent_tricks_are_all_learned(client: Client, school: None):
     client.post(REGISTER, {"name": "Rex"})
-    outcomes = []
-    together = threading.Barrier(3)
 
-    def learn(trick: str) -> None:
-        together.wait()
-        try:
-            outcomes.append(Client().post(page_of("Rex"), {"trick": trick}).status_code)
-        finally:
-            connections.close_all()
+    def learn(number: int) -> int:
+        trick = {"trick": f"trick {number}"}
+        return Client().post(page_of("Rex"), trick).status_code
 
-    threads = [threading.Thread(target=learn, args=(f"trick {n}",)) for n in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert outcomes == [302] * 3
+    assert at_once(learn, 3) == [302] * 3
     assert sorted(Dog.objects.get().tricks) == ["trick 0", "trick 1", "trick 2"]
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("value", ["", "x" * 256, "a\x07b"])
 def test_wrong_input_is_shown_with_its_error(client: Client, school: None, value: str):
     client.post(REGISTER, {"name": "Rex"})
@@ -192,6 +170,7 @@ def test_wrong_input_is_shown_with_its_error(client: Client, school: None, value
     assert SchoolCounts.objects.get().tricks == 0
 
 
+@pytest.mark.any_database
 @pytest.mark.django_db
 @pytest.mark.parametrize("path", ["/dogs/Rex/", "/nowhere/"])
 def test_an_unknown_page_is_not_found(client: Client, path: str):
@@ -244,6 +223,7 @@ def test_without_the_projection_a_write_is_kept_and_shows_later(
     )
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     "uri",
     [
@@ -277,6 +257,7 @@ def test_an_event_store_out_of_reach_is_said_plainly(
     assert client.get(page_of(dog.name)).status_code == 200
 
 
+@pytest.mark.any_database
 @pytest.mark.django_db
 def test_writes_need_a_token():
     strict = Client(enforce_csrf_checks=True)
@@ -301,6 +282,7 @@ def test_many_dogs_are_shown_page_by_page(client: Client):
     assert client.get(DOGS, {"page": "99"}).context["page"].number == 3
 
 
+@pytest.mark.any_database
 @pytest.mark.django_db
 def test_every_page_links_to_the_others(client: Client):
     for path in (DOGS, REGISTER, "/nowhere/"):

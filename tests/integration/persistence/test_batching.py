@@ -36,6 +36,7 @@ from tests.support.batch_servers import (
     success,
 )
 from tests.support.certificates import make_certificate
+from tests.support.patience import wait_until
 
 Save = Callable[[str], "Future[Any]"]
 
@@ -71,11 +72,6 @@ def insert(
 
 def threads() -> list[threading.Thread]:
     return [each for each in threading.enumerate() if each.name == batching.THREAD_NAME]
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    while not is_so():
-        pass
 
 
 class Held:

@@ -27,7 +27,7 @@ from tests.support.client_library import (
     StreamState,
 )
 from tests.support.event_stores import EventStore
-from tests.support.running_stores import own_stream
+from tests.support.running_stores import own_stream, uri_at
 
 URI = "esdb://localhost:2113?Tls=false"
 REQUEST = messages.all_request(None, backwards=True, limit=1)
@@ -134,7 +134,9 @@ def test_channel_connects_again_without_long_pauses(
 def test_every_documented_scheme_connects(
     server: EmbeddedServer, scheme: str, discover: str
 ) -> None:
-    uri = f"{scheme}{discover}://{server.host}:{server.port}/?TLS=False"
+    uri = uri_at(server, server.target, scheme=scheme + discover)
+    # As others write it.
+    uri = uri.replace("/?", "?").replace("?", "/?").replace("Tls=", "TLS=")
     factory = EventStoreDBFactory({"EVENTSTOREDB_URI": uri})
     recorder = factory.application_recorder()
 
@@ -145,7 +147,7 @@ def test_every_documented_scheme_connects(
 def test_several_hosts_connect_to_one_that_answers(server: EmbeddedServer) -> None:
     with EmbeddedServer() as another:
         dead = another.port
-    uri = f"esdb://127.0.0.1:{dead},{server.host}:{server.port}?tls=false"
+    uri = uri_at(server, f"127.0.0.1:{dead},{server.target}")
     factory = EventStoreDBFactory({"EVENTSTOREDB_URI": uri})
     recorder = factory.application_recorder()
 
@@ -171,7 +173,7 @@ def test_the_factorys_client_is_one_that_users_can_call(server: EmbeddedServer) 
     ) as subscription:
         assert next(subscription).id == event.id
     assert len(factory.application_recorder().select_events("dog-1")) == 1
-    assert client.connection_target == f"{server.host}:{server.port}"
+    assert client.connection_target == connected(client).target
     connection = connected(client)
     client.reconnect()
     assert connected(client) is not connection

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from contextlib import closing
 from pathlib import Path
 
 import grpc
@@ -9,11 +12,13 @@ import pytest
 from eventsourcing.persistence import ProgrammingError
 
 from eventsourcing_eventstoredb import EventStoreDBFactory
+from eventsourcing_eventstoredb.metadata import metadata_from
 from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from eventsourcing_eventstoredb.server.access import Users
 from tests.support.certificates import Certificate, make_certificate
 from tests.support.client_library import EventStoreDBClient
+from tests.support.supervising import wait_until
 
 
 class WithoutTls(EmbeddedServer):
@@ -71,6 +76,40 @@ def test_the_same_holds_for_any_client() -> None:
         uri = f"esdb://admin:p%40ss%3A1@{server.target}?Tls=false"
         with EventStoreDBClient(uri) as client:
             EventStoreDBApplicationRecorder(client).max_notification_id()
+
+
+@pytest.mark.parametrize("is_users", [False, True], ids=["factory's", "any client"])
+def test_who_logs_in_keeps_nothing_alive_of_the_request_that_was_first(
+    tmp_path: Path, is_users: bool
+) -> None:
+    class Request:
+        def metadata(self) -> dict[str, str]:
+            return {"user": "7"}
+
+    made = make_certificate(tmp_path, "own")
+    with EmbeddedServer(
+        tls_cert=made.file, tls_key=made.key_file, users={"admin": "changeit"}
+    ) as server:
+        uri = f"esdb://admin:changeit@{server.target}?TlsCaFile={made.file}"
+        request = Request()
+        kept = weakref.ref(request)
+        factory = EventStoreDBFactory({"EVENTSTOREDB_URI": uri})
+
+        def is_gone() -> bool:
+            gc.collect()
+            return kept() is None
+
+        with closing(factory), EventStoreDBClient(uri) as client:
+            with metadata_from(request.metadata):
+                recorder = (
+                    EventStoreDBApplicationRecorder(client)
+                    if is_users
+                    else factory.application_recorder()
+                )
+                recorder.max_notification_id()
+            del request
+
+            wait_until(is_gone)
 
 
 @pytest.mark.parametrize("credentials", ["", "admin:changeit@"])

@@ -6,7 +6,6 @@ from uuid import UUID, uuid4
 
 import pytest
 from eventsourcing.application import Application
-from eventsourcing.domain import Aggregate, event
 from eventsourcing.persistence import (
     DataError,
     InfrastructureFactoryError,
@@ -28,18 +27,10 @@ from tests.support.client_library import (
     NewEvent,
     StreamState,
 )
+from tests.support.counters import CounterFromOne
 from tests.support.running_stores import own_prefix
 
 MakeRecorder = Callable[..., EventStoreDBApplicationRecorder]
-
-
-class Counter(Aggregate):
-    INITIAL_VERSION = 1
-    total = 0
-
-    @event("Increased")
-    def increase(self) -> None:
-        self.total += 1
 
 
 @pytest.fixture
@@ -223,7 +214,7 @@ def test_an_event_of_a_known_class_is_not_taken_for_anothers(
 ) -> None:
     recorder = make(first_version=1)
     stream = recorder.layout.stream_name(uuid4())
-    append(recorder.client, stream, get_topic(Counter.Created))
+    append(recorder.client, stream, get_topic(CounterFromOne.Created))
 
     with pytest.raises(DataError):
         recorder.select_notifications(None, 9)
@@ -238,7 +229,7 @@ def test_application_at_version_1_needs_a_setting_only(server: EmbeddedServer) -
         closing(Application(env=env)) as application,
         pytest.raises(IntegrityError, match="EVENTSTOREDB_FIRST_VERSION=1"),
     ):
-        application.save(Counter())
+        application.save(CounterFromOne())
 
     env |= {
         "EVENTSTOREDB_FIRST_VERSION": "1",
@@ -246,7 +237,7 @@ def test_application_at_version_1_needs_a_setting_only(server: EmbeddedServer) -
         "IS_SNAPSHOTTING_ENABLED": "y",
     }
     with closing(Application(env=env)) as application:
-        counter = Counter()
+        counter = CounterFromOne()
         counter.increase()
         application.save(counter)
         application.take_snapshot(counter.id)

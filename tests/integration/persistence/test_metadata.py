@@ -14,7 +14,6 @@ from uuid import UUID
 
 import pytest
 from eventsourcing.application import Application
-from eventsourcing.domain import Aggregate, event
 from eventsourcing.persistence import (
     DataError,
     InfrastructureFactoryError,
@@ -35,21 +34,13 @@ from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.domain import Dog
 from tests.support.client_library import EventStoreDBClient, NewEvent, StreamState
+from tests.support.counters import CounterFromOne
 from tests.support.running_stores import own_stream
 from tests.support.supervising import wait_until
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 
 MakeSchool = Callable[..., TrainingSchool]
-
-
-class Counter(Aggregate):
-    INITIAL_VERSION = 1
-    total = 0
-
-    @event("Increased")
-    def increase(self) -> None:
-        self.total += 1
 
 
 def provided() -> dict[str, str]:
@@ -127,7 +118,7 @@ def test_all_events_of_a_save_have_it_and_their_versions(
     counters = make(
         Application, EVENTSTOREDB_FIRST_VERSION="1", IS_SNAPSHOTTING_ENABLED="y"
     )
-    counter = Counter()
+    counter = CounterFromOne()
     counter.increase()
     with event_metadata(user="7"):
         counters.save(counter)

@@ -23,7 +23,7 @@ from eventsourcing_eventstoredb import lagging
 from eventsourcing_eventstoredb.connection_settings import parse_connection
 from eventsourcing_eventstoredb.exceptions import UnknownPositionError
 from eventsourcing_eventstoredb.protocol import calls, messages
-from eventsourcing_eventstoredb.protocol.clients import Client
+from eventsourcing_eventstoredb.protocol.clients import Client, connector_of
 from eventsourcing_eventstoredb.protocol.errors import CallError, Reason
 from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
 from eventsourcing_eventstoredb.subscription_state import Phase
@@ -276,6 +276,35 @@ def test_a_failure_that_no_position_explains_may_pass(this: Node) -> None:
 
     with recorder(this) as reading, pytest.raises(OperationalError):
         reading.subscribe()
+
+
+def test_a_subscription_begins_though_its_connection_is_closed_meanwhile(
+    this: Node,
+) -> None:
+    said = Script(this)
+    is_asked, is_over = threading.Event(), threading.Event()
+
+    def silent() -> Iterator[bytes]:
+        is_asked.set()
+        is_over.wait(60)
+        yield from ()
+
+    confirmed = [CONFIRMATION.SerializeToString(), event(10)]
+    said.subscriptions = [silent(), confirmed]
+
+    with recorder(this) as reading:
+
+        def close() -> None:
+            assert is_asked.wait(60)
+            # As when another call over it hangs, which cancelling does not end.
+            connector_of(reading.client).connection(10).close()
+
+        closing = threading.Thread(target=close)
+        closing.start()
+        with reading.subscribe(gt=1) as subscription:
+            closing.join()
+            is_over.set()
+            assert received(subscription, 1) == [10]
 
 
 def test_a_wrong_position_is_refused_after_the_confirmation(this: Node) -> None:

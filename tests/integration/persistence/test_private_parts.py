@@ -11,6 +11,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from queue import SimpleQueue
 from typing import Any
 
@@ -133,3 +135,113 @@ def test_grpc_has_threads_of_these_names(server: EmbeddedServer) -> None:
     found = set(names.splitlines())
     assert found
     assert found <= private.GRPC_THREADS
+
+
+ANSWERS = [b"one", b"two", b"three"]
+
+
+@pytest.fixture
+def answering() -> Iterator[Callable[[list[bytes], grpc.StatusCode], Any]]:
+    """Starts a server with one method, and a call that it answers so."""
+    server = grpc.server(ThreadPoolExecutor(1))
+    channels: list[grpc.Channel] = []
+
+    def answering(answers: list[bytes], status: grpc.StatusCode) -> Any:
+        def method(request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+            yield from answers
+            if status is not grpc.StatusCode.OK:
+                context.abort(status, "as it was told to")
+
+        handler = grpc.unary_stream_rpc_method_handler(method)
+        server.add_generic_rpc_handlers(
+            [grpc.method_handlers_generic_handler("test", {"Method": handler})]
+        )
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        options = [(grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1)]
+        channel = grpc.insecure_channel(f"127.0.0.1:{port}", options)
+        channels.append(channel)
+        return channel.unary_stream("/test/Method", response_deserializer=bytes.decode)(
+            b""
+        )
+
+    yield answering
+    for channel in channels:
+        channel.close()
+    server.stop(0).wait()
+
+
+Answering = Callable[[list[bytes], grpc.StatusCode], Any]
+
+
+def functions_called(iterator: Iterator[Any]) -> int:
+    """Return how many Python functions it takes to exhaust an iterator."""
+    called = 0
+
+    def count(frame: Any, event: str, argument: Any) -> None:
+        nonlocal called
+        called += event == "call"
+
+    sys.setprofile(count)
+    try:
+        for _ in iterator:
+            pass
+    finally:
+        sys.setprofile(None)
+    return called
+
+
+def test_messages_take_fewer_steps_than_the_call_itself(answering: Answering) -> None:
+    """If they do not, ``messages`` is not needed any more."""
+    call = answering(ANSWERS * 50, grpc.StatusCode.OK)
+    half = len(ANSWERS) * 25
+    of_the_call = functions_called(islice(call, half))
+    of_messages = functions_called(islice(private.messages(call), half))
+
+    assert type(call).__name__ == "_SingleThreadedRendezvous"
+    assert of_messages < of_the_call * 2 / 3
+
+
+def test_messages_are_those_of_the_call(answering: Answering) -> None:
+    call = answering(ANSWERS, grpc.StatusCode.OK)
+
+    assert list(private.messages(call)) == ["one", "two", "three"]
+    assert call.code() is grpc.StatusCode.OK
+    assert list(private.messages(call)) == []
+
+
+def test_messages_end_with_the_error_of_the_call(answering: Answering) -> None:
+    received = private.messages(answering(ANSWERS, grpc.StatusCode.ABORTED))
+
+    assert [next(received) for _ in ANSWERS] == ["one", "two", "three"]
+    with pytest.raises(grpc.RpcError, match="as it was told to") as caught:
+        next(received)
+    assert caught.value.code() is grpc.StatusCode.ABORTED
+
+
+def test_a_message_that_cannot_be_read_ends_the_call(answering: Answering) -> None:
+    received = private.messages(
+        answering([b"one", b"\xff", b"two"], grpc.StatusCode.OK)
+    )
+
+    assert next(received) == "one"
+    with pytest.raises(grpc.RpcError, match="deserializing") as caught:
+        next(received)
+    assert caught.value.code() is grpc.StatusCode.INTERNAL
+
+
+def test_messages_end_when_the_call_is_cancelled(start: Callable[[], Any]) -> None:
+    call = start()
+    timer = threading.Timer(0.1, call.cancel)
+    timer.start()
+
+    with pytest.raises(grpc.RpcError) as caught:
+        list(private.messages(call))
+    timer.join()
+    assert caught.value.code() is grpc.StatusCode.CANCELLED
+    calls.end_call(call)
+    assert not call._state.due
+
+
+def test_messages_of_another_kind_of_call_are_its_own() -> None:
+    assert list(private.messages(iter(ANSWERS))) == ANSWERS

@@ -24,6 +24,7 @@ from eventsourcing_eventstoredb.recorders import (
     EventStoreDBApplicationRecorder,
 )
 from eventsourcing_eventstoredb.server import EmbeddedServer
+from tests.support.at_once import at_once
 from tests.support.client_library import (
     EventStoreDBClient,
     NewEvent,
@@ -156,24 +157,15 @@ def test_concurrent_saves_of_equal_events_conflict_once(
     recorder: EventStoreDBApplicationRecorder,
 ) -> None:
     originator_id = uuid4()
-    outcomes: list[str] = []
-    barrier = threading.Barrier(2)
 
-    def save() -> None:
-        barrier.wait()
+    def save(number: int) -> str:
         try:
             recorder.insert_events(events(originator_id, 1))
-            outcomes.append("saved")
         except IntegrityError:
-            outcomes.append("conflict")
+            return "conflict"
+        return "saved"
 
-    threads = [threading.Thread(target=save) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert sorted(outcomes) == ["conflict", "saved"]
+    assert sorted(at_once(save, 2)) == ["conflict", "saved"]
 
 
 @pytest.mark.parametrize("version", [StreamState.ANY, 2])

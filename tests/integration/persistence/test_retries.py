@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from uuid import uuid4
 
@@ -37,6 +38,25 @@ def test_a_server_that_is_back_is_found_within_the_patience(
 
         found = school.recorder.select_notifications(start=None, limit=9)
         assert len(found) == number + 1
+
+
+def test_the_last_attempt_is_at_the_end_of_the_patience(
+    school: TrainingSchool, store: EventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that is back by then is found, whatever the pauses were before."""
+    monkeypatch.setattr(retrying, "PATIENCE", 1.0)
+    client = school.recorder.client  # type: ignore[attr-defined]
+    store.kill()
+    failed_at: list[float] = []
+
+    def attempt(seconds: float) -> None:
+        failed_at.append(time.monotonic())
+        raise OperationalError
+
+    with pytest.raises(OperationalError):
+        retrying.with_retries(client, attempt, 60.0)
+
+    assert failed_at[-1] - failed_at[0] >= 1.0
 
 
 def test_the_first_call_after_a_clean_shutdown_does_not_hang(

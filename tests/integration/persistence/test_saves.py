@@ -72,7 +72,7 @@ def test_a_save_whose_answer_was_lost_is_repeated_and_written_once(
 ) -> None:
     witness = connect(server.uri)
     originator_id = uuid4()
-    with Proxy(server.host, server.port) as proxy:
+    with Proxy(server) as proxy:
         recorder = connect(proxy.uri)
         if first:
             recorder.insert_events(stored(originator_id, 0, first))
@@ -108,7 +108,7 @@ def test_a_lost_answer_is_no_conflict_when_another_save_came_between(
     witness = connect(server.uri)
     originator_id = uuid4()
     witness.insert_events(stored(originator_id, 0, 1))
-    with Proxy(server.host, server.port) as proxy:
+    with Proxy(server) as proxy:
         recorder = connect(proxy.uri)
         recorder.select_events(originator_id)
         proxy.hold_answers()

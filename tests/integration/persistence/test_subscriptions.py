@@ -12,6 +12,7 @@ import pytest
 from eventsourcing.persistence import OperationalError, StoredEvent
 
 from eventsourcing_eventstoredb.connection_settings import parse_connection
+from eventsourcing_eventstoredb.environment import WATCHDOG_INTERVAL
 from eventsourcing_eventstoredb.exceptions import (
     ReplacedStoreError,
     UnknownPositionError,
@@ -32,17 +33,20 @@ INTERVAL = 0.4
 
 
 @contextmanager
-def connected(uri: str) -> Iterator[EventStoreDBApplicationRecorder]:
+def connected(
+    uri: str, interval: float = INTERVAL
+) -> Iterator[EventStoreDBApplicationRecorder]:
     client = Client(parse_connection(uri))
     try:
-        yield EventStoreDBApplicationRecorder(client, watchdog_interval=INTERVAL)
+        yield EventStoreDBApplicationRecorder(client, watchdog_interval=interval)
     finally:
         client.close()
 
 
 @pytest.fixture
 def recorder(server: EmbeddedServer) -> Iterator[EventStoreDBApplicationRecorder]:
-    with connected(server.uri) as recorder:
+    """A recorder whose subscriptions let a busy server take its time."""
+    with connected(server.uri, WATCHDOG_INTERVAL) as recorder:
         yield recorder
 
 
@@ -100,8 +104,8 @@ def test_a_catch_up_that_is_cut_has_no_gap_and_no_repetition(
     received: list[int] = []
     cuts = 0
     with (
-        Proxy(server.host, server.port) as proxy,
-        connected(proxy.uri) as distant,
+        Proxy(server) as proxy,
+        connected(proxy.uri, WATCHDOG_INTERVAL) as distant,
         EventStoreDBSubscription(distant, max_events_ahead=400) as subscription,
     ):
         while not received or received[-1] < last:
@@ -140,15 +144,18 @@ def test_a_server_that_is_frozen_before_it_confirms_is_noticed(
 
 
 def test_silence_of_a_server_that_has_nothing_is_no_failure(
-    recorder: EventStoreDBApplicationRecorder,
+    server: EmbeddedServer, recorder: EventStoreDBApplicationRecorder
 ) -> None:
     save(recorder)
-    with recorder.subscribe(topics=["mine"]) as subscription:
+    with (
+        connected(server.uri, 1.0) as wary,
+        wary.subscribe(topics=["mine"]) as subscription,
+    ):
         wait_for(subscription, Phase.LIVE)
         before = subscription.state
         # The watchdog passes over the others' event, as it was really read.
         last = save(recorder)
-        while subscription._receiver.position != last:
+        while (subscription._receiver.position or 0) < last:
             assert subscription.next_batch(1, timeout=0.01) == []
 
         assert subscription.state is before
@@ -287,12 +294,10 @@ def test_client_that_fails_to_subscribe_leaves_no_threads(
             thread.join()
 
 
-def test_a_subscription_that_failed_ends_its_threads(
-    recorder: EventStoreDBApplicationRecorder,
-) -> None:
+def test_a_subscription_that_failed_ends_its_threads(server: EmbeddedServer) -> None:
     others = subscription_threads()
-    subscription = recorder.subscribe()
-    recorder.client.close()
+    with connected(server.uri, 2.0) as recorder:
+        subscription = recorder.subscribe()
 
     for thread in subscription_threads():
         if thread not in others:

@@ -28,7 +28,7 @@ RECORDINGS = {
 # Most of a scenario's time is waiting to see that nothing more comes, so many are
 # played side by side; not all, as each process that has some of the tests plays its
 # own.
-TOGETHER = 80
+TOGETHER = 40
 
 
 def play(steps: list[dict[str, Any]]) -> list[Any]:

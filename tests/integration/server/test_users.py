@@ -1,18 +1,13 @@
 from __future__ import annotations
 
-import datetime
-import ipaddress
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from eventsourcing_eventstoredb.server import EmbeddedServer, ServerError
+from tests.support.certificates import Certificate, make_certificate
 from tests.support.client_library import (
     AccessDeniedError,
     EventStoreDBClient,
@@ -28,46 +23,16 @@ Connect = Callable[[str], EventStoreDBClient]
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     """A self-signed certificate for 127.0.0.1 and its key."""
-    folder = tmp_path_factory.mktemp("certificates")
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName(
-                [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-            ),
-            critical=False,
-        )
-        .sign(key, hashes.SHA256())
-    )
-    certificate_file, key_file = folder / "node.crt", folder / "node.key"
-    pem = serialization.Encoding.PEM
-    certificate_file.write_bytes(certificate.public_bytes(pem))
-    key_file.write_bytes(
-        key.private_bytes(
-            pem,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return certificate_file, key_file
+    return make_certificate(tmp_path_factory.mktemp("certificates"), "node")
 
 
 @pytest.fixture
-def secure_server(certificate: tuple[Path, Path]) -> Iterator[EmbeddedServer]:
+def secure_server(certificate: Certificate) -> Iterator[EmbeddedServer]:
     with EmbeddedServer(
-        tls_cert=certificate[0],
-        tls_key=certificate[1],
+        tls_cert=certificate.file,
+        tls_key=certificate.key_file,
         users={"admin": "changeit"},
         readers={"rex": "wööf:1"},
     ) as server:
@@ -76,14 +41,14 @@ def secure_server(certificate: tuple[Path, Path]) -> Iterator[EmbeddedServer]:
 
 @pytest.fixture
 def connect(
-    secure_server: EmbeddedServer, certificate: tuple[Path, Path]
+    secure_server: EmbeddedServer, certificate: Certificate
 ) -> Iterator[Connect]:
     clients = []
 
     def connect(credentials: str) -> EventStoreDBClient:
         client = EventStoreDBClient(
             secure_server.uri.replace("esdb://", f"esdb://{credentials}@"),
-            root_certificates=certificate[0].read_text(),
+            root_certificates=certificate.text,
         )
         clients.append(client)
         return client
@@ -138,9 +103,9 @@ def test_wrong_credentials_are_unauthenticated(connect: Connect, credentials: st
 
 
 def test_missing_credentials_are_unauthenticated(
-    secure_server: EmbeddedServer, certificate: tuple[Path, Path]
+    secure_server: EmbeddedServer, certificate: Certificate
 ):
-    credentials = grpc.ssl_channel_credentials(certificate[0].read_bytes())
+    credentials = grpc.ssl_channel_credentials(certificate.text.encode())
     with grpc.secure_channel(secure_server.target, credentials) as channel:
         call = channel.unary_unary("/event_store.client.streams.Streams/Delete")
         with pytest.raises(grpc.RpcError) as error:

@@ -90,6 +90,7 @@ def test_more_than_a_batch_is_in_order(
     assert dogs() == {"Fido": tricks}
 
 
+@pytest.mark.any_database
 def test_a_runner_stops_while_much_is_left(
     school: TrainingSchool, school_projection: Registration
 ) -> None:

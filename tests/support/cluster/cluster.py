@@ -7,11 +7,10 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
 
 from tests.support.cluster.control import Control, Member, Refusal
 from tests.support.cluster.launching import Launcher, LaunchError, launcher
-from tests.support.event_stores import free_ports
+from tests.support.ports import free_ports
 
 _NODES = 3
 
@@ -147,12 +146,7 @@ class Cluster:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self._stack.close()
 
     @property

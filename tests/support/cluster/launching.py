@@ -13,6 +13,8 @@ from typing import Any
 
 from tests.support.projects import ROOT
 
+_END_SECONDS = 10
+
 
 class LaunchError(Exception):
     """A process does not start; the text says why."""
@@ -57,6 +59,11 @@ class Launcher:
         with self._process:
             assert self._process.stdin is not None
             self._process.stdin.close()
+            try:
+                self._process.wait(_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                # Somebody else has its pipe, such as a process that a test forked.
+                self._process.kill()
 
     def _ask(self, **command: object) -> dict[str, Any]:
         assert self._process.stdin is not None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -217,13 +216,6 @@ def serving(project: Project, *arguments: str, port: int = 0) -> Iterator[Site]:
             if not site.is_gone():
                 os.killpg(process.pid, signal.SIGKILL)
             site.status()
-
-
-def free_port() -> int:
-    """Return a port that nothing listens at just now."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
 
 
 def python_module(name: str) -> tuple[str, ...]:

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
-from tests.support.deployments.sites import free_port
 from tests.support.docs.blocks import Block
 from tests.support.docs.commands import typed
+from tests.support.ports import free_port
 from tests.support.projects import ROOT, clean_environment
 
 URI = "esdb://localhost:2113?Tls=false"

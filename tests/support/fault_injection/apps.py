@@ -5,6 +5,9 @@ The trick's name says what: ``wait`` until the file ``go`` is there, ``crash`` t
 process, ``fail`` (or ``hang``, with ``FAULTS_HANG``), ``hang`` until ``go`` is there,
 too, ``stall`` all threads. Files are
 in the directory ``FAULTS_DIRECTORY``.
+
+``FAULTS_KILL_AT`` names a function, as ``module:function:number``: the process is
+killed when it is called for the time of this number.
 """
 
 from __future__ import annotations
@@ -43,6 +46,21 @@ class FaultInjectionConfig(AppConfig):
             )
         if module := os.environ.get("FAULTS_IMPORT"):
             importlib.import_module(module)
+        if place := os.environ.get("FAULTS_KILL_AT"):
+            _kill_at(*place.split(":"))
+
+
+def _kill_at(module_name: str, name: str, number: str) -> None:
+    module = importlib.import_module(module_name)
+    function, left = getattr(module, name), [int(number)]
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        left[0] -= 1
+        if not left[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*args, **kwargs)
+
+    setattr(module, name, counted)
 
 
 def _act(trick: str) -> None:

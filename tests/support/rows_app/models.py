@@ -170,3 +170,55 @@ class Gauge(models.Model):
 
     class Meta:
         app_label = "rows_app"
+
+
+class Pack(models.Model):
+    """Has names that are its own in a whole schema, and refers to what is elsewhere."""
+
+    title = models.CharField(max_length=20, unique=True)
+    rank = models.IntegerField(default=0, db_index=True)
+    members = models.ManyToManyField(Specimen)
+    rival = models.ForeignKey("self", models.SET_NULL, null=True)
+    patron = models.ForeignKey(Owner, models.CASCADE, null=True)
+
+    class Meta:
+        app_label = "rows_app"
+        indexes = (models.Index(fields=("rank", "title"), name="zoo_pack_rank"),)
+        constraints = (
+            models.UniqueConstraint(fields=("rank", "title"), name="zoo_pack_title"),
+            models.CheckConstraint(
+                condition=models.Q(rank__gte=0), name="zoo_pack_rank_positive"
+            ),
+        )
+
+
+class Medal(models.Model):
+    """Refers to packs from elsewhere."""
+
+    pack = models.ForeignKey(Pack, models.CASCADE)
+
+    class Meta:
+        app_label = "rows_app"
+
+
+class Region(models.Model):
+    """Is referred to by something else than its key."""
+
+    number = models.IntegerField(primary_key=True)
+    code = models.CharField(max_length=10, unique=True)
+
+    class Meta:
+        app_label = "rows_app"
+
+
+class Site(models.Model):
+    """The database chooses its key; refers by a code, to a proxy, and to its like."""
+
+    region = models.ForeignKey(Region, models.CASCADE, to_field="code", null=True)
+    owner = models.ForeignKey(BigOwner, models.CASCADE, null=True)
+    parent = models.ForeignKey("self", models.CASCADE, null=True)
+    name = models.CharField(max_length=20, default="")
+
+    class Meta:
+        app_label = "rows_app"
+        db_table = "rows-app sites"

@@ -105,6 +105,11 @@ def run(
         outcome.failure = error
     except EventStoreError as error:
         outcome.failure = StressError(str(error))
+    except Exception:
+        # What ends this process may have ended something that it waited for, too.
+        if not is_stopping():
+            raise
+        outcome.was_stopped = True
     return outcome
 
 

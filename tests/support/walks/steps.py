@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import uuid
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.support.rows_app.models import Chip, Gauge, Keeper, Permit, Specimen
 
 Step = tuple[Any, ...]
 Event = list[Step]
+Sampled = dict[type[Any], dict[str, st.SearchStrategy[Any]]]
 
 KEEPERS = ("Ann", "Bob", "Cy", "ann")
 SPECIMENS = tuple(uuid.uuid5(uuid.NAMESPACE_URL, str(number)) for number in range(4))
@@ -104,90 +106,113 @@ AMOUNTS: dict[type[Any], dict[str, tuple[Any, ...]]] = {
     Gauge: {"level": (1, 2), "width": (1,)},
 }
 
-models = st.sampled_from(sorted(KEYS, key=lambda model: model.__name__))
+
+def _by_name(models: Iterable[type[Any]]) -> list[type[Any]]:
+    return sorted(models, key=lambda model: model.__name__)
 
 
-@st.composite
-def keys(draw: Any, model: type[Any]) -> Any:
-    return draw(st.sampled_from(KEYS[model]))
+def _sampled(table: dict[type[Any], dict[str, tuple[Any, ...]]]) -> Sampled:
+    return {
+        model: {name: st.sampled_from(values) for name, values in fields.items()}
+        for model, fields in table.items()
+    }
 
 
-@st.composite
-def fields(draw: Any, model: type[Any]) -> dict[str, Any]:
-    names = draw(st.lists(st.sampled_from(sorted(VALUES[model])), max_size=2))
-    return {name: draw(st.sampled_from(VALUES[model][name])) for name in names}
+# Strategies are made here once: making them takes several times what drawing does.
+models = st.sampled_from(_by_name(KEYS))
+KEY = {model: st.sampled_from(keys) for model, keys in KEYS.items()}
+VALUE, UNIQUE_VALUE, AMOUNT = map(_sampled, (VALUES, UNIQUE, AMOUNTS))
+NAMES = {
+    model: st.lists(st.sampled_from(sorted(fields)), max_size=2)
+    for model, fields in VALUES.items()
+}
+UNIQUE_MODELS, CHANGED_MODELS = (
+    st.sampled_from(_by_name(table)) for table in (UNIQUE, AMOUNTS)
+)
+UNIQUE_NAMES, CHANGED_NAMES = (
+    {model: st.sampled_from(sorted(fields)) for model, fields in table.items()}
+    for table in (UNIQUE, AMOUNTS)
+)
+
+
+def draw_fields(draw: Any, model: type[Any]) -> dict[str, Any]:
+    return {name: draw(VALUE[model][name]) for name in draw(NAMES[model])}
 
 
 @st.composite
 def keyed(draw: Any, kind: str, *, has_fields: bool) -> Step:
     model = draw(models)
-    key = draw(keys(model))
-    return (kind, model, key, draw(fields(model)) if has_fields else {})
+    key = draw(KEY[model])
+    return (kind, model, key, draw_fields(draw, model) if has_fields else {})
 
 
 @st.composite
 def by_value(draw: Any, kind: str) -> Step:
-    model = draw(st.sampled_from(sorted(UNIQUE, key=lambda m: m.__name__)))
-    name = draw(st.sampled_from(sorted(UNIQUE[model])))
-    value = draw(st.sampled_from(UNIQUE[model][name]))
-    return (kind, model, name, value, draw(fields(model)))
+    model = draw(UNIQUE_MODELS)
+    name = draw(UNIQUE_NAMES[model])
+    value = draw(UNIQUE_VALUE[model][name])
+    return (kind, model, name, value, draw_fields(draw, model))
 
 
 @st.composite
 def increments(draw: Any) -> Step:
-    model = draw(st.sampled_from(sorted(AMOUNTS, key=lambda m: m.__name__)))
-    name = draw(st.sampled_from(sorted(AMOUNTS[model])))
-    amount = draw(st.sampled_from(AMOUNTS[model][name]))
-    return ("increment", model, draw(keys(model)), {name: amount})
+    model = draw(CHANGED_MODELS)
+    name = draw(CHANGED_NAMES[model])
+    amount = draw(AMOUNT[model][name])
+    return ("increment", model, draw(KEY[model]), {name: amount})
 
 
 @st.composite
-def simple(draw: Any) -> Step:
-    step: Step = draw(
-        st.one_of(
-            keyed("change", has_fields=True),
-            keyed("change", has_fields=True),
-            keyed("get_or_create", has_fields=True),
-            keyed("add", has_fields=True),
-            keyed("delete", has_fields=False),
-            increments(),
-            by_value("change_by"),
-            by_value("delete_by"),
-            by_value("create_by"),
-            st.tuples(st.just("change_held"), st.integers(0, 3), fields(Specimen)),
-            st.tuples(st.just("append"), st.sampled_from(SPECIMENS), st.integers(0, 9)),
-            st.tuples(st.just("describe"), models),
-            st.tuples(st.just("filter"), st.lists(st.sampled_from(SPECIMENS))),
-            st.tuples(
-                st.just("permit"),
-                st.sampled_from(KEEPERS),
-                st.integers(1, 2),
-                st.booleans(),
-            ),
-            st.tuples(st.just("chip"), st.sampled_from(SPECIMENS), st.integers(1, 3)),
-            st.tuples(
-                st.just("swap"), st.sampled_from(KEEPERS), st.sampled_from(KEEPERS)
-            ),
-            st.tuples(st.just("plain_count"), models),
-            keyed("plain_update", has_fields=True),
-            keyed("plain_delete", has_fields=False),
-            keyed("plain_create", has_fields=True),
-            st.tuples(st.just("plain_raise"), models, st.integers(1, 2)),
-        )
-    )
+def change_held(draw: Any) -> Step:
+    return ("change_held", draw(NUMBER_HELD), draw_fields(draw, Specimen))
+
+
+NUMBER_HELD = st.integers(0, 3)
+SIMPLE = st.one_of(
+    keyed("change", has_fields=True),
+    keyed("change", has_fields=True),
+    keyed("get_or_create", has_fields=True),
+    keyed("add", has_fields=True),
+    keyed("delete", has_fields=False),
+    increments(),
+    by_value("change_by"),
+    by_value("delete_by"),
+    by_value("create_by"),
+    change_held(),
+    st.tuples(st.just("append"), st.sampled_from(SPECIMENS), st.integers(0, 9)),
+    st.tuples(st.just("describe"), models),
+    st.tuples(st.just("filter"), st.lists(st.sampled_from(SPECIMENS))),
+    st.tuples(
+        st.just("permit"), st.sampled_from(KEEPERS), st.integers(1, 2), st.booleans()
+    ),
+    st.tuples(st.just("chip"), st.sampled_from(SPECIMENS), st.integers(1, 3)),
+    st.tuples(st.just("swap"), st.sampled_from(KEEPERS), st.sampled_from(KEEPERS)),
+    st.tuples(st.just("plain_count"), models),
+    keyed("plain_update", has_fields=True),
+    keyed("plain_delete", has_fields=False),
+    keyed("plain_create", has_fields=True),
+    st.tuples(st.just("plain_raise"), models, st.integers(1, 2)),
+)
+
+
+@st.composite
+def one_simple(draw: Any) -> Step:
+    """Draw any of them, as one alternative: «one_of» would take in each of theirs."""
+    step: Step = draw(SIMPLE)
     return step
+
+
+simple = one_simple()
+INSIDE = st.lists(simple, min_size=1, max_size=3)
 
 
 @st.composite
 def savepoint(draw: Any) -> Step:
-    inside = draw(st.lists(simple(), min_size=1, max_size=3))
-    return ("savepoint", inside, draw(st.booleans()))
+    return ("savepoint", draw(INSIDE), draw(st.booleans()))
 
 
 events: st.SearchStrategy[list[Event]] = st.lists(
-    st.lists(
-        st.one_of(simple(), simple(), simple(), savepoint()), min_size=1, max_size=4
-    ),
+    st.lists(st.one_of(simple, simple, simple, savepoint()), min_size=1, max_size=4),
     min_size=1,
     max_size=14,
 )

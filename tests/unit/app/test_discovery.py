@@ -46,7 +46,9 @@ register()
 def registry(monkeypatch: pytest.MonkeyPatch) -> ProjectionRegistry:
     """A registry that nothing has registered anything with yet."""
     registry = ProjectionRegistry()
-    for module in ("registry", "apps", "checks.configuration"):
+    # Wherever it was imported.
+    checks = ("connections", "databases", "projections", "topics")
+    for module in ("registry", "apps", *(f"checks.{name}" for name in checks)):
         monkeypatch.setattr(f"django_esdb.{module}.registry", registry)
     return registry
 

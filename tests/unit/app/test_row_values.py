@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import threading
+from types import SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db.models import F, JSONField
+from django.db.models import DateTimeField, F, JSONField
 
 from django_esdb.recorders.rows.frozen import Trust, are_same, frozen, thawed
 from django_esdb.recorders.rows.json_values import JSONValues
+from django_esdb.recorders.rows.normalising import settler
 from django_esdb.recorders.rows.statements import Statement, kind_of, text_of
 from django_esdb.recorders.rows.unique_values import collated
 
@@ -28,6 +32,18 @@ def test_json_of_plain_values_is_given_back_as_it_is(value: Any) -> None:
     assert trust is Trust.CERTAIN
     assert kept.thaw(settled) == value
     assert kept.thaw(settled) is not value or not isinstance(value, list | dict)
+
+
+@pytest.mark.parametrize("hour", [1, 0])
+def test_of_an_hour_that_comes_twice_the_database_is_asked(hour: int) -> None:
+    berlin: Any = SimpleNamespace(timezone=ZoneInfo("Europe/Berlin"))
+    settle = settler(DateTimeField(), berlin)
+    assert settle is not None
+    moment = datetime.datetime(2026, 10, 25, hour, 30, tzinfo=datetime.UTC)
+
+    _, trust = settle(moment)
+
+    assert trust is (Trust.DOUBTFUL if hour else Trust.CERTAIN)
 
 
 @pytest.mark.parametrize(
@@ -123,3 +139,20 @@ def test_statements_are_read_in_whichever_form_they_come() -> None:
 def test_texts_that_a_collation_may_take_for_the_same_are_not_told_apart() -> None:
     assert collated("Fido ") == collated("fido")
     assert collated("Fidö") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("SELECT 1; UPDATE dog SET a = 1", Statement.WRITE),
+        ("SELECT 1; SELECT 2;", Statement.READ),
+        ("EXPLAIN SELECT 1", Statement.READ),
+        ("EXPLAIN (ANALYZE) DELETE FROM dog", Statement.WRITE),
+        ("/* from a page */ SELECT count(*) FROM dog", Statement.READ),
+        ("-- from a page\nROLLBACK TO SAVEPOINT a", Statement.ROLLBACK),
+        ("SELECT `bark`()", Statement.WRITE),
+        ("SET @a = bark()", Statement.WRITE),
+    ],
+)
+def test_statements_behind_others_are_noticed(text: str, kind: Statement) -> None:
+    assert kind_of(text) is kind

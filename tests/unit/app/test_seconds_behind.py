@@ -12,7 +12,11 @@ from django_esdb.status.lag import Lag
 
 @pytest.mark.parametrize(
     ("seconds", "expected"),
-    [(None, "-"), (0.0, "0 s"), (0.004, "<1 s"), (1.2, "1 s"), (7_300.0, "2 h")],
+    [
+        (None, "-"),
+        *((0.0, "0 s"), (0.004, "<1 s"), (1.2, "1 s"), (7_300.0, "2 h")),
+        *((1.5 * 86_400, "2 d"), (1.4 * 86_400, "1 d")),
+    ],
 )
 def test_only_who_is_at_the_end_is_nothing_behind(
     seconds: float | None, expected: str
@@ -26,3 +30,7 @@ def test_only_who_is_at_the_end_is_nothing_behind(
 
 def test_what_was_measured_long_ago_is_at_least_so() -> None:
     assert figures.seconds_behind(Lag(seconds=0.5)) == "at least <1 s"
+
+
+def test_thousands_of_days_are_set_apart_on_a_page() -> None:
+    assert figures.duration(86_400 * 1_999.6) == "2,000 d"

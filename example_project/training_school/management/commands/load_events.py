@@ -69,7 +69,7 @@ class Command(SafeCommand):
                     f"{type(factory).__module__}; see PERSISTENCE_MODULE"
                 )
                 raise CommandError(msg)
-            with shown_progress(self.stdout, options) as shown:
+            with shown_progress(self.stdout, options, self.stderr) as shown:
                 append_events(
                     factory.client,
                     file,

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.db import connections
 from django.test import Client
+
+from django_esdb.admin import failed_events
 
 
 @pytest.fixture
@@ -21,3 +25,18 @@ def user(client: Client) -> Callable[..., User]:
         return user
 
     return user
+
+
+@pytest.fixture
+def retries_in_transactions(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Have each request be one transaction; tell whether retries were within it."""
+    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
+    found: list[bool] = []
+    retry = failed_events.retry_events
+
+    def look(*args: Any) -> Any:
+        found.append(connections["default"].in_atomic_block)
+        return retry(*args)
+
+    monkeypatch.setattr(failed_events, "retry_events", look)
+    return found

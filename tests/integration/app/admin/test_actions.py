@@ -10,12 +10,11 @@ from uuid import uuid4
 import pytest
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import Permission, User
-from django.db import OperationalError, connections
+from django.db import OperationalError
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from django_esdb.admin import failed_events
 from django_esdb.exceptions import EventProcessingError
 from django_esdb.failures.attempts import Attempts
 from django_esdb.models import (
@@ -53,6 +52,7 @@ def of_row(entries: Iterable[LogEntry]) -> list[LogEntry]:
 # Looking
 
 
+@pytest.mark.any_database
 def test_a_projection_is_shown_with_its_state_and_its_failed_events(
     admin_client: Client, parked: list[FailedEvent]
 ) -> None:
@@ -66,6 +66,7 @@ def test_a_projection_is_shown_with_its_state_and_its_failed_events(
     assert shown.count('<tr><td class="action-checkbox">') == 3
 
 
+@pytest.mark.any_database
 def test_a_row_says_why_a_projection_is_paused(admin_client: Client) -> None:
     row = ProjectionTracking.objects.create(
         projection="TrainingSchoolProjection",
@@ -85,6 +86,7 @@ def test_a_row_says_why_a_projection_is_paused(admin_client: Client) -> None:
     assert "host:1:scope:random" in shown
 
 
+@pytest.mark.any_database
 def test_failed_events_are_shown_and_offer_no_change(
     admin_client: Client, parked: list[FailedEvent]
 ) -> None:
@@ -233,6 +235,7 @@ def test_selected_events_are_retried_in_order(
     assert {entry.get_change_message() for entry in own} == {"Retried: processed"}
 
 
+@pytest.mark.any_database
 def test_an_event_behind_one_that_is_not_selected_says_so(
     admin_client: Client, parked: list[FailedEvent]
 ) -> None:
@@ -251,6 +254,7 @@ def test_an_event_behind_one_that_is_not_selected_says_so(
     assert tricks("Rex") == ["burn"]
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("ends", [EventStore.stop, EventStore.kill])
 def test_a_store_that_is_away_is_a_message(
     admin_client: Client,
@@ -272,6 +276,7 @@ def test_a_store_that_is_away_is_a_message(
     assert not LogEntry.objects.exists()
 
 
+@pytest.mark.any_database
 def test_an_application_that_cannot_be_made_is_a_message(
     admin_client: Client, parked: list[FailedEvent], settings: Any
 ) -> None:
@@ -306,6 +311,7 @@ def test_what_was_done_before_the_store_went_away_is_told(
     assert list(FailedEvent.objects.all()) == [parked[2]]
 
 
+@pytest.mark.any_database
 def test_what_is_not_registered_cannot_be_retried(
     admin_client: Client, parked: list[FailedEvent]
 ) -> None:
@@ -325,28 +331,20 @@ def test_what_is_not_registered_cannot_be_retried(
 def test_each_event_has_its_own_transaction_whatever_requests_have(
     admin_client: Client,
     parked: list[FailedEvent],
-    monkeypatch: pytest.MonkeyPatch,
+    retries_in_transactions: list[bool],
 ) -> None:
     PickyProjection.bad.clear()
-    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
-    in_transaction: list[bool] = []
-    retry = failed_events.retry_events
-
-    def look(*args: Any) -> Any:
-        in_transaction.append(connections["default"].in_atomic_block)
-        return retry(*args)
-
-    monkeypatch.setattr(failed_events, "retry_events", look)
 
     page = act(admin_client, FAILED, "retry", *parked)
 
     assert said(page) == [("success", "Picky: 3 processed")]
-    assert in_transaction == [False]
+    assert retries_in_transactions == [False]
 
 
 # Permissions
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("action", ["retry", "discard"])
 def test_an_action_takes_its_own_permission(
     client: Client,
@@ -371,6 +369,7 @@ def test_an_action_takes_its_own_permission(
     assert not FailedEvent.objects.exists()
 
 
+@pytest.mark.any_database
 def test_retrying_a_projection_takes_the_permission(
     client: Client, parked: list[FailedEvent], user: Callable[..., User]
 ) -> None:
@@ -383,6 +382,7 @@ def test_retrying_a_projection_takes_the_permission(
     assert FailedEvent.objects.count() == 3
 
 
+@pytest.mark.any_database
 def test_the_permission_to_act_is_none_to_look(
     client: Client, parked: list[FailedEvent]
 ) -> None:
@@ -407,6 +407,7 @@ def test_an_aggregate_is_found(admin_client: Client, parked: list[FailedEvent]) 
     assert list(page.context["cl"].queryset) == []
 
 
+@pytest.mark.any_database
 def test_skipped_events_are_shown_and_offer_no_change(admin_client: Client) -> None:
     ProjectionTracking.objects.create(projection="Picky", application="School")
     event = SkippedEvent.objects.create(

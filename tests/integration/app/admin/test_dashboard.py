@@ -42,6 +42,7 @@ def card(page: Any, name: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", found))
 
 
+@pytest.mark.any_database
 def test_each_projection_has_its_figures_without_a_script(
     admin_client: Client, projections: None
 ) -> None:
@@ -66,6 +67,7 @@ def test_projections_that_never_ran_are_there(admin_client: Client) -> None:
     assert "Nothing was measured in the last hour." in found
 
 
+@pytest.mark.any_database
 def test_figures_alone_are_what_the_page_has(
     admin_client: Client, projections: None
 ) -> None:
@@ -76,6 +78,7 @@ def test_figures_alone_are_what_the_page_has(
     assert "no-store" in page["Cache-Control"]
 
 
+@pytest.mark.any_database
 def test_a_plot_says_in_words_what_it_shows(
     admin_client: Client, projections: None
 ) -> None:
@@ -89,6 +92,7 @@ def test_a_plot_says_in_words_what_it_shows(
     )
 
 
+@pytest.mark.any_database
 def test_it_says_since_when_figures_are_old(
     admin_client: Client, projections: None
 ) -> None:
@@ -112,6 +116,7 @@ def test_rebuilds_are_told_of(admin_client: Client, projections: None) -> None:
     assert "A rebuild is asked for" not in found
 
 
+@pytest.mark.any_database
 def test_nothing_is_inline(admin_client: Client, projections: None) -> None:
     for page in (
         admin_client.get(DASHBOARD),
@@ -122,6 +127,7 @@ def test_nothing_is_inline(admin_client: Client, projections: None) -> None:
         )
 
 
+@pytest.mark.any_database
 def test_hostile_texts_break_nothing(admin_client: Client, projections: None) -> None:
     ProjectionTracking.objects.update(error=HOSTILE, owner=HOSTILE)
 
@@ -160,6 +166,7 @@ def test_a_database_that_fails_is_told_of(
         assert "no such table: esdb" in text(admin_client.get(path))
 
 
+@pytest.mark.any_database
 def test_only_who_may_view_sees_it(client: Client, projections: None) -> None:
     assert client.get(FIGURES).status_code == 302
     user = User.objects.create_user("reader", is_staff=True)
@@ -174,6 +181,7 @@ def test_only_who_may_view_sees_it(client: Client, projections: None) -> None:
     assert client.get(FIGURES).status_code == 403
 
 
+@pytest.mark.any_database
 def test_buttons_are_those_that_the_user_may_use(
     client: Client, user: Callable[..., User], projections: None
 ) -> None:
@@ -190,6 +198,7 @@ def test_buttons_are_those_that_the_user_may_use(
     ]
 
 
+@pytest.mark.any_database
 @pytest.mark.urls("tests.support.custom_admin")
 def test_it_is_on_each_site_that_has_projections(
     admin_client: Client, projections: None
@@ -204,6 +213,7 @@ def test_it_is_on_each_site_that_has_projections(
     assert "esdb-dashboard" not in text(admin_client.get("/audit/django_esdb/"))
 
 
+@pytest.mark.any_database
 def test_it_is_found_behind_a_prefix(admin_client: Client) -> None:
     with override_script_prefix("/school/"):
         page = text(admin_client.get(DASHBOARD))

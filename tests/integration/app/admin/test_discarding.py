@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from django_esdb.admin import actions, failed_events
-from django_esdb.leases.lease import TrackedProjection
+from django_esdb.leases.tracked import TrackedProjection
 from django_esdb.models import FailedEvent
 from django_esdb.registry import registry
 from tests.support.failed_events import (
@@ -66,6 +66,7 @@ def test_what_is_not_registered_can_be_discarded(
     assert not FailedEvent.objects.exists()
 
 
+@pytest.mark.any_database
 def test_discarding_what_is_gone_says_so(
     admin_client: Client, parked: list[FailedEvent]
 ) -> None:
@@ -119,6 +120,7 @@ def test_no_more_are_discarded_at_once_than_a_form_can_have(
     assert FailedEvent.objects.count() == 3
 
 
+@pytest.mark.any_database
 def test_discarding_is_protected_against_other_sites(
     parked: list[FailedEvent], admin_user: User
 ) -> None:

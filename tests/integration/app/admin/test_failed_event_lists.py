@@ -16,12 +16,13 @@ from django.test import Client
 
 from django_esdb.admin import failed_event_groups, failed_event_list, failed_events
 from django_esdb.failures.attempts import note_failure
-from django_esdb.leases.lease import TrackedProjection
+from django_esdb.leases.tracked import TrackedProjection
 from django_esdb.models import FailedEvent, ProjectionTracking
 from tests.support.database_work import Work, work
 from tests.support.failed_events import (
     FAILED,
     HOSTILE,
+    PickyProjection,
     act,
     many_failed,
     said,
@@ -75,6 +76,7 @@ def test_pages_follow_each_other_to_the_last_event(admin_client: Client) -> None
     assert "First page" in text(admin_client.get(following(first)))
 
 
+@pytest.mark.any_database
 def test_a_page_keeps_its_filters(admin_client: Client) -> None:
     many_failed(SIZE + 1)
     many_failed(SIZE + 1, projection="Other")
@@ -90,6 +92,7 @@ def test_a_page_keeps_its_filters(admin_client: Client) -> None:
     assert not any("after" in link for link in links)
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("after", ["x", "-1", "9" * 40, "\N{DEVANAGARI DIGIT ONE}"])
 def test_a_place_that_is_none_is_the_first_page(
     admin_client: Client, after: str
@@ -152,6 +155,7 @@ def test_counts_end_somewhere(
     assert "Select all 3" not in listed
 
 
+@pytest.mark.any_database
 def test_groups_lead_to_their_events(admin_client: Client) -> None:
     many_failed(3, error="KeyError: 'dog-{}'")
     many_failed(1, error="")
@@ -201,6 +205,7 @@ def test_only_so_many_groups_and_events_are_looked_at(
     assert "only the latest were counted" in text(page)
 
 
+@pytest.mark.any_database
 def test_groups_are_for_those_who_may_see_failed_events(client: Client) -> None:
     client.force_login(User.objects.create_user("other", is_staff=True))
 
@@ -248,17 +253,25 @@ def test_events_that_have_failed_before_are_grouped_by_the_migration() -> None:
     assert list(kinds) == ["E: …"] * 3 + [""]
 
 
-def test_more_events_than_fit_are_not_retried_at_once(
-    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.django_db(transaction=True)
+def test_of_more_events_than_fit_none_is_tried_in_the_request(
+    admin_client: Client, parked: list[FailedEvent], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(failed_events, "MOST_COUNTED", 2)
-    many_failed(3)
+    PickyProjection.bad.clear()
+    many_failed(1, projection="Gone")
 
     page = act(admin_client, FAILED, "retry", *FailedEvent.objects.all())
 
-    ((level, message),) = said(page)
-    assert level == "error"
-    assert message.startswith("At most 2 events can be retried at once")
+    unknown, left = said(page)
+    assert left == (
+        "warning",
+        "Picky: 0 processed; 3 are left, which runprojections tries in the "
+        "background, but no process runs it: start runprojections",
+    )
+    assert "it is not registered" in unknown[1]
+    asked = FailedEvent.objects.exclude(retry_requested_at=None)
+    assert {event.pk for event in asked} == {event.pk for event in parked}
 
 
 def analyze() -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
-from django.db import connections
 from django.test import Client
 
 from django_esdb.admin import event_reading, failed_event_page, failed_events
@@ -29,8 +28,6 @@ from tests.support.failed_events import (
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-HIDDEN = "burn-after-reading"
 
 
 def hide(topic: str, payload: Any) -> Any:
@@ -68,6 +65,7 @@ def labels(page: str) -> list[str]:
     return re.findall(r'<button type="submit"[^>]*>(.*?)</button>', page)[1:]
 
 
+@pytest.mark.any_database
 def test_a_page_leads_to_what_its_event_is_about(
     admin_client: Client, parked: list[FailedEvent]
 ) -> None:
@@ -91,6 +89,7 @@ def test_a_page_leads_to_what_its_event_is_about(
     assert "Waiting behind it: 0" in behind
 
 
+@pytest.mark.any_database
 def test_links_are_for_those_who_may_follow_them(
     client: Client, parked: list[FailedEvent], user: Callable[..., User]
 ) -> None:
@@ -124,6 +123,7 @@ def test_only_some_of_many_that_wait_are_shown(
     assert positions[:14] == [*range(14)]
 
 
+@pytest.mark.any_database
 def test_payloads_take_a_permission(
     client: Client, parked: list[FailedEvent], user: Callable[..., User]
 ) -> None:
@@ -138,6 +138,7 @@ def test_payloads_take_a_permission(
     assert "&quot;trick&quot;: &quot;sit&quot;" in text(client.get(page_of(parked[1])))
 
 
+@pytest.mark.any_database
 def test_a_function_says_what_is_shown_of_payloads(
     admin_client: Client, parked: list[FailedEvent], settings: Any
 ) -> None:
@@ -152,6 +153,7 @@ def test_a_function_says_what_is_shown_of_payloads(
     assert "&quot;sit&quot;" not in stored
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
@@ -183,6 +185,7 @@ def test_nothing_is_shown_where_that_function_fails(
     assert "sit" not in caplog.text
 
 
+@pytest.mark.any_database
 @pytest.mark.own_store("it stops it")
 def test_a_store_that_is_away_is_said(
     admin_client: Client,
@@ -211,6 +214,7 @@ def test_another_event_at_the_same_position_is_not_shown(
     assert "&quot;burn&quot;" not in page
 
 
+@pytest.mark.any_database
 def test_what_no_code_is_left_for_has_a_page(
     admin_client: Client, parked: list[FailedEvent]
 ) -> None:
@@ -248,21 +252,13 @@ def test_one_is_retried_from_its_page(
 
 
 def test_a_retry_has_its_own_transaction_whatever_requests_have(
-    admin_client: Client, parked: list[FailedEvent], monkeypatch: pytest.MonkeyPatch
+    admin_client: Client,
+    parked: list[FailedEvent],
+    retries_in_transactions: list[bool],
 ) -> None:
-    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
-    in_transaction: list[bool] = []
-    retry = failed_events.retry_events
-
-    def look(*args: Any) -> Any:
-        in_transaction.append(connections["default"].in_atomic_block)
-        return retry(*args)
-
-    monkeypatch.setattr(failed_events, "retry_events", look)
-
     admin_client.post(f"{FAILED}{parked[0].pk}/retry/")
 
-    assert in_transaction == [False]
+    assert retries_in_transactions == [False]
 
 
 def test_one_is_discarded_from_its_page_after_asking(
@@ -282,6 +278,7 @@ def test_one_is_discarded_from_its_page_after_asking(
     assert FailedEvent.objects.count() == 2
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     ("codename", "expected"),
     [
@@ -310,6 +307,7 @@ def test_buttons_take_a_permission_each(
     assert FailedEvent.objects.count() == 3
 
 
+@pytest.mark.any_database
 def test_buttons_are_no_way_round_the_permission_to_view(
     client: Client, parked: list[FailedEvent], user: Callable[..., User]
 ) -> None:
@@ -322,6 +320,7 @@ def test_buttons_are_no_way_round_the_permission_to_view(
     assert not LogEntry.objects.exists()
 
 
+@pytest.mark.any_database
 def test_more_buttons_can_be_added(
     admin_client: Client, parked: list[FailedEvent], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -338,6 +337,7 @@ def test_more_buttons_can_be_added(
     assert link(page, "Look up") == "/elsewhere/"
 
 
+@pytest.mark.any_database
 def test_events_on_other_stores_are_shown_as_well(
     admin_client: Client, settings: Any
 ) -> None:

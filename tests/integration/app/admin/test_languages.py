@@ -13,7 +13,7 @@ from tests.support.catalogs import texts_left_in_english
 from tests.support.failed_events import FAILED, TRACKING
 from tests.support.projects import ROOT
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
 
 
 @pytest.mark.parametrize("language", ["de", "fr"])
@@ -42,3 +42,19 @@ def test_no_text_of_a_page_is_left_in_english(
         assert f'lang="{language}"' in response.text
         assert not texts_left_in_english(response.text, file)
     assert texts_left_in_english(client.get(FAILED).text, file)
+
+
+def test_headings_begin_with_a_capital_letter(
+    admin_client: Client, parked: list[FailedEvent]
+) -> None:
+    admin_client.cookies.load({"django_language": "de"})
+    event = f"{FAILED}{parked[0].pk}/"
+
+    titles = [
+        admin_client.get(page).context["title"]
+        for page in (FAILED, f"{event}change/", f"{event}history/")
+    ]
+
+    assert titles[0].startswith("Fehlgeschlagenes Ereignis ")
+    assert titles[1].startswith("Fehlgeschlagenes Ereignis ")
+    assert [each for each in titles if not each[0].isupper()] == []

@@ -11,6 +11,7 @@ from django.contrib.auth.models import User
 from django.db import DatabaseError
 from django.test import Client
 
+from django_esdb.admin import operations
 from django_esdb.exceptions import ProjectionPausedError
 from django_esdb.failures.pausing import pause_projection
 from django_esdb.models import BY_HAND, FailedEvent, ProjectionState, ProjectionTracking
@@ -152,6 +153,27 @@ def test_a_projection_is_reset(
     assert Dog.objects.count() == 2
 
 
+def test_a_projection_with_very_many_rows_is_not_reset_in_a_request(
+    admin_client: Client,
+    school: TrainingSchool,
+    school_projection: Registration,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(operations, "MOST_DELETED", 1)
+    school.register("Fido")
+    catch_up(school_projection)
+    refused = (
+        f"{NAME} has 2 rows, more than the 1 that a web request deletes: run manage.py "
+        "resetprojection, or rebuild it in the background."
+    )
+    assert refused in text(admin_client.get(path("reset")))
+
+    assert do(admin_client, "reset") == [("error", refused)]
+
+    assert Dog.objects.count() == 1
+    assert history() == []
+
+
 def test_a_projection_is_rebuilt_in_the_background(
     admin_client: Client, school: TrainingSchool, school_projection: Registration
 ) -> None:
@@ -183,6 +205,7 @@ def test_a_rebuild_waits_for_a_process_and_is_asked_for_once(
     assert history() == ["Rebuild requested"]
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("operation", ["rebuild", "reset"])
 def test_what_also_resumes_says_so(
     admin_client: Client,
@@ -219,6 +242,7 @@ def test_a_definition_is_accepted(
     assert history() == ["Definition accepted"]
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_each_takes_a_permission_of_its_own(
     client: Client, user: Callable[..., User], operation: str
@@ -240,6 +264,7 @@ def test_each_takes_a_permission_of_its_own(
     assert client.post(path(operation)).status_code == 302
 
 
+@pytest.mark.any_database
 def test_without_the_permission_to_view_nothing_can_be_done(
     client: Client, user: Callable[..., User]
 ) -> None:
@@ -250,6 +275,7 @@ def test_without_the_permission_to_view_nothing_can_be_done(
     assert not ProjectionTracking.objects.filter(state="paused").exists()
 
 
+@pytest.mark.any_database
 def test_a_form_of_another_site_does_nothing(admin_user: User) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(admin_user)
@@ -258,6 +284,7 @@ def test_a_form_of_another_site_does_nothing(admin_user: User) -> None:
     assert not ProjectionTracking.objects.exists()
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_where_there_is_nothing_to_do_the_page_says_so(
     admin_client: Client, operation: str
@@ -272,6 +299,7 @@ def test_where_there_is_nothing_to_do_the_page_says_so(
     assert 'type="submit" value=' not in page
 
 
+@pytest.mark.any_database
 def test_what_is_not_there_is_not_found(admin_client: Client) -> None:
     for address in (path("pause", "Unknown"), path("delete")):
         assert admin_client.get(address).status_code == 404

@@ -94,6 +94,7 @@ def track(**lag: Any) -> None:
         ProjectionLag.objects.update_or_create(tracking=tracking, defaults=values)
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     ("lag", "missing"),
     [
@@ -118,6 +119,7 @@ def test_pages_say_which_events_rows_reflect(
         )
 
 
+@pytest.mark.any_database
 def test_what_is_old_is_said_to_be(admin_client: Client) -> None:
     track(total=10, is_exact=True, measured_at=timezone.now() - timedelta(hours=2))
 
@@ -137,6 +139,7 @@ def quote(name: str) -> str:
     return connection.ops.quote_name(name)
 
 
+@pytest.mark.any_database
 def test_the_projection_is_linked_for_those_who_may_see_it(client: Client) -> None:
     user = User.objects.create_user("reader", is_staff=True)
     user.user_permissions.add(Permission.objects.get(codename="view_dog"))
@@ -152,6 +155,7 @@ def test_the_projection_is_linked_for_those_who_may_see_it(client: Client) -> No
     assert "1234567" in text(client.get(page))
 
 
+@pytest.mark.any_database
 def test_models_of_no_projection_say_nothing(
     admin_client: Client, own_site: None
 ) -> None:
@@ -189,6 +193,25 @@ def test_many_rows_are_estimated(
 
     assert paginator(page) == "1 2 3 4 … 49 50 about 5000 dogs"
     assert not [each for each in queries if "COUNT(*)" in each["sql"]]
+
+
+def test_pages_go_on_where_there_are_more_rows_than_estimated(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounded_counts, "MOST_COUNTED", 150)
+    monkeypatch.setattr(bounded_counts, "estimated_rows", lambda *_: 250)
+    dogs(450)
+
+    def listed(number: int) -> str:
+        return paginator(text(admin_client.get(f"{DOGS}?p={number}")))
+
+    assert listed(2) == "1 2 3 about 250 dogs"
+    # Of the last page that is known it is asked what follows.
+    assert listed(3) == "1 2 3 4 about 351 dogs"
+    assert listed(4) == "1 2 3 4 5 about 450 dogs"
+    # It ends at the last row.
+    assert listed(5) == "1 2 3 4 5 about 450 dogs"
+    assert admin_client.get(f"{DOGS}?p=6").status_code == 302
 
 
 def test_what_is_found_is_counted_up_to_a_limit(
@@ -244,6 +267,7 @@ def test_what_has_no_estimate_has_none() -> None:
         assert row_counts.estimated_rows(Dog, "default") is None
 
 
+@pytest.mark.any_database
 def test_a_careless_configuration_lets_nothing_be_changed(
     admin_client: Client, own_site: None
 ) -> None:
@@ -306,6 +330,7 @@ def test_a_careless_configuration_lets_nothing_be_changed(
     assert list(Animal.objects.values_list("name", flat=True)) == ["Rex"]
 
 
+@pytest.mark.any_database
 def test_a_careless_configuration_offers_nothing_to_change(
     admin_client: Client, own_site: None
 ) -> None:
@@ -327,6 +352,7 @@ def test_a_careless_configuration_offers_nothing_to_change(
         assert "addlink" not in content
 
 
+@pytest.mark.any_database
 def test_viewing_takes_no_other_permission(client: Client, own_site: None) -> None:
     owner = Owner.objects.create(name="Ann", visits=3)
     animal = Animal.objects.create(name="Rex", owner=owner)

@@ -74,6 +74,7 @@ def test_what_would_fail_again_says_where(
     assert list(FailedEvent.objects.values_list("attempts", flat=True)) == [1, 0, 1]
 
 
+@pytest.mark.any_database
 def test_it_takes_a_permission_and_a_post(
     client: Client, parked: list[FailedEvent], user: Callable[..., User]
 ) -> None:
@@ -91,6 +92,7 @@ def test_it_takes_a_permission_and_a_post(
     assert trial(client, parked[0]).status_code == 403
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     ("codename", "redaction", "sees"),
     [
@@ -166,6 +168,7 @@ def test_a_handler_that_hangs_holds_up_neither_the_page_nor_others(
     assert tricks("Rover") == []
 
 
+@pytest.mark.any_database
 def test_a_store_that_is_away_is_told(
     admin_client: Client, parked: list[FailedEvent], settings: Any
 ) -> None:
@@ -178,6 +181,7 @@ def test_a_store_that_is_away_is_told(
     assert "s3cret-w0rd" not in page
 
 
+@pytest.mark.any_database
 def test_a_projection_that_is_not_registered_is_told(
     admin_client: Client, parked: list[FailedEvent]
 ) -> None:
@@ -186,6 +190,7 @@ def test_a_projection_that_is_not_registered_is_told(
     assert "it is not registered for" in text(trial(admin_client, parked[0]))
 
 
+@pytest.mark.any_database
 def test_stored_text_cannot_become_a_part_of_the_page(
     admin_client: Client, parked: list[FailedEvent], school: Any
 ) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,7 +21,7 @@ from eventsourcing_eventstoredb.save_observers import are_observed
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.models import Dog
 from example_project.training_school.projections import TrainingSchoolProjection
-from tests.support.projects import ROOT
+from tests.support.missing_packages import import_without
 from tests.support.supervising import catch_up, running, wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
@@ -216,18 +214,9 @@ def test_it_can_be_ended_and_is_done_once(
 
 
 def test_a_missing_extra_is_one_line() -> None:
-    code = (
-        "import importlib.util as util\n"
-        "find = util.find_spec\n"
-        "util.find_spec = lambda name: None if name == 'opentelemetry'"
-        " else find(name)\n"
-        "import django_esdb.contrib.opentelemetry\n"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT
-    )
+    said = import_without("opentelemetry", "django_esdb.contrib.opentelemetry")
 
-    assert result.stderr.splitlines()[-1] == (
+    assert said == (
         "django_esdb.exceptions.MissingExtraError: django_esdb.contrib.opentelemetry "
         "needs opentelemetry: install django-esdb[opentelemetry]"
     )

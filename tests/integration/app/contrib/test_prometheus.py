@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -34,6 +32,7 @@ from django_esdb.registry import Registration, registry
 from django_esdb.runner import decisions
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.projections import TrainingSchoolProjection
+from tests.support.missing_packages import import_without
 from tests.support.projects import ROOT
 from tests.support.supervising import catch_up, running, wait_until
 
@@ -329,20 +328,9 @@ def test_a_port_that_is_taken_is_one_line(
 
 
 def test_a_missing_extra_is_one_line() -> None:
-    code = (
-        "import sys\n"
-        "sys.modules['prometheus_client'] = None\n"
-        "import importlib.util as util\n"
-        "find = util.find_spec\n"
-        "util.find_spec = lambda name: None if name == 'prometheus_client'"
-        " else find(name)\n"
-        "import django_esdb.contrib.prometheus\n"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT
-    )
+    said = import_without("prometheus_client", "django_esdb.contrib.prometheus")
 
-    assert result.stderr.splitlines()[-1] == (
+    assert said == (
         "django_esdb.exceptions.MissingExtraError: django_esdb.contrib.prometheus "
         "needs prometheus_client: install django-esdb[prometheus]"
     )

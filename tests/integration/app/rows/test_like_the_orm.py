@@ -364,3 +364,25 @@ def test_alone_and_in_a_batch_a_handler_sees_the_same(animal: Animal) -> None:
     with view.atomic(Tracking(APP, 1)):
         view.rows(Animal).get(animal.pk).weight = "2.5"  # type: ignore[assignment]
         assert view.rows(Animal).get(UUID(str(animal.pk))).weight == Decimal("2.50")
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda rows: rows.get(None),
+        lambda rows: rows.get_or_none(None),
+        lambda rows: rows.get_or_create(None, {"name": "b"}),
+        lambda rows: rows.increment(None, zone=1),
+        lambda rows: rows.delete(None),
+    ],
+)
+def test_rows_are_not_looked_for_by_none_which_many_may_have(
+    runner: Runner, rows: Any, use: Any
+) -> None:
+    Keeper.objects.create(name="a")
+    with (
+        pytest.raises(NotSupportedError, match="any number of rows may have"),
+        runner.batch(1) as event,
+        event(),
+    ):
+        use(rows(Keeper, key="badge"))

@@ -13,6 +13,7 @@ from django.db import (
     IntegrityError,
     NotSupportedError,
     connection,
+    models,
     transaction,
 )
 from django.db.models import F
@@ -206,6 +207,12 @@ def test_outside_a_runner_atomic_writes_rows(animal: Animal) -> None:
 # Bad input
 
 
+class AbstractModel(models.Model):
+    class Meta:
+        abstract = True
+        app_label = "rows_app"
+
+
 def test_rows_take_a_transaction() -> None:
     with pytest.raises(transaction.TransactionManagementError, match=r"self\.atomic"):
         DjangoTrackingRecorder("projection").rows(Animal)
@@ -215,6 +222,7 @@ def test_rows_take_a_transaction() -> None:
     ("call", "error", "says"),
     [
         (lambda rows: rows(Lion), NotSupportedError, "a table of its own"),
+        (lambda rows: rows(AbstractModel), NotSupportedError, "is abstract"),
         (lambda rows: rows(BigOwner), NotSupportedError, r"use rows\(Owner\)"),
         (lambda rows: rows(Animal, key="mood"), ValueError, "mood is not unique"),
         (lambda rows: rows(Animal, key="x"), FieldDoesNotExist, "x"),

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.core.exceptions import FieldDoesNotExist
-from django.db import (
-    connection,
-)
+from django.db import NotSupportedError, connection, transaction
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
@@ -309,6 +308,72 @@ def test_increment_is_seen_by_who_gets_the_row(runner: Runner, rows: Any) -> Non
         with event():
             rows(Counter).increment("b", count=3)
             assert rows(Counter).get("b").count == 6
+
+
+def test_increments_and_assignments_take_turns(runner: Runner, rows: Any) -> None:
+    Counter.objects.create(name="a", count=10)
+    with runner.batch(6) as event:
+        for _ in range(2):
+            with event():
+                rows(Counter).get("a").count += 1
+            with event():
+                rows(Counter).increment("a", count=1, total=5)
+                rows(Counter).increment("a", count=1)
+            with event():
+                row = rows(Counter).get("a")
+                rows(Counter).increment("a", count=1)
+                row.count += 1
+                del row
+
+    assert list(Counter.objects.values_list("count", "total")) == [(20, 10)]
+
+
+def test_increment_is_undone_with_its_savepoint(runner: Runner, rows: Any) -> None:
+    Counter.objects.create(name="a", count=10)
+    with runner.batch(3) as event:
+        with event():
+            rows(Counter).increment("a", count=1)
+        with event():
+            with suppress(ZeroDivisionError), transaction.atomic():
+                rows(Counter).increment("a", count=100)
+                1 / 0  # noqa: B018
+            assert rows(Counter).get("a").count == 11
+        with event():
+            rows(Counter).increment("a", count=1)
+
+    assert Counter.objects.get().count == 12
+
+
+def test_increment_does_what_the_model_does_when_it_is_assigned(
+    runner: Runner, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Counter.objects.create(name="a")
+
+    def assign(self: Counter, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        if name == "count":
+            object.__setattr__(self, "total", value * 2)
+
+    monkeypatch.setattr(Counter, "__setattr__", assign, raising=False)
+    with runner.batch(3) as event:
+        for _ in range(3):
+            with event():
+                rows(Counter).increment("a", count=1)
+
+    assert Counter.objects.values_list("count", "total").get() == (3, 6)
+
+
+def test_increment_of_an_instance_that_was_kept_and_changed_is_an_error(
+    runner: Runner, rows: Any
+) -> None:
+    Counter.objects.create(name="a")
+    with pytest.raises(NotSupportedError, match="an instance of an earlier event"):  # noqa: SIM117
+        with runner.batch(2) as event:
+            with event():
+                kept = rows(Counter).get("a")
+            with event():
+                kept.count = 5
+                rows(Counter).increment("a", count=1)
 
 
 def test_increment_of_an_unknown_field_is_an_error(runner: Runner, rows: Any) -> None:

@@ -11,13 +11,20 @@ from unittest import mock
 from uuid import UUID
 
 import pytest
-from django.db import IntegrityError, NotSupportedError, models, transaction
+from django.db import (
+    IntegrityError,
+    NotSupportedError,
+    connection,
+    models,
+    transaction,
+)
 from django.utils import timezone
 from eventsourcing.persistence import Notification, Tracking
 from eventsourcing.projection import Projection
 from hypothesis import HealthCheck, given, note, reject, settings
 from hypothesis import strategies as st
 
+from django_esdb.db import copied_rows
 from django_esdb.models import ProjectionTracking
 from django_esdb.policies import FailurePolicy, OnFailure
 from django_esdb.recorders import DjangoTrackingRecorder
@@ -95,17 +102,17 @@ def empty() -> None:
 
 
 def contents() -> dict[str, list[str]]:
-    """Return all rows; keys that the database has chosen do not count."""
+    """Return all rows; of keys that the database has chosen the order counts."""
     found = {}
     for model in MODELS:
         names = [f.attname for f in model._meta.concrete_fields]
         if model is Permit:
             names.remove("id")
-        rows = model._default_manager.values_list(*names)
-        found[model.__name__] = sorted(
+        rows = model._default_manager.order_by("pk").values_list(*names)
+        found[model.__name__] = [
             repr(tuple(bytes(v) if isinstance(v, memoryview) else v for v in row))
             for row in rows
-        )
+        ]
     return found
 
 
@@ -157,6 +164,15 @@ def with_rows(
     return contents(), policy.skipped
 
 
+@pytest.fixture(params=["inserted", "copied"])
+def copied(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have even single rows written as those of large batches are."""
+    if request.param == "copied":
+        if connection.vendor != "postgresql":
+            pytest.skip("only PostgreSQL copies rows")
+        monkeypatch.setattr(copied_rows, "FEWEST_ROWS", 1)
+
+
 def undoes_something(steps: Event) -> bool:
     return any(step[0] == "savepoint" and step[-1] for step in steps)
 
@@ -167,7 +183,7 @@ def undoes_something(steps: Event) -> bool:
     report_multiple_bugs=False,
 )
 def test_rows_leave_what_the_plain_orm_leaves(
-    walk: list[Event], sizes: list[int], clock: Clock
+    walk: list[Event], sizes: list[int], clock: Clock, copied: None
 ) -> None:
     singly, failed = with_rows(walk, [1] * len(walk), clock)
     batched, failed_in_batches = with_rows(walk, sizes, clock)

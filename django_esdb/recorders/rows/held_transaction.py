@@ -1,0 +1,82 @@
+"""Seeing to it that a view's transaction lasts until all of it is committed."""
+
+from __future__ import annotations
+
+from django.db import DatabaseError, NotSupportedError, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_esdb.db.effects import ending
+from django_esdb.db.vendors import has_ended_transaction, recovers_at_savepoints
+
+
+class HeldTransaction:
+    """
+    Tells when statements of a handler end the transaction, or have it fail.
+
+    Position and rows would part: what is before the end stays though the event fails,
+    and what is after it is committed by itself.
+
+    Args:
+        connection: The transaction's.
+    """
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self._connection = connection
+        self._failed_by: DatabaseError | None = None
+        self._is_over = False
+
+    def check_before(self, text: str) -> None:
+        """
+        Look at a statement that is about to be executed.
+
+        Raises:
+            NotSupportedError: It would end the transaction.
+            TransactionManagementError: The transaction has ended.
+        """
+        if self._is_over:
+            raise self._lost()
+        # SQLite's transaction begins by a statement, too.
+        words = self._connection.in_atomic_block and ending(text, self._connection)
+        if words:
+            msg = (
+                f"{words} would end the transaction that rows and position are in "
+                "together; use transaction.atomic() for savepoints, delete rows by "
+                "Model.objects.all().delete(), and change tables by migrations"
+            )
+            raise NotSupportedError(msg)
+
+    def failed(self, error: DatabaseError) -> None:
+        """Note that a statement has failed."""
+        if recovers_at_savepoints(self._connection):
+            self._failed_by = self._failed_by or error
+        elif has_ended_transaction(self._connection, error):
+            self._failed_by, self._is_over = error, True
+
+    def rolled_back(self) -> None:
+        """Note that it went back to a savepoint."""
+        if not self._is_over:
+            self._failed_by = None
+
+    def check(self) -> None:
+        """
+        Look whether what was done so far can be committed.
+
+        Raises:
+            TransactionManagementError: The database would not commit it.
+        """
+        error = self._failed_by
+        if error is None:
+            return
+        if self._is_over or has_ended_transaction(self._connection, error):
+            raise self._lost()
+        self._failed_by = None
+
+    def _lost(self) -> transaction.TransactionManagementError:
+        msg = (
+            "A statement has failed, and the database commits nothing of its "
+            "transaction any more, also if the error is caught; put what may fail into "
+            "a savepoint, by transaction.atomic()"
+        )
+        error = transaction.TransactionManagementError(msg)
+        error.__cause__ = self._failed_by
+        return error

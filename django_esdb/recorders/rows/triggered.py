@@ -1,0 +1,50 @@
+"""Which tables the database does more to than what a statement says."""
+
+from __future__ import annotations
+
+from weakref import WeakKeyDictionary
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model
+
+from django_esdb.db.effects import tables_updated_further, tables_with_triggers
+
+
+class Triggered:
+    """
+    The tables of a database that have triggers, or columns with ON UPDATE.
+
+    Args:
+        connection: To the database, which is asked.
+    """
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self.session = connection.connection
+        self._further = tables_updated_further(connection)
+        self._tables: frozenset[str] = frozenset()
+        self.look(connection)
+
+    def look(self, connection: BaseDatabaseWrapper) -> bool:
+        """Ask which tables have triggers by now; return whether that has changed."""
+        before = self._tables
+        self._tables = tables_with_triggers(connection) | self._further
+        return self._tables != before
+
+    def __contains__(self, model: type[Model]) -> bool:
+        if not self._tables:
+            return False
+        return model._meta.db_table.strip('"').rpartition('"."')[2].lower() in (
+            self._tables
+        )
+
+
+# What was found last on each connection: events that come one at a time need not ask.
+_known: WeakKeyDictionary[BaseDatabaseWrapper, Triggered] = WeakKeyDictionary()
+
+
+def triggered(connection: BaseDatabaseWrapper) -> Triggered:
+    """Return what is known of a database; it is asked where nothing is."""
+    found = _known.get(connection)
+    if found is None or found.session is not connection.connection:
+        found = _known[connection] = Triggered(connection)
+    return found

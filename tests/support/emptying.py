@@ -1,0 +1,80 @@
+"""
+Emptying the database after tests that commit, for a part of what Django takes for it.
+
+Django empties all tables and has content types and permissions made anew, which takes
+more than many of these tests themselves. Here tables that are empty are left alone, and
+so are content types and permissions, unless a test has changed them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.color import no_style
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.test import TransactionTestCase
+
+# What Django makes after each migration; nothing else is there from the beginning.
+_MADE = ("django_content_type", "auth_permission")
+
+_as_django_does = TransactionTestCase._fixture_teardown  # type: ignore[attr-defined]
+# The rows of these in each database, as Django has made them.
+_rows_made: dict[str, list[Any]] = {}
+
+
+def use() -> None:
+    """Have it done from now on, for all tests of this process."""
+    TransactionTestCase._fixture_teardown = empty  # type: ignore[attr-defined]
+
+
+def empty(test: Any) -> None:
+    """Empty the databases that a test case uses."""
+    if test.available_apps is not None or test.serialized_rollback:
+        _as_django_does(test)
+        return
+    used = [
+        connections[alias] for alias in test._databases_names(include_mirrors=False)
+    ]
+    # The first time, too: only then it is known what Django makes.
+    if any(_rows_made.get(each.alias) != _made(each) for each in used):
+        _as_django_does(test)
+        _rows_made.update((each.alias, _made(each)) for each in used)
+        return
+    for connection in used:
+        if filled := _filled(connection):
+            connection.ops.execute_sql_flush(_statements(connection, filled))
+
+
+def _made(connection: BaseDatabaseWrapper) -> list[Any]:
+    rows: list[Any] = []
+    with connection.cursor() as cursor:
+        for table in _MADE:
+            cursor.execute(f"SELECT * FROM {table} ORDER BY id")
+            rows.append(cursor.fetchall())
+    return rows
+
+
+def _statements(connection: BaseDatabaseWrapper, tables: list[str]) -> list[str]:
+    if connection.vendor == "postgresql":
+        # TRUNCATE makes new files, which takes several times as long as a few rows do.
+        # References are looked at in the end.
+        quote = connection.ops.quote_name
+        return [f"DELETE FROM {quote(table)}" for table in tables]
+    return connection.ops.sql_flush(no_style(), tables, reset_sequences=False)
+
+
+def _filled(connection: BaseDatabaseWrapper) -> list[str]:
+    """Return the other tables that have rows."""
+    tables = connection.introspection.django_table_names(
+        only_existing=True, include_views=False
+    )
+    quote = connection.ops.quote_name
+    selects = [
+        f"SELECT '{table}', EXISTS (SELECT 1 FROM {quote(table)})"
+        for table in tables
+        if table not in _MADE
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(" UNION ALL ".join(selects))
+        return [table for table, is_filled in cursor.fetchall() if is_filled]
