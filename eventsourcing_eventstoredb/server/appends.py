@@ -22,13 +22,8 @@ from eventsourcing_eventstoredb.server.errors import (
 from eventsourcing_eventstoredb.server.group_commit import GroupCommit, Work
 from eventsourcing_eventstoredb.server.log import Log, Transaction
 from eventsourcing_eventstoredb.server.metadata import (
-    NO_METADATA,
-    StreamMetadata,
     is_metadata_stream,
     metadata_stream_of,
-    original_stream_of,
-    parse_metadata,
-    revival,
     soft_deletion,
 )
 from eventsourcing_eventstoredb.server.records import (
@@ -38,9 +33,17 @@ from eventsourcing_eventstoredb.server.records import (
     STREAM_EXISTS,
     TOMBSTONE_TYPE,
     NewEvent,
-    Record,
 )
 from eventsourcing_eventstoredb.server.stream_view import StreamView
+from eventsourcing_eventstoredb.server.targets import (
+    Target,
+    check_earlier,
+    check_existence,
+    find,
+    revive,
+    revive_original,
+    with_metadata,
+)
 
 # As many event ids as the real server's cache of 8 MiB holds, roughly.
 _REMEMBERED_IDS = 100_000
@@ -80,23 +83,19 @@ class Append(Work):
         self.events = events
 
     @property
+    def may_begin(self) -> bool:
+        """Whether it writes if nothing was ever written to the stream, at no other."""
+        return (
+            self.expected == NO_STREAM
+            and bool(self.events)
+            # A new one is refused if the stream that it is about has a tombstone.
+            and not is_metadata_stream(self.stream)
+        )
+
+    @property
     def looks_at_ids(self) -> bool:
         """Whether it depends on the ids that were written, and not on revisions."""
         return self.expected in (ANY, STREAM_EXISTS)
-
-
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """A stream as a writer finds it."""
-
-    name: str
-    current: int
-    metadata: StreamMetadata
-    metadata_record: Record | None
-
-    @property
-    def is_soft_deleted(self) -> bool:
-        return self.metadata.is_soft_deleted
 
 
 class _KnownIds:
@@ -193,19 +192,24 @@ class Writer:
 
     def _append(self, transaction: Transaction, append: Append) -> None:
         stream, events = append.stream, append.events
-        try:
-            target = _find(transaction, stream)
-            already = self._check(transaction, target, append.expected, events)
-        except ProtocolError as error:
-            if isinstance(error, StorageError):
-                raise
-            # Nothing was written, so that it concerns no other.
-            append.outcome = error
-            return
-        if already is not None:
-            append.outcome = _appended_before(transaction, target, already)
-            return
-        append.outcome = self._write(transaction, target, events)
+        position = transaction.begin(stream, events) if append.may_begin else None
+        if position is not None:
+            target = with_metadata(transaction, stream, NO_STREAM)
+        else:
+            try:
+                target = find(transaction, stream)
+                already = self._check(transaction, target, append.expected, events)
+            except ProtocolError as error:
+                if isinstance(error, StorageError):
+                    raise
+                # Nothing was written, so that it concerns no other.
+                append.outcome = error
+                return
+            if already is not None:
+                append.outcome = _appended_before(transaction, target, already)
+                return
+            position = _write(transaction, target, events)
+        append.outcome = _written(transaction, target, events, position)
         first_number = target.current + 1
         # Not before the commit: an append that fails must not count as repeated.
         transaction.on_commit(
@@ -225,7 +229,7 @@ class Writer:
             StreamDeletedError: As for `append`.
         """
         with self._log.transaction() as transaction:
-            target = _find(transaction, stream)
+            target = find(transaction, stream)
             # An id that no event has: a deletion never counts as repeated.
             self._check(transaction, target, expected, [soft_deletion()])
             metadata_stream = metadata_stream_of(stream)
@@ -249,7 +253,7 @@ class Writer:
             WrongExpectedVersionError, StreamDeletedError: As for `append`.
         """
         with self._log.transaction() as transaction:
-            target = _find(transaction, stream)
+            target = find(transaction, stream)
             tombstone = NewEvent(uuid.uuid4().bytes, TOMBSTONE_TYPE, False, b"")
             self._check(transaction, target, expected, [tombstone])
             return transaction.write(stream, MAX_NUMBER, [tombstone])
@@ -257,7 +261,7 @@ class Writer:
     def _check(
         self,
         transaction: Transaction,
-        target: _Target,
+        target: Target,
         expected: int,
         events: list[NewEvent],
     ) -> list[int] | None:
@@ -265,17 +269,17 @@ class Writer:
         if target.current == MAX_NUMBER:
             raise StreamDeletedError(target.name)
         if expected == STREAM_EXISTS:
-            _check_existence(target)
+            check_existence(target)
         if expected in (ANY, STREAM_EXISTS):
             return self._check_ids(target, expected, events)
         if expected < target.current:
-            return _check_earlier(transaction, target, expected, events)
+            return check_earlier(transaction, target, expected, events)
         if expected > target.current:
             raise WrongExpectedVersionError(target.name, expected, target.current)
         return None
 
     def _check_ids(
-        self, target: _Target, expected: int, events: list[NewEvent]
+        self, target: Target, expected: int, events: list[NewEvent]
     ) -> list[int] | None:
         if not events:
             return None
@@ -287,103 +291,28 @@ class Writer:
             raise WrongExpectedVersionError(target.name, expected, target.current)
         return known
 
-    @staticmethod
-    def _write(
-        transaction: Transaction, target: _Target, events: list[NewEvent]
-    ) -> Appended:
-        first_number = target.current + 1
-        if events:
-            position = transaction.write(target.name, first_number, events)
-        else:
-            position = transaction.write_marker()
-        if target.is_soft_deleted:
-            _revive(transaction, target.name, first_number)
-        elif is_metadata_stream(target.name):
-            _revive_original(transaction, target)
-        return Appended(first_number + len(events) - 1, position)
+
+def _write(transaction: Transaction, target: Target, events: list[NewEvent]) -> int:
+    if events:
+        return transaction.write(target.name, target.current + 1, events)
+    return transaction.write_marker()
 
 
-def _find(transaction: Transaction, name: str) -> _Target:
-    stream = transaction.stream(name)
-    current = NO_STREAM if stream is None else stream.last_number
-    if is_metadata_stream(name):
-        # Metadata of metadata do not exist. Those of a tombstoned stream can still be
-        # written where there are any.
-        original = transaction.stream(original_stream_of(name))
-        if current < 0 and original is not None and original.is_tombstoned:
-            raise StreamDeletedError(name)
-        return _Target(name, current, NO_METADATA, None)
-    record = transaction.last_event(metadata_stream_of(name))
-    return _Target(name, current, parse_metadata(record), record)
-
-
-def _next_number(record: Record | None) -> int:
-    return 0 if record is None else record.number + 1
-
-
-def _check_existence(target: _Target) -> None:
+def _written(
+    transaction: Transaction, target: Target, events: list[NewEvent], position: int
+) -> Appended:
+    """Show again what was deleted until now; return where the append has led."""
+    first_number = target.current + 1
     if target.is_soft_deleted:
-        raise StreamDeletedError(target.name)
-    if target.current < 0 and target.metadata_record is None:
-        raise WrongExpectedVersionError(target.name, STREAM_EXISTS, target.current)
-
-
-def _check_earlier(
-    transaction: Transaction, target: _Target, expected: int, events: list[NewEvent]
-) -> list[int] | None:
-    """Compare with what followed the expected revision, whether shown or hidden."""
-    wrong = WrongExpectedVersionError(target.name, expected, target.current)
-    stream = transaction.stream(target.name)
-    if stream is None or not events:
-        raise wrong
-    first = expected + 1
-    numbers: list[int] = []
-    while len(numbers) < len(events):
-        start = first + len(numbers)
-        missing = len(events) - len(numbers)
-        page = transaction.stream_forwards(stream, start, start + missing - 1, missing)
-        for record in page:
-            if record.id != events[len(numbers)].id:
-                if not numbers and expected == NO_STREAM and target.is_soft_deleted:
-                    return None
-                raise wrong
-            numbers.append(record.number)
-        if not page:
-            raise wrong
-    return numbers
+        revive(transaction, target.name, first_number)
+    elif is_metadata_stream(target.name):
+        revive_original(transaction, target)
+    return Appended(first_number + len(events) - 1, position)
 
 
 def _appended_before(
-    transaction: Transaction, target: _Target, numbers: list[int]
+    transaction: Transaction, target: Target, numbers: list[int]
 ) -> Appended:
     view = StreamView.of(transaction, target.name)
     record = view.event(transaction, numbers[-1])
     return Appended(numbers[-1], None if record is None else record.position)
-
-
-def _revive(transaction: Transaction, stream: str, first_number: int) -> None:
-    record = transaction.last_event(metadata_stream_of(stream))
-    event = revival(record, first_number)
-    if event is not None:
-        transaction.write(metadata_stream_of(stream), _next_number(record), [event])
-
-
-def _revive_original(transaction: Transaction, target: _Target) -> None:
-    """Show a deleted stream again whose metadata have just been replaced."""
-    if target.current < 0:
-        return
-    original = original_stream_of(target.name)
-    if _metadata_before(transaction, target).is_soft_deleted:
-        stream = transaction.stream(original)
-        last_number = NO_STREAM if stream is None else stream.last_number
-        if last_number != MAX_NUMBER:
-            _revive(transaction, original, last_number + 1)
-
-
-def _metadata_before(transaction: Transaction, target: _Target) -> StreamMetadata:
-    """Read the metadata that were in force until now: *target* holds them."""
-    stream = transaction.stream(target.name)
-    if stream is None:
-        return NO_METADATA
-    found = transaction.stream_forwards(stream, target.current, target.current, 1)
-    return parse_metadata(found[0]) if found else NO_METADATA

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from eventsourcing_eventstoredb.server.database import Database
+from eventsourcing_eventstoredb.server.heads import Heads
 from eventsourcing_eventstoredb.server.notifications import Notifier
 from eventsourcing_eventstoredb.server.queries import Queries, storage_errors
 from eventsourcing_eventstoredb.server.records import (
@@ -35,9 +36,6 @@ from eventsourcing_eventstoredb.server.records import (
 # "before everything".
 FIRST_POSITION: Final = 1_024
 MARKER_LENGTH: Final = 96
-
-# Of so many streams it is kept in memory how far they are: an append asks for two.
-MOST_HEADS: Final = 20_000
 
 
 class Transaction(Queries):
@@ -52,7 +50,7 @@ class Transaction(Queries):
         connection: sqlite3.Connection,
         lock: threading.RLock,
         end: int,
-        heads: dict[str, StreamState | None],
+        heads: Heads,
     ) -> None:
         super().__init__(connection, lock)
         self.end = end
@@ -66,9 +64,26 @@ class Transaction(Queries):
 
     def stream(self, name: str) -> StreamState | None:
         """Tell what is known of a stream, or None when it was never written to."""
-        if name in self._heads:
-            return self._heads[name]
-        return self._note(name, super().stream(name))
+        return self._heads.find(name, super().stream)
+
+    def begin(self, stream: str, events: list[NewEvent]) -> int | None:
+        """
+        Write the first events of a stream.
+
+        Returns:
+            The position of the last one; None if the stream was written to before, and
+            nothing is written now.
+        """
+        # It finds out whether the stream is new, too, for less than a question does.
+        cursor = self._connection.execute(
+            "INSERT OR IGNORE INTO streams (name, last_number) VALUES (?, ?)",
+            (stream, len(events) - 1),
+        )
+        if not cursor.rowcount:
+            return None
+        key = int(cursor.lastrowid or 0)
+        self._heads.note(stream, StreamState(key, len(events) - 1))
+        return self._write(stream, key, 0, events)
 
     def write(self, stream: str, number: int, events: list[NewEvent]) -> int:
         """
@@ -78,6 +93,18 @@ class Transaction(Queries):
             The position of the last one.
         """
         key = self._stream_key(stream, number + len(events) - 1)
+        return self._write(stream, key, number, events)
+
+    def write_marker(self) -> int:
+        """Write a record that is no event, and return its position."""
+        position = self.end
+        self._connection.execute(
+            "INSERT INTO records (position) VALUES (?)", (position,)
+        )
+        self.end += MARKER_LENGTH
+        return position
+
+    def _write(self, stream: str, key: int, number: int, events: list[NewEvent]) -> int:
         rows = []
         position = self.end
         for event in events:
@@ -105,15 +132,6 @@ class Transaction(Queries):
         self.streams.add(stream)
         return position
 
-    def write_marker(self) -> int:
-        """Write a record that is no event, and return its position."""
-        position = self.end
-        self._connection.execute(
-            "INSERT INTO records (position) VALUES (?)", (position,)
-        )
-        self.end += MARKER_LENGTH
-        return position
-
     def _stream_key(self, stream: str, last_number: int) -> int:
         state = self.stream(stream)
         if state is None:
@@ -127,16 +145,8 @@ class Transaction(Queries):
             self._connection.execute(
                 "UPDATE streams SET last_number = ? WHERE key = ?", (last_number, key)
             )
-        self._note(stream, StreamState(key, last_number))
+        self._heads.note(stream, StreamState(key, last_number))
         return key
-
-    def _note(self, name: str, state: StreamState | None) -> StreamState | None:
-        heads = self._heads
-        if name not in heads and len(heads) >= MOST_HEADS:
-            # The one that was noted first.
-            del heads[next(iter(heads))]
-        heads[name] = state
-        return state
 
 
 class Log(Queries):
@@ -164,8 +174,7 @@ class Log(Queries):
         )
         self.notifier = Notifier()
         self.end = self._find_end()
-        # For those who write, since only they know when it changes.
-        self._heads: dict[str, StreamState | None] = {}
+        self._heads = Heads(self.metadata_streams)
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -185,7 +194,7 @@ class Log(Queries):
                 yield transaction
                 connection.execute("COMMIT")
             except BaseException:
-                self._heads.clear()
+                self._heads.forget()
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise

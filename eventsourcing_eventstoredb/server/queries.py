@@ -65,6 +65,16 @@ class Queries:
         row = self._row("SELECT key, last_number FROM streams WHERE name = ?", name)
         return None if row is None else StreamState._make(row)
 
+    def metadata_streams(self, limit: int) -> list[str]:
+        """Name up to *limit* of the streams that hold other streams' metadata."""
+        with self._lock, storage_errors:
+            # The names from the prefix on, and before what follows it.
+            found = self._connection.execute(
+                "SELECT name FROM streams WHERE name >= '$$' AND name < '$%' LIMIT ?",
+                (limit,),
+            ).fetchall()
+        return [name for (name,) in found]
+
     def forwards(self, position: int, limit: int) -> list[Record]:
         """
         Read up to *limit* events at or after *position*, in log order.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from django_esdb.registry import Registration
-from eventsourcing_eventstoredb.server import EmbeddedServer, log
+from eventsourcing_eventstoredb.server import EmbeddedServer, heads
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.domain import Dog
 from tests.support.connections import kill_connections
@@ -81,7 +81,7 @@ def test_events_leave_no_objects_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # The server, if it is in this process, knows so many streams by heart, and no more.
-    monkeypatch.setattr(log, "MOST_HEADS", 10)
+    monkeypatch.setattr(heads, "MOST_HEADS", 10)
 
     def process(count: int) -> int:
         """Process so many events; return how many objects there are then."""
