@@ -1,75 +1,35 @@
 """
 Python processes that begin with what they need already imported.
 
-Importing is most of what a management command costs. A process of this module imports
-once, opens nothing and sets nothing up, and is forked for each command. As children of
-the process that asked, commands are waited for, signalled and killed as any others.
+Importing is most of what a management command costs. A process, `forked_commands.py`,
+imports once, and is forked for each command. As children of the process that asked,
+commands are waited for, signalled and killed as any others.
+
+Of the rest most is to set Django up. Where commands differ in nothing that this depends
+on, they are forked from a process that has done it, itself forked from the first one.
 """
 
 from __future__ import annotations
 
 import atexit
 import ctypes
-import gc
-import importlib
 import json
 import os
-import runpy
+import select
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
-import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-# None of these reads a setting, starts a thread or opens a connection.
-_MODULES = (
-    "MySQLdb",
-    "django.contrib.admin",
-    "django.contrib.admin.templatetags.admin_list",
-    "django.contrib.admin.views.main",
-    "django.contrib.auth.hashers",
-    "django.contrib.auth.management",
-    "django.contrib.auth.password_validation",
-    "django.contrib.messages.api",
-    "django.contrib.sessions.middleware",
-    "django.contrib.staticfiles.apps",
-    "django.core.handlers.wsgi",
-    "django.core.management.commands.check",
-    "django.core.management.commands.makemigrations",
-    "django.core.management.commands.migrate",
-    "django.db.migrations.writer",
-    "django.db.models.sql.compiler",
-    "django.db.backends.sqlite3.base",
-    "django.forms",
-    "django.middleware.csrf",
-    "django.template.loader_tags",
-    "django.views.debug",
-    "django.views.generic",
-    "django_esdb",
-    "django_esdb.db.effects",
-    "django_esdb.db.exchanging",
-    "django_esdb.db.functions",
-    "django_esdb.db.many_rows",
-    "django_esdb.db.sessions",
-    "django_esdb.debugging.statements",
-    "django_esdb.management.progress",
-    "django_esdb.subscriptions.heads",
-    "django_esdb.subscriptions.subscribing",
-    "environ",
-    "eventsourcing.popo",
-    "eventsourcing.projection",
-    "eventsourcing_eventstoredb.factory",
-    "eventsourcing_eventstoredb.server.cli",
-    "eventsourcing_eventstoredb.subscriptions",
-    "psutil",
-    "psycopg",
-    "rich.progress",
-    "rich.table",
-)
+from tests.support import forked_commands, set_up_forks
+from tests.support.forked_commands import ENDING, READY
+
 # Python and libraries read these when they start, or are loaded.
 _READ_EARLY = (
     "PYTHON",
@@ -81,11 +41,11 @@ _READ_EARLY = (
     "LANG",
 )
 _PR_SET_CHILD_SUBREAPER = 36
-_ENDING = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}
-_MAX_REQUEST = 1 << 20
 # Importing takes a second or two, on a machine that is not busy with other things.
 _ANSWER_SECONDS = 120
 _END_SECONDS = 10
+# Each takes some memory, and what was asked for longest ago is rarely asked for again.
+_MOST_SET_UP = 3
 
 
 def popen(
@@ -155,7 +115,7 @@ class _Forked(subprocess.Popen[str]):
         try:
             # It has this one's standard error, too, unless it is given another one.
             errors = 2 if errwrite == -1 else errwrite
-            self.pid = _server().fork(args[1:], env, cwd, (0, c2pwrite, errors))
+            self.pid = _servers().fork(args[1:], env, cwd, (0, c2pwrite, errors))
             self._child_created = True
         finally:
             self._close_pipe_fds(  # type: ignore[attr-defined]
@@ -164,31 +124,115 @@ class _Forked(subprocess.Popen[str]):
 
 
 class _Server:
-    """The other end of a process that imports, and then forks when it is asked to."""
+    """
+    The other end of a process that forks when it is asked to.
+
+    Args:
+        own: The socket that this process asks at.
+        wait: Waits for the other process to end, at most for so many seconds.
+        kill: Ends it.
+    """
+
+    def __init__(
+        self,
+        own: socket.socket,
+        wait: Callable[[float], object],
+        kill: Callable[[], object],
+    ) -> None:
+        self._owner = os.getpid()
+        self._libc = ctypes.CDLL(None)
+        self._socket = own
+        self._socket.settimeout(_ANSWER_SECONDS)
+        self._wait = wait
+        self._kill = kill
+        self._is_closed = False
+        atexit.register(self.close)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it is this process that may ask, and is answered."""
+        return self._owner == os.getpid() and not self._is_closed
+
+    def fork(
+        self,
+        arguments: list[str] | None,
+        env: Mapping[str, str],
+        cwd: Path,
+        descriptors: tuple[int, ...],
+    ) -> int:
+        """
+        Have a process forked; return its ID. It is a child of this process.
+
+        Args:
+            arguments: Of Python; None for another server, whose socket is the first
+                of the descriptors, and which sets Django up.
+            env: The whole environment.
+            cwd: The folder it starts in.
+            descriptors: What it has as its first three.
+        """
+        request = json.dumps([arguments, dict(env), str(cwd)]).encode()
+        # The process between this and that one ends, and leaves its child to this.
+        self._libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        try:
+            socket.send_fds(self._socket, [request], descriptors)
+            return int(self._socket.recv(32))
+        except (OSError, ValueError):
+            # What it says later would be taken for the answer to another request.
+            self.close()
+            raise
+        finally:
+            self._libc.prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+    def close(self) -> None:
+        """End the server; processes that it has forked go on."""
+        if not self.is_usable:
+            return
+        self._is_closed = True
+        atexit.unregister(self.close)
+        self._socket.close()
+        try:
+            self._wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            # Somebody else has its socket, such as a process that a test forked.
+            self._kill()
+            self._wait(_END_SECONDS)
+
+
+def _importing_server() -> _Server:
+    """Start a server that has imported what commands need."""
+    own, theirs = _socket_pair()
+    # It is in the group of this process, so that its children are; what is sent to
+    # the group must not end it before this process is done with it.
+    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        with theirs:
+            process = subprocess.Popen(
+                [sys.executable, "-m", forked_commands.__name__, str(theirs.fileno())],
+                cwd=Path(__file__).parents[2],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+    return _Server(own, process.wait, process.kill)
+
+
+def _socket_pair() -> tuple[socket.socket, socket.socket]:
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0)
+
+
+class _Servers:
+    """Those of a process: one that has imported, and some that have Django set up."""
 
     def __init__(self) -> None:
         self.owner = os.getpid()
         self._lock = threading.Lock()
-        self._libc = ctypes.CDLL(None)
-        self._socket, theirs = socket.socketpair(
-            socket.AF_UNIX, socket.SOCK_SEQPACKET, 0
-        )
-        self._socket.settimeout(_ANSWER_SECONDS)
-        # It is in the group of this process, so that its children are; what is sent to
-        # the group must not end it before this process is done with it.
-        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
-        try:
-            with theirs:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", __name__, str(theirs.fileno())],
-                    cwd=Path(__file__).parents[2],
-                    pass_fds=[theirs.fileno()],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                )
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
-        atexit.register(self.close)
+        self._importing: _Server | None = None
+        # Of each key that was asked for, the last one last. None: there is none, since
+        # it was asked for only once, or cannot be.
+        self._set_up: dict[set_up_forks.Key, _Server | None] = {}
+        self._unusable: set[set_up_forks.Key] = set()
 
     def fork(
         self,
@@ -198,127 +242,76 @@ class _Server:
         descriptors: tuple[int, ...],
     ) -> int:
         """Have a process forked; return its ID. It is a child of this process."""
-        request = json.dumps([arguments, dict(env), str(cwd)]).encode()
         with self._lock:
-            # The process between this and that one ends, and leaves its child to this.
-            self._libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+            if self._importing is None or not self._importing.is_usable:
+                self._importing = _importing_server()
+            key = set_up_forks.key(arguments, env, cwd)
+            server = self._importing
+            if key is not None and key not in self._unusable:
+                server = self._set_up_server(key, env, cwd) or server
+            return server.fork(arguments, env, cwd, descriptors)
+
+    def _set_up_server(
+        self, key: set_up_forks.Key, env: Mapping[str, str], cwd: Path
+    ) -> _Server | None:
+        """Return the server for such commands, from the second one on."""
+        is_first = key not in self._set_up
+        server = self._set_up.pop(key, None)
+        if not is_first and (server is None or not server.is_usable):
+            server = self._make(env, cwd)
+            if server is None:
+                self._unusable.add(key)
+        self._set_up[key] = server
+        running = [key for key, each in self._set_up.items() if each is not None]
+        for old in running[:-_MOST_SET_UP]:
+            closing = self._set_up[old]
+            assert closing is not None
+            closing.close()
+            self._set_up[old] = None
+        return server
+
+    def _make(self, env: Mapping[str, str], cwd: Path) -> _Server | None:
+        """
+        Have Django set up in a new server.
+
+        None if that says anything: then each command is to say it itself.
+        """
+        assert self._importing is not None
+        own, theirs = _socket_pair()
+        with theirs, tempfile.TemporaryFile() as said:
+            descriptors = (theirs.fileno(), said.fileno(), said.fileno())
+            process = self._importing.fork(None, env, cwd, descriptors)
+            theirs.close()
+            server = _Server(
+                own,
+                partial(_wait_for, process),
+                partial(os.kill, process, signal.SIGKILL),
+            )
             try:
-                socket.send_fds(self._socket, [request], descriptors)
-                return int(self._socket.recv(32))
-            except (OSError, ValueError):
-                # What it says later would be taken for the answer to another request.
-                self.close()
-                _servers.remove(self)
-                raise
-            finally:
-                self._libc.prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
-
-    def close(self) -> None:
-        """End the server; processes that it has forked go on."""
-        if self.owner == os.getpid():
-            self._socket.close()
-            try:
-                self._process.wait(_END_SECONDS)
-            except subprocess.TimeoutExpired:
-                # Somebody else has its socket, such as a process that a test forked.
-                self._process.kill()
-                self._process.wait()
-
-
-_servers: list[_Server] = []
-
-
-def _server() -> _Server:
-    if not _servers or _servers[-1].owner != os.getpid():
-        _servers.append(_Server())
-    return _servers[-1]
-
-
-def _serve(own: socket.socket) -> tuple[list[str], dict[str, str], str] | None:
-    """Fork for each request; return it in the new process, and nothing in the end."""
-    while True:
-        data, descriptors, _, _ = socket.recv_fds(own, _MAX_REQUEST, 3)
-        if not data:
+                is_ready = own.recv(32) == READY
+            except OSError:
+                is_ready = False
+            if is_ready and not said.tell():
+                return server
+            server.close()
             return None
-        read, write = os.pipe()
-        between = os.fork()
-        if not between:
-            child = os.fork()
-            if child:
-                os.write(write, str(child).encode())
-                # Without whatever is done at the end of a process that has run code.
-                os.kill(os.getpid(), signal.SIGKILL)
-            for number, descriptor in enumerate(descriptors):
-                os.dup2(descriptor, number)
-                os.close(descriptor)
-            for descriptor in (read, write, own.detach()):
-                os.close(descriptor)
-            arguments, env, cwd = json.loads(data)
-            return arguments, env, cwd
-        for descriptor in (*descriptors, write):
-            os.close(descriptor)
-        os.waitpid(between, 0)
-        # Not before: only now it is the child of who asks.
-        own.send(os.read(read, 32))
-        os.close(read)
 
 
-def _run(arguments: list[str], env: dict[str, str], cwd: str) -> None:
-    """Be the process that was asked for."""
-    # It may be the child of who ignores it, such as a shell's background.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
-    os.environ.clear()
-    os.environ.update(env)
-    os.chdir(cwd)
-    if arguments[0] == "-m":
-        sys.argv, sys.path[0] = arguments[1:], cwd
-        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
-        return
-    if arguments[0] == "-c":
-        code, name = arguments[1], "<string>"
-        sys.argv, sys.path[0] = ["-c", *arguments[2:]], ""
-    else:
-        path = Path(arguments[0])
-        code, name = path.read_text(), str(path)
-        sys.argv, sys.path[0] = arguments, str(path.parent)
-    main = types.ModuleType("__main__")
-    sys.modules["__main__"] = main
-    if name != "<string>":
-        main.__file__ = name
-    exec(compile(code, name, "exec", dont_inherit=True), main.__dict__)
+def _wait_for(process: int, seconds: float) -> None:
+    descriptor = os.pidfd_open(process)
+    try:
+        if not select.select([descriptor], [], [], seconds)[0]:
+            raise subprocess.TimeoutExpired(str(process), seconds)
+    finally:
+        os.close(descriptor)
+    os.waitpid(process, 0)
 
 
-def _import() -> None:
-    for name in _MODULES:
-        # Drivers are not there everywhere.
-        try:
-            importlib.import_module(name)
-        except ModuleNotFoundError:
-            continue
+_of_processes: list[_Servers] = []
 
 
-def _keep_for_good() -> None:
-    """
-    Have no process destroy what was imported here when it ends.
-
-    That takes longer than all else in one that does little. What a process imports and
-    makes itself is destroyed as ever.
-    """
-    everything = gc.get_objects()
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(everything))
-
-
-def main() -> None:
-    """Import, and serve at the socket of which the argument is the descriptor."""
-    own = socket.socket(fileno=int(sys.argv[1]))
-    _import()
-    _keep_for_good()
-    gc.freeze()
-    request = _serve(own)
-    if request is not None:
-        _run(*request)
-
-
-if __name__ == "__main__":
-    main()
+def _servers() -> _Servers:
+    """Return this process's: not those of one that it was forked from."""
+    if not _of_processes or _of_processes[-1].owner != os.getpid():
+        _of_processes.append(_Servers())
+    return _of_processes[-1]

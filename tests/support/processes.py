@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.fork_server import popen
+from tests.support.set_up_forks import SETUP
 from tests.support.suspending import suspend
 
 # Generous, for machines that are busy with other things.
@@ -19,8 +20,7 @@ SECONDS = 60
 
 def ended_owner() -> str:
     """Return the name as an owner of leases of a process that has ended."""
-    code = (
-        "import django; django.setup();"
+    code = SETUP + (
         "from django_esdb.leases.process_identity import new_owner; print(new_owner())"
     )
     process = popen(["-c", code], os.environ, Path.cwd())

@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.support.databases import query
 from tests.support.fork_server import popen
+from tests.support.set_up_forks import SETUP
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -69,8 +70,7 @@ class Project:
             code: What is run.
             fresh: Whether only what it imports itself may be imported.
         """
-        setup = "import django; django.setup()\n"
-        result = self._run(["-c", setup + code], timeout=60, fresh=fresh)
+        result = self._run(["-c", SETUP + code], timeout=60, fresh=fresh)
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout
 
