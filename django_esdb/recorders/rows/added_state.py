@@ -19,17 +19,21 @@ class AddedState(ModelState):
     Args:
         instance: The instance, which gets this state.
         flush: Writes what is pending; called at most once.
-        has_key: Whether the instance has its primary key.
+        using: The database that it is added to, for who asks before it is there. None
+            for a row without its primary key, which has to be there first.
     """
 
     __slots__ = ("_flush", "_has_key")
 
     def __init__(
-        self, instance: models.Model, flush: Callable[[], Any], *, has_key: bool
+        self, instance: models.Model, flush: Callable[[], Any], *, using: str | None
     ) -> None:
         self._flush: Callable[[], Any] | None = None
-        self._has_key = has_key
+        self._has_key = using is not None
         self.__dict__.update(_copied(instance._state.__dict__))
+        if using is not None:
+            # Relations are refused between rows of different databases.
+            self.__dict__["db"] = using
         self._flush = flush
         instance._state = self
 

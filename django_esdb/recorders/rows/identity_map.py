@@ -25,6 +25,7 @@ from django_esdb.recorders.rows.keys import Keys
 from django_esdb.recorders.rows.model_info import model_info
 from django_esdb.recorders.rows.protocols import Work
 from django_esdb.recorders.rows.references import GivenReferences
+from django_esdb.recorders.rows.single_rows import delete_by_itself, save_by_itself
 from django_esdb.recorders.rows.unique_values import UniqueValues
 
 # What holds an instance that only this map has: a variable, and the question itself.
@@ -43,7 +44,7 @@ class IdentityMap:
         self.unit = unit
         self.model = model
         self.info = info = model_info(model)
-        self.instances = Instances(info, unit.using, unit.connection)
+        self.instances = Instances(info, unit.using, unit.connection, unit.write)
         self.columns = self.instances.columns
         index_of = {c.attname: i for i, c in enumerate(self.columns)}
         self.index_of = index_of
@@ -173,7 +174,8 @@ class IdentityMap:
             entry = Entry(pk, instance, self.instances.unset)
             self.entries[pk] = entry
             self.keys.added(pk)
-        AddedState(instance, self.unit.flush, has_key=entry.pk is not None)
+        using = None if entry.pk is None else self.unit.using
+        AddedState(instance, self.unit.flush, using=using)
         self.in_hand[entry] = None
         return entry
 
@@ -225,31 +227,13 @@ class IdentityMap:
         if is_alone:
             self.forget(entry)
             self.deleted[entry.pk] = None
-        else:
-            self._delete_by_itself(entry)
-
-    def _delete_by_itself(self, entry: Entry) -> None:
-        instance = entry.instance
-        entry.is_being_saved = True
-        try:
-            if (
-                self._has_triggers
-                or self.info.loose_dependents
-                or self.info.has_own_delete()
-            ):
-                # Without arguments, as a model's own method may have none.
-                instance.delete()
-            else:
-                with self.unit.trusting_references():
-                    instance.delete()
-        finally:
-            # If it is protected, the handler may go on with it.
-            entry.is_being_saved = False
-        if instance.pk is None:
-            self.forget(entry)
-        else:
-            # The model keeps it, such as marked.
-            self._saved_by_itself(entry)
+            return
+        is_trusted = not (
+            self._has_triggers
+            or self.info.loose_dependents
+            or self.info.has_own_delete()
+        )
+        delete_by_itself(self, entry, is_trusted=is_trusted)
 
     def forget(self, entry: Entry) -> None:
         """Know nothing of a row any more."""
@@ -332,7 +316,7 @@ class IdentityMap:
             # The database has to see what the row was in between.
             self.unit.write()
         if self._is_saved_by_itself:
-            self._save_by_itself(entry, is_new)
+            save_by_itself(self, entry, is_new=is_new)
             return None
         for index, value in changes:
             entry.current[index] = value
@@ -357,33 +341,6 @@ class IdentityMap:
         return doubtful is None or any(
             self.columns[index].attname in doubtful for index in changed
         )
-
-    def _save_by_itself(self, entry: Entry, is_new: bool) -> None:
-        instance = entry.instance
-        assert instance is not None
-        if isinstance(instance._state, AddedState):
-            instance._state.forget()
-        entry.is_being_saved = True
-        try:
-            self.unit.write()
-            with self.unit.saving_one():
-                if is_new:
-                    instance.save(force_insert=True, using=self.unit.using)
-                else:
-                    # Without arguments, as a model's own method may have none.
-                    instance.save()
-        finally:
-            entry.is_being_saved = False
-        entry.is_unsaved = False
-        if entry.pk is None:
-            self.keyed(entry, instance.pk)
-        self._saved_by_itself(entry)
-
-    def _saved_by_itself(self, entry: Entry) -> None:
-        """Note that the model has written a row that is in hand, in its own way."""
-        entry.current = self.instances.frozen(entry.instance)
-        entry.stored = list(entry.current)
-        entry.read_at = -1
 
     # What the unit of work asks for
 

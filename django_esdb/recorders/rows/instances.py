@@ -27,6 +27,9 @@ class Writer(Protocol):
     def is_new_elsewhere(self, instance: models.Model) -> bool:
         """Return whether an instance is a new row whose key is not known yet."""
 
+    def has_added(self, instance: models.Model) -> bool:
+        """Return whether an instance is a row's that is in hand."""
+
     def write(self) -> None:
         """Write everything that is pending."""
 
@@ -42,6 +45,7 @@ class Instances:
         info: What is known of the model.
         using: Alias of the database.
         connection: To it.
+        write: Writes everything that is pending.
 
     Attributes:
         clean_size: How many attributes an instance has that has nothing but its
@@ -54,9 +58,14 @@ class Instances:
     """
 
     def __init__(
-        self, info: ModelInfo, using: str, connection: BaseDatabaseWrapper
+        self,
+        info: ModelInfo,
+        using: str,
+        connection: BaseDatabaseWrapper,
+        write: Callable[[], Any],
     ) -> None:
         self._info = info
+        self._write = write
         self._using = using
         pk = info.pk.attname
         self._pk_attname = pk
@@ -165,32 +174,27 @@ class Instances:
             these values are known; None if none differs.
         """
         before = entry.current
-        entry.current = list(before)
-        try:
-            trust = self.note(entry, values)
-            if trust is None:
-                return [], None
-            pairs = zip(before, entry.current, strict=True)
-            differing = [
-                (i, now) for i, (was, now) in enumerate(pairs) if now is not was
-            ]
-            return differing, trust
-        finally:
-            entry.current = before
+        trust = self.note(entry, values)
+        if trust is None:
+            return [], None
+        pairs = zip(before, entry.current, strict=True)
+        entry.current = before
+        return [(i, now) for i, (was, now) in enumerate(pairs) if now is not was], trust
 
     def _note_before_save(self, entry: Entry, values: dict[str, Any]) -> Trust | None:
-        before = list(entry.current)
+        before = entry.current
         if self._note(entry, values) is None and not entry.is_unsaved:
             return None
+        # What the fields give need not be what the instance has now.
+        entry.current = before
         for field in self._presaved:
             # Such as the time of the last change.
             field.pre_save(entry.instance, entry.is_unsaved)
-        # What was there before that need not be what the database would take.
-        entry.current[:] = before
         return self._note(entry, values)
 
     def _note(self, entry: Entry, values: dict[str, Any]) -> Trust | None:
-        current = entry.current
+        # Another list: expressions are about the row as it was.
+        current = entry.current.copy()
         worst: Trust | None = None
         seen = self._seen(entry.instance, values) if self._described else values
         for index, attname, freeze, integers, settle in self._writable:
@@ -213,16 +217,18 @@ class Instances:
             settled, trust = settle(value, frozen)
             if settled is not value and trust is Trust.CERTAIN and freeze is None:
                 seen[attname] = settled
-            if (
-                settled != before
-                or type(settled) is not type(before)
-                # The second hour of two is another one, but equal.
-                or getattr(settled, "fold", 0) != getattr(before, "fold", 0)
-            ):
+            if _differs(settled, before):
                 current[index] = settled
-                if worst is None or trust > worst:
-                    worst = trust
+                worst = trust if worst is None or trust > worst else worst
+                if trust is Trust.DOUBTFUL:
+                    self._prepare_for(settled)
+        entry.current = current
         return worst
+
+    def _prepare_for(self, value: Any) -> None:
+        """Write what an expression is made of: rows as they were before."""
+        if hasattr(value, "resolve_expression"):
+            self._write()
 
     def frozen(self, instance: models.Model) -> list[Any]:
         """Return an instance's values, frozen."""
@@ -291,18 +297,8 @@ class Instances:
             related = cached.get(field.name)
             if related is None:
                 continue
-            if related.pk is None and unit.is_new_elsewhere(related):
-                # New parents first: the database chooses their keys.
-                unit.write()
-            if related.pk is None and not is_saved:
+            if not _has_key(instance, field.name, related, unit, is_saved=is_saved):
                 continue
-            if related.pk is None:
-                msg = (
-                    f"{type(instance).__name__}.{field.name} is a "
-                    f"{type(related).__name__} that is not saved; add it to its rows "
-                    "first"
-                )
-                raise ValueError(msg)
             target = getattr(related, field.target_field.attname)
             value = getattr(instance, field.attname)
             if value in field.empty_values:
@@ -310,3 +306,43 @@ class Instances:
             elif value != target:
                 # The attribute was assigned later than the relation.
                 del cached[field.name]
+        for generic in self._info.generic_relations:
+            related = cached.get(generic.name)
+            if (
+                related is not None
+                and _has_key(instance, generic.name, related, unit, is_saved=is_saved)
+                and getattr(instance, generic.fk_field) is None
+                and unit.has_added(related)
+            ):
+                # The handler has added it before it was assigned here.
+                setattr(instance, generic.fk_field, related.pk)
+
+
+def _differs(settled: Any, before: Any) -> bool:
+    return (
+        settled != before
+        or type(settled) is not type(before)
+        # The second hour of two is another one, but equal.
+        or getattr(settled, "fold", 0) != getattr(before, "fold", 0)
+    )
+
+
+def _has_key(
+    instance: models.Model,
+    name: str,
+    related: models.Model,
+    unit: Writer,
+    *,
+    is_saved: bool,
+) -> bool:
+    """Return whether what is referred to has a key; raises ValueError if it must."""
+    if related.pk is None and unit.is_new_elsewhere(related):
+        # New parents first: the database chooses their keys.
+        unit.write()
+    if related.pk is None and is_saved:
+        msg = (
+            f"{type(instance).__name__}.{name} is a {type(related).__name__} that is "
+            "not saved; add it to its rows first"
+        )
+        raise ValueError(msg)
+    return related.pk is not None

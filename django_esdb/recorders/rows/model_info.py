@@ -68,6 +68,8 @@ class ModelInfo:
         has_deferred: Whether the database looks at a constraint at the commit.
         presaved: Fields that Django gives their values when they are saved.
         described: Attributes that are more than a value in an instance.
+        generic_relations: Its references to rows of any model.
+        has_defaults: Whether the database gives some columns their values.
     """
 
     def __init__(self, model: type[models.Model]) -> None:
@@ -104,6 +106,14 @@ class ModelInfo:
             for field in self.relations
             if getattr(field, "db_constraint", True) and field.related_model is not None
         ]
+        self.generic_relations: list[Any] = [
+            field
+            for field in meta.private_fields
+            if hasattr(field, "fk_field") and hasattr(field, "ct_field")
+        ]
+        self.has_defaults = any(
+            field.db_default is not models.NOT_PROVIDED for field in self.fields
+        )
         self.presaved = [field for field in self.fields if _has_presave(field)]
         self.described = [
             field.attname
@@ -166,6 +176,11 @@ class ModelInfo:
             or pre_delete.has_listeners(model)
             or post_delete.has_listeners(model)
         )
+
+    def has_own_queryset(self) -> bool:
+        """Return whether the model's manager may not find all rows."""
+        manager = self.model._default_manager
+        return not is_djangos(type(manager).get_queryset)
 
     def has_filtering_manager(self) -> bool:
         """Return whether the model's manager does not find all rows."""

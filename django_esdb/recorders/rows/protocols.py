@@ -35,11 +35,17 @@ class Work(Protocol):
     def write(self) -> None:
         """Write everything that is pending."""
 
+    def read_again(self) -> None:
+        """Write what is pending, and trust nothing that was loaded."""
+
     def has_triggers(self, model: type[models.Model], /) -> bool:
         """Return whether the database does more when a model's rows are written."""
 
     def is_new_elsewhere(self, instance: models.Model) -> bool:
         """Return whether an instance is a new row whose key is not known yet."""
+
+    def has_added(self, instance: models.Model) -> bool:
+        """Return whether an instance is a row's that is in hand."""
 
     def exists(self, reference: Reference, value: Any) -> bool:
         """Return whether a reference leads to a row."""
@@ -74,6 +80,9 @@ class KnownRows(Protocol):
 
     def forget(self, entry: Entry) -> None:
         """Know nothing of a row any more."""
+
+    def keyed(self, entry: Entry, pk: Any) -> None:
+        """Note the key that the database has chosen."""
 
     def wanted_keys(self, attname: str) -> Iterator[Any]:
         """Yield the keys that the batch's events will likely ask for."""

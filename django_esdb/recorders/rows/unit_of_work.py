@@ -17,10 +17,16 @@ from django_esdb.db.vendors import (
     writes_in_functions,
 )
 from django_esdb.exceptions import ViewDatabaseError
+from django_esdb.recorders.rows.filled_defaults import fill_defaults
+from django_esdb.recorders.rows.filtered_map import FilteredIdentityMap
 from django_esdb.recorders.rows.frozen import Trust
 from django_esdb.recorders.rows.held_transaction import HeldTransaction
 from django_esdb.recorders.rows.identity_map import IdentityMap
-from django_esdb.recorders.rows.model_info import Reference, tables_looked_at_late
+from django_esdb.recorders.rows.model_info import (
+    Reference,
+    model_info,
+    tables_looked_at_late,
+)
 from django_esdb.recorders.rows.rows import Rows
 from django_esdb.recorders.rows.statements import Statement, kind_of, text_of
 from django_esdb.recorders.rows.triggered import Triggered, triggered
@@ -105,7 +111,12 @@ class UnitOfWork:
                     "cannot hold both"
                 )
                 raise ViewDatabaseError(msg)
-            found = self._maps[model] = IdentityMap(self, model)
+            kind = (
+                FilteredIdentityMap
+                if model_info(model).has_own_queryset()
+                else IdentityMap
+            )
+            found = self._maps[model] = kind(self, model)
             self._used = tuple(self._maps.values())
         return found
 
@@ -233,6 +244,10 @@ class UnitOfWork:
             finally:
                 self._is_flushing = False
         self.write()
+        if not self._is_saving_one:
+            for rows in self._used:
+                if rows.info.has_defaults and rows.in_hand:
+                    fill_defaults(rows)
 
     def write(self) -> None:
         """Write everything that is pending; raises what the database says."""
@@ -269,6 +284,12 @@ class UnitOfWork:
         if entry is not None:
             rows.take_back(entry)
         return entry is not None
+
+    def has_added(self, instance: Model) -> bool:
+        """Return whether an instance is a row's that is in hand."""
+        rows = self._maps.get(type(instance))
+        entry = None if rows is None else rows.entries.get(instance.pk)
+        return entry is not None and entry.instance is instance
 
     def exists(self, reference: Reference, value: Any) -> bool:
         """Return whether a reference leads to a row; asks the database if need be."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 from django.db import DatabaseError, models
@@ -53,9 +54,11 @@ def write(connection: BaseDatabaseWrapper, maps: Sequence[IdentityMap]) -> None:
 
 
 def _delete(rows: IdentityMap) -> None:
-    if rows.deleted:
-        _all(rows).filter(pk__in=list(rows.deleted)).delete()
-        rows.deleted.clear()
+    keys = list(rows.deleted)
+    at_once = most_parameters(rows.unit.connection)
+    for start in range(0, len(keys), at_once):
+        _all(rows).filter(pk__in=keys[start : start + at_once]).delete()
+    rows.deleted.clear()
 
 
 def _all(rows: IdentityMap) -> models.QuerySet[Any]:
@@ -106,16 +109,16 @@ class _Values:
 def _insert(
     connection: BaseDatabaseWrapper, rows: IdentityMap, entries: Sequence[Entry]
 ) -> None:
-    has_keys = [entry for entry in entries if entry.pk is not None]
-    has_none = [entry for entry in entries if entry.pk is None]
-    if has_keys:
-        _insert_keyed(connection, rows, has_keys)
-    if returns_new_rows(connection):
-        if has_none:
-            _insert_unkeyed(connection, rows, has_none)
-        return
-    for entry in has_none:
-        _insert_unkeyed(connection, rows, [entry])
+    # One after the other: most databases go on numbering at the highest key.
+    for has_keys, group in groupby(entries, lambda entry: entry.pk is not None):
+        some = list(group)
+        if has_keys:
+            _insert_keyed(connection, rows, some)
+        elif returns_new_rows(connection):
+            _insert_unkeyed(connection, rows, some)
+        else:
+            for entry in some:
+                _insert_unkeyed(connection, rows, [entry])
 
 
 def _insert_keyed(
@@ -231,9 +234,11 @@ def _update(
 
 
 def _gone(rows: IdentityMap, entries: Iterable[Entry]) -> DatabaseError:
-    keys = [entry.pk for entry in entries]
-    there = set(_all(rows).filter(pk__in=keys).values_list("pk", flat=True))
-    gone = next((key for key in keys if key not in there), None)
+    gone = None
+    for entry in entries:
+        if not _all(rows).filter(pk=entry.pk).exists():
+            gone = entry.pk
+            break
     return DatabaseError(
         f"{rows.model.__name__} {gone!r} was changed after it had been deleted by "
         "another statement"

@@ -1,0 +1,51 @@
+"""Expressions that are assigned to rows, which only the database can work out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db.models import F, OuterRef, Subquery
+
+from tests.support.made_events import outcomes
+from tests.support.rows_app.models import Counter, Gauge
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_an_expression_is_about_what_earlier_events_have_left() -> None:
+    def add(rows: Any) -> None:
+        rows(Counter).add(Counter(name="a", count=5))
+
+    def double(rows: Any) -> None:
+        rows(Counter).get("a").total = F("count") * 2
+
+    def increment(rows: Any) -> None:
+        rows(Counter).increment("a", count=1)
+
+    def sum_up(rows: Any) -> None:
+        rows(Counter).get("a").total = F("total") + F("count")
+
+    found, failed = outcomes(Counter, [add, double, increment, sum_up, sum_up])
+
+    assert (found, failed) == ([("a", 6, 22)], set())
+
+
+def test_an_expression_is_about_other_rows_as_they_were_left() -> None:
+    def change(rows: Any) -> None:
+        gauge, _ = rows(Gauge).get_or_create(1)
+        gauge.level += 3
+
+    def look(rows: Any) -> None:
+        counter = rows(Counter).get("a")
+        level = Gauge.objects.filter(pk=OuterRef("count")).values("level")
+        counter.total = F("total") * 10 + Subquery(level)
+
+    def begin() -> None:
+        Gauge.objects.all().delete()
+        Counter.objects.create(name="a", count=1)
+
+    events = [change, look, change, change, look]
+    found, failed = outcomes(Counter, events, begin=begin)
+
+    assert (found, failed) == ([("a", 1, 39)], set())
