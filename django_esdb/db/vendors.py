@@ -12,13 +12,15 @@ import datetime
 import sqlite3
 import zoneinfo
 from collections.abc import Sequence
+from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 # Of libpq, for a transaction that only a rollback can end.
 _IN_ERROR = 3
-# The error by which MariaDB and MySQL undo a whole transaction.
+# The errors by which MySQL undoes a whole transaction, the second one if it is told to.
 _DEADLOCK = 1213
+_LOCK_WAIT_TIMEOUT = 1205
 # Constraints that might be deferred, and are not unless somebody says so.
 _POSTGRESQL_IMMEDIATE = """
     SELECT quote_ident(n.nspname) || '.' || quote_ident(c.conname)
@@ -152,7 +154,24 @@ def has_ended_transaction(
         return int(raw.info.transaction_status) == _IN_ERROR
     if connection.vendor == "sqlite":
         return not raw.in_transaction
-    return error.args[:1] == (_DEADLOCK,)
+    if is_mariadb(connection):
+        # Deadlocks are not all: snapshots that are out of date undo it, too.
+        return not _answer(connection, "SELECT @@in_transaction")
+    return error.args[:1] == (_DEADLOCK,) or (
+        error.args[:1] == (_LOCK_WAIT_TIMEOUT,)
+        and bool(_answer(connection, "SELECT @@innodb_rollback_on_timeout"))
+    )
+
+
+def _answer(connection: BaseDatabaseWrapper, query: str) -> Any:
+    """Ask past Django's wrappers; None if the connection does not answer."""
+    driver: Any = connection
+    try:
+        with connection.connection.cursor() as cursor:
+            cursor.execute(query)
+            return cursor.fetchone()[0]
+    except driver.Database.Error:
+        return None
 
 
 def sorts_json_keys(connection: BaseDatabaseWrapper) -> bool:

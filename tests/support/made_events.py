@@ -49,6 +49,13 @@ class _Skipping(FailurePolicy):
         return super().failed(position)
 
 
+def projection() -> tuple[Projection[Any], DjangoTrackingRecorder]:
+    """Return a projection of such events that has done nothing yet, and its view."""
+    ProjectionTracking.objects.all().delete()
+    view = _View("projection")
+    return _Doing(view), view
+
+
 def processed(
     events: Sequence[Event], sizes: Sequence[int] = ()
 ) -> dict[int, BaseException]:
@@ -62,9 +69,8 @@ def processed(
     Returns:
         What failed, by number; that is left out.
     """
-    ProjectionTracking.objects.all().delete()
-    view, policy = _View("projection"), _Skipping()
-    processor = BatchProcessor(_Doing(view), view, APP, policy=policy)
+    (doing, view), policy = projection(), _Skipping()
+    processor = BatchProcessor(doing, view, APP, policy=policy)
     received = [
         ReceivedEvent(
             Tracking(APP, number),

@@ -352,7 +352,7 @@ class UnitOfWork:
     ) -> Any:
         """Take the hook that Django has for every statement."""
         if self._is_own:
-            return execute(sql, params, many, context)
+            return self._executed(execute, sql, params, many, context)
         text = text_of(sql, self.connection.connection)
         self._transaction.check_before(text)
         kind = kind_of(text)
@@ -367,16 +367,19 @@ class UnitOfWork:
                 self.flush()
             finally:
                 self._is_releasing = False
-        try:
-            result = execute(sql, params, many, context)
-        except DatabaseError as error:
-            self._transaction.failed(error)
-            raise
+        result = self._executed(execute, sql, params, many, context)
         if kind is Statement.WRITE:
             self._others_have_written()
             if not self._is_trusting and _is_looked_at_late(text, self.connection):
                 self._may_lead_nowhere = True
         return result
+
+    def _executed(self, execute: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return execute(*args)
+        except DatabaseError as error:
+            self._transaction.failed(error)
+            raise
 
     def _take_back(self) -> Trust:
         worst = Trust.CERTAIN
