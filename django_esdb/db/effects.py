@@ -13,6 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_esdb.db.vendors import is_postgresql
 
 _NAME = re.compile(r'[`"]([^`"]+)[`"]|([A-Za-z_][\w$]*)')
+_WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE", "TRUNCATE", "COPY", "CALL")
 # Up to where the tables stand that a statement writes to.
 _TARGETS = re.compile(
     r"""
@@ -216,6 +217,16 @@ def changed_rows(connection: BaseDatabaseWrapper) -> dict[str, int] | None:
     return counts
 
 
+def text_of(sql: Any, connection: Any) -> str:
+    """Return the text of a statement, in whichever form it is executed."""
+    if isinstance(sql, str):
+        return sql
+    if isinstance(sql, bytes | bytearray):
+        return sql.decode(errors="replace")
+    compose = getattr(sql, "as_string", None)
+    return str(compose(connection)) if compose is not None else str(sql)
+
+
 def is_query(text: str) -> bool:
     """Return whether a statement only reads, unless a function in it writes."""
     text = _COMMENTS.sub(" ", text).lstrip(" \t\r\n(")
@@ -223,6 +234,15 @@ def is_query(text: str) -> bool:
     if start.startswith("WITH"):
         return not _TARGETS.search(text)
     return start.startswith(("SELECT", "EXPLAIN", "SHOW", "VALUES", "DESCRIBE"))
+
+
+def writes_rows(text: str) -> bool:
+    """Return whether a statement writes by itself, and not in a function."""
+    text = _COMMENTS.sub(" ", text).lstrip(" \t\r\n(")
+    start = text[:8].upper()
+    return start.startswith(_WRITES) or (
+        start.startswith("WITH") and not is_query(text)
+    )
 
 
 def may_write_in_functions(connection: BaseDatabaseWrapper) -> bool:

@@ -9,11 +9,10 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_esdb.db.effects import text_of, writes_rows
 from django_esdb.db.sessions import Session, session_of
 from django_esdb.db.vendors import is_mariadb, is_postgresql
 from django_esdb.exceptions import ViewDatabaseError
-
-_WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE", "TRUNCATE")
 
 # Which connection has a limit: an attribute, since Django keeps the wrapper when it
 # connects again.
@@ -43,8 +42,9 @@ def refuse_statements(
     def wrapper(
         execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any
     ) -> Any:
-        text = sql if isinstance(sql, str) else str(sql)
-        if text.lstrip()[:8].upper().startswith(_WRITES):
+        connection = context.get("connection")
+        text = text_of(sql, connection and connection.connection)
+        if writes_rows(text):
             statement = " ".join(text.split()[:3])
             msg = (
                 f"{view_name} keeps its position in database {alias!r}, but writes to "

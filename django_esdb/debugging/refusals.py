@@ -13,9 +13,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from eventsourcing.persistence import EventStore
 
-from django_esdb.db.effects import is_query
+from django_esdb.db.effects import is_query, text_of
 from django_esdb.exceptions import NotInDryRunError
-from django_esdb.recorders.rows.statements import Statement, kind_of, text_of
+from django_esdb.recorders.rows.statements import Statement, kind_of
 from eventsourcing_eventstoredb.inheriting import inherit
 from eventsourcing_eventstoredb.refused_saves import check_not_refused, saves_refused
 from eventsourcing_eventstoredb.text import one_line

@@ -24,11 +24,12 @@ from django_esdb.db.effects import (
     may_write_in_functions,
     refresh_checks,
     schema_of,
+    text_of,
 )
 from django_esdb.debugging.statements import Rows, Wanted, rows_of
 from django_esdb.debugging.tables import Key, Row, Table, models_by_table, unobserved
 from django_esdb.exceptions import NotInDryRunError
-from django_esdb.recorders.rows.statements import Statement, kind_of, text_of
+from django_esdb.recorders.rows.statements import Statement, kind_of
 from eventsourcing_eventstoredb.text import one_line
 
 # Of a statement, where it is quoted.

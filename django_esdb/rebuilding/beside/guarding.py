@@ -8,8 +8,8 @@ from typing import Any
 
 from django.apps import apps
 
+from django_esdb.db.effects import text_of
 from django_esdb.exceptions import BuildBesideError
-from django_esdb.recorders.rows.statements import text_of
 
 _TEXTS = re.compile(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/", re.DOTALL)
 # What a statement changes, as Django and people write it.

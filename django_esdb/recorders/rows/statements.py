@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from enum import Enum, auto
-from typing import Any
 
 # Functions and keywords before a parenthesis that change nothing; any other name may
 # be a function that writes.
@@ -39,16 +38,6 @@ class Statement(Enum):
     SAVEPOINT = auto()
     RELEASE = auto()
     ROLLBACK = auto()
-
-
-def text_of(sql: Any, connection: Any) -> str:
-    """Return the text of a statement, in whichever form it is executed."""
-    if isinstance(sql, str):
-        return sql
-    if isinstance(sql, bytes | bytearray):
-        return sql.decode(errors="replace")
-    compose = getattr(sql, "as_string", None)
-    return str(compose(connection)) if compose is not None else str(sql)
 
 
 def kind_of(text: str) -> Statement:

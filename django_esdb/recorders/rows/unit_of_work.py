@@ -11,6 +11,7 @@ from django.db import DatabaseError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet
 
+from django_esdb.db.effects import text_of
 from django_esdb.db.vendors import (
     check_references_now,
     immediate_constraints,
@@ -28,7 +29,7 @@ from django_esdb.recorders.rows.model_info import (
     tables_looked_at_late,
 )
 from django_esdb.recorders.rows.rows import Rows
-from django_esdb.recorders.rows.statements import Statement, kind_of, text_of
+from django_esdb.recorders.rows.statements import Statement, kind_of
 from django_esdb.recorders.rows.triggered import Triggered, triggered
 from django_esdb.recorders.rows.writing import write
 

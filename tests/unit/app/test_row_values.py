@@ -13,10 +13,11 @@ import pytest
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import DateTimeField, F, JSONField
 
+from django_esdb.db.effects import text_of
 from django_esdb.recorders.rows.frozen import Trust, are_same, frozen, thawed
 from django_esdb.recorders.rows.json_values import JSONValues
 from django_esdb.recorders.rows.normalising import settler
-from django_esdb.recorders.rows.statements import Statement, kind_of, text_of
+from django_esdb.recorders.rows.statements import Statement, kind_of
 from django_esdb.recorders.rows.unique_values import collated
 
 

@@ -301,6 +301,25 @@ def test_rows_of_the_view_are_not_read_from_a_replica() -> None:
     assert wrapper(lambda *a: 5, "SELECT 1", (), False, {}) == 5
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE cat SET n = 1",
+        "/* by a page */ UPDATE cat SET n = 1",
+        b"insert INTO cat VALUES (1)",
+        "WITH gone AS (DELETE FROM cat RETURNING id) SELECT * FROM gone",
+        "-- now\nCALL feed()",
+    ],
+)
+def test_a_write_to_another_database_is_refused_however_it_is_written(
+    statement: Any,
+) -> None:
+    wrapper = refuse_statements("View", "default", "other", list)
+
+    with pytest.raises(ViewDatabaseError, match="cannot hold both"):
+        wrapper(lambda *a: None, statement, (), False, {})
+
+
 def test_rows_of_a_model_that_lies_elsewhere_are_refused(
     runner: Runner, rows: Any, settings: Any
 ) -> None:
