@@ -217,6 +217,9 @@ class Instances:
             settled, trust = settle(value, frozen)
             if settled is not value and trust is Trust.CERTAIN and freeze is None:
                 seen[attname] = settled
+                # It is a change, though the database makes the same of it as before.
+                is_other = settled == before and repr(value) != repr(before)
+                worst = worst or Trust.CERTAIN if is_other else worst
             if _differs(settled, before):
                 current[index] = settled
                 worst = trust if worst is None or trust > worst else worst

@@ -69,7 +69,6 @@ class ModelInfo:
         presaved: Fields that Django gives their values when they are saved.
         described: Attributes that are more than a value in an instance.
         generic_relations: Its references to rows of any model.
-        has_defaults: Whether the database gives some columns their values.
     """
 
     def __init__(self, model: type[models.Model]) -> None:
@@ -111,9 +110,6 @@ class ModelInfo:
             for field in meta.private_fields
             if hasattr(field, "fk_field") and hasattr(field, "ct_field")
         ]
-        self.has_defaults = any(
-            field.db_default is not models.NOT_PROVIDED for field in self.fields
-        )
         self.presaved = [field for field in self.fields if _has_presave(field)]
         self.described = [
             field.attname

@@ -18,7 +18,6 @@ from django_esdb.db.vendors import (
     writes_in_functions,
 )
 from django_esdb.exceptions import ViewDatabaseError
-from django_esdb.recorders.rows.filled_defaults import fill_defaults
 from django_esdb.recorders.rows.filtered_map import FilteredIdentityMap
 from django_esdb.recorders.rows.frozen import Trust
 from django_esdb.recorders.rows.held_transaction import HeldTransaction
@@ -31,6 +30,7 @@ from django_esdb.recorders.rows.model_info import (
 from django_esdb.recorders.rows.rows import Rows
 from django_esdb.recorders.rows.statements import Statement, kind_of
 from django_esdb.recorders.rows.triggered import Triggered, triggered
+from django_esdb.recorders.rows.worked_out import fill_in
 from django_esdb.recorders.rows.writing import write
 
 # Statements that name the tables to which they write.
@@ -247,8 +247,8 @@ class UnitOfWork:
         self.write()
         if not self._is_saving_one:
             for rows in self._used:
-                if rows.info.has_defaults and rows.in_hand:
-                    fill_defaults(rows)
+                if rows.in_hand:
+                    fill_in(rows)
 
     def write(self) -> None:
         """Write everything that is pending; raises what the database says."""

@@ -126,6 +126,7 @@ class Doing:
         rows: Returns a model's rows, of either kind.
         plain: Called before a statement that does not go through rows.
         rolled_back: Called when a savepoint was rolled back.
+        refreshed: Called with an instance that was read again.
     """
 
     def __init__(
@@ -133,10 +134,12 @@ class Doing:
         rows: Callable[..., Any],
         plain: Callable[[], None] = lambda: None,
         rolled_back: Callable[[], None] = lambda: None,
+        refreshed: Callable[[Any], Any] = lambda instance: None,
     ) -> None:
         self._rows = rows
         self._plain = plain
         self._rolled_back = rolled_back
+        self._refreshed = refreshed
         self._held: list[Any] = []
 
     def do(self, event: Event) -> None:
@@ -199,6 +202,18 @@ class Doing:
         instance = self._rows(Specimen).get_or_none(key)
         if instance is not None and isinstance(instance.data, list):
             self._hold(instance).data.append(number)
+
+    def express(self, key: Any, number: int, is_read: bool) -> None:
+        """Have the database work out a number of what is there."""
+        instance = self._rows(Gauge).get_or_none(key)
+        if instance is None:
+            return
+        instance.level = F("level") + F("width") * number
+        self._plain()
+        if is_read:
+            instance.refresh_from_db()
+            self._refreshed(instance)
+            self._hold(instance)
 
     def describe(self, model: Any) -> None:
         """Write down what is seen of rows, to tell what a handler is given."""

@@ -180,6 +180,9 @@ SIMPLE = st.one_of(
     by_value("create_by"),
     change_held(),
     st.tuples(st.just("append"), st.sampled_from(SPECIMENS), st.integers(0, 9)),
+    st.tuples(
+        st.just("express"), st.sampled_from(GAUGES), st.integers(1, 3), st.booleans()
+    ),
     st.tuples(st.just("describe"), models),
     st.tuples(st.just("filter"), st.lists(st.sampled_from(SPECIMENS))),
     st.tuples(

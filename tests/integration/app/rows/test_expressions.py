@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.db.models import F, OuterRef, Subquery
 
+from tests.support.batches import Runner
 from tests.support.made_events import outcomes
 from tests.support.rows_app.models import Counter, Gauge
 
@@ -49,3 +50,25 @@ def test_an_expression_is_about_other_rows_as_they_were_left() -> None:
     found, failed = outcomes(Counter, events, begin=begin)
 
     assert (found, failed) == ([("a", 1, 39)], set())
+
+
+def test_an_expression_counts_once_and_is_worked_out_after_a_statement(
+    runner: Runner, rows: Any
+) -> None:
+    Counter.objects.create(name="a", count=5)
+    with runner.batch(2) as event:
+        with event():
+            counter = rows(Counter).get("a")
+            counter.count = F("count") + 1
+            counter.refresh_from_db()
+            assert counter.count == 6
+            Counter.objects.update(count=F("count") * 10)
+        with event():
+            counter = rows(Counter).get("a")
+            counter.count = F("count") + 1
+            assert Counter.objects.get().count == 61
+            assert counter.count == 61
+            counter.total = 3
+
+    counter = Counter.objects.get()
+    assert (counter.count, counter.total) == (61, 3)

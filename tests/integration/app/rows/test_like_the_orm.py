@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -203,6 +204,25 @@ def test_receivers_of_saves_are_called_for_each_event(
         post_save.disconnect(note, sender=Gauge)
 
     assert saved == [(0, True), (1, False), (2, False)]
+
+
+@pytest.mark.parametrize("value", [Decimal("1.004"), "1.00", 1])
+def test_a_value_that_comes_to_what_is_there_is_saved(
+    runner: Runner, rows: Any, value: Any
+) -> None:
+    before = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    specimen = Specimen.objects.create(price=Decimal("1.00"))
+    Specimen.objects.update(changed=before)
+    with runner.batch(2) as event:
+        with event():
+            rows(Specimen).get(specimen.pk).text = ""
+        with event():
+            assert rows(Specimen).get(specimen.pk).changed == before
+            rows(Specimen).get(specimen.pk).price = value
+
+    specimen.refresh_from_db()
+    assert specimen.price == 1 or connection.vendor == "sqlite"
+    assert specimen.changed > before
 
 
 def test_a_duplicate_within_a_savepoint_dooms_nothing(

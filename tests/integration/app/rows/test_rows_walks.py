@@ -123,7 +123,7 @@ def with_plain_orm(walk: list[Event], clock: Clock) -> tuple[Any, dict[int, Exce
     for number, steps in enumerate(walk, start=1):
         clock.at(number)
         plain = Plain()
-        doing = Doing(plain.rows, plain.save, plain.rolled_back)
+        doing = Doing(plain.rows, plain.save, plain.rolled_back, plain.watched)
         try:
             with transaction.atomic():
                 doing.do(steps)

@@ -1,34 +1,32 @@
-"""What new rows that are in hand get from the database when they are inserted."""
+"""What the database has made of expressions in rows that are in hand."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.db import models
-from django.db.models.expressions import DatabaseDefault
+from django.db.models import Value
 
 from django_esdb.recorders.rows.identity_map import IdentityMap
 
 
-def fill_defaults(rows: IdentityMap) -> None:
+def fill_in(rows: IdentityMap) -> None:
     """
-    Give instances the defaults that the database has chosen, as ``save()`` does.
+    Give instances what was worked out of the expressions that they had.
 
-    Only these: what else a handler has assigned stays as it is.
+    So each counts once, and database defaults are there, as after ``save()``. What else
+    a handler has assigned stays as it is.
 
     Args:
         rows: A model's rows; those that are in hand were taken back and written.
     """
     unit = rows.unit
-    if not unit.connection.features.can_return_columns_from_insert:
-        # Nor does save().
-        return
     unfilled = {
         entry.pk: entry
         for entry in rows.in_hand
         if entry.is_computed
         and entry.stored is not None
-        and any(isinstance(value, DatabaseDefault) for value in entry.current)
+        and any(map(_is_expression, entry.current))
     }
     if not unfilled:
         return
@@ -46,7 +44,7 @@ def fill_defaults(rows: IdentityMap) -> None:
             for index, (column, value) in enumerate(
                 zip(rows.columns, values, strict=True)
             ):
-                if not isinstance(entry.current[index], DatabaseDefault):
+                if not _is_expression(entry.current[index]):
                     continue
                 kept = (
                     value
@@ -55,3 +53,8 @@ def fill_defaults(rows: IdentityMap) -> None:
                 )
                 entry.current[index] = entry.stored[index] = kept
                 remembered[column.attname] = value
+
+
+def _is_expression(value: Any) -> bool:
+    # To assign a value once more makes no difference; that of JSON's null would.
+    return hasattr(value, "resolve_expression") and not isinstance(value, Value)
