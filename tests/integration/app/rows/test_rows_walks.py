@@ -6,6 +6,7 @@ import datetime
 import logging
 import sys
 from collections.abc import Iterator
+from decimal import InvalidOperation
 from typing import Any
 from unittest import mock
 from uuid import UUID
@@ -98,7 +99,8 @@ class Skipping(FailurePolicy):
 
 def empty() -> None:
     for model in (*MODELS, ProjectionTracking):
-        model._default_manager.all().delete()
+        # Rows are not read: SQLite keeps numbers that Django cannot read.
+        models.QuerySet(model)._raw_delete(connection.alias)
 
 
 def contents() -> dict[str, list[str]]:
@@ -109,10 +111,14 @@ def contents() -> dict[str, list[str]]:
         if model is Permit:
             names.remove("id")
         rows = model._default_manager.order_by("pk").values_list(*names)
-        found[model.__name__] = [
-            repr(tuple(bytes(v) if isinstance(v, memoryview) else v for v in row))
-            for row in rows
-        ]
+        try:
+            found[model.__name__] = [
+                repr(tuple(bytes(v) if isinstance(v, memoryview) else v for v in row))
+                for row in rows
+            ]
+        except InvalidOperation:
+            # Both ways have stored it, and it cannot be compared.
+            reject()
     return found
 
 
