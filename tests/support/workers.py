@@ -34,8 +34,17 @@ def command(project: Project, *arguments: str) -> Iterator[Watched]:
 
 def wait_for_handler(directory: Path, this: Watched) -> None:
     """Wait until a process is in the middle of a transaction."""
+    _wait_for_note(directory, "waiting", this)
+
+
+def wait_for_stop(directory: Path, this: Watched) -> None:
+    """Wait until a process's projection has been told to stop."""
+    _wait_for_note(directory, "stopping", this)
+
+
+def _wait_for_note(directory: Path, what: str, this: Watched) -> None:
     end = time.monotonic() + SECONDS
-    while not (directory / f"waiting-{this.process.pid}").exists():
+    while not (directory / f"{what}-{this.process.pid}").exists():
         assert time.monotonic() < end, this.lines
         time.sleep(0.02)
 

@@ -17,7 +17,7 @@ from tests.support.processes import SECONDS
 from tests.support.projects import Project
 from tests.support.stores import school_at
 from tests.support.supervising import wait_until
-from tests.support.workers import command, wait_for_handler, worker
+from tests.support.workers import command, wait_for_handler, wait_for_stop, worker
 
 NAME = "TrainingSchoolProjection"
 BESIDE = (NAME, "--beside", "--no-progress", "--batch-size", "1")
@@ -231,6 +231,7 @@ def test_a_signal_stops_it_and_it_goes_on(
     with command(faulty, "rebuildprojection", *BESIDE) as rebuild:
         wait_for_handler(tmp_path, rebuild)
         rebuild.process.send_signal(number)
+        wait_for_stop(tmp_path, rebuild)
         (tmp_path / "go").touch()
         assert rebuild.status() == 1
     [said] = [line for line in rebuild.lines if "is stopped" in line]

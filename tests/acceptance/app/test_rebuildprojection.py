@@ -11,7 +11,13 @@ from tests.support.processes import SECONDS
 from tests.support.projects import Project
 from tests.support.stores import school_at
 from tests.support.supervising import wait_until
-from tests.support.workers import command, is_sqlite, wait_for_handler, worker
+from tests.support.workers import (
+    command,
+    is_sqlite,
+    wait_for_handler,
+    wait_for_stop,
+    worker,
+)
 
 NAME = "TrainingSchoolProjection"
 
@@ -81,6 +87,7 @@ def test_a_worker_stands_by_and_the_first_signal_stops_a_rebuild(
                 # There it cannot see that before the transaction is over.
                 running.wait_for(f"Standing by for {NAME}, which")
             rebuild.process.terminate()
+            wait_for_stop(tmp_path, rebuild)
             (tmp_path / "go").touch()
             assert rebuild.status() == 1
             rebuild.wait_for("the same command goes on there")

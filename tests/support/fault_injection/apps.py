@@ -6,6 +6,9 @@ process, ``fail`` (or ``hang``, with ``FAULTS_HANG``), ``hang`` until ``go`` is 
 too, ``stall`` all threads. Files are
 in the directory ``FAULTS_DIRECTORY``.
 
+When a projection has been told to stop, the file ``stopping-`` and the process's ID
+is there.
+
 ``FAULTS_KILL_AT`` names a function, as ``module:function:number``: the process is
 killed when it is called for the time of this number.
 """
@@ -30,6 +33,7 @@ class FaultInjectionConfig(AppConfig):
     def ready(self) -> None:
         from django_esdb.policies import OnFailure
         from django_esdb.registry import registry
+        from django_esdb.runner.interrupts import Interrupts
         from example_project.training_school import projections
 
         add_trick = projections.TrainingSchoolView.add_trick
@@ -39,6 +43,13 @@ class FaultInjectionConfig(AppConfig):
             _act(trick.partition(" ")[0])
 
         projections.TrainingSchoolView.add_trick = hooked  # type: ignore[method-assign]
+        stop = Interrupts.stop
+
+        def stopped(self: Interrupts) -> None:
+            stop(self)
+            _note("stopping")
+
+        Interrupts.stop = stopped  # type: ignore[method-assign]
         if policy := os.environ.get("FAULTS_ON_FAILURE"):
             name = projections.TrainingSchoolProjection.name
             registry._registry[name] = dataclasses.replace(
@@ -63,12 +74,18 @@ def _kill_at(module_name: str, name: str, number: str) -> None:
     setattr(module, name, counted)
 
 
+def _note(what: str) -> None:
+    # Whether there is one is known later than what is set up once for many.
+    if directory := os.environ.get("FAULTS_DIRECTORY"):
+        (Path(directory) / f"{what}-{os.getpid()}").touch()
+
+
 def _act(trick: str) -> None:
     directory = Path(os.environ["FAULTS_DIRECTORY"])
     if trick == "fail" and os.environ.get("FAULTS_HANG"):
         trick = "hang"
     if trick == "wait":
-        (directory / f"waiting-{os.getpid()}").touch()
+        _note("waiting")
         while not (directory / "go").exists():
             time.sleep(0.01)
     elif trick == "hang":
