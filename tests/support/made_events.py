@@ -56,6 +56,19 @@ def projection() -> tuple[Projection[Any], DjangoTrackingRecorder]:
     return _Doing(view), view
 
 
+def received(events: Sequence[Any]) -> list[ReceivedEvent]:
+    """Return events as they are received, the first of which is number 1."""
+    return [
+        ReceivedEvent(
+            Tracking(APP, number),
+            Notification(UUID(int=number), 0, "topic", b"", number),
+            event,
+            None,
+        )
+        for number, event in enumerate(events, start=1)
+    ]
+
+
 def processed(
     events: Sequence[Event], sizes: Sequence[int] = ()
 ) -> dict[int, BaseException]:
@@ -71,19 +84,11 @@ def processed(
     """
     (doing, view), policy = projection(), _Skipping()
     processor = BatchProcessor(doing, view, APP, policy=policy)
-    received = [
-        ReceivedEvent(
-            Tracking(APP, number),
-            Notification(UUID(int=number), 0, "topic", b"", number),
-            event,
-            None,
-        )
-        for number, event in enumerate(events, start=1)
-    ]
+    events_left = received(events)
     for size in (*sizes, len(events)):
-        if received:
-            processor.process(received[:size])
-        received = received[size:]
+        if events_left:
+            processor.process(events_left[:size])
+        events_left = events_left[size:]
     assert view.max_tracking_id(APP) == len(events)
     return policy.failed_at
 

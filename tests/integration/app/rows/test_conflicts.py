@@ -6,16 +6,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
-from uuid import UUID
 
 import pytest
 from django.db import DatabaseError, connection, transaction
-from eventsourcing.persistence import Notification, Tracking
 
 from django_esdb.db.errors import Cause, cause_of
 from django_esdb.runner.processor import BatchProcessor
-from django_esdb.subscriptions.received import ReceivedEvent
-from tests.support.made_events import APP, Event, projection
+from tests.support.made_events import APP, Event, projection, received
 from tests.support.rows_app.models import Counter, Gauge
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -24,20 +21,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def processed_again(events: list[Event], most: int = 5) -> list[BaseException]:
     """Process a batch until all of it is done; return what it failed with before."""
     doing, view = projection()
-    received = [
-        ReceivedEvent(
-            Tracking(APP, number),
-            Notification(UUID(int=number), 0, "topic", b"", number),
-            event,
-            None,
-        )
-        for number, event in enumerate(events, start=1)
-    ]
+    events_left = received(events)
     errors: list[BaseException] = []
     while len(errors) < most:
         processor = BatchProcessor(doing, view, APP)
         try:
-            processor.process(received[processor.position or 0 :])
+            processor.process(events_left[processor.position or 0 :])
         except Exception as error:
             errors.append(error)
         else:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from decimal import InvalidOperation
 from typing import Any
 from unittest import mock
-from uuid import UUID
 
 import pytest
 from django.db import (
@@ -20,7 +19,7 @@ from django.db import (
     transaction,
 )
 from django.utils import timezone
-from eventsourcing.persistence import Notification, Tracking
+from eventsourcing.persistence import Tracking
 from eventsourcing.projection import Projection
 from hypothesis import HealthCheck, given, note, reject, settings
 from hypothesis import strategies as st
@@ -30,14 +29,13 @@ from django_esdb.models import ProjectionTracking
 from django_esdb.policies import FailurePolicy, OnFailure
 from django_esdb.recorders import DjangoTrackingRecorder
 from django_esdb.runner.processor import BatchProcessor
-from django_esdb.subscriptions.received import ReceivedEvent
+from tests.support.made_events import APP, received
 from tests.support.rows_app.models import Chip, Gauge, Keeper, Permit, Specimen
 from tests.support.walks.doing import Doing, Plain
 from tests.support.walks.steps import Event, events
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-APP = "App"
 MODELS: tuple[type[models.Model], ...] = (Chip, Permit, Specimen, Keeper, Gauge)
 BEGINNING = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
@@ -151,19 +149,11 @@ def with_rows(
     view.clock = clock
     policy = Skipping()
     processor = BatchProcessor(Walking(view), view, APP, policy=policy)
-    received = [
-        ReceivedEvent(
-            Tracking(APP, number),
-            Notification(UUID(int=number), 0, "topic", b"", number),
-            steps,
-            None,
-        )
-        for number, steps in enumerate(walk, start=1)
-    ]
+    walked = received(walk)
     start = 0
     for size in [*sizes, len(walk)]:
-        if received[start : start + size]:
-            processor.process(received[start : start + size])
+        if walked[start : start + size]:
+            processor.process(walked[start : start + size])
         start += size
     for number, error in policy.skipped.items():
         note(f"rows {number}: {type(error).__name__}: {error}")
