@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.support.deployments.sites import python_module, serving
@@ -32,12 +32,7 @@ def notes(folder: Path) -> list[dict[str, Any]]:
 
 
 def children_of(process_id: int) -> set[int]:
-    said = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(process_id)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    return set(map(int, said.stdout.split()))
+    return {each.pid for each in psutil.Process(process_id).children()}
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,20 @@ def insert(
     )
 
 
+def write_and_delete(
+    recorder: EventStoreDBApplicationRecorder, name: UUID | str
+) -> str:
+    """Have a stream deleted after three events of others; return its name."""
+    stream = recorder.layout.stream_name(name)
+    recorder.client.append_events(
+        stream,
+        current_version=StreamState.NO_STREAM,
+        events=[NewEvent("topic", b"{}") for _ in range(3)],
+    )
+    recorder.client.delete_stream(stream, current_version=2)
+    return stream
+
+
 @pytest.mark.parametrize(
     "make", [uuid4, lambda: str(uuid4()), lambda: f"dog-{uuid4()}"]
 )
@@ -375,13 +389,7 @@ def test_who_has_not_looked_is_told_by_the_answer_and_refused_from_then_on(
     for each in (recorder, other):
         insert(each, uuid4())
     deleted = make()
-    stream = recorder.layout.stream_name(deleted)
-    recorder.client.append_events(
-        stream,
-        current_version=StreamState.NO_STREAM,
-        events=[NewEvent("topic", b"{}") for _ in range(3)],
-    )
-    recorder.client.delete_stream(stream, current_version=2)
+    stream = write_and_delete(recorder, deleted)
 
     with pytest.raises(
         IntegrityError, match=rf"'{stream}' was deleted .* now lies at position 3 on"
@@ -411,13 +419,7 @@ def test_an_answer_that_was_lost_is_no_refusal_though_the_stream_was_deleted_bef
     recorder = connect()
     insert(recorder, uuid4())
     deleted = make()
-    stream = recorder.layout.stream_name(deleted)
-    recorder.client.append_events(
-        stream,
-        current_version=StreamState.NO_STREAM,
-        events=[NewEvent("topic", b"{}") for _ in range(3)],
-    )
-    recorder.client.delete_stream(stream, current_version=2)
+    stream = write_and_delete(recorder, deleted)
     lost: list[object] = []
     append = saving.append
 
