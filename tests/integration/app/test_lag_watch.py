@@ -20,7 +20,7 @@ from django_esdb.models import (
 )
 from django_esdb.registry import Registration, registry
 from django_esdb.resetting import reset_projection
-from django_esdb.runner import lag_measuring, lag_watch
+from django_esdb.runner import lag_measuring, lag_watch, sampling
 from django_esdb.runner.lag_watch import LagWatch, watches
 from django_esdb.status import ProjectionStatus, projection_statuses
 from eventsourcing_eventstoredb.server import EmbeddedServer
@@ -336,15 +336,31 @@ def test_the_application_is_closed_with_the_watch(
     assert get_application(TrainingSchool).register("Fido")
 
 
-def test_workers_keep_a_sample_of_each_minute(
-    school: TrainingSchool, school_projection: Registration
+def test_workers_keep_one_sample_of_a_minute(
+    school: TrainingSchool,
+    school_projection: Registration,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # One that does not end while the test runs.
+    monkeypatch.setattr(sampling, "_SECONDS", 10**10)
     with working(school_projection):
         wait_until(lambda: ProjectionSample.objects.exists())
         for number in range(5):
             school.register(f"dog {number}")
         wait_until(lambda: status().position is not None and status().lag.events == 0)
 
-    # One more if the minute has ended meanwhile.
-    assert ProjectionSample.objects.count() <= 2
-    assert {each.events for each in ProjectionSample.objects.all()} == {0}
+    assert [each.events for each in ProjectionSample.objects.all()] == [0]
+
+
+def test_workers_keep_a_sample_of_each_minute(
+    school: TrainingSchool,
+    school_projection: Registration,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sampling, "_SECONDS", 0.2)
+    monkeypatch.setattr(lag_watch, "REFRESH_SECONDS", 0.05)
+    with working(school_projection):
+        wait_until(lambda: ProjectionSample.objects.count() >= 3)
+
+    times = [each.taken_at for each in ProjectionSample.objects.order_by("taken_at")]
+    assert len(times) == len({int(at.timestamp() // 0.2) for at in times})
