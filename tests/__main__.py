@@ -37,8 +37,8 @@ def main() -> int:
     """Run and print which databases it ran on; return 1 if any run has failed."""
     options, arguments = _parser().parse_known_args()
     workers = options.workers
-    # Where they run side by side, two use the processor while others wait.
-    fewer = workers if options.in_turn else (workers + 1) // 2
+    # Where they run side by side, they use the processor while SQLite's wait.
+    fewer = workers if options.in_turn else max(1, workers - 1)
     runs = [
         _Run(name, url, report, [*_command(options, number, expression), *more])
         for name, url, report, number, expression, more in [
