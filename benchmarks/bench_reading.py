@@ -32,16 +32,18 @@ from benchmarks.support.client_library import (
 )
 from benchmarks.support.event_stores import event_store
 from benchmarks.support.options import new_parser
-from eventsourcing_eventstoredb.all_stream import AllStream
 from eventsourcing_eventstoredb.connection_settings import parse_connection
-from eventsourcing_eventstoredb.event_filter import EventFilter
-from eventsourcing_eventstoredb.mapping import Layout
 from eventsourcing_eventstoredb.protocol import calls, messages
 from eventsourcing_eventstoredb.protocol.clients import Client
-from eventsourcing_eventstoredb.read_ahead import ReadAhead
-from eventsourcing_eventstoredb.receiving import Receiver
-from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
-from eventsourcing_eventstoredb.subscription_state import StateCell
+from eventsourcing_eventstoredb.recorders.application import (
+    EventStoreDBApplicationRecorder,
+)
+from eventsourcing_eventstoredb.streams.all_stream import AllStream
+from eventsourcing_eventstoredb.streams.event_filter import EventFilter
+from eventsourcing_eventstoredb.streams.mapping import Layout
+from eventsourcing_eventstoredb.subscriptions.read_ahead import ReadAhead
+from eventsourcing_eventstoredb.subscriptions.receiving import Receiver
+from eventsourcing_eventstoredb.subscriptions.state import StateCell
 
 EVENTS = 50_000
 ROUNDS = 3

@@ -49,10 +49,12 @@ from benchmarks.support.client_library import NewEvent, StreamState
 from benchmarks.support.event_stores import listening, new_prefix
 from benchmarks.support.options import new_parser, write_results
 from eventsourcing_eventstoredb.connection_settings import parse_connection
-from eventsourcing_eventstoredb.mapping import Layout
 from eventsourcing_eventstoredb.protocol import saving
 from eventsourcing_eventstoredb.protocol.clients import Client
-from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
+from eventsourcing_eventstoredb.recorders.application import (
+    EventStoreDBApplicationRecorder,
+)
+from eventsourcing_eventstoredb.streams.mapping import Layout
 
 SAVES = 1_600
 ROUNDS = 5

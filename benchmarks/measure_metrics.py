@@ -19,8 +19,8 @@ from benchmarks import measure_projection as projections
 from django_esdb import signals
 from django_esdb.contrib.opentelemetry import instrument, uninstrument
 from django_esdb.contrib.prometheus import ProjectionMetrics
-from django_esdb.garbage import expect_many_objects
 from django_esdb.models import ProjectionTracking
+from django_esdb.runner.garbage import expect_many_objects
 from example_project.training_school import models
 
 # The smallest batch, and the setting's; how many events of each.

@@ -38,9 +38,9 @@ from benchmarks.support.client_library import (  # noqa: E402
     StreamState,
 )
 from benchmarks.support.event_stores import event_store, new_prefix  # noqa: E402
-from django_esdb.garbage import expect_many_objects  # noqa: E402
 from django_esdb.recorders import DjangoTrackingRecorder  # noqa: E402
 from django_esdb.runner import ProjectionRunner  # noqa: E402
+from django_esdb.runner.garbage import expect_many_objects  # noqa: E402
 from example_project.training_school import models  # noqa: E402
 from example_project.training_school.application import TrainingSchool  # noqa: E402
 from example_project.training_school.domain import Dog  # noqa: E402

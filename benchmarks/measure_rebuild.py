@@ -32,10 +32,10 @@ from benchmarks.measure_projection import (  # noqa: E402
 from benchmarks.support import mixed_log  # noqa: E402
 from benchmarks.support.event_stores import event_store  # noqa: E402
 from django_esdb.conf import settings  # noqa: E402
-from django_esdb.garbage import expect_many_objects  # noqa: E402
 from django_esdb.rebuilding.beginning import take_over  # noqa: E402
+from django_esdb.rebuilding.resetting import reset_projection  # noqa: E402
 from django_esdb.registry import Registration  # noqa: E402
-from django_esdb.resetting import reset_projection  # noqa: E402
+from django_esdb.runner.garbage import expect_many_objects  # noqa: E402
 from django_esdb.runner.supervisor import Supervisor  # noqa: E402
 from example_project.training_school import models  # noqa: E402
 from example_project.training_school.application import TrainingSchool  # noqa: E402

@@ -6,7 +6,7 @@ Importing this package loads no models and no gRPC.
 
 from __future__ import annotations
 
-from django_esdb.applications import asave, get_application
+from django_esdb.applications.shared import asave, get_application
 from django_esdb.registry import register_projection
 from django_esdb.waiting import async_wait_for, wait_for
 from eventsourcing_eventstoredb.metadata import event_metadata

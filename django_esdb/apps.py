@@ -7,16 +7,16 @@ from django.core import checks
 from django.utils.module_loading import autodiscover_modules
 from django.utils.translation import gettext_lazy as _
 
-from django_esdb.default_env import (
+from django_esdb.applications.default_env import (
     guard_every_application,
     use_settings_as_default_env,
 )
+from django_esdb.applications.repositories import make_caches_safe
 from django_esdb.exceptions import AlreadyRegisteredError
-from django_esdb.projection_effects import give_projections_effects
-from django_esdb.projection_metadata import give_projections_metadata
+from django_esdb.handlers.effects import give_projections_effects
+from django_esdb.handlers.metadata import give_projections_metadata
 from django_esdb.registry import registry
-from django_esdb.repositories import make_caches_safe
-from django_esdb.topic_aliases import apply_topic_aliases
+from django_esdb.topics.aliases import apply_topic_aliases
 
 
 class SimpleDjangoEsdbConfig(AppConfig):
@@ -37,9 +37,9 @@ class SimpleDjangoEsdbConfig(AppConfig):
 
     def ready(self) -> None:
         # They load models, which cannot be before all apps are there.
+        from django_esdb.applications.web_requests import limit_web_requests
         from django_esdb.checks.configuration import TAG, check_project
         from django_esdb.checks.deployment import check_deployment
-        from django_esdb.web_requests import limit_web_requests
 
         apply_topic_aliases()
         checks.register(check_project, TAG)

@@ -14,7 +14,7 @@ from eventsourcing.utils import Environment
 
 from django_esdb.exceptions import ConfigurationError
 from django_esdb.masking import Masked
-from eventsourcing_eventstoredb.topics import REGISTERED, TopicAllowlist
+from eventsourcing_eventstoredb.topics.allowlist import REGISTERED, TopicAllowlist
 
 PERSISTENCE_MODULE = "eventsourcing_eventstoredb"
 # The latter two are the library's former names.

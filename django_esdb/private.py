@@ -6,25 +6,27 @@ They belong where they are used, and are listed here:
 - ``runner/projection_runner.py`` overrides ``ProjectionRunner._process_events_loop`` of
   the eventsourcing library, and sets ``_thread_error``: the library processes events
   one by one in a transaction each, and has no public hook for another way.
-- ``default_env.py`` puts a function of its own in the place of
+- ``applications/default_env.py`` puts a function of its own in the place of
   ``Application.construct_env``, which is documented for subclasses to override: the
   library has no default for all applications but environment variables, which child
   processes would get, too. It puts one around ``Application.__init__``, too, since
   nothing else is called for applications on all stores.
-- ``projection_metadata.py`` gives the library's ``Projection`` a property ``metadata``:
+- ``handlers/metadata.py`` gives the library's ``Projection`` a property ``metadata``:
   projections derive from it, and their handlers get no notification.
-- ``repositories.py`` calls ``_reconstruct_aggregate``, ``_use_fastforward_lock`` and
-  ``_disuse_fastforward_lock`` of the library's ``Repository``, of which it overrides
-  ``get``, and has ``Application.construct_repository`` return its own.
-- ``web_requests.py`` puts functions around ``BaseHandler.get_response`` and
-  ``get_response_async``: Django's signals of a request's begin and end reach no async
-  view, and a middleware would have to be configured.
-- ``subscribed_topics.py`` reads ``_topic_cache`` of the library's ``utils``, which has
+- ``applications/repositories.py`` calls ``_reconstruct_aggregate``,
+  ``_use_fastforward_lock`` and ``_disuse_fastforward_lock`` of the library's
+  ``Repository``, of which it overrides ``get``, and has
+  ``Application.construct_repository`` return its own.
+- ``applications/web_requests.py`` puts functions around ``BaseHandler.get_response``
+  and ``get_response_async``: Django's signals of a request's begin and end reach no
+  async view, and a middleware would have to be configured.
+- ``topics/subscribed.py`` reads ``_topic_cache`` of the library's ``utils``, which has
   the former names of classes: ``register_topic`` can be told some, and not be asked.
-- ``eventsourcing_eventstoredb.topics`` reads it as well, to tell what a registered name
-  leads to without importing anything; ``eventsourcing_eventstoredb.topic_aliases``
-  takes out of it what it has registered itself.
-- ``eventsourcing_eventstoredb.json_decoding`` calls ``scan_once`` of Python's
+- ``eventsourcing_eventstoredb.topics.allowlist`` reads it as well, to tell what a
+  registered name leads to without importing anything;
+  ``eventsourcing_eventstoredb.topics.aliases`` takes out of it what it has registered
+  itself.
+- ``eventsourcing_eventstoredb.encoding.json_decoding`` calls ``scan_once`` of Python's
   ``json.JSONDecoder``, which ``decode`` puts a search for white space around.
 - ``registry.py`` names its dictionary ``_registry``, which is the protocol of Django's
   ``autodiscover_modules(register_to=...)``: a module that fails to be imported leaves

@@ -13,10 +13,10 @@ from eventsourcing.projection import Projection
 
 from django_esdb.conf import build_env
 from django_esdb.exceptions import AlreadyRegisteredError, NotRegisteredError
-from django_esdb.handlers import refuse_unusable_handlers
+from django_esdb.handlers.functions import refuse_unusable_handlers
 from django_esdb.policies import OnFailure
 from django_esdb.registered_names import list_by, no_projection
-from django_esdb.subscribed_topics import subscribed_topics
+from django_esdb.topics.subscribed import subscribed_topics
 
 if TYPE_CHECKING:
     from django_esdb.leases.tracked import TrackedProjection

@@ -13,7 +13,7 @@ from eventsourcing.persistence import Recording
 from eventsourcing.projection import Projection
 
 from django_esdb.registry import registry
-from django_esdb.subscribed_topics import is_among
+from django_esdb.topics.subscribed import is_among
 from eventsourcing_eventstoredb.text import storable
 
 if TYPE_CHECKING:

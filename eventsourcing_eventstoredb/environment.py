@@ -13,10 +13,10 @@ from uuid import UUID
 
 from eventsourcing.persistence import InfrastructureFactoryError
 
-from eventsourcing_eventstoredb.compression import DEFAULT_LIMIT, parse_limit
-from eventsourcing_eventstoredb.content_types import parse_content_type
-from eventsourcing_eventstoredb.mapping import STREAM_PREFIX
+from eventsourcing_eventstoredb.encoding.compression import DEFAULT_LIMIT, parse_limit
+from eventsourcing_eventstoredb.encoding.content_types import parse_content_type
 from eventsourcing_eventstoredb.metadata import MetadataProvider, provider_named
+from eventsourcing_eventstoredb.streams.mapping import STREAM_PREFIX
 
 if TYPE_CHECKING:
     from eventsourcing.utils import Environment

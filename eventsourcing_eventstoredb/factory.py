@@ -20,16 +20,16 @@ from eventsourcing.persistence import (
 )
 
 from eventsourcing_eventstoredb import client_library, environment
-from eventsourcing_eventstoredb.compression import limited
 from eventsourcing_eventstoredb.connection_settings import (
     ConnectionSettings,
     ConnectionSettingsError,
     parse_connection,
 )
-from eventsourcing_eventstoredb.json_decoding import quicken
-from eventsourcing_eventstoredb.mapping import Layout
-from eventsourcing_eventstoredb.snapshot_store import SnapshotStore
-from eventsourcing_eventstoredb.topics import (
+from eventsourcing_eventstoredb.encoding.compression import limited
+from eventsourcing_eventstoredb.encoding.json_decoding import quicken
+from eventsourcing_eventstoredb.snapshots.snapshot_store import SnapshotStore
+from eventsourcing_eventstoredb.streams.mapping import Layout
+from eventsourcing_eventstoredb.topics.allowlist import (
     ANYWHERE,
     AllowlistMapper,
     TopicAllowlist,
@@ -120,7 +120,9 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
 
     def aggregate_recorder(self, purpose: str = "events") -> AggregateRecorder:
         """Make a recorder of aggregates' events, or of their ``snapshots``."""
-        from eventsourcing_eventstoredb.recorders import EventStoreDBAggregateRecorder
+        from eventsourcing_eventstoredb.recorders.application import (
+            EventStoreDBAggregateRecorder,
+        )
 
         return EventStoreDBAggregateRecorder(
             self.client,
@@ -133,7 +135,9 @@ class EventStoreDBFactory(InfrastructureFactory[TrackingRecorder]):
 
     def application_recorder(self) -> ApplicationRecorder:
         """Make a recorder of events that also reads all streams in one order."""
-        from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
+        from eventsourcing_eventstoredb.recorders.application import (
+            EventStoreDBApplicationRecorder,
+        )
 
         return EventStoreDBApplicationRecorder(
             self.client,

@@ -15,16 +15,16 @@ from eventsourcing.persistence import (
 )
 
 from django_esdb.admin.event_filter import is_shown
-from django_esdb.applications import get_application
+from django_esdb.applications.shared import get_application
+from django_esdb.applications.store_address import store_hint
 from django_esdb.exceptions import ConfigurationError
 from django_esdb.registry import registry
 from django_esdb.status.status import shown
-from django_esdb.store_address import store_hint
 from eventsourcing_eventstoredb import store_deadline
 
 if TYPE_CHECKING:
-    from django_esdb.stored_events import StoredEvents
-    from eventsourcing_eventstoredb.browsing import BrowsedEvent
+    from django_esdb.events.stored_events import StoredEvents
+    from eventsourcing_eventstoredb.browsing.browser import BrowsedEvent
 
 # A page comes within two seconds, also where the store is silent.
 SECONDS = 1.5
@@ -60,7 +60,7 @@ def read(name: str, look: Callable[[StoredEvents], T]) -> T:
         UnusableError: That is not possible.
     """
     # It loads the client library, which a site without such pages does not need.
-    from django_esdb.stored_events import StoredEvents
+    from django_esdb.events.stored_events import StoredEvents
 
     return ask(name, lambda application: look(StoredEvents(application)))
 

@@ -21,7 +21,7 @@ from django_esdb.models import FailedEvent, FailedEventQuerySet, ProjectionTrack
 from django_esdb.status.status import shown
 
 if TYPE_CHECKING:
-    from django_esdb.stored_events import Payload
+    from django_esdb.events.stored_events import Payload
 
 _MOST_SHOWN = 10
 _MOST_COUNTED = 1_000
@@ -122,7 +122,7 @@ def _payload(request: HttpRequest, event: FailedEvent) -> dict[str, Any]:
 
     def look(application: Application[Any]) -> tuple[Payload, int]:
         # It loads the client library, which a site without such pages does not need.
-        from django_esdb.stored_events import payload_of
+        from django_esdb.events.stored_events import payload_of
 
         place = event.position
         found = application.recorder.select_notifications(place, 1, stop=place)

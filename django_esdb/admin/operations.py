@@ -24,8 +24,12 @@ from django_esdb.failures.resuming import is_run
 from django_esdb.models import ProjectionState
 from django_esdb.rebuilding.beginning import rebuilt_view
 from django_esdb.rebuilding.requests import request_rebuild
+from django_esdb.rebuilding.resetting import (
+    referring_first,
+    reset_projection,
+    what_is_made,
+)
 from django_esdb.registry import Registration
-from django_esdb.resetting import referring_first, reset_projection, what_is_made
 from django_esdb.status.accepting import accept_definition
 from django_esdb.status.status import ProjectionStatus, place, shown
 from eventsourcing_eventstoredb.logs import log

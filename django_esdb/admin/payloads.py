@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from django_esdb.status.status import shown
 
 if TYPE_CHECKING:
-    from django_esdb.stored_events import Payload
+    from django_esdb.events.stored_events import Payload
 
 _MARKS = {"compressed": _("compressed"), "encrypted": _("encrypted")}
 

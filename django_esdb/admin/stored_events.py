@@ -38,8 +38,12 @@ from eventsourcing_eventstoredb import store_deadline
 from eventsourcing_eventstoredb.metadata import CAUSATION_ID, CORRELATION_ID
 
 if TYPE_CHECKING:
-    from django_esdb.stored_events import Payload, StoredEvents
-    from eventsourcing_eventstoredb.browsing import BrowsedEvent, Page, StoreBrowser
+    from django_esdb.events.stored_events import Payload, StoredEvents
+    from eventsourcing_eventstoredb.browsing.browser import (
+        BrowsedEvent,
+        Page,
+        StoreBrowser,
+    )
 
 _PAGE_SIZE = 50
 _MOST_LOOKED_AT = 20_000

@@ -15,6 +15,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext, gettext_lazy
 
 from django_esdb.admin.payloads import may_read_payloads
+from django_esdb.applications.store_address import store_hint
 from django_esdb.conf import settings
 from django_esdb.debugging.dry_run import DryRun, EventRun
 from django_esdb.debugging.events import Choice
@@ -30,7 +31,6 @@ from django_esdb.exceptions import DryRunError
 from django_esdb.models import FailedEvent
 from django_esdb.status.rows import registration_of
 from django_esdb.status.status import shown, shown_lines
-from django_esdb.store_address import store_hint
 from eventsourcing_eventstoredb import store_deadline
 from eventsourcing_eventstoredb.text import named_line
 

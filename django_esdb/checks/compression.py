@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from eventsourcing.persistence import InfrastructureFactory
 from eventsourcing.utils import Environment, resolve_topic
 
-from eventsourcing_eventstoredb.compression import is_bounded
+from eventsourcing_eventstoredb.encoding.compression import is_bounded
 from eventsourcing_eventstoredb.text import quoted
 
 

@@ -17,7 +17,7 @@ from django_esdb.conf import (
 )
 from django_esdb.exceptions import ConfigurationError
 from django_esdb.registry import registry
-from django_esdb.topics import allowlist_of
+from django_esdb.topics.allowlist import allowlist_of
 from eventsourcing_eventstoredb import client_library
 from eventsourcing_eventstoredb.connection_settings import (
     CertificateError,
@@ -25,7 +25,11 @@ from eventsourcing_eventstoredb.connection_settings import (
     ConnectionSettingsError,
     parse_connection,
 )
-from eventsourcing_eventstoredb.content_types import BINARY, JSON, parse_content_type
+from eventsourcing_eventstoredb.encoding.content_types import (
+    BINARY,
+    JSON,
+    parse_content_type,
+)
 
 ADDRESS_MISSING = "django_esdb.E001"
 

@@ -39,7 +39,7 @@ from eventsourcing_eventstoredb.connection_settings import (
     ConnectionSettingsError,
 )
 from eventsourcing_eventstoredb.text import quoted
-from eventsourcing_eventstoredb.topics import REGISTERED, split_entries
+from eventsourcing_eventstoredb.topics.allowlist import REGISTERED, split_entries
 
 _FILTER = "django_esdb.debug.SafeExceptionReporterFilter"
 _DEFAULT_PASSWORD = "changeit"  # noqa: S105  (EventStoreDB's own, known to all)

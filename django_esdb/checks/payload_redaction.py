@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from django.core.checks import CheckMessage, Error
 from django.utils.translation import gettext as _
 
+from django_esdb.events.payload_redaction import redactor
 from django_esdb.exceptions import ConfigurationError
-from django_esdb.payload_redaction import redactor
 
 
 def check_payload_redaction() -> Iterator[CheckMessage]:

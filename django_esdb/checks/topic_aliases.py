@@ -9,11 +9,11 @@ from django.core.checks import CheckMessage, Error
 from django.utils.translation import gettext as _
 from eventsourcing.utils import Environment
 
-from django_esdb.topic_aliases import apply_topic_aliases
-from django_esdb.topics import allowlist_of
+from django_esdb.topics.aliases import apply_topic_aliases
+from django_esdb.topics.allowlist import allowlist_of
 from eventsourcing_eventstoredb.text import quoted
-from eventsourcing_eventstoredb.topic_aliases import topic_aliases
-from eventsourcing_eventstoredb.topics import TopicAllowlist
+from eventsourcing_eventstoredb.topics.aliases import topic_aliases
+from eventsourcing_eventstoredb.topics.allowlist import TopicAllowlist
 
 
 def check_topic_aliases(environments: Iterable[Environment]) -> Iterator[CheckMessage]:

@@ -14,7 +14,7 @@ from eventsourcing.projection import Projection
 from eventsourcing.utils import get_topic
 
 from django_esdb.registry import Registration, registry
-from django_esdb.subscribed_topics import class_of, topics_problem
+from django_esdb.topics.subscribed import class_of, topics_problem
 
 # What a function has that does nothing but return None.
 _DOES_NOTHING = frozenset(

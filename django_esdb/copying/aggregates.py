@@ -9,7 +9,7 @@ from uuid import UUID
 from eventsourcing.persistence import Notification
 
 from django_esdb.copying.source import Source
-from eventsourcing_eventstoredb.copies import CopyError
+from eventsourcing_eventstoredb.copying.copies import CopyError
 
 # Of one that is not remembered any more, the source is asked.
 _MOST_REMEMBERED = 100_000

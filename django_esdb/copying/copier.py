@@ -24,10 +24,12 @@ from django_esdb.copying.readability import check_readable, compare_settings
 from django_esdb.copying.snapshots import SnapshotCopier, SnapshotCounts
 from django_esdb.copying.source import Source
 from django_esdb.exceptions import ConfigurationError
-from eventsourcing_eventstoredb.append_batches import AppendBatch
-from eventsourcing_eventstoredb.copies import Copy, CopyError
-from eventsourcing_eventstoredb.copy_target import CopyTarget
-from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
+from eventsourcing_eventstoredb.copying.copies import Copy, CopyError
+from eventsourcing_eventstoredb.copying.target import CopyTarget
+from eventsourcing_eventstoredb.recorders.application import (
+    EventStoreDBApplicationRecorder,
+)
+from eventsourcing_eventstoredb.streams.append_batches import AppendBatch
 
 COPYING = "Copying"
 LOOKING = "Looking"

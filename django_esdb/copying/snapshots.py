@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from django_esdb.copying.source import Source
-from eventsourcing_eventstoredb.copies import Copy, CopyError
-from eventsourcing_eventstoredb.copy_target import CopyTarget
+from eventsourcing_eventstoredb.copying.copies import Copy, CopyError
+from eventsourcing_eventstoredb.copying.target import CopyTarget
 
 
 @dataclass

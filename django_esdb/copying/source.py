@@ -21,12 +21,14 @@ from eventsourcing.persistence import (
 )
 from eventsourcing.popo import POPOFactory
 
-from django_esdb.applications import make_application
+from django_esdb.applications.shared import make_application
 from django_esdb.conf import MODULE_KEYS, PERSISTENCE_MODULE, build_env
 from django_esdb.exceptions import ConfigurationError
 from django_esdb.masking import STARS, Masked, has_password, masked
-from eventsourcing_eventstoredb.copies import CopyError
-from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
+from eventsourcing_eventstoredb.copying.copies import CopyError
+from eventsourcing_eventstoredb.recorders.application import (
+    EventStoreDBApplicationRecorder,
+)
 from eventsourcing_eventstoredb.text import named_line, one_line, quoted
 
 TStoredEvent = TypeVar("TStoredEvent", bound=StoredEvent)

@@ -20,7 +20,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from eventsourcing.application import Application
 from eventsourcing.projection import Projection
 
-from django_esdb.applications import make_application
+from django_esdb.applications.shared import make_application
 from django_esdb.db.connections import close_if_lost
 from django_esdb.db.errors import Cause, cause_of
 from django_esdb.db.guards import limit_idle_transactions, shorter_lock_waits
@@ -31,7 +31,7 @@ from django_esdb.debugging.time_limits import TimeLimit
 from django_esdb.debugging.watch import Change, RowWatch
 from django_esdb.exceptions import DryRunError
 from django_esdb.failures.attempts import view_and_projection
-from django_esdb.handlers import CheckedProjection
+from django_esdb.handlers.functions import CheckedProjection
 from django_esdb.rebuilding.one_aggregate import (
     delete_rows_of,
     require_aggregate_rows,

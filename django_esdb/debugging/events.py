@@ -12,9 +12,9 @@ from django_esdb.exceptions import DryRunError
 from django_esdb.failures.parking import aggregate_key
 from django_esdb.registry import Registration
 from django_esdb.status.status import shown
-from django_esdb.subscribed_topics import is_among
 from django_esdb.subscriptions.aggregates import aggregate_notifications, ids_of
 from django_esdb.subscriptions.received import Decoder, ReceivedEvent
+from django_esdb.topics.subscribed import is_among
 from eventsourcing_eventstoredb.text import LONGEST_NAME
 
 

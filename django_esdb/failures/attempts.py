@@ -16,16 +16,16 @@ from eventsourcing.persistence import InfrastructureFactory, Notification, Track
 from eventsourcing.projection import Projection
 from eventsourcing.utils import Environment, EnvType
 
-from django_esdb.applications import make_application
+from django_esdb.applications.shared import make_application
 from django_esdb.db.connections import close_if_lost
 from django_esdb.db.errors import is_transient
 from django_esdb.db.sessions import Session, session_of
-from django_esdb.error_kinds import error_kind
 from django_esdb.failures.audit import Audit
 from django_esdb.failures.parking import failed_events, is_event
-from django_esdb.handlers import CheckedProjection
+from django_esdb.handlers.functions import CheckedProjection
 from django_esdb.leases.tracked import TrackedProjection
 from django_esdb.models import FailedEvent
+from django_esdb.models.error_kinds import error_kind
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import Registration
 from django_esdb.tracebacks import traceback_of

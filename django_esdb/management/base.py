@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from django_esdb import garbage
+from django_esdb.runner import garbage
 from django_esdb.tracebacks import masked_traceback
 
 CONFIGURATION = 2

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db import migrations, models
 
-from django_esdb.error_kinds import error_kind
+from django_esdb.models.error_kinds import error_kind
 
 # Rows that are held at once.
 CHUNK = 500

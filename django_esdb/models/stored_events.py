@@ -17,7 +17,7 @@ class StoredEvent(models.Model):
     """
     An event in an event store, which no database has: for permissions and the admin.
 
-    Nothing is read through it; :mod:`django_esdb.stored_events` reads events.
+    Nothing is read through it; :mod:`django_esdb.events.stored_events` reads events.
     """
 
     objects = _NoRowsManager()

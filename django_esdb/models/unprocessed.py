@@ -10,7 +10,7 @@ from django.db.models.functions import Left
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from django_esdb.error_kinds import LONGEST_KIND, error_kind
+from django_esdb.models.error_kinds import LONGEST_KIND, error_kind
 from eventsourcing_eventstoredb.text import one_line
 
 # Of an aggregate's ID, in characters.

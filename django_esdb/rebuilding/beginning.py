@@ -12,14 +12,14 @@ from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
 
-from django_esdb.applications import make_application
+from django_esdb.applications.shared import make_application
 from django_esdb.exceptions import ConfigurationError
 from django_esdb.leases.acquiring import seize_lease
 from django_esdb.leases.lease import Lease
 from django_esdb.models import ProjectionState, ProjectionTracking
+from django_esdb.rebuilding.resetting import clear, replayed_until, view_class
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import Registration
-from django_esdb.resetting import clear, replayed_until, view_class
 from django_esdb.status.fingerprints import fingerprint
 from django_esdb.subscriptions.positions import check_same_store
 

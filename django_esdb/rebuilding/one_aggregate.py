@@ -20,7 +20,7 @@ from django.db import models
 from eventsourcing.application import Application
 from eventsourcing.projection import Projection
 
-from django_esdb.applications import from_leader, make_application
+from django_esdb.applications.shared import from_leader, make_application
 from django_esdb.exceptions import (
     ConfigurationError,
     EventProcessingError,
@@ -28,7 +28,7 @@ from django_esdb.exceptions import (
 )
 from django_esdb.failures.attempts import view_and_projection
 from django_esdb.failures.parking import aggregate_key
-from django_esdb.handlers import CheckedProjection
+from django_esdb.handlers.functions import CheckedProjection
 from django_esdb.leases.lease import Lease
 from django_esdb.leases.tracked import TrackedProjection
 from django_esdb.models import (
@@ -38,13 +38,13 @@ from django_esdb.models import (
     SkippedEvent,
 )
 from django_esdb.rebuilding.holding import being_rebuilt, hold_lease
+from django_esdb.rebuilding.resetting import view_class
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import Registration
-from django_esdb.resetting import view_class
-from django_esdb.subscribed_topics import is_among
 from django_esdb.subscriptions.aggregates import aggregate_notifications
 from django_esdb.subscriptions.positions import check_same_store
 from django_esdb.subscriptions.received import Decoder, ReceivedEvent
+from django_esdb.topics.subscribed import is_among
 from eventsourcing_eventstoredb.metadata import handling
 from eventsourcing_eventstoredb.text import describe, named_line, one_line
 

@@ -27,8 +27,8 @@ def request_rebuild(registration: Registration, user: str = "") -> bool:
     deleted, with failed and skipped events and the position, and the projection starts
     over. A paused one is resumed.
     :func:`~django_esdb.failures.resuming.is_run` tells whether a process runs it,
-    :func:`~django_esdb.resetting.what_is_made` how many rows will be deleted, and
-    ``ProjectionTracking.is_replaying`` that the rebuild is under way.
+    :func:`~django_esdb.rebuilding.resetting.what_is_made` how many rows will be
+    deleted, and ``ProjectionTracking.is_replaying`` that the rebuild is under way.
 
     Args:
         registration: The projection.

@@ -15,7 +15,7 @@ from django_esdb.runner.reporting import Reporter
 from django_esdb.runner.startup import Startup
 from django_esdb.tracebacks import traceback_of
 from eventsourcing_eventstoredb.exceptions import DisconnectedError, NodeBehindError
-from eventsourcing_eventstoredb.subscription_state import Phase, SubscriptionState
+from eventsourcing_eventstoredb.subscriptions.state import Phase, SubscriptionState
 from eventsourcing_eventstoredb.text import one_line
 
 

@@ -7,6 +7,7 @@ from enum import Enum, auto
 
 from eventsourcing.persistence import InterfaceError, OperationalError
 
+from django_esdb.applications.store_address import is_of_store
 from django_esdb.db.errors import is_transient
 from django_esdb.exceptions import (
     EventError,
@@ -14,7 +15,6 @@ from django_esdb.exceptions import (
     LeaseLostError,
     ProjectionPausedError,
 )
-from django_esdb.store_address import is_of_store
 from eventsourcing_eventstoredb.backoff import Backoff
 from eventsourcing_eventstoredb.exceptions import NodeBehindError
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import Error as DatabaseError
 from eventsourcing.persistence import PersistenceError
 
+from django_esdb.applications.store_address import store_hint
 from django_esdb.conf import settings
 from django_esdb.db.errors import is_transient
 from django_esdb.exceptions import (
@@ -19,7 +20,6 @@ from django_esdb.models import ProjectionState
 from django_esdb.policies import FailurePolicy
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import Registration
-from django_esdb.store_address import store_hint
 from django_esdb.subscriptions.received import ReceivedEvent
 from eventsourcing_eventstoredb.text import counted, describe, named_line, one_line
 

@@ -15,7 +15,7 @@ from django.db import connections
 from django.utils import timezone
 from eventsourcing.application import Application
 
-from django_esdb.applications import make_application
+from django_esdb.applications.shared import make_application
 from django_esdb.db.connections import ConnectionKeeper
 from django_esdb.db.guards import limit_lock_waits
 from django_esdb.exceptions import ViewDatabaseError

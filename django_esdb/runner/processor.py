@@ -12,7 +12,7 @@ from eventsourcing.projection import Projection
 from django_esdb.exceptions import EventCrashError, EventError
 from django_esdb.failures.parking import ParkedAggregates, aggregate_key
 from django_esdb.failures.skipping import note_skipped
-from django_esdb.handlers import EventHandlers, check_returned
+from django_esdb.handlers.functions import EventHandlers, check_returned
 from django_esdb.leases.lease import Lease
 from django_esdb.policies import FailurePolicy, OnFailure
 from django_esdb.recorders.recorder import DjangoTrackingRecorder

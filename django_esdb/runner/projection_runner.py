@@ -18,11 +18,11 @@ from eventsourcing.utils import EnvType
 
 from django_esdb import signals
 from django_esdb.conf import settings
-from django_esdb.handlers import CheckedProjection
+from django_esdb.handlers.functions import CheckedProjection
+from django_esdb.handlers.metadata import HandledSubscription
 from django_esdb.leases.lease import Lease
 from django_esdb.masking import forget_locals
 from django_esdb.policies import FailurePolicy
-from django_esdb.projection_metadata import HandledSubscription
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.runner.batch_loop import process_batches
 from django_esdb.runner.catching_up import CatchingUp
@@ -30,20 +30,20 @@ from django_esdb.runner.processor import BatchProcessor
 from django_esdb.runner.progress import Progress
 from django_esdb.runner.reader import BatchReason, EventReader
 from django_esdb.runner.slow_events import EventClock
-from django_esdb.subscribed_topics import with_subscribed_topics
 from django_esdb.subscriptions.positions import (
     check_same_store,
     is_caught_up,
 )
 from django_esdb.subscriptions.subscribing import KeptSubscription, with_subscription
-from django_esdb.topics import (
+from django_esdb.topics.allowlist import (
     allowlist_for,
     guard_application,
     guarded_mapper,
     limit_for,
     with_allowlist,
 )
-from eventsourcing_eventstoredb.subscription_state import SubscriptionState
+from django_esdb.topics.subscribed import with_subscribed_topics
+from eventsourcing_eventstoredb.subscriptions.state import SubscriptionState
 
 # How long an event waits for others that is processed once more: nobody waits for it.
 _REPLAY_BATCH_SECONDS = 1.0

@@ -7,7 +7,7 @@ from typing import Any
 
 from eventsourcing.application import Application
 
-from django_esdb.applications import make_application
+from django_esdb.applications.shared import make_application
 from django_esdb.conf import settings
 from django_esdb.exceptions import LeaseHeldError, ProjectionPausedError
 from django_esdb.leases.acquiring import acquire_lease

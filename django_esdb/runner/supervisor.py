@@ -9,6 +9,7 @@ from time import monotonic
 
 from django.db import connections
 
+from django_esdb.applications.store_address import is_of_store
 from django_esdb.db.connections import ConnectionKeeper
 from django_esdb.exceptions import EventError, LeaseLostError
 from django_esdb.leases.lease import Lease
@@ -32,7 +33,6 @@ from django_esdb.runner.standby import ElsewhereCheck, Standby
 from django_esdb.runner.startup import Startup
 from django_esdb.runner.store_waits import StoreWait
 from django_esdb.runner.term import Goal, Term
-from django_esdb.store_address import is_of_store
 from django_esdb.tracebacks import traceback_of
 from eventsourcing_eventstoredb.backoff import Backoff, keep_trying
 from eventsourcing_eventstoredb.text import one_line

@@ -20,7 +20,7 @@ from django_esdb.registry import Registration
 from django_esdb.runner.lag_watch import LagWatch
 from django_esdb.runner.projection_runner import ProjectionRunner
 from django_esdb.runner.slow_events import EventClock
-from eventsourcing_eventstoredb.subscription_state import Phase, SubscriptionState
+from eventsourcing_eventstoredb.subscriptions.state import Phase, SubscriptionState
 
 # A term that lasts as long, after a failed one, is taken for a recovery.
 RECOVERED_SECONDS = 2.0

@@ -12,7 +12,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import models
 
-from django_esdb.aggregate_events import begins, field_names, type_hints
+from django_esdb.events.aggregate_events import begins, field_names, type_hints
 from django_esdb.scaffolding.plan import Plan
 
 _FIELDS: dict[Any, str] = {

@@ -16,7 +16,7 @@ from eventsourcing.application import Application
 from eventsourcing.domain import BaseAggregate, CanMutateAggregate
 from eventsourcing.utils import resolve_topic
 
-from django_esdb.aggregate_events import event_classes
+from django_esdb.events.aggregate_events import event_classes
 from django_esdb.exceptions import ConfigurationError
 from django_esdb.registry import registry
 from eventsourcing_eventstoredb.text import named_line, quoted

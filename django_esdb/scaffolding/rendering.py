@@ -8,7 +8,7 @@ from pathlib import Path
 from textwrap import indent
 from typing import Any
 
-from django_esdb.aggregate_events import begins, field_names
+from django_esdb.events.aggregate_events import begins, field_names
 from django_esdb.scaffolding.fields import id_field, kept_values, model_fields
 from django_esdb.scaffolding.plan import Plan
 from django_esdb.testing.event_factories import EventFactory

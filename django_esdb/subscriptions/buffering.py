@@ -16,7 +16,7 @@ from eventsourcing.persistence import Notification
 from eventsourcing.projection import ApplicationSubscription
 
 from django_esdb.subscriptions.received import Decoder
-from eventsourcing_eventstoredb.read_ahead import MAX_BYTES, ReadAhead
+from eventsourcing_eventstoredb.subscriptions.read_ahead import MAX_BYTES, ReadAhead
 
 # Batches that may be read ahead of the one that is being processed.
 _BATCHES_AHEAD = 2

@@ -12,7 +12,7 @@ from django.utils import timezone
 from eventsourcing.application import Application
 from eventsourcing.persistence import ApplicationRecorder, Notification
 
-from eventsourcing_eventstoredb.mapping import recorded_time
+from eventsourcing_eventstoredb.streams.mapping import recorded_time
 
 # Whose notification IDs are 1, 2, 3 and so on.
 _COUNTING_MODULES = (

@@ -10,7 +10,7 @@ from eventsourcing.persistence import ApplicationRecorder, Notification, Subscri
 from django_esdb.db.connections import ConnectionKeeper
 from django_esdb.subscriptions.commit_order import commit_order
 from eventsourcing_eventstoredb.backoff import Backoff
-from eventsourcing_eventstoredb.subscription_state import (
+from eventsourcing_eventstoredb.subscriptions.state import (
     Phase,
     StateCell,
     SubscriptionState,

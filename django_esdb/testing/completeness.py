@@ -13,11 +13,11 @@ from eventsourcing.domain import BaseAggregate
 from eventsourcing.projection import Projection
 from eventsourcing.utils import get_topic
 
-from django_esdb.aggregate_events import event_classes
 from django_esdb.checks.topics import check_topics_of, does_nothing, handlers_of
+from django_esdb.events.aggregate_events import event_classes
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import Registration
-from django_esdb.subscribed_topics import topics_problem
+from django_esdb.topics.subscribed import topics_problem
 
 
 def assert_projection_complete(

@@ -24,7 +24,7 @@ from uuid import UUID
 from eventsourcing.domain import Aggregate, BaseAggregate, CanMutateAggregate
 from eventsourcing.utils import get_topic
 
-from django_esdb.aggregate_events import (
+from django_esdb.events.aggregate_events import (
     OWN_FIELDS,
     begins,
     event_classes,

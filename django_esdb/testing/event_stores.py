@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from django.test.utils import override_settings
 from eventsourcing.application import Application
 
-from django_esdb.applications import get_application
+from django_esdb.applications.shared import get_application
 from django_esdb.conf import MODULE_KEYS, PERSISTENCE_MODULE, settings
 from django_esdb.registry import registry
 from django_esdb.testing.memory import MemoryEventStore

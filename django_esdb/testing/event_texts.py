@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from django_esdb.aggregate_events import field_names
+from django_esdb.events.aggregate_events import field_names
 from django_esdb.testing.rows import shown
 
 

@@ -10,15 +10,15 @@ from eventsourcing.domain import BaseAggregate
 from eventsourcing.persistence import Notification, Recording, TrackingRecorder
 from eventsourcing.projection import Projection
 
-from django_esdb.applications import get_application, make_application
+from django_esdb.applications.shared import get_application, make_application
 from django_esdb.conf import build_env, settings
-from django_esdb.handlers import CheckedProjection
+from django_esdb.handlers.functions import CheckedProjection
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import Registration, registry
 from django_esdb.runner.processor import BatchProcessor
-from django_esdb.subscribed_topics import is_among
 from django_esdb.subscriptions.positions import check_same_store
 from django_esdb.subscriptions.received import Decoder, ReceivedEvent
+from django_esdb.topics.subscribed import is_among
 
 MEMORY = "eventsourcing.popo"
 

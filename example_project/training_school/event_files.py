@@ -17,10 +17,10 @@ from uuid import UUID
 
 from eventsourcing.persistence import IntegrityError
 
-from eventsourcing_eventstoredb.append_batches import append_batches
-from eventsourcing_eventstoredb.appending import append
 from eventsourcing_eventstoredb.protocol.clients import EventStoreDBClient
 from eventsourcing_eventstoredb.protocol.proposals import ProposedEvent, StreamState
+from eventsourcing_eventstoredb.streams.append_batches import append_batches
+from eventsourcing_eventstoredb.streams.appending import append
 
 _CONTENT_TYPES = ("application/json", "application/octet-stream")
 _MAX_REVISION = 2**63 - 2

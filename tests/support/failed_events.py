@@ -9,8 +9,8 @@ from django.test import Client
 from django.utils import timezone
 from eventsourcing.persistence import Tracking
 
-from django_esdb.error_kinds import error_kind
 from django_esdb.models import FailedEvent
+from django_esdb.models.error_kinds import error_kind
 from django_esdb.registry import Registration
 from example_project.training_school.models import Dog
 from example_project.training_school.projections import TrainingSchoolProjection

@@ -13,9 +13,9 @@ from django.db import models
 from django.utils import timezone
 
 from django_esdb import get_application
-from django_esdb.error_kinds import error_kind
+from django_esdb.events.stored_events import StoredEvents
 from django_esdb.models import FailedEvent, ProjectionTracking, SkippedEvent
-from django_esdb.stored_events import StoredEvents
+from django_esdb.models.error_kinds import error_kind
 from eventsourcing_eventstoredb import event_metadata
 from eventsourcing_eventstoredb.metadata import CAUSATION_ID, CORRELATION_ID
 from example_project.showcase.models import Certificate, Newcomer, PopularTrick

@@ -70,7 +70,7 @@ _MODULES = (
     "eventsourcing.projection",
     "eventsourcing_eventstoredb.factory",
     "eventsourcing_eventstoredb.server.cli",
-    "eventsourcing_eventstoredb.subscriptions",
+    "eventsourcing_eventstoredb.subscriptions.subscription",
     "psutil",
     "psycopg",
     "rich.progress",

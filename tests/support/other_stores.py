@@ -10,7 +10,7 @@ from typing import Any
 import environ
 import pytest
 
-from django_esdb.applications import close_applications, get_application
+from django_esdb.applications.shared import close_applications, get_application
 from example_project.training_school.application import TrainingSchool
 from tests.support import shared_popo
 from tests.support.databases import SERVERS, find, new_database

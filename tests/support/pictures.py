@@ -51,7 +51,7 @@ def _site() -> Iterator[str]:
     from django.test.testcases import LiveServerThread
     from django.test.utils import override_settings, setup_test_environment
 
-    from django_esdb.applications import close_applications
+    from django_esdb.applications.shared import close_applications
     from eventsourcing_eventstoredb.server import EmbeddedServer
     from tests.support.dashboards import more_projections
 

@@ -11,9 +11,10 @@ from uuid import uuid4
 
 import pytest
 
-from eventsourcing_eventstoredb import aggregates, environment
+from eventsourcing_eventstoredb import environment
 from eventsourcing_eventstoredb.connection_settings import parse_connection
-from eventsourcing_eventstoredb.mapping import Layout
+from eventsourcing_eventstoredb.recorders import aggregates
+from eventsourcing_eventstoredb.streams.mapping import Layout
 
 PREFIX_VARIABLE = "EVENTSTOREDB_STREAM_PREFIX"
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from eventsourcing.persistence import OperationalError
 
-from django_esdb.applications import close_applications, get_application
+from django_esdb.applications.shared import close_applications, get_application
 from django_esdb.registry import Registration, registry
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool

@@ -9,7 +9,7 @@ import pytest
 from selenium import webdriver
 
 from django_esdb.admin import event_reading
-from django_esdb.applications import close_applications
+from django_esdb.applications.shared import close_applications
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from tests.support.browsers import Browser, chromium, new_tab
 from tests.support.content_policy import CONTENT_POLICY

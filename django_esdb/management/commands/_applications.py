@@ -11,11 +11,11 @@ from django.core.management.base import CommandError
 from eventsourcing.application import Application
 from eventsourcing.persistence import InfrastructureFactoryError, PersistenceError
 
+from django_esdb.applications.store_address import store_hint
 from django_esdb.exceptions import ConfigurationError
 from django_esdb.management.base import CONFIGURATION, FAILED
 from django_esdb.registry import registry
-from django_esdb.store_address import store_hint
-from django_esdb.subscribed_topics import class_of
+from django_esdb.topics.subscribed import class_of
 from eventsourcing_eventstoredb.text import LONGEST_NAME, one_line
 
 

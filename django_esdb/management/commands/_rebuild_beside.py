@@ -10,6 +10,7 @@ from django.core.management.base import CommandError
 from django.db import Error as DatabaseError
 from eventsourcing.persistence import PersistenceError
 
+from django_esdb.applications.store_address import store_hint
 from django_esdb.conf import settings
 from django_esdb.exceptions import (
     ConfigurationError,
@@ -40,7 +41,6 @@ from django_esdb.rebuilding.beside.switching import (
 from django_esdb.registry import Registration
 from django_esdb.runner.renewals import LeaseRenewal
 from django_esdb.runner.term import Goal
-from django_esdb.store_address import store_hint
 from eventsourcing_eventstoredb.text import one_line
 
 # A build is close when it takes no longer than this to come to where the rows in use

@@ -9,13 +9,13 @@ from typing import Any
 
 from django.core.management.base import no_translations
 
+from django_esdb.events.stored_topics import StoredTopic, StoredTopics, stored_topics
 from django_esdb.management.base import FAILED, SafeCommand
 from django_esdb.management.commands._applications import (
     choose_applications,
     store_errors,
 )
 from django_esdb.management.commands._projections import require_valid_configuration
-from django_esdb.stored_topics import StoredTopic, StoredTopics, stored_topics
 from eventsourcing_eventstoredb.text import LONGEST_NAME, counted, one_line
 
 

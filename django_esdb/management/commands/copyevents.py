@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser, no_translations
 from eventsourcing.application import Application
 
-from django_esdb.applications import from_leader, make_application
+from django_esdb.applications.shared import from_leader, make_application
 from django_esdb.conf import build_env
 from django_esdb.copying.copier import Outcome, copy_events
 from django_esdb.copying.source import opened_source
@@ -22,7 +22,7 @@ from django_esdb.management.commands._applications import (
 from django_esdb.management.commands._projections import require_valid_configuration
 from django_esdb.management.progress import add_progress_argument, shown_progress
 from django_esdb.masking import STARS
-from eventsourcing_eventstoredb.copies import CopyError
+from eventsourcing_eventstoredb.copying.copies import CopyError
 from eventsourcing_eventstoredb.text import counted, one_line
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)

@@ -8,6 +8,7 @@ from django.db import Error as DatabaseError
 from eventsourcing.persistence import PersistenceError
 
 from django_esdb import signals
+from django_esdb.applications.store_address import store_hint
 from django_esdb.conf import settings
 from django_esdb.exceptions import (
     ConfigurationError,
@@ -43,11 +44,10 @@ from django_esdb.rebuilding.one_aggregate import (
     require_aggregate_rows,
     rows_of,
 )
+from django_esdb.rebuilding.resetting import what_is_made
 from django_esdb.registry import Registration
-from django_esdb.resetting import what_is_made
 from django_esdb.runner.term import Goal
 from django_esdb.status.status import shown
-from django_esdb.store_address import store_hint
 from eventsourcing_eventstoredb.text import LONGEST_NAME, counted, one_line
 
 

@@ -18,8 +18,8 @@ from django_esdb.management.commands._projections import (
     require_valid_configuration,
     what_is_deleted,
 )
+from django_esdb.rebuilding.resetting import reset_projection, what_is_made
 from django_esdb.registry import Registration
-from django_esdb.resetting import reset_projection, what_is_made
 from eventsourcing_eventstoredb.text import one_line
 
 

@@ -8,6 +8,7 @@ from django.core.management.base import CommandError
 from django.db import Error as DatabaseError
 from eventsourcing.persistence import PersistenceError
 
+from django_esdb.applications.store_address import store_hint
 from django_esdb.exceptions import FailedEventError
 from django_esdb.failures.attempts import Outcome, RetryClock
 from django_esdb.failures.resuming import TAKEOVER_SECONDS, is_run
@@ -22,7 +23,6 @@ from django_esdb.models import FailedEvent
 from django_esdb.registry import Registration
 from django_esdb.runner.hanging_retries import process_ends_if_one_hangs
 from django_esdb.status.status import shown
-from django_esdb.store_address import store_hint
 from eventsourcing_eventstoredb.text import counted
 
 

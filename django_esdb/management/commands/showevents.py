@@ -14,6 +14,12 @@ from eventsourcing.persistence import (
     OperationalError,
 )
 
+from django_esdb.events.stored_events import (
+    Payload,
+    StoredEvents,
+    as_json,
+    stored_events,
+)
 from django_esdb.management.base import CONFIGURATION, SafeCommand
 from django_esdb.management.commands._applications import (
     add_application_argument,
@@ -22,13 +28,7 @@ from django_esdb.management.commands._applications import (
 )
 from django_esdb.management.commands._projections import require_valid_configuration
 from django_esdb.moments import exact_time, parse_since
-from django_esdb.stored_events import (
-    Payload,
-    StoredEvents,
-    as_json,
-    stored_events,
-)
-from eventsourcing_eventstoredb.browsing import BrowsedEvent, Page
+from eventsourcing_eventstoredb.browsing.browser import BrowsedEvent, Page
 from eventsourcing_eventstoredb.text import LONGEST_NAME, one_line
 
 _FOLLOW_SECONDS = 0.5

@@ -17,7 +17,7 @@ from django.db import Error as DatabaseError
 from django.db import transaction
 from django.utils import timezone
 
-from django_esdb.applications import make_application
+from django_esdb.applications.shared import make_application
 from django_esdb.conf import settings
 from django_esdb.exceptions import (
     ConfigurationError,
@@ -38,8 +38,8 @@ from django_esdb.models import (
 from django_esdb.rebuilding.beginning import rebuilt_view
 from django_esdb.rebuilding.beside.registration import tracked_build
 from django_esdb.rebuilding.beside.tables import SecondSet, drop_tables, tables_there
+from django_esdb.rebuilding.resetting import NOTHING_PROCESSED
 from django_esdb.registry import Registration
-from django_esdb.resetting import NOTHING_PROCESSED
 from django_esdb.status.fingerprints import fingerprint
 from django_esdb.subscriptions.positions import check_same_store
 

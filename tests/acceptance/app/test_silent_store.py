@@ -15,7 +15,7 @@ from django.urls import include, path, reverse
 from eventsourcing.persistence import OperationalError
 
 from django_esdb import get_application
-from django_esdb.applications import close_applications
+from django_esdb.applications.shared import close_applications
 from django_esdb.models import FailedEvent
 from django_esdb.policies import OnFailure
 from django_esdb.registry import registry

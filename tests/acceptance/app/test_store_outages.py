@@ -19,8 +19,8 @@ from django_esdb.models import ProjectionState
 from django_esdb.recorders.outcomes import WaitResult
 from django_esdb.registry import Registration
 from django_esdb.runner import term
-from eventsourcing_eventstoredb import lagging, receiving
 from eventsourcing_eventstoredb.protocol import outages, retrying
+from eventsourcing_eventstoredb.subscriptions import lagging, receiving
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.projections import TrainingSchoolProjection
 from tests.support.cluster import Cluster

@@ -133,7 +133,7 @@ def test_no_pytest_is_needed_where_none_is_used() -> None:
 def test_the_persistence_module_loads_no_django() -> None:
     loaded = loaded_modules(
         "import eventsourcing_eventstoredb\n"
-        "import eventsourcing_eventstoredb.recorders\n"
+        "import eventsourcing_eventstoredb.recorders.application\n"
         "import eventsourcing_eventstoredb.protocol.clients\n"
         "import eventsourcing_eventstoredb.server.cli"
     )

@@ -15,12 +15,7 @@ from uuid import UUID, uuid4
 import pytest
 from eventsourcing.persistence import IntegrityError, OperationalError, StoredEvent
 
-from eventsourcing_eventstoredb import (
-    EventStoreDBFactory,
-    store_deadline,
-    used_names,
-)
-from eventsourcing_eventstoredb.all_stream import AllStream
+from eventsourcing_eventstoredb import EventStoreDBFactory, store_deadline
 from eventsourcing_eventstoredb.exceptions import (
     PositionRefusedError,
     ReplacedStoreError,
@@ -29,7 +24,11 @@ from eventsourcing_eventstoredb.exceptions import (
 from eventsourcing_eventstoredb.protocol import outages, retrying
 from eventsourcing_eventstoredb.protocol.clients import connector_of
 from eventsourcing_eventstoredb.protocol.errors import CallError, Reason
-from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
+from eventsourcing_eventstoredb.recorders.application import (
+    EventStoreDBApplicationRecorder,
+)
+from eventsourcing_eventstoredb.streams import used_names
+from eventsourcing_eventstoredb.streams.all_stream import AllStream
 from tests.support.cluster import Cluster, Refusal
 
 
@@ -285,7 +284,9 @@ def test_a_node_that_is_behind_is_waited_for(cluster: Cluster) -> None:
 def test_a_position_that_no_node_has_is_given_up(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eventsourcing_eventstoredb.lagging._PATIENCE", 0.5)
+    monkeypatch.setattr(
+        "eventsourcing_eventstoredb.subscriptions.lagging._PATIENCE", 0.5
+    )
     with recording(cluster) as recorder:
         position = save(recorder, uuid4())
         assert position is not None
@@ -310,7 +311,9 @@ def test_who_is_subscribed_notices_another_store(
     count: int,
     expected: type[PositionRefusedError],
 ) -> None:
-    monkeypatch.setattr("eventsourcing_eventstoredb.lagging._PATIENCE", 0.5)
+    monkeypatch.setattr(
+        "eventsourcing_eventstoredb.subscriptions.lagging._PATIENCE", 0.5
+    )
     with recording(cluster) as recorder:
         positions = [save(recorder, uuid4()) for _ in range(3)]
         with recorder.subscribe(gt=positions[0]) as subscription:
@@ -334,7 +337,9 @@ def fill(uri: str, state: bytes, count: int) -> None:
 def test_nodes_that_refuse_to_subscribe_are_not_taken_for_another_store(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eventsourcing_eventstoredb.lagging._PATIENCE", 0.1)
+    monkeypatch.setattr(
+        "eventsourcing_eventstoredb.subscriptions.lagging._PATIENCE", 0.1
+    )
     refusals = iter(range(5))
     subscribe = AllStream.subscribe
 

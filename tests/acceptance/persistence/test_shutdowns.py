@@ -19,7 +19,9 @@ from eventsourcing.persistence import OperationalError, StoredEvent
 from eventsourcing_eventstoredb import EventStoreDBFactory, store_deadline
 from eventsourcing_eventstoredb.protocol import batching, connections, retrying
 from eventsourcing_eventstoredb.protocol.clients import connector_of
-from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
+from eventsourcing_eventstoredb.recorders.application import (
+    EventStoreDBApplicationRecorder,
+)
 from tests.support.client_library import EventStoreDBClient
 from tests.support.event_stores import EventStore
 

@@ -11,7 +11,7 @@ from example_project.training_school.application import TrainingSchool
 from tests.support.projects import Project
 
 WRITE = """
-from django_esdb.applications import close_applications, get_application
+from django_esdb.applications.shared import close_applications, get_application
 from example_project.training_school.application import TrainingSchool
 school = get_application(TrainingSchool)
 {}

@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from django.core.management.base import SystemCheckError
 
 from django_esdb import get_application
-from django_esdb.applications import close_applications
+from django_esdb.applications.shared import close_applications
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
 from tests.support.supervising import wait_until

@@ -15,8 +15,8 @@ from eventsourcing.domain import Aggregate, event
 from eventsourcing.persistence import IntegrityError, OperationalError
 
 from django_esdb import get_application
-from django_esdb.applications import close_applications
-from django_esdb.repositories import SharedRepository
+from django_esdb.applications.repositories import SharedRepository
+from django_esdb.applications.shared import close_applications
 from eventsourcing_eventstoredb import store_deadline
 from eventsourcing_eventstoredb.server import EmbeddedServer
 

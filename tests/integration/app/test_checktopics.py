@@ -18,8 +18,8 @@ from eventsourcing.domain import Aggregate as UUIDAggregate
 from eventsourcing.persistence import StoredEvent
 from eventsourcing.utils import get_topic
 
-from django_esdb import stored_topics
-from django_esdb.applications import close_applications
+from django_esdb.applications.shared import close_applications
+from django_esdb.events import stored_topics
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.domain import Dog

@@ -16,8 +16,8 @@ from django.core.management import (
     load_command_class,
 )
 
-from django_esdb.garbage import expect_many_objects
 from django_esdb.management.base import SafeCommand
+from django_esdb.runner.garbage import expect_many_objects
 from eventsourcing_eventstoredb.server import cli, daemon
 from eventsourcing_eventstoredb.text import counted
 from example_project.demo import cli as demo

@@ -11,7 +11,7 @@ from eventsourcing.persistence import MapperDeserialisationError, StoredEvent
 from eventsourcing.utils import get_topic
 
 from django_esdb import get_application
-from django_esdb.applications import close_applications, make_application
+from django_esdb.applications.shared import close_applications, make_application
 from django_esdb.conf import build_env
 from django_esdb.models import FailedEvent
 from django_esdb.policies import OnFailure

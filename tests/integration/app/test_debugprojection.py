@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from django_esdb.applications import close_applications
+from django_esdb.applications.shared import close_applications
 from django_esdb.models import FailedEvent, ProjectionTracking
 from django_esdb.registry import Registration, registry
 from example_project.training_school.application import TrainingSchool

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from django_esdb.applications import get_application
+from django_esdb.applications.shared import get_application
 from django_esdb.db.functions import DatabaseTime
 from django_esdb.leases.acquiring import acquire_lease
 from django_esdb.models import (
@@ -18,8 +18,8 @@ from django_esdb.models import (
     ProjectionState,
     ProjectionTracking,
 )
+from django_esdb.rebuilding.resetting import reset_projection
 from django_esdb.registry import Registration, registry
-from django_esdb.resetting import reset_projection
 from django_esdb.runner import lag_measuring, lag_watch, sampling
 from django_esdb.runner.lag_watch import LagWatch, watches
 from django_esdb.status import ProjectionStatus, projection_statuses

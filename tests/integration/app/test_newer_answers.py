@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from django_esdb import signals
-from django_esdb.applications import close_applications
+from django_esdb.applications.shared import close_applications
 from django_esdb.models import ProjectionTracking
 from django_esdb.registry import Registration, registry
 from django_esdb.runner import lag_measuring, lag_watch

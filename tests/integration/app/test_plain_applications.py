@@ -14,8 +14,10 @@ from eventsourcing.persistence import InfrastructureFactoryError
 from eventsourcing.popo import POPOApplicationRecorder
 
 from django_esdb import get_application
-from django_esdb.applications import close_applications
-from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
+from django_esdb.applications.shared import close_applications
+from eventsourcing_eventstoredb.recorders.application import (
+    EventStoreDBApplicationRecorder,
+)
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
 from tests.support.projects import Project

@@ -17,8 +17,8 @@ from django_esdb.exceptions import ConfigurationError
 from django_esdb.failures.retrying import retry_failed_events
 from django_esdb.models import FailedEvent
 from django_esdb.policies import OnFailure
+from django_esdb.rebuilding.resetting import reset_projection
 from django_esdb.registry import Registration, registry
-from django_esdb.resetting import reset_projection
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.models import Dog
 from example_project.training_school.projections import (

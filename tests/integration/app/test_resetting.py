@@ -17,9 +17,9 @@ from django_esdb.leases.acquiring import acquire_lease
 from django_esdb.leases.process_identity import new_owner
 from django_esdb.leases.tracked import TrackedProjection
 from django_esdb.models import FailedEvent, ProjectionState, ProjectionTracking
+from django_esdb.rebuilding.resetting import referring_first, reset_projection
 from django_esdb.recorders import DjangoTrackingRecorder
 from django_esdb.registry import Registration, registry
-from django_esdb.resetting import referring_first, reset_projection
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.models import Dog, SchoolCounts
 from example_project.training_school.projections import TrainingSchoolProjection

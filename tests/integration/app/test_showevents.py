@@ -16,7 +16,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 from eventsourcing.utils import get_topic
 
-from django_esdb.applications import close_applications, get_application
+from django_esdb.applications.shared import close_applications, get_application
 from django_esdb.management.commands import showevents
 from django_esdb.registry import Registration, registry
 from eventsourcing_eventstoredb import event_metadata

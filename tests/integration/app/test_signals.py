@@ -28,7 +28,7 @@ from django_esdb.registry import Registration
 from django_esdb.runner import decisions
 from django_esdb.runner.reader import BatchReason, EventReader
 from django_esdb.subscriptions.received import ReceivedEvent
-from eventsourcing_eventstoredb.receiving import Receiver
+from eventsourcing_eventstoredb.subscriptions.receiving import Receiver
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.models import Dog
 from example_project.training_school.projections import TrainingSchoolProjection

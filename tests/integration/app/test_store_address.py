@@ -13,9 +13,9 @@ from django.core.management import CommandError, call_command
 from eventsourcing.persistence import OperationalError, ProgrammingError
 
 from django_esdb import get_application
+from django_esdb.applications.store_address import store_hint
 from django_esdb.registry import Registration
 from django_esdb.runner import Supervisor
-from django_esdb.store_address import store_hint
 from eventsourcing_eventstoredb import store_deadline
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool

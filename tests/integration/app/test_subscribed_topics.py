@@ -17,7 +17,7 @@ from django_esdb.checks.topics import check_topics
 from django_esdb.exceptions import ConfigurationError
 from django_esdb.registry import Registration, registry
 from django_esdb.runner.projection_runner import ProjectionRunner
-from django_esdb.subscribed_topics import subscribed_topics
+from django_esdb.topics.subscribed import subscribed_topics
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.domain import Dog
 from example_project.training_school.models import Dog as DogRow

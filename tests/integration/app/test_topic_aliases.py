@@ -15,10 +15,10 @@ from eventsourcing.utils import TopicError, get_topic, register_topic, resolve_t
 from django_esdb import get_application
 from django_esdb.checks.configuration import check_all
 from django_esdb.registry import Registration
-from django_esdb.topic_aliases import apply_topic_aliases
+from django_esdb.topics.aliases import apply_topic_aliases
 from eventsourcing_eventstoredb.exceptions import TopicNotAllowedError
 from eventsourcing_eventstoredb.server import EmbeddedServer
-from eventsourcing_eventstoredb.topic_aliases import is_alias
+from eventsourcing_eventstoredb.topics.aliases import is_alias
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.domain import Dog
 from example_project.training_school.models import Dog as DogRow

@@ -19,7 +19,7 @@ from eventsourcing.persistence import Mapper, StoredEvent
 from eventsourcing.utils import register_topic
 
 from django_esdb import get_application
-from django_esdb.applications import close_applications
+from django_esdb.applications.shared import close_applications
 from django_esdb.checks.configuration import check_all
 from django_esdb.checks.deployment import check_deployment
 from django_esdb.conf import own_apps
@@ -27,8 +27,8 @@ from django_esdb.exceptions import ConfigurationError, UndecodableEventError
 from django_esdb.models import ProjectionTracking
 from django_esdb.registry import Registration
 from django_esdb.runner import ProjectionRunner, Supervisor
-from django_esdb.topics import allowlist_of
-from eventsourcing_eventstoredb.topics import TopicNotAllowedError
+from django_esdb.topics.allowlist import allowlist_of
+from eventsourcing_eventstoredb.topics.allowlist import TopicNotAllowedError
 from example_project.training_school import domain
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.domain import Dog

@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_esdb import get_application
-from django_esdb.applications import close_applications
-from django_esdb.topics import allowlist_of
-from eventsourcing_eventstoredb.topics import TopicNotAllowedError
+from django_esdb.applications.shared import close_applications
+from django_esdb.topics.allowlist import allowlist_of
+from eventsourcing_eventstoredb.topics.allowlist import TopicNotAllowedError
 from example_project.training_school import application, domain, projections
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.domain import Dog

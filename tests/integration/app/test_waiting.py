@@ -15,10 +15,10 @@ from django_esdb.exceptions import (
 )
 from django_esdb.models import FailedEvent, SkippedEvent
 from django_esdb.policies import OnFailure
+from django_esdb.rebuilding.resetting import reset_projection
 from django_esdb.recorders import DjangoTrackingRecorder
 from django_esdb.recorders.outcomes import WaitResult
 from django_esdb.registry import Registration, registry
-from django_esdb.resetting import reset_projection
 from django_esdb.status.status import projection_statuses
 from django_esdb.waiting import wait_for
 from example_project.training_school.application import TrainingSchool

@@ -10,10 +10,14 @@ from eventsourcing.persistence import ProgrammingError, StoredEvent
 from eventsourcing_eventstoredb.connection_settings import parse_connection
 from eventsourcing_eventstoredb.exceptions import UnknownPositionError
 from eventsourcing_eventstoredb.protocol.clients import Client
-from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
+from eventsourcing_eventstoredb.recorders.application import (
+    EventStoreDBApplicationRecorder,
+)
 from eventsourcing_eventstoredb.server import EmbeddedServer
-from eventsourcing_eventstoredb.subscription_state import Phase
-from eventsourcing_eventstoredb.subscriptions import EventStoreDBSubscription
+from eventsourcing_eventstoredb.subscriptions.state import Phase
+from eventsourcing_eventstoredb.subscriptions.subscription import (
+    EventStoreDBSubscription,
+)
 
 
 @pytest.fixture

@@ -26,7 +26,9 @@ from eventsourcing_eventstoredb.connection_settings import parse_connection
 from eventsourcing_eventstoredb.deadlines import store_deadline
 from eventsourcing_eventstoredb.protocol import batching, saving
 from eventsourcing_eventstoredb.protocol.clients import Client
-from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
+from eventsourcing_eventstoredb.recorders.application import (
+    EventStoreDBApplicationRecorder,
+)
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from tests.support.batch_servers import (
     BatchServer,

@@ -17,7 +17,9 @@ from eventsourcing_eventstoredb.connection_settings import parse_connection
 from eventsourcing_eventstoredb.protocol import messages
 from eventsourcing_eventstoredb.protocol.clients import Client
 from eventsourcing_eventstoredb.protocol.retrying import connected
-from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
+from eventsourcing_eventstoredb.recorders.application import (
+    EventStoreDBApplicationRecorder,
+)
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from tests.support.client_library import (
     DiscoveryFailed,

@@ -13,7 +13,9 @@ from eventsourcing.persistence import ProgrammingError
 
 from eventsourcing_eventstoredb import EventStoreDBFactory
 from eventsourcing_eventstoredb.metadata import metadata_from
-from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
+from eventsourcing_eventstoredb.recorders.application import (
+    EventStoreDBApplicationRecorder,
+)
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from eventsourcing_eventstoredb.server.access import Users
 from tests.support.certificates import Certificate, make_certificate

@@ -18,11 +18,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from eventsourcing_eventstoredb import new_streams, used_names
 from eventsourcing_eventstoredb.connection_settings import parse_connection
 from eventsourcing_eventstoredb.protocol.clients import Client
-from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
+from eventsourcing_eventstoredb.recorders.application import (
+    EventStoreDBApplicationRecorder,
+)
 from eventsourcing_eventstoredb.server import EmbeddedServer
+from eventsourcing_eventstoredb.streams import new_streams, used_names
 from tests.support.client_library import NewEvent, StreamState
 
 PROCESSES = st.integers(0, 1)

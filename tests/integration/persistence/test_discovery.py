@@ -15,7 +15,9 @@ from eventsourcing.persistence import OperationalError, StoredEvent
 from eventsourcing_eventstoredb.connection_settings import parse_connection
 from eventsourcing_eventstoredb.protocol.clients import Client
 from eventsourcing_eventstoredb.protocol.retrying import connected
-from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
+from eventsourcing_eventstoredb.recorders.application import (
+    EventStoreDBApplicationRecorder,
+)
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from tests.support.nodes import Node, State, node
 

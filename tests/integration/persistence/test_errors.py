@@ -20,7 +20,9 @@ from eventsourcing.persistence import (
 
 from eventsourcing_eventstoredb import EventStoreDBFactory
 from eventsourcing_eventstoredb.protocol import retrying
-from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
+from eventsourcing_eventstoredb.recorders.application import (
+    EventStoreDBApplicationRecorder,
+)
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from tests.support.certificates import Certificate, make_certificate
 from tests.support.event_stores import EventStore, server_process
@@ -237,7 +239,9 @@ def test_frozen_server_ends_in_a_deadline(
     store: EventStore, connect: Connect, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr(retrying, "READ_DEADLINE", 0.2)
-    monkeypatch.setattr("eventsourcing_eventstoredb.appending.DEFAULT_DEADLINE", 0.2)
+    monkeypatch.setattr(
+        "eventsourcing_eventstoredb.streams.appending.DEFAULT_DEADLINE", 0.2
+    )
     recorder = connect(store.uri)
     store.freeze()
 

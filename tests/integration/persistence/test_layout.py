@@ -16,12 +16,12 @@ from eventsourcing.persistence import (
 from eventsourcing.utils import get_topic
 
 from eventsourcing_eventstoredb import EventStoreDBFactory
-from eventsourcing_eventstoredb.mapping import Layout
-from eventsourcing_eventstoredb.recorders import (
+from eventsourcing_eventstoredb.recorders.application import (
     EventStoreDBAggregateRecorder,
     EventStoreDBApplicationRecorder,
 )
 from eventsourcing_eventstoredb.server import EmbeddedServer
+from eventsourcing_eventstoredb.streams.mapping import Layout
 from tests.support.client_library import (
     EventStoreDBClient,
     NewEvent,

@@ -17,7 +17,7 @@ from eventsourcing.tests.persistence import (
     NonInterleavingNotificationIDsBaseCase,
 )
 
-from eventsourcing_eventstoredb.recorders import (
+from eventsourcing_eventstoredb.recorders.application import (
     EventStoreDBAggregateRecorder,
     EventStoreDBApplicationRecorder,
 )

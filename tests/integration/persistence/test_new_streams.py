@@ -11,16 +11,18 @@ from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 import pytest
 from eventsourcing.persistence import IntegrityError, OperationalError, StoredEvent
 
-from eventsourcing_eventstoredb import used_names
 from eventsourcing_eventstoredb.connection_settings import parse_connection
 from eventsourcing_eventstoredb.deadlines import store_deadline
-from eventsourcing_eventstoredb.mapping import Layout
 from eventsourcing_eventstoredb.protocol import calls, saving
 from eventsourcing_eventstoredb.protocol.batching import Batch, BatchCall
 from eventsourcing_eventstoredb.protocol.clients import Client
 from eventsourcing_eventstoredb.protocol.errors import CallError, Reason
-from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
+from eventsourcing_eventstoredb.recorders.application import (
+    EventStoreDBApplicationRecorder,
+)
 from eventsourcing_eventstoredb.server import EmbeddedServer
+from eventsourcing_eventstoredb.streams import used_names
+from eventsourcing_eventstoredb.streams.mapping import Layout
 from tests.support.at_once import at_once
 from tests.support.client_library import NewEvent, NotFound, StreamState
 

@@ -19,14 +19,16 @@ from google.protobuf import any_pb2, json_format
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from eventsourcing_eventstoredb import lagging
 from eventsourcing_eventstoredb.connection_settings import parse_connection
 from eventsourcing_eventstoredb.exceptions import UnknownPositionError
 from eventsourcing_eventstoredb.protocol import calls, messages
 from eventsourcing_eventstoredb.protocol.clients import Client, connector_of
 from eventsourcing_eventstoredb.protocol.errors import CallError, Reason
-from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
-from eventsourcing_eventstoredb.subscription_state import Phase
+from eventsourcing_eventstoredb.recorders.application import (
+    EventStoreDBApplicationRecorder,
+)
+from eventsourcing_eventstoredb.subscriptions import lagging
+from eventsourcing_eventstoredb.subscriptions.state import Phase
 from tests.support.client_library import (
     shared_pb2,
     status_pb2,

@@ -9,9 +9,11 @@ import pytest
 from eventsourcing.application import LocalNotificationLog
 from eventsourcing.persistence import ProgrammingError, StoredEvent
 
-from eventsourcing_eventstoredb.mapping import Layout
-from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
+from eventsourcing_eventstoredb.recorders.application import (
+    EventStoreDBApplicationRecorder,
+)
 from eventsourcing_eventstoredb.server import EmbeddedServer
+from eventsourcing_eventstoredb.streams.mapping import Layout
 from tests.support.client_library import (
     EventStoreDBClient,
     NewEvent,

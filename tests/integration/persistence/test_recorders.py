@@ -19,7 +19,7 @@ from eventsourcing_eventstoredb.connection_settings import parse_connection
 from eventsourcing_eventstoredb.protocol import calls, messages, retrying
 from eventsourcing_eventstoredb.protocol.clients import Client
 from eventsourcing_eventstoredb.protocol.errors import client_errors
-from eventsourcing_eventstoredb.recorders import (
+from eventsourcing_eventstoredb.recorders.application import (
     EventStoreDBAggregateRecorder,
     EventStoreDBApplicationRecorder,
 )

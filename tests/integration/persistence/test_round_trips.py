@@ -11,7 +11,9 @@ from eventsourcing.domain import Aggregate, event
 
 from eventsourcing_eventstoredb.protocol.batching import BatchCall
 from eventsourcing_eventstoredb.protocol.retrying import connected
-from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
+from eventsourcing_eventstoredb.recorders.application import (
+    EventStoreDBApplicationRecorder,
+)
 from eventsourcing_eventstoredb.server import EmbeddedServer
 
 

@@ -13,7 +13,7 @@ from eventsourcing_eventstoredb.connection_settings import parse_connection
 from eventsourcing_eventstoredb.protocol import retrying
 from eventsourcing_eventstoredb.protocol.batching import BatchCall
 from eventsourcing_eventstoredb.protocol.clients import Client
-from eventsourcing_eventstoredb.recorders import (
+from eventsourcing_eventstoredb.recorders.application import (
     EventStoreDBAggregateRecorder,
     EventStoreDBApplicationRecorder,
 )

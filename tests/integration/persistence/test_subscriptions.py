@@ -18,13 +18,17 @@ from eventsourcing_eventstoredb.exceptions import (
     UnknownPositionError,
 )
 from eventsourcing_eventstoredb.protocol.clients import Client
-from eventsourcing_eventstoredb.read_ahead import ReadAhead
-from eventsourcing_eventstoredb.receiving import Receiver
-from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
+from eventsourcing_eventstoredb.recorders.application import (
+    EventStoreDBApplicationRecorder,
+)
 from eventsourcing_eventstoredb.server import EmbeddedServer
-from eventsourcing_eventstoredb.subscription_state import Phase, StateCell
-from eventsourcing_eventstoredb.subscriptions import EventStoreDBSubscription
-from eventsourcing_eventstoredb.watchdog import Watchdog
+from eventsourcing_eventstoredb.subscriptions.read_ahead import ReadAhead
+from eventsourcing_eventstoredb.subscriptions.receiving import Receiver
+from eventsourcing_eventstoredb.subscriptions.state import Phase, StateCell
+from eventsourcing_eventstoredb.subscriptions.subscription import (
+    EventStoreDBSubscription,
+)
+from eventsourcing_eventstoredb.subscriptions.watchdog import Watchdog
 from tests.support.event_stores import EventStore
 from tests.support.proxy import Proxy
 

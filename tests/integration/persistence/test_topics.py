@@ -24,7 +24,7 @@ from eventsourcing.utils import get_topic, register_topic
 
 from eventsourcing_eventstoredb.factory import _warn_that_topics_are_free
 from eventsourcing_eventstoredb.server import EmbeddedServer
-from eventsourcing_eventstoredb.topics import (
+from eventsourcing_eventstoredb.topics.allowlist import (
     AllowlistMapper,
     TopicAllowlist,
     TopicNotAllowedError,

@@ -16,7 +16,7 @@ from eventsourcing.persistence import (
 )
 
 from django_esdb import event_metadata, get_application
-from django_esdb.applications import make_application
+from django_esdb.applications.shared import make_application
 from django_esdb.testing import (
     EmbeddedEventStoreMixin,
     FixedClockMixin,

@@ -8,7 +8,7 @@ from eventsourcing.persistence import InfrastructureFactoryError
 from eventsourcing.popo import POPOApplicationRecorder
 
 from django_esdb import get_application
-from django_esdb.applications import close_applications
+from django_esdb.applications.shared import close_applications
 from django_esdb.checks.configuration import check_all
 from django_esdb.conf import application_environment, build_env, settings
 from django_esdb.registry import registry

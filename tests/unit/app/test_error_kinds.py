@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from django_esdb.error_kinds import LONGEST_KIND, error_kind
+from django_esdb.models.error_kinds import LONGEST_KIND, error_kind
 
 ID = UUID("7661899a-7326-4da2-8369-e75b1854c6af")
 

@@ -8,7 +8,7 @@ import pytest
 from eventsourcing import dispatch
 from eventsourcing.projection import Projection
 
-from django_esdb.handlers import EventHandlers
+from django_esdb.handlers.functions import EventHandlers
 
 
 class Plain(Projection[Any]):

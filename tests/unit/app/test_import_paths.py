@@ -41,6 +41,7 @@ PATHS = (
     "django_esdb.signals.projection_failed",
     "django_esdb.status.ProjectionStatus",
     "django_esdb.status.projection_statuses",
+    "django_esdb.topics.guard_application",
     "django_esdb.wait_for",
     "eventsourcing_eventstoredb.EventStoreDBFactory",
     "eventsourcing_eventstoredb.factory.EventStoreDBFactory",
@@ -48,6 +49,7 @@ PATHS = (
     "eventsourcing_eventstoredb.recorders.EventStoreDBApplicationRecorder",
     "eventsourcing_eventstoredb.server.EmbeddedServer",
     "eventsourcing_eventstoredb.subscriptions.EventStoreDBSubscription",
+    "eventsourcing_eventstoredb.topics.TopicAllowlist",
 )
 
 

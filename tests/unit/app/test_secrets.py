@@ -16,7 +16,7 @@ from django.views.debug import ExceptionReporter, get_default_exception_reporter
 from eventsourcing.persistence import InfrastructureFactoryError, PersistenceError
 
 from django_esdb import get_application
-from django_esdb.applications import close_applications
+from django_esdb.applications.shared import close_applications
 from django_esdb.masking import Masked, has_password, masked
 from django_esdb.registry import Registration
 from django_esdb.runner import ProjectionRunner

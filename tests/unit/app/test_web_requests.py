@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, Client
 from django.urls import path
 
-from django_esdb.web_requests import limit_web_requests
+from django_esdb.applications.web_requests import limit_web_requests
 from eventsourcing_eventstoredb.deadlines import seconds_left
 
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventsourcing_eventstoredb import EventStoreDBFactory
-from eventsourcing_eventstoredb.compression import (
+from eventsourcing_eventstoredb.encoding.compression import (
     DEFAULT_LIMIT,
     DecompressedSizeError,
     LimitedCompressor,

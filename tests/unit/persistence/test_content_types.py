@@ -17,7 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventsourcing_eventstoredb import EventStoreDBFactory
-from eventsourcing_eventstoredb.content_types import BINARY, JSON, content_type_of
+from eventsourcing_eventstoredb.encoding.content_types import (
+    BINARY,
+    JSON,
+    content_type_of,
+)
 
 values = st.recursive(
     st.none()

@@ -7,10 +7,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from eventsourcing_eventstoredb import event_filter
-from eventsourcing_eventstoredb.event_filter import EventFilter
-from eventsourcing_eventstoredb.mapping import Layout
 from eventsourcing_eventstoredb.protocol.generated import streams
+from eventsourcing_eventstoredb.streams import event_filter
+from eventsourcing_eventstoredb.streams.event_filter import EventFilter
+from eventsourcing_eventstoredb.streams.mapping import Layout
 
 
 def recorded(stream: str) -> Any:

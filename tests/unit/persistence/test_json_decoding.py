@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from eventsourcing.persistence import DecimalAsStr, JSONTranscoder
 
-from eventsourcing_eventstoredb.json_decoding import quicken
+from eventsourcing_eventstoredb.encoding.json_decoding import quicken
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from eventsourcing.tests.persistence import InfrastructureFactoryTestCase
 from eventsourcing.utils import Environment
 
 from eventsourcing_eventstoredb import EventStoreDBFactory
-from eventsourcing_eventstoredb.recorders import (
+from eventsourcing_eventstoredb.recorders.application import (
     EventStoreDBAggregateRecorder,
     EventStoreDBApplicationRecorder,
 )

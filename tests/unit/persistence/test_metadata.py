@@ -18,7 +18,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventsourcing_eventstoredb import event_metadata
-from eventsourcing_eventstoredb.mapping import Layout, version_in_metadata
 from eventsourcing_eventstoredb.metadata import (
     CAUSATION_ID,
     CORRELATION_ID,
@@ -34,6 +33,7 @@ from eventsourcing_eventstoredb.metadata import (
     metadata_from,
     provider_named,
 )
+from eventsourcing_eventstoredb.streams.mapping import Layout, version_in_metadata
 
 KEYS = st.text(min_size=1, max_size=20).filter(lambda key: not key.startswith("$"))
 METADATA = st.dictionaries(KEYS, st.text(max_size=50), max_size=5)

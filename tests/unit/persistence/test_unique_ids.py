@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventsourcing_eventstoredb.id_types import is_unique
+from eventsourcing_eventstoredb.topics.id_types import is_unique
 
 UNIQUE = (1, 4, 6, 7)
 

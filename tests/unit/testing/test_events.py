@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 from eventsourcing.domain import Aggregate, BaseAggregate, CanMutateAggregate, event
 
-from django_esdb.aggregate_events import event_classes
+from django_esdb.events.aggregate_events import event_classes
 from django_esdb.testing import EventFactory, fixed_clock, fixed_ids, numbered_id
 from example_project.training_school.domain import Dog
 

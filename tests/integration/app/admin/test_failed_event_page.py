@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from django_esdb.admin import event_reading, failed_event_page, failed_events
-from django_esdb.applications import close_applications
+from django_esdb.applications.shared import close_applications
 from django_esdb.models import FailedEvent, ProjectionTracking
 from django_esdb.registry import registry
 from eventsourcing_eventstoredb.server import EmbeddedServer

@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from eventsourcing.persistence import Tracking
 
-from django_esdb.applications import close_applications
+from django_esdb.applications.shared import close_applications
 from django_esdb.models import FailedEvent, ProjectionTracking
 from django_esdb.registry import registry
 from example_project.training_school.models import Dog

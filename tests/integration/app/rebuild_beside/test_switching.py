@@ -16,8 +16,8 @@ from django_esdb.models import (
 )
 from django_esdb.policies import OnFailure
 from django_esdb.rebuilding.beside import switching
+from django_esdb.rebuilding.resetting import reset_projection
 from django_esdb.registry import Registration
-from django_esdb.resetting import reset_projection
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.projections import TrainingSchoolProjection
 from tests.support.building_beside import (

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from eventsourcing_eventstoredb.recorders import EventStoreDBAggregateRecorder
+from eventsourcing_eventstoredb.recorders.application import (
+    EventStoreDBAggregateRecorder,
+)
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from tests.support.client_library import EventStoreDBClient
 from tests.support.counters import Counter, Counters

@@ -12,7 +12,7 @@ from eventsourcing.persistence import StoredEvent
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eventsourcing_eventstoredb import snapshot_streams
+from eventsourcing_eventstoredb.snapshots import snapshot_streams
 from tests.support.at_once import at_once
 from tests.support.client_library import EventStoreDBClient, NewEvent, StreamState
 from tests.support.counters import (

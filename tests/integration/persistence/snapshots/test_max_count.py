@@ -12,7 +12,7 @@ from eventsourcing.persistence import (
     ProgrammingError,
 )
 
-from eventsourcing_eventstoredb import max_count
+from eventsourcing_eventstoredb.streams import max_count
 from tests.support.client_library import EventStoreDBClient, NewEvent, StreamState
 from tests.support.counters import Counters, saved, stream_of, versions
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from eventsourcing.utils import get_topic
 
-from eventsourcing_eventstoredb import snapshot_streams
+from eventsourcing_eventstoredb.snapshots import snapshot_streams
 from tests.support.client_library import EventStoreDBClient, NewEvent, StreamState
 from tests.support.counters import Counter, Counters, saved, stream_of
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from django_esdb.applications import close_applications, get_application
+from django_esdb.applications.shared import close_applications, get_application
 from tests.support import other_stores
 from tests.support.animals import STORES, Zoo
 

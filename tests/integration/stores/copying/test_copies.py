@@ -12,12 +12,14 @@ from django.core.management import CommandError, call_command
 from eventsourcing.persistence import StoredEvent
 from eventsourcing.sqlite import SQLiteRecorder
 
-from django_esdb.applications import close_applications, get_application
+from django_esdb.applications.shared import close_applications, get_application
 from django_esdb.copying.aggregates import Aggregates
 from django_esdb.copying.source import opened_source
-from eventsourcing_eventstoredb import append_batches
-from eventsourcing_eventstoredb.copy_target import CopyTarget
-from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
+from eventsourcing_eventstoredb.copying.target import CopyTarget
+from eventsourcing_eventstoredb.recorders.application import (
+    EventStoreDBApplicationRecorder,
+)
+from eventsourcing_eventstoredb.streams import append_batches
 from tests.support.animals import (
     STORES,
     Lion,

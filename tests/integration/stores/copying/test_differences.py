@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from django.core.management import CommandError
 
-from eventsourcing_eventstoredb.copy_target import CopyTarget
-from eventsourcing_eventstoredb.recorders import EventStoreDBApplicationRecorder
+from eventsourcing_eventstoredb.copying.target import CopyTarget
+from eventsourcing_eventstoredb.recorders.application import (
+    EventStoreDBApplicationRecorder,
+)
 from tests.support.animals import Lion, Zoo, copy, fill, log, snapshots
 from tests.support.client_library import StreamState
 

@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 
 from django_esdb.admin import event_reading
-from django_esdb.applications import close_applications
+from django_esdb.applications.shared import close_applications
 from django_esdb.registry import registry
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool

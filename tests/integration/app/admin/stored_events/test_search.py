@@ -14,7 +14,7 @@ from django.urls import reverse
 from eventsourcing.utils import get_topic
 
 from django_esdb.admin import stored_events
-from django_esdb.applications import close_applications, get_application
+from django_esdb.applications.shared import close_applications, get_application
 from django_esdb.models import StoredEvent
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool

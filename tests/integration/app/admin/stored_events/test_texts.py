@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from django_esdb.applications import close_applications, get_application
+from django_esdb.applications.shared import close_applications, get_application
 from eventsourcing_eventstoredb import event_metadata
 from eventsourcing_eventstoredb.metadata import CORRELATION_ID
 from eventsourcing_eventstoredb.server import EmbeddedServer

@@ -1,0 +1,3 @@
+"""Snapshots, which can always be done without."""
+
+from __future__ import annotations
