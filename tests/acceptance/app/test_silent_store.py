@@ -145,6 +145,7 @@ def test_each_form_of_the_example_ends_in_time(
     assert response.status_code == 503
 
 
+@pytest.mark.slow("waits for two long deadlines")
 def test_each_action_of_the_admin_ends_in_time(
     silent: EventStore, admin_client: Client, settings: Any
 ) -> None:

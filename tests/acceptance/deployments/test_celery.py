@@ -35,6 +35,7 @@ def children_of(process_id: int) -> set[int]:
     return {each.pid for each in psutil.Process(process_id).children()}
 
 
+@pytest.mark.slow("starts a worker of several processes and waits for their end")
 @pytest.mark.parametrize(
     "tasks",
     [1, pytest.param(100, marks=pytest.mark.any_database)],

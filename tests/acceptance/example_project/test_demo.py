@@ -146,6 +146,7 @@ def test_shows_a_seeded_school_and_stops_with_all_its_parts(start: Start):
     assert not demo.has_children()
 
 
+@pytest.mark.slow("starts five processes and waits for what they do")
 def test_projections_are_in_the_states_that_an_operator_meets(shared: RunningDemo):
     page = read(shared["Web site"])
     assert f'href="/{shared["Dashboard"].removeprefix(shared["Web site"])}"' in page
@@ -269,6 +270,7 @@ def test_a_part_that_dies_is_named_and_ends_the_others(
     assert not demo.has_children()
 
 
+@pytest.mark.slow("starts five processes and waits for their end")
 def test_no_part_survives_a_killed_demo(start: Start):
     demo = start()
 
@@ -277,6 +279,7 @@ def test_no_part_survives_a_killed_demo(start: Start):
     wait_until(lambda: not demo.has_children())
 
 
+@pytest.mark.slow("starts five processes and waits for their end")
 def test_ends_when_its_output_is_not_read(start: Start):
     demo = start()
     demo.process.stdout.close()

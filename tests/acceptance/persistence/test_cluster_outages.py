@@ -86,8 +86,11 @@ def test_a_save_outlasts_an_election(cluster: Cluster) -> None:
 
 
 def test_without_a_leader_the_error_says_so(
-    cluster: Cluster, caplog: pytest.LogCaptureFixture
+    cluster: Cluster, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The error tells whole seconds, from the first on.
+    monkeypatch.setattr(outages, "QUIET_SECONDS", 1.5)
+    monkeypatch.setattr(retrying, "CLUSTER_PATIENCE", 3.0)
     caplog.set_level(logging.INFO, "eventsourcing_eventstoredb")
     with recording(cluster) as recorder:
         save(recorder, uuid4())

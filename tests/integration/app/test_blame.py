@@ -109,6 +109,7 @@ def provoking(
 ) -> Iterator[Callable[..., Registration]]:
     """Make a registration of the projection that meets an error so many times."""
     monkeypatch.setattr(decisions, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(decisions, "LONGEST_PAUSE_SECONDS", 0.1)
 
     def make(provoke: Callable[[], None], times: int, **options: Any) -> Registration:
         monkeypatch.setattr(

@@ -23,6 +23,7 @@ from django_esdb.rebuilding.requests import request_rebuild
 from django_esdb.recorders import DjangoTrackingRecorder
 from django_esdb.registry import Registration, registry
 from django_esdb.runner import batch_loop
+from eventsourcing_eventstoredb.protocol import retrying
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.models import Dog, SchoolCounts
@@ -109,9 +110,12 @@ def test_who_runs_it_stands_by_and_goes_on_afterwards(
     school: TrainingSchool,
     school_projection: Registration,
     monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
 ) -> None:
     module = "django_esdb.management.commands.rebuildprojection.TAKEOVER_SECONDS"
     monkeypatch.setattr(module, SECONDS)
+    # Who runs it notices when the lease is to be renewed.
+    settings.ESDB_LEASE_SECONDS = 3
     for number in range(5):
         school.register(f"Dog {number}")
     with running(school_projection, exclusive=True) as supervisor:
@@ -232,7 +236,9 @@ def test_where_the_store_is_away_the_old_rows_stand(
     school: TrainingSchool,
     school_projection: Registration,
     settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(retrying, "PATIENCE", 0.1)
     school.register("Fido")
     catch_up(school_projection)
     before = tracking()

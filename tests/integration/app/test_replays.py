@@ -219,6 +219,8 @@ def test_live_events_come_behind_a_replay_that_a_worker_makes(
     school: TrainingSchool, telling: MakeRegistration, settings: Any
 ) -> None:
     settings.ESDB_REPLAY_BATCH_SIZE = 2
+    # The worker notices when the lease is to be renewed.
+    settings.ESDB_LEASE_SECONDS = 3
     school.register("Fido")
     for number in range(7):
         school.add_trick("Fido", f"trick {number}")

@@ -69,8 +69,10 @@ def test_rows_failed_events_and_position_are_gone_and_the_row_stays(
 
 
 def test_worker_that_runs_it_starts_over_by_itself(
-    school: TrainingSchool, school_projection: Registration
+    school: TrainingSchool, school_projection: Registration, settings: Any
 ) -> None:
+    # It notices when the lease is to be renewed.
+    settings.ESDB_LEASE_SECONDS = 3
     school.register("Fido")
     with running(school_projection, exclusive=True) as supervisor:
         wait_until(lambda: counts() == [(1, 0)])

@@ -24,6 +24,7 @@ from eventsourcing_eventstoredb.connection_settings import (
     ConnectionSettingsError,
     parse_connection,
 )
+from eventsourcing_eventstoredb.protocol import retrying
 from example_project.training_school.application import TrainingSchool
 from tests.support.ciphers import NO_CIPHER
 
@@ -47,6 +48,8 @@ def _site(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     settings.ROOT_URLCONF = __name__
     settings.ESDB_ENV = {"TRAININGSCHOOL_CIPHER_KEY": f"{SECRET}-own"}
     monkeypatch.setenv("EVENTSTOREDB_PASSWORD", f"{SECRET}-environment")
+    # It is away for good.
+    monkeypatch.setattr(retrying, "PATIENCE", 0.1)
     get_default_exception_reporter_filter.cache_clear()
     yield
     get_default_exception_reporter_filter.cache_clear()

@@ -175,8 +175,13 @@ def test_a_projection_with_very_many_rows_is_not_reset_in_a_request(
 
 
 def test_a_projection_is_rebuilt_in_the_background(
-    admin_client: Client, school: TrainingSchool, school_projection: Registration
+    admin_client: Client,
+    school: TrainingSchool,
+    school_projection: Registration,
+    settings: Any,
 ) -> None:
+    # Who runs it notices when the lease is to be renewed.
+    settings.ESDB_LEASE_SECONDS = 3
     school.register("Fido")
     with working(school_projection):
         wait_until(lambda: status().lag.events == 0 and Dog.objects.exists())

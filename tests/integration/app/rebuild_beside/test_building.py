@@ -75,8 +75,10 @@ def test_rows_are_built_and_switch_where_no_process_runs_it(
 
 
 def test_who_runs_it_goes_on_meanwhile_and_afterwards(
-    school: TrainingSchool, school_projection: Registration
+    school: TrainingSchool, school_projection: Registration, settings: Any
 ) -> None:
+    # Who runs it notices when the lease is to be renewed.
+    settings.ESDB_LEASE_SECONDS = 3
     for number in range(5):
         school.register(f"Dog {number}")
     with running(school_projection, exclusive=True) as supervisor:
