@@ -52,13 +52,13 @@ _COMMITTING = (
 _ACTIONS = "('CASCADE', 'SET NULL', 'SET DEFAULT')"
 
 _SQLITE_REFERENCES = f"""
-    SELECT f."table", m.name, f.on_delete IN {_ACTIONS} OR f.on_update IN {_ACTIONS}
+    SELECT f."table", m.name, f.on_delete IN {_ACTIONS}, f.on_update IN {_ACTIONS}
     FROM sqlite_master m, pragma_foreign_key_list(m.name) f WHERE m.type = 'table'
 """  # noqa: S608
 _SQLITE_TRIGGERS = "SELECT tbl_name, sql FROM sqlite_master WHERE type = 'trigger'"
 _POSTGRESQL_REFERENCES = """
     SELECT parent.relname, child.relname,
-        c.confdeltype IN ('c', 'n', 'd') OR c.confupdtype IN ('c', 'n', 'd')
+        c.confdeltype IN ('c', 'n', 'd'), c.confupdtype IN ('c', 'n', 'd')
     FROM pg_constraint c JOIN pg_class parent ON parent.oid = c.confrelid
     JOIN pg_class child ON child.oid = c.conrelid WHERE c.contype = 'f'
 """
@@ -69,7 +69,7 @@ _POSTGRESQL_TRIGGERS = """
 """
 _MARIADB_REFERENCES = f"""
     SELECT referenced_table_name, table_name,
-        delete_rule IN {_ACTIONS} OR update_rule IN {_ACTIONS}
+        delete_rule IN {_ACTIONS}, update_rule IN {_ACTIONS}
     FROM information_schema.referential_constraints
     WHERE constraint_schema = DATABASE()
 """  # noqa: S608
@@ -161,9 +161,9 @@ def schema_of(connection: BaseDatabaseWrapper) -> Schema:
     with connection.cursor() as cursor:
         tables = frozenset(connection.introspection.table_names(cursor))
         cursor.execute(references)
-        for parent, child, acts in cursor.fetchall():
+        for parent, child, *acts in cursor.fetchall():
             referring[parent].add(child)
-            if acts:
+            if any(acts):
                 followers[parent].add(child)
         cursor.execute(triggers)
         for table, code in cursor.fetchall():
@@ -178,12 +178,26 @@ def tables_with_triggers(connection: BaseDatabaseWrapper) -> frozenset[str]:
     return _tables_found(connection, _TRIGGERED[connection.vendor], names)
 
 
-def tables_updated_further(connection: BaseDatabaseWrapper) -> frozenset[str]:
-    """Return the tables that have columns with ON UPDATE, in lower case."""
-    if connection.vendor != "mysql":
-        return frozenset()
-    names = [connection.settings_dict["NAME"]]
-    return _tables_found(connection, _MARIADB_UPDATED, names)
+def tables_acting(
+    connection: BaseDatabaseWrapper,
+) -> tuple[frozenset[str], frozenset[str]]:
+    """
+    Return the tables by whose definition writes to a row make the database do more.
+
+    Returns:
+        Those where deleting a row does, since others refer to it with ON DELETE, and
+        those where updating one does, for that or a column with ON UPDATE. In lower
+        case.
+    """
+    references, _ = _QUERIES[connection.vendor]
+    with connection.cursor() as cursor:
+        cursor.execute(references)
+        found = [(str(each[0]).lower(), *each[2:]) for each in cursor.fetchall()]
+    updated = {parent for parent, _, acts in found if acts}
+    if connection.vendor == "mysql":
+        names = [connection.settings_dict["NAME"]]
+        updated |= _tables_found(connection, _MARIADB_UPDATED, names)
+    return frozenset(parent for parent, acts, _ in found if acts), frozenset(updated)
 
 
 def _tables_found(

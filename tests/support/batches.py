@@ -15,13 +15,15 @@ APP = "App"
 
 
 def changes(statements: CaptureQueriesContext) -> list[str]:
-    """Return the statements about rows: no transactions' own, and none for triggers."""
+    """Return the statements about rows: no transactions' own, and none for schemas."""
     return [
         q["sql"]
         for q in statements.captured_queries
         if not q["sql"].startswith(("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE"))
         and "projectiontracking" not in q["sql"]
         and "trigger" not in q["sql"]
+        and "foreign_key_list" not in q["sql"]
+        and "pg_constraint" not in q["sql"]
         and "information_schema" not in q["sql"]
     ]
 

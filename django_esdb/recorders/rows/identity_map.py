@@ -85,6 +85,9 @@ class IdentityMap:
         """Find out how rows are written: by themselves, or many at once."""
         info = self.info
         self._has_triggers = self.unit.has_triggers(self.model)
+        self._is_deleted_by_itself = (
+            self._has_triggers or self.unit.are_deleted_further(self.model)
+        )
         self._is_saved_by_itself = self._has_triggers or info.is_saved_by_itself()
         # Whether values have only to be compared and written.
         self.is_simple = not (
@@ -219,7 +222,7 @@ class IdentityMap:
 
     def delete(self, entry: Entry) -> None:
         """Delete a row that is in hand, and what its deletion takes along."""
-        is_alone = not (self._has_triggers or self.info.is_deleted_by_itself())
+        is_alone = not (self._is_deleted_by_itself or self.info.is_deleted_by_itself())
         if entry.stored is None or self.uniques.is_unseen(entry) or not is_alone:
             # The database has to see what the row was, and what depends on it has to
             # be there as it is by now.
@@ -228,11 +231,9 @@ class IdentityMap:
             self.forget(entry)
             self.deleted[entry.pk] = None
             return
-        is_trusted = not (
-            self._has_triggers
-            or self.info.loose_dependents
-            or self.info.has_own_delete()
-        )
+        if self.info.taken_along is None:
+            self.unit.look_at_rules()
+        is_trusted = not (self._has_triggers or self.info.runs_code_of_others())
         delete_by_itself(self, entry, is_trusted=is_trusted)
 
     def forget(self, entry: Entry) -> None:

@@ -23,6 +23,7 @@ from django.db.models.signals import (
 from django.db.utils import NotSupportedError
 
 from django_esdb.db.fields import Field, is_djangos
+from django_esdb.recorders.rows.deletions import relations_to, taken_along
 
 # What Django calls to save a row, and may be another class's.
 _SAVING = ("save", "save_base", "_save_table", "_do_insert", "_do_update")
@@ -60,6 +61,8 @@ class ModelInfo:
         has_generated: Whether the database works out some columns.
         dependents: Relations whose rows a deletion may take along.
         loose_dependents: Relations to it of which only the database knows.
+        taken_along: It and the models of rows that are deleted with one; None if one
+            may be left that refers to what is not there.
         unique_groups: Attributes whose values no two rows have alike.
         doubtful: Attributes that the database may refuse by a rule which is not
             known here; None for all.
@@ -173,6 +176,13 @@ class ModelInfo:
             or post_delete.has_listeners(model)
         )
 
+    def runs_code_of_others(self) -> bool:
+        """Return whether such code runs for the row, or for what goes along with it."""
+        return self.has_own_delete() or any(
+            pre_delete.has_listeners(each) or post_delete.has_listeners(each)
+            for each in self.taken_along or ()
+        )
+
     def has_own_queryset(self) -> bool:
         """Return whether the model's manager may not find all rows."""
         manager = self.model._default_manager
@@ -184,12 +194,7 @@ class ModelInfo:
         return bool(query.where) or query.is_sliced or query.distinct
 
     def _read_relations(self) -> None:
-        relations = [
-            relation
-            for relation in self.model._meta.get_fields(include_hidden=True)
-            if isinstance(relation, models.ForeignObjectRel)
-            and hasattr(relation, "on_delete")
-        ]
+        relations = relations_to(self.model)
         # Deleting such a row may delete or change others.
         self.has_dependents = any(
             relation.on_delete is not models.DO_NOTHING for relation in relations
@@ -197,6 +202,7 @@ class ModelInfo:
             hasattr(field, "bulk_related_objects")
             for field in self.model._meta.private_fields
         )
+        self.taken_along = taken_along(self.model)
         # What other rows refer to by other attributes than the key.
         self.referred = {
             relation.field.target_field.attname

@@ -38,6 +38,9 @@ class Work(Protocol):
     def read_again(self) -> None:
         """Write what is pending, and trust nothing that was loaded."""
 
+    def are_deleted_further(self, model: type[models.Model], /) -> bool:
+        """Return whether the database deletes or changes others with a model's rows."""
+
     def has_triggers(self, model: type[models.Model], /) -> bool:
         """Return whether the database does more when a model's rows are written."""
 

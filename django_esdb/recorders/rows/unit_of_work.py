@@ -228,6 +228,10 @@ class UnitOfWork:
         """Return whether the database does more when a model's rows are written."""
         return model in self._known_triggers()
 
+    def are_deleted_further(self, model: type[Model]) -> bool:
+        """Return whether the database deletes or changes others with a model's rows."""
+        return self._known_triggers().are_deleted_further(model)
+
     def _known_triggers(self) -> Triggered:
         if self._triggered is None:
             with self.own_statements():
