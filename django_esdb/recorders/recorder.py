@@ -61,6 +61,9 @@ class DjangoTrackingRecorder(TrackingRecorder):
     read_models: tuple[type[models.Model], ...] = ()
     # Whether a runner is to process nothing behind its row's ``replay_until``.
     ends_with_replay = False
+    # Set by a runner that processes the view's events in this process: blocks until it
+    # has committed a position, or will not, or so many seconds are over.
+    await_arrival: Callable[[int, float], object] | None = None
 
     def __init__(self, name: str | None = None, using: str | None = None) -> None:
         super().__init__()
@@ -293,8 +296,9 @@ class DjangoTrackingRecorder(TrackingRecorder):
         """
         Block until the event at this position is processed.
 
-        Polls the database, at first every millisecond, later every 100 ms. A connection
-        that is lost meanwhile is replaced, until the time is over.
+        Polls the database, at first every millisecond, later every 100 ms; the view of
+        a runner asks once before it waits, and again when that has got there. A
+        connection that is lost meanwhile is replaced, until the time is over.
 
         Args:
             application_name: The application that recorded the event.
@@ -316,7 +320,9 @@ class DjangoTrackingRecorder(TrackingRecorder):
         """
         if notification_id is not None:
             tracked = self.tracked(application_name)
-            wait_until_processed(tracked, notification_id, timeout, interrupt)
+            wait_until_processed(
+                tracked, notification_id, timeout, interrupt, self.await_arrival
+            )
 
     @property
     def _alias(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from time import monotonic, sleep
 
 from django.db import Error as DatabaseError
@@ -43,16 +44,19 @@ def wait_until_processed(
     position: int,
     timeout: float,
     interrupt: threading.Event | None = None,
+    await_arrival: Callable[[int, float], object] | None = None,
 ) -> None:
     """
     Block until the event at this position is processed.
 
     The arguments and what is raised are those of
-    :meth:`~django_esdb.recorders.DjangoTrackingRecorder.wait`.
+    :meth:`~django_esdb.recorders.DjangoTrackingRecorder.wait`; *await_arrival* is that
+    of :func:`wait_for_outcome`.
     """
     if interrupt is None:
         _require_known(tracked, position)
-    outcome = wait_for_outcome(tracked, Awaited(position), timeout, interrupt)
+    awaited = Awaited(position)
+    outcome = wait_for_outcome(tracked, awaited, timeout, interrupt, await_arrival)
     if outcome is WaitResult.TIMED_OUT:
         msg = (
             f"Projection {tracked.projection!r} did not process notification "
@@ -69,6 +73,7 @@ def wait_for_outcome(
     awaited: Awaited,
     timeout: float,
     interrupt: threading.Event | None = None,
+    await_arrival: Callable[[int, float], object] | None = None,
 ) -> WaitResult:
     """
     Block until it is known what has become of events, or the time is over.
@@ -78,6 +83,8 @@ def wait_for_outcome(
         awaited: The events.
         timeout: Most seconds to wait.
         interrupt: Ends the wait when it is set.
+        await_arrival: Blocks until a position is processed in this process, or will not
+            be, or so many seconds are over. Until then the database is not asked again.
 
     Raises:
         django.db.Error: The database could not be asked, in the end.
@@ -105,6 +112,10 @@ def wait_for_outcome(
             if outcome is not None:
                 raise outcome
             return WaitResult.TIMED_OUT
+        if await_arrival is not None:
+            await_arrival(awaited.position, timeout - waited)
+            await_arrival = None
+            continue
         pause = min(poll_pause(waited), timeout - waited)
         if interrupt is None:
             sleep(pause)

@@ -47,10 +47,11 @@ class Progress:
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self.processed = 0
         self._position: int | None = None
         self._began: int | None = None
+        self._has_ended = False
         self._samples: deque[_Sample] = deque()
 
     @property
@@ -64,6 +65,7 @@ class Progress:
             self.processed, self._position = processed, position
             self._samples.append(self._sample())
             self._began = processed
+            self._lock.notify_all()
 
     def moved(self, events: int, position: int) -> None:
         """Note that so many events are committed, up to a position."""
@@ -71,6 +73,30 @@ class Progress:
             self.processed += events
             self._position = position
             self._keep_sample()
+            self._lock.notify_all()
+
+    def end(self) -> None:
+        """Note that nothing more is counted here."""
+        with self._lock:
+            self._has_ended = True
+            self._lock.notify_all()
+
+    def wait(self, position: int, timeout: float) -> None:
+        """
+        Block until a position is committed, nothing more is counted, or time is over.
+
+        Args:
+            position: The position, or one before it.
+            timeout: Most seconds to wait.
+        """
+        with self._lock:
+            self._lock.wait_for(
+                lambda: (
+                    self._has_ended
+                    or (self._position is not None and self._position >= position)
+                ),
+                timeout,
+            )
 
     def pace(self) -> Pace:
         """Return how fast it is."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter
-from contextlib import suppress
 from threading import Event as ThreadingEvent
 from types import TracebackType
 from typing import Any
@@ -12,7 +11,6 @@ from typing import Any
 from django.db import connections
 from eventsourcing import projection as library
 from eventsourcing.application import Application
-from eventsourcing.persistence import PersistenceError, ProgrammingError
 from eventsourcing.projection import ApplicationSubscription
 from eventsourcing.utils import EnvType
 
@@ -30,6 +28,7 @@ from django_esdb.runner.processor import BatchProcessor
 from django_esdb.runner.progress import Progress
 from django_esdb.runner.reader import BatchReason, EventReader
 from django_esdb.runner.slow_events import EventClock
+from django_esdb.runner.store_of_position import check_store_of
 from django_esdb.subscriptions.positions import (
     check_same_store,
     is_caught_up,
@@ -125,34 +124,15 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
         except BaseException as error:
             try:
                 # Whose connection may be what is wrong: the next term gets another one.
-                self._check_store(error, made, projection_class, view_class, env)
+                check_store_of(made, error, projection_class, view_class)
             finally:
                 for app in made:
                     app.close()
                 forget_locals(error)
             raise
         guard_application(self.app)
-
-    @staticmethod
-    def _check_store(
-        error: BaseException,
-        made: list[Application[Any]],
-        projection_class: type[library.Projection[Any]],
-        view_class: type[Any],
-        env: EnvType | None,
-    ) -> None:
-        """Raise an error that says so, if the position is one of another store."""
-        if (
-            not isinstance(error, ProgrammingError)
-            or not made
-            or not issubclass(view_class, DjangoTrackingRecorder)
-        ):
-            return
-        view = DjangoTrackingRecorder(
-            projection_class.name, using=view_class.database()
-        )
-        with suppress(PersistenceError):
-            check_same_store(made[0].recorder, view.tracked(made[0].name).row())
+        if isinstance(self.view, DjangoTrackingRecorder):
+            self.view.await_arrival = self.progress.wait
 
     def __exit__(
         self,
@@ -166,6 +146,11 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
         finally:
             # Before 9.5 the library leaves the application open.
             self.app.close()
+
+    def stop(self) -> None:
+        """Have the batch that is being processed be the last; wakes who waits."""
+        super().stop()
+        self.progress.end()
 
     def run_forever(self, timeout: float | None = None) -> None:
         """Block until the timeout or the end, and raise what ended the processing."""
@@ -235,6 +220,8 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
             or not isinstance(view, DjangoTrackingRecorder)
             or not isinstance(subscription, ApplicationSubscription)
         ):
+            if this_runner is not None:
+                this_runner.progress.end()
             del this_runner
             subscription.subscription = HandledSubscription(  # type: ignore[assignment]
                 subscription.subscription
@@ -300,4 +287,5 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
             # This thread's own; no other could close them.
             connections.close_all()
             is_stopping.set()
+            progress.end()
             reader.close()

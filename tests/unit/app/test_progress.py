@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -102,3 +104,24 @@ def test_a_rate_is_never_of_more_than_the_events_of_two_minutes(
             assert abs(rate - recent / elapsed) < 1e-6
     # Kept small, however long it runs.
     assert len(progress._samples) <= RATE_SECONDS + 3
+
+
+def test_who_waits_for_what_is_committed_does_not_wait() -> None:
+    progress = Progress(Clock())
+    progress.begin(0, 0)
+
+    progress.wait(0, timeout=60)
+    progress.moved(3, 7)
+    progress.wait(5, timeout=60)
+
+
+def test_who_waits_for_what_will_not_come_is_woken_at_the_end() -> None:
+    progress = Progress(Clock())
+    progress.begin(0, None)
+    waiting = threading.Thread(target=progress.wait, args=(0, 60), daemon=True)
+    waiting.start()
+    progress.moved(0, -1)
+
+    assert waiting.is_alive()
+    progress.end()
+    waiting.join()
