@@ -121,7 +121,28 @@ class Column:
         if trust is Trust.CERTAIN:
             return value
         value = self.field.to_python(key)
+        if isinstance(value, bytearray | memoryview):
+            # No key of a dictionary as long as it can be written to.
+            return bytes(value)
         return self._as_stored(value) if self.is_own and value is not None else value
+
+    def sought(self, key: Any) -> Any:
+        """
+        Return a key as :meth:`normalised`, but such that it finds what a query finds.
+
+        Raises:
+            ValidationError: It is none.
+        """
+        value = self.normalised(key)
+        if type(value) is Decimal:
+            field: Any = target_of(self.field)
+            exact = field.to_python(key)
+            # Most databases round what they store, and not what it is compared with.
+            if exact != value and value != Decimal(
+                field.get_db_prep_value(exact, self._connection)
+            ):
+                return exact
+        return value
 
     def _as_stored(self, value: Any) -> Any:
         """Return what is read of a value that is stored, as far as Python tells."""

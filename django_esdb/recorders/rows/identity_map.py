@@ -106,7 +106,8 @@ class IdentityMap:
         if attname == "pk":
             try:
                 entry = self.entries.get(key)
-            except TypeError:
+            except (TypeError, ValueError):
+                # It may change, and is no key of a dictionary.
                 entry = None
             if entry is None:
                 entry = self.keys.by_pk(key)
@@ -195,7 +196,7 @@ class IdentityMap:
         """
         try:
             entry = self.entries.get(key)
-        except TypeError:
+        except (TypeError, ValueError):
             return False
         if (
             entry is None
@@ -469,7 +470,7 @@ class IdentityMap:
             # Aggregates' IDs are mostly these, and there are many.
             wanted = [key for key in wanted if type(key) is not UUID]
         # Many events have the same key.
-        with suppress(TypeError):
+        with suppress(TypeError, ValueError):
             wanted = list(dict.fromkeys(wanted))
         for raw in wanted:
             try:

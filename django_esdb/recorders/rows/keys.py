@@ -52,7 +52,7 @@ class Keys:
     def by_pk(self, key: Any) -> Entry | None:
         """Return the row with this primary key in any form, None if there is none."""
         entries = self._rows.entries
-        key = self.normalised("pk", key)
+        key = self.sought("pk", key)
         entry = entries.get(key)
         if entry is None:
             entry = self._alias(key)
@@ -71,7 +71,7 @@ class Keys:
         Raises:
             NotSupportedError: The value is None, which any number of rows may have.
         """
-        key = self.normalised(attname, key)
+        key = self.sought(attname, key)
         if key is None:
             name = self._rows.model.__name__
             msg = (
@@ -94,10 +94,12 @@ class Keys:
     def normalised(self, attname: str, key: Any) -> Any:
         """Return a key as the field's values are."""
         column = self._column(attname)
-        if isinstance(key, models.Model):
-            target = getattr(column.field, "target_field", None)
-            key = key.pk if target is None else getattr(key, target.attname)
-        return column.normalised(key)
+        return column.normalised(_value_of(key, column))
+
+    def sought(self, attname: str, key: Any) -> Any:
+        """Return a key as a row is looked for by it."""
+        column = self._column(attname)
+        return column.sought(_value_of(key, column))
 
     def has_integers(self, attname: str) -> bool:
         """Return whether a column has whole numbers only."""
@@ -302,6 +304,14 @@ class Keys:
         if attname in ("pk", self._pk.attname):
             return self._pk
         return self._rows.columns[self._position(attname)]
+
+
+def _value_of(key: Any, column: Column) -> Any:
+    """Return the value of a key that may be a row."""
+    if not isinstance(key, models.Model):
+        return key
+    target = getattr(column.field, "target_field", None)
+    return key.pk if target is None else getattr(key, target.attname)
 
 
 def _is_text(field: Any) -> bool:

@@ -117,7 +117,7 @@ class Rows(Generic[M]):
 
     def filter(self, *, pk__in: Iterable[Any]) -> list[M]:
         """Return the rows that there are of these primary keys, in their order."""
-        keys = [self._map.keys.normalised("pk", key) for key in pk__in]
+        keys = [self._map.keys.sought("pk", key) for key in pk__in]
         self._map.keys.load_all("pk", keys)
         entries = (self._map.find("pk", key) for key in keys)
         found = dict.fromkeys(entry for entry in entries if entry is not None)

@@ -1,0 +1,89 @@
+"""Keys find the rows that a query with them finds, in whatever form they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import connection, models
+from django.test.utils import isolate_apps
+
+from tests.support.made_events import made_tables, outcomes, processed
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def model_keyed_by(key: models.Field[Any, Any], other: models.Field[Any, Any]) -> Any:
+    with isolate_apps("tests.support.rows_app"):
+
+        class Keyed(models.Model):
+            code = key
+            also = other
+            count = models.IntegerField(default=0)
+
+            class Meta:
+                app_label = "rows_app"
+
+    return Keyed
+
+
+@pytest.mark.parametrize(
+    "form", [bytes, bytearray, memoryview, lambda key: memoryview(bytearray(key))]
+)
+def test_binary_keys_are_found_in_each_form(form: Callable[[bytes], Any]) -> None:
+    if connection.vendor == "mysql":
+        pytest.skip("has no such keys")
+    keyed = model_keyed_by(
+        models.BinaryField(primary_key=True), models.BinaryField(unique=True)
+    )
+
+    def add(rows: Any) -> None:
+        rows(keyed).add(keyed(code=form(b"ab"), also=form(b"cd")))
+
+    def count(rows: Any) -> None:
+        rows(keyed).get(form(b"ab")).count += 1
+        rows(keyed, "also").get(form(b"cd")).count += 1
+        rows(keyed).increment(form(b"ab"), count=1)
+        rows(keyed).get_or_create(form(b"ef"), {"also": form(b"gh")})
+
+    def count_all(rows: Any) -> None:
+        for each in rows(keyed).filter(pk__in=[form(b"ab"), form(b"ef")]):
+            each.count += 1
+
+    with made_tables(keyed):
+        found, failed = outcomes(keyed, [add, count, count, count_all])
+    assert not failed
+    assert [(bytes(code), count) for code, _, count in found] == [
+        (b"ab", 7),
+        (b"ef", 1),
+    ]
+
+
+def test_decimal_keys_find_what_a_query_finds() -> None:
+    keyed = model_keyed_by(
+        models.DecimalField(primary_key=True, max_digits=5, decimal_places=2),
+        models.DecimalField(unique=True, max_digits=5, decimal_places=2),
+    )
+    differing = []
+
+    def compare(rows: Any) -> None:
+        for key in ("1.004", "1.005", "1.015", "1.010", "2", "2.1", Decimal("1.0149")):
+            by_key = keyed.objects.filter(pk=key).first()
+            also = keyed.objects.filter(also=key).first()
+            if (
+                rows(keyed).get_or_none(key) != by_key
+                or rows(keyed, "also").get_or_none(key) != also
+                or rows(keyed).filter(pk__in=[key]) != ([by_key] if by_key else [])
+            ):
+                differing.append(key)
+
+    def add(rows: Any) -> None:
+        # Stored as 1.01 and 1.02, or as this version of Django rounds.
+        rows(keyed).add(keyed(code=Decimal("1.006"), also=Decimal("1.016")))
+        rows(keyed).add(keyed(code="2", also="3"))
+
+    with made_tables(keyed):
+        assert not processed([compare, add, compare, compare], [2])
+    assert not differing
