@@ -1,4 +1,4 @@
-"""The type of a model's field, whatever it takes and gives."""
+"""A model's field, whatever it takes and gives, and what it is given."""
 
 from __future__ import annotations
 
@@ -16,3 +16,11 @@ else:
 def is_djangos(what: Any) -> bool:
     """Return whether a class or a function is of Django itself."""
     return str(what.__module__).startswith("django.")
+
+
+def names_columns(value: Any) -> bool:
+    """Return whether a value is an expression that is about columns of its row."""
+    if isinstance(value, models.F):
+        return not isinstance(value, models.OuterRef)
+    sources = getattr(value, "get_source_expressions", None)
+    return sources is not None and any(map(names_columns, sources()))

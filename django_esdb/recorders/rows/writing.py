@@ -11,7 +11,7 @@ from django.db import DatabaseError, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import sql
 
-from django_esdb.db.fields import Field
+from django_esdb.db.fields import Field, names_columns
 from django_esdb.db.many_rows import can_write_many, insert_many, update_many
 from django_esdb.db.vendors import most_parameters, returns_new_rows
 from django_esdb.recorders.rows.changes import Change, put_in_order
@@ -132,7 +132,7 @@ def _insert_keyed(
         if is_plain and not any(_has_expression(each) for each in values):
             insert_many(connection, rows.model, fields, values)
         else:
-            _compiler(rows, fields, values).execute_sql(None)
+            _execute_insertion(rows, fields, values)
 
 
 def _insert_unkeyed(
@@ -153,7 +153,7 @@ def _insert_unkeyed(
             )
             for entry in some
         ]
-        found = _compiler(rows, fields, values).execute_sql([pk])
+        found = _execute_insertion(rows, fields, values, [pk])
         for entry, returned in zip(some, found, strict=True):
             rows.keyed(entry, returned[0])
 
@@ -172,13 +172,32 @@ def _parts(
         yield entries[start : start + at_once]
 
 
-def _compiler(
-    rows: IdentityMap, fields: list[Field], values: Sequence[tuple[Any, ...]]
+def _execute_insertion(
+    rows: IdentityMap,
+    fields: list[Field],
+    values: Sequence[tuple[Any, ...]],
+    returned: list[Field] | None = None,
 ) -> Any:
     query = sql.InsertQuery(rows.model)
     objects: list[Any] = [_Values(fields, each) for each in values]
     query.insert_values(fields, objects, raw=True)
-    return query.get_compiler(using=rows.unit.using)
+    compiler: Any = query.get_compiler(using=rows.unit.using)
+    try:
+        return compiler.execute_sql(returned)
+    except ValueError as error:
+        for each in values:
+            for field, value in zip(fields, each, strict=True):
+                if names_columns(value):
+                    raise _not_there(field, value) from error
+        raise
+
+
+def _not_there(field: Field, value: Any) -> ValueError:
+    return ValueError(
+        f"{field.model.__name__}.{field.name} of a new row is {value}, which is about "
+        "columns of a row that is not there yet; assign a value, or write the row "
+        "first, by self.refresh_rows()"
+    )
 
 
 def _written_columns(rows: IdentityMap) -> list[tuple[int, Column]]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.db.models import F, OuterRef, Subquery
+from django.db.models import F, OuterRef, Subquery, Value
+from django.db.models.functions import Abs
 
 from tests.support.batches import Runner
-from tests.support.made_events import outcomes
-from tests.support.rows_app.models import Counter, Gauge
+from tests.support.made_events import outcomes, processed
+from tests.support.rows_app.models import Counter, Gauge, Visit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -72,3 +73,36 @@ def test_an_expression_counts_once_and_is_worked_out_after_a_statement(
 
     counter = Counter.objects.get()
     assert (counter.count, counter.total) == (61, 3)
+
+
+def test_an_expression_is_about_a_row_that_is_there() -> None:
+    def assign(rows: Any) -> None:
+        rows(Counter).add(Counter(name="a", count=5)).total = Abs(F("count") - 7)
+
+    def insert(rows: Any) -> None:
+        rows(Visit).add(Visit(animal_id=None, number=F("id")))
+
+    def work_out(rows: Any) -> None:
+        rows(Counter).add(Counter(name="b", count=Abs(Value(-2)) + 1))
+
+    failed = processed([assign, insert, work_out])
+
+    advice = (
+        ", which is about columns of a row that is not there yet; assign a value, or "
+        "write the row first, by self.refresh_rows()"
+    )
+    assert [str(error) for error in failed.values()] == [
+        f"Counter.total of a new row is Abs(F(count) - Value(7)){advice}",
+        f"Visit.number of a new row is F(id){advice}",
+    ]
+
+
+def test_an_expression_is_about_a_row_that_was_written_in_its_event(
+    runner: Runner, rows: Any
+) -> None:
+    with runner.batch(1) as event, event():
+        counter = rows(Counter).add(Counter(name="a", count=5))
+        runner.view.refresh_rows()
+        counter.total = Abs(F("count") - 7)
+
+    assert Counter.objects.get().total == 2
