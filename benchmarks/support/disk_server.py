@@ -19,7 +19,8 @@ from functools import partial
 from typing import Any
 from unittest.mock import patch
 
-from eventsourcing_eventstoredb.server import cli, group_commit
+from eventsourcing_eventstoredb.server import cli
+from eventsourcing_eventstoredb.server.storage import group_commit
 
 
 class SlowToSync(sqlite3.Connection):

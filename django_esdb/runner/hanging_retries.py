@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django_esdb.registry import Registration
-from django_esdb.runner.endings import done_within, end_process, write_to_stderr
-from django_esdb.runner.hangs import HangWatch, hang_error, undo_retry
-from django_esdb.runner.slow_events import EventClock
+from django_esdb.runner.time_limits.endings import (
+    done_within,
+    end_process,
+    write_to_stderr,
+)
+from django_esdb.runner.time_limits.hangs import HangWatch, hang_error, undo_retry
+from django_esdb.runner.time_limits.slow_events import EventClock
 from django_esdb.runner.worker import HANG_STATUS
 
 _TELL_SECONDS = 2.0

@@ -12,9 +12,9 @@ from django_esdb.exceptions import EventError, EventHangError, LeaseLostError
 from django_esdb.leases.lease import Lease
 from django_esdb.models import ProjectionState
 from django_esdb.registry import Registration
-from django_esdb.runner.hangs import release_what_hangs
 from django_esdb.runner.renewals import LeaseRenewal
-from django_esdb.runner.slow_events import EventClock
+from django_esdb.runner.time_limits.hangs import release_what_hangs
+from django_esdb.runner.time_limits.slow_events import EventClock
 from django_esdb.status.fingerprints import fingerprint
 from django_esdb.tracebacks import traceback_of
 from eventsourcing_eventstoredb.text import one_line

@@ -22,13 +22,13 @@ from django_esdb.leases.lease import Lease
 from django_esdb.masking import forget_locals
 from django_esdb.policies import FailurePolicy
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
-from django_esdb.runner.batch_loop import process_batches
-from django_esdb.runner.catching_up import CatchingUp
-from django_esdb.runner.processor import BatchProcessor
-from django_esdb.runner.progress import Progress
-from django_esdb.runner.reader import BatchReason, EventReader
-from django_esdb.runner.slow_events import EventClock
+from django_esdb.runner.batches.batch_loop import process_batches
+from django_esdb.runner.batches.catching_up import CatchingUp
+from django_esdb.runner.batches.processor import BatchProcessor
+from django_esdb.runner.batches.progress import Progress
+from django_esdb.runner.batches.reader import BatchReason, EventReader
 from django_esdb.runner.store_of_position import check_store_of
+from django_esdb.runner.time_limits.slow_events import EventClock
 from django_esdb.subscriptions.positions import (
     check_same_store,
     is_caught_up,

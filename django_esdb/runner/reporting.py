@@ -16,7 +16,7 @@ from django_esdb.leases.lease import Lease
 from django_esdb.models import ProjectionState
 from django_esdb.policies import FailurePolicy
 from django_esdb.registry import Registration
-from django_esdb.runner.batch_signals import send_event_failed
+from django_esdb.runner.batches.batch_signals import send_event_failed
 
 
 class Reporter:

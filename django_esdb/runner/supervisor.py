@@ -21,18 +21,18 @@ from django_esdb.registry import Registration
 from django_esdb.runner import decisions
 from django_esdb.runner.condition import Condition
 from django_esdb.runner.decisions import Action, Known, decide, is_store_outage
-from django_esdb.runner.endings import done_within
 from django_esdb.runner.errors import blame_event, end_state
-from django_esdb.runner.hangs import HangWatch, hang_error, log_hang
 from django_esdb.runner.interrupts import Interrupts
-from django_esdb.runner.lag_watch import LagWatch
+from django_esdb.runner.lag.lag_watch import LagWatch
 from django_esdb.runner.ownership import Ownership
 from django_esdb.runner.reporting import Reporter
-from django_esdb.runner.slow_events import EventClock
 from django_esdb.runner.standby import ElsewhereCheck, Standby
 from django_esdb.runner.startup import Startup
 from django_esdb.runner.store_waits import StoreWait
 from django_esdb.runner.term import Goal, Term
+from django_esdb.runner.time_limits.endings import done_within
+from django_esdb.runner.time_limits.hangs import HangWatch, hang_error, log_hang
+from django_esdb.runner.time_limits.slow_events import EventClock
 from django_esdb.tracebacks import traceback_of
 from eventsourcing_eventstoredb.backoff import Backoff, keep_trying
 from eventsourcing_eventstoredb.text import one_line

@@ -17,9 +17,9 @@ from django_esdb.failures.background import retry_requested
 from django_esdb.leases.lease import Lease
 from django_esdb.policies import FailurePolicy
 from django_esdb.registry import Registration
-from django_esdb.runner.lag_watch import LagWatch
+from django_esdb.runner.lag.lag_watch import LagWatch
 from django_esdb.runner.projection_runner import ProjectionRunner
-from django_esdb.runner.slow_events import EventClock
+from django_esdb.runner.time_limits.slow_events import EventClock
 from eventsourcing_eventstoredb.subscriptions.state import Phase, SubscriptionState
 
 # A term that lasts as long, after a failed one, is taken for a recovery.

@@ -18,13 +18,13 @@ from django_esdb.leases.lease import Lease
 from django_esdb.leases.shared_look import SharedLook
 from django_esdb.registry import Registration, registry
 from django_esdb.runner import decisions
-from django_esdb.runner.endings import end_process
 from django_esdb.runner.errors import projection_error
-from django_esdb.runner.lag_watch import watches
-from django_esdb.runner.stalls import StallWatch
+from django_esdb.runner.lag.lag_watch import watches
 from django_esdb.runner.startup import Startup
 from django_esdb.runner.supervisor import Supervisor
 from django_esdb.runner.term import Goal
+from django_esdb.runner.time_limits.endings import end_process
+from django_esdb.runner.time_limits.stalls import StallWatch
 from eventsourcing_eventstoredb.logs import log
 
 logger = logging.getLogger("django_esdb.runner")

@@ -15,7 +15,7 @@ from django_esdb.conf import build_env, settings
 from django_esdb.handlers.functions import CheckedProjection
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.registry import Registration, registry
-from django_esdb.runner.processor import BatchProcessor
+from django_esdb.runner.batches.processor import BatchProcessor
 from django_esdb.subscriptions.positions import check_same_store
 from django_esdb.subscriptions.received import Decoder, ReceivedEvent
 from django_esdb.topics.subscribed import is_among

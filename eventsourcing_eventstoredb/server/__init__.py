@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from eventsourcing_eventstoredb.server.database import DataFileError
 from eventsourcing_eventstoredb.server.exceptions import ServerError
+from eventsourcing_eventstoredb.server.storage.database import DataFileError
 
 if TYPE_CHECKING:
     from eventsourcing_eventstoredb.server.embedded import EmbeddedServer

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from eventsourcing_eventstoredb.client_library import ClientLibraryError
-from eventsourcing_eventstoredb.server.append_size import MAX_APPEND_BYTES
-from eventsourcing_eventstoredb.server.database import DataFileError
+from eventsourcing_eventstoredb.server.engine.append_size import MAX_APPEND_BYTES
 from eventsourcing_eventstoredb.server.exceptions import ServerError
+from eventsourcing_eventstoredb.server.storage.database import DataFileError
 from eventsourcing_eventstoredb.version import __version__
 
 if TYPE_CHECKING:

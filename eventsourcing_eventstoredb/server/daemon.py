@@ -25,13 +25,13 @@ from eventsourcing_eventstoredb.server.cli import (
     make_server,
     serve_until_stopped,
 )
-from eventsourcing_eventstoredb.server.database import DataFileError
 from eventsourcing_eventstoredb.server.exceptions import ServerError
 from eventsourcing_eventstoredb.server.pid_file import (
     DaemonError,
     PidFile,
     running_pid,
 )
+from eventsourcing_eventstoredb.server.storage.database import DataFileError
 
 EXIT_FAILED: Final = 1
 EXIT_STATUSES: Final = {

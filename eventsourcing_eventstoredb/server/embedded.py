@@ -21,24 +21,28 @@ from typing import Final
 
 import grpc
 
-from eventsourcing_eventstoredb.server.access import Users
-from eventsourcing_eventstoredb.server.append_size import MAX_APPEND_BYTES
-from eventsourcing_eventstoredb.server.appends import Writer
-from eventsourcing_eventstoredb.server.calls import Calls
 from eventsourcing_eventstoredb.server.certificates import (
     CertificateError,
     load_credentials,
 )
+from eventsourcing_eventstoredb.server.engine.append_size import MAX_APPEND_BYTES
+from eventsourcing_eventstoredb.server.engine.appends import Writer
+from eventsourcing_eventstoredb.server.engine.reads import Reader
 from eventsourcing_eventstoredb.server.exceptions import ServerError
-from eventsourcing_eventstoredb.server.gossip import Gossip
-from eventsourcing_eventstoredb.server.log import Log
-from eventsourcing_eventstoredb.server.messages import method_handlers
 from eventsourcing_eventstoredb.server.persistent.groups import Groups
 from eventsourcing_eventstoredb.server.persistent.service import PersistentSubscriptions
 from eventsourcing_eventstoredb.server.port_owner import port_owner
-from eventsourcing_eventstoredb.server.reads import Reader
-from eventsourcing_eventstoredb.server.records import METADATA_TYPE, NO_STREAM, NewEvent
-from eventsourcing_eventstoredb.server.streams import Streams
+from eventsourcing_eventstoredb.server.services.access import Users
+from eventsourcing_eventstoredb.server.services.calls import Calls
+from eventsourcing_eventstoredb.server.services.gossip import Gossip
+from eventsourcing_eventstoredb.server.services.messages import method_handlers
+from eventsourcing_eventstoredb.server.services.streams import Streams
+from eventsourcing_eventstoredb.server.storage.log import Log
+from eventsourcing_eventstoredb.server.storage.records import (
+    METADATA_TYPE,
+    NO_STREAM,
+    NewEvent,
+)
 
 logger = logging.getLogger(__name__)
 

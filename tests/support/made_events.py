@@ -15,7 +15,7 @@ from eventsourcing.projection import Projection
 from django_esdb.models import ProjectionTracking
 from django_esdb.policies import FailurePolicy, OnFailure
 from django_esdb.recorders import DjangoTrackingRecorder
-from django_esdb.runner.processor import BatchProcessor
+from django_esdb.runner.batches.processor import BatchProcessor
 from django_esdb.subscriptions.received import ReceivedEvent
 
 APP = "App"

@@ -13,16 +13,17 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Final
 
-from eventsourcing_eventstoredb.server import cli, embedded, streams
-from eventsourcing_eventstoredb.server.errors import HandlerError, InvalidArgumentError
-from eventsourcing_eventstoredb.server.messages import streams as messages
-from eventsourcing_eventstoredb.server.requests import ReadRequest
-from eventsourcing_eventstoredb.server.subscriptions import (
+from eventsourcing_eventstoredb.server import cli, embedded
+from eventsourcing_eventstoredb.server.engine.subscriptions import (
     AllSubscription,
     Checkpoint,
     Item,
     Sign,
 )
+from eventsourcing_eventstoredb.server.errors import HandlerError, InvalidArgumentError
+from eventsourcing_eventstoredb.server.services import streams
+from eventsourcing_eventstoredb.server.services.messages import streams as messages
+from eventsourcing_eventstoredb.server.services.requests import ReadRequest
 
 _MAX_APPEND_BYTES: Final = 16 * 1024 * 1024
 # With a time and a position, in fields that 23.10's messages do not have.

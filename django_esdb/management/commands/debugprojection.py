@@ -26,7 +26,11 @@ from django_esdb.management.commands._projections import (
     require_valid_configuration,
     seconds,
 )
-from django_esdb.runner.endings import done_within, end_process, write_to_stderr
+from django_esdb.runner.time_limits.endings import (
+    done_within,
+    end_process,
+    write_to_stderr,
+)
 from django_esdb.runner.worker import HANG_STATUS
 from eventsourcing_eventstoredb.text import counted
 

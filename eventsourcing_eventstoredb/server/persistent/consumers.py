@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from eventsourcing_eventstoredb.server.links import ResolvedEvent
+from eventsourcing_eventstoredb.server.engine.links import ResolvedEvent
 
 _numbers = itertools.count()
 

@@ -16,7 +16,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from eventsourcing_eventstoredb.server.appends import Writer
+from eventsourcing_eventstoredb.server.engine.appends import Writer
+from eventsourcing_eventstoredb.server.engine.reads import Reader
 from eventsourcing_eventstoredb.server.persistent import progress
 from eventsourcing_eventstoredb.server.persistent.consumers import (
     Consumer,
@@ -29,8 +30,7 @@ from eventsourcing_eventstoredb.server.persistent.errors import (
 )
 from eventsourcing_eventstoredb.server.persistent.settings import GroupSettings
 from eventsourcing_eventstoredb.server.persistent.source import Source
-from eventsourcing_eventstoredb.server.reads import Reader
-from eventsourcing_eventstoredb.server.records import Record
+from eventsourcing_eventstoredb.server.storage.records import Record
 
 _DEFAULT_BUFFER_EVENTS: Final = 500
 

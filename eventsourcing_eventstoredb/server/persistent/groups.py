@@ -16,9 +16,8 @@ import uuid
 from collections.abc import Iterable
 from typing import Final
 
-from eventsourcing_eventstoredb.server.appends import Writer
-from eventsourcing_eventstoredb.server.metadata import metadata_stream_of
-from eventsourcing_eventstoredb.server.notifications import Listener
+from eventsourcing_eventstoredb.server.engine.appends import Writer
+from eventsourcing_eventstoredb.server.engine.reads import Reader
 from eventsourcing_eventstoredb.server.persistent import progress
 from eventsourcing_eventstoredb.server.persistent.consumers import Consumer
 from eventsourcing_eventstoredb.server.persistent.errors import (
@@ -33,8 +32,13 @@ from eventsourcing_eventstoredb.server.persistent.settings import (
     STRATEGIES,
     GroupSettings,
 )
-from eventsourcing_eventstoredb.server.reads import Reader
-from eventsourcing_eventstoredb.server.records import ANY, METADATA_TYPE, NewEvent
+from eventsourcing_eventstoredb.server.storage.metadata import metadata_stream_of
+from eventsourcing_eventstoredb.server.storage.notifications import Listener
+from eventsourcing_eventstoredb.server.storage.records import (
+    ANY,
+    METADATA_TYPE,
+    NewEvent,
+)
 
 logger = logging.getLogger(__name__)
 

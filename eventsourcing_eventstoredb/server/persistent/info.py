@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from eventsourcing_eventstoredb.server.messages import persistent
 from eventsourcing_eventstoredb.server.persistent.consumers import Consumer
 from eventsourcing_eventstoredb.server.persistent.group import Group
+from eventsourcing_eventstoredb.server.services.messages import persistent
 
 
 def encode_info(group: Group) -> Any:

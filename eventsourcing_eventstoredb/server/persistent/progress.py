@@ -12,19 +12,19 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 
-from eventsourcing_eventstoredb.server.appends import Writer
+from eventsourcing_eventstoredb.server.engine.appends import Writer
+from eventsourcing_eventstoredb.server.engine.links import ResolvedEvent, resolve
+from eventsourcing_eventstoredb.server.engine.reads import Reader
 from eventsourcing_eventstoredb.server.errors import (
     StreamDeletedError,
     WrongExpectedVersionError,
 )
-from eventsourcing_eventstoredb.server.links import ResolvedEvent, resolve
-from eventsourcing_eventstoredb.server.metadata import metadata_stream_of
 from eventsourcing_eventstoredb.server.persistent.settings import (
     GroupSettings,
     parse_position,
 )
-from eventsourcing_eventstoredb.server.reads import Reader
-from eventsourcing_eventstoredb.server.records import (
+from eventsourcing_eventstoredb.server.storage.metadata import metadata_stream_of
+from eventsourcing_eventstoredb.server.storage.records import (
     ANY,
     LINK_TYPE,
     METADATA_TYPE,

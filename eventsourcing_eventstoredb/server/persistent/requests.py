@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from eventsourcing_eventstoredb.server.engine.subscriptions import Edge
 from eventsourcing_eventstoredb.server.errors import HandlerError, UnsetChoiceError
 from eventsourcing_eventstoredb.server.persistent.errors import GroupFailedError
 from eventsourcing_eventstoredb.server.persistent.settings import (
@@ -12,13 +13,12 @@ from eventsourcing_eventstoredb.server.persistent.settings import (
     FilterSettings,
     GroupSettings,
 )
-from eventsourcing_eventstoredb.server.requests import (
+from eventsourcing_eventstoredb.server.services.requests import (
     parse_position,
     parse_revision,
     parse_stream_name,
     parse_uuid,
 )
-from eventsourcing_eventstoredb.server.subscriptions import Edge
 
 _TICKS_PER_MS = 10_000
 _MAX_MS = 2**31 - 1

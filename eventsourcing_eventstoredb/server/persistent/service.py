@@ -12,14 +12,7 @@ from typing import Any
 
 import grpc
 
-from eventsourcing_eventstoredb.server.calls import Calls
-from eventsourcing_eventstoredb.server.encoding import write_record
 from eventsourcing_eventstoredb.server.errors import HandlerError, ProtocolError
-from eventsourcing_eventstoredb.server.messages import (
-    PersistentSubscriptionsServicer,
-    persistent,
-    shared,
-)
 from eventsourcing_eventstoredb.server.persistent.consumers import Consumer, Delivery
 from eventsourcing_eventstoredb.server.persistent.group import Group
 from eventsourcing_eventstoredb.server.persistent.groups import Groups
@@ -31,6 +24,13 @@ from eventsourcing_eventstoredb.server.persistent.requests import (
     parse_source,
 )
 from eventsourcing_eventstoredb.server.persistent.settings import ALL
+from eventsourcing_eventstoredb.server.services.calls import Calls
+from eventsourcing_eventstoredb.server.services.encoding import write_record
+from eventsourcing_eventstoredb.server.services.messages import (
+    PersistentSubscriptionsServicer,
+    persistent,
+    shared,
+)
 
 
 class PersistentSubscriptions(PersistentSubscriptionsServicer):

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Final
 
-from eventsourcing_eventstoredb.server.filters import Filter
+from eventsourcing_eventstoredb.server.engine.filters import Filter
 
 ALL: Final = "$all"
 FROM_END: Final = -1

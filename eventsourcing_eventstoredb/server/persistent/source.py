@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from eventsourcing_eventstoredb.server.engine.links import ResolvedEvent, resolve
+from eventsourcing_eventstoredb.server.engine.reads import PAGE_EVENTS, Reader, select
 from eventsourcing_eventstoredb.server.errors import StreamDeletedError
-from eventsourcing_eventstoredb.server.links import ResolvedEvent, resolve
 from eventsourcing_eventstoredb.server.persistent.settings import GroupSettings
-from eventsourcing_eventstoredb.server.reads import PAGE_EVENTS, Reader, select
-from eventsourcing_eventstoredb.server.records import Record
+from eventsourcing_eventstoredb.server.storage.records import Record
 
 
 class Source:

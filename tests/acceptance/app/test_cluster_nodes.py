@@ -14,7 +14,7 @@ import pytest
 
 from django_esdb import signals
 from django_esdb.registry import Registration
-from django_esdb.runner import batch_loop
+from django_esdb.runner.batches import batch_loop
 from example_project.training_school.models import Dog, SchoolCounts
 from tests.support.client_library import EventStoreDBClient, NewEvent, StreamState
 from tests.support.cluster import Cluster

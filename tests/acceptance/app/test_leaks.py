@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from django_esdb.registry import Registration
-from eventsourcing_eventstoredb.server import EmbeddedServer, heads
+from eventsourcing_eventstoredb.server import EmbeddedServer
+from eventsourcing_eventstoredb.server.storage import heads
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.domain import Dog
 from tests.support.connections import kill_connections

@@ -19,7 +19,7 @@ from eventsourcing_eventstoredb.protocol.clients import Client
 from eventsourcing_eventstoredb.protocol.errors import CallError
 from eventsourcing_eventstoredb.protocol.proposals import ProposedEvent
 from eventsourcing_eventstoredb.server import EmbeddedServer
-from eventsourcing_eventstoredb.server.database import Database
+from eventsourcing_eventstoredb.server.storage.database import Database
 from tests.support.client_library import (
     EventStoreDBClient,
     EventStoreDBClientException,

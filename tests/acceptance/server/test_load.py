@@ -14,8 +14,8 @@ import grpc
 import pytest
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
-from eventsourcing_eventstoredb.server.log import Log
-from eventsourcing_eventstoredb.server.records import NewEvent as LogEvent
+from eventsourcing_eventstoredb.server.storage.log import Log
+from eventsourcing_eventstoredb.server.storage.records import NewEvent as LogEvent
 from tests.support.client_library import (
     EventStoreDBClient,
     NewEvent,
@@ -203,8 +203,8 @@ def test_a_million_events_are_read_in_constant_memory(million: Path):
     code = """
 import resource, sys
 from pathlib import Path
-from eventsourcing_eventstoredb.server.log import Log
-from eventsourcing_eventstoredb.server.reads import Reader
+from eventsourcing_eventstoredb.server.storage.log import Log
+from eventsourcing_eventstoredb.server.engine.reads import Reader
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -21,8 +21,8 @@ from eventsourcing.popo import POPOApplicationRecorder
 from django_esdb.exceptions import EventProcessingError, UndecodableEventError
 from django_esdb.models import ProjectionTracking
 from django_esdb.runner import ProjectionRunner
-from django_esdb.runner.processor import BatchProcessor
-from django_esdb.runner.reader import BatchReason
+from django_esdb.runner.batches.processor import BatchProcessor
+from django_esdb.runner.batches.reader import BatchReason
 from django_esdb.subscriptions.received import ReceivedEvent
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool

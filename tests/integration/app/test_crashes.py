@@ -16,7 +16,7 @@ from django_esdb.leases.tracked import TrackedProjection
 from django_esdb.models import ProjectionTracking
 from django_esdb.policies import FailurePolicy, OnFailure
 from django_esdb.recorders import DjangoTrackingRecorder
-from django_esdb.runner.processor import BatchProcessor
+from django_esdb.runner.batches.processor import BatchProcessor
 from django_esdb.subscriptions.received import ReceivedEvent
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -23,7 +23,8 @@ from django_esdb.failures.retrying import retry_failed_events
 from django_esdb.models import FailedEvent, ProjectionState, ProjectionTracking
 from django_esdb.policies import OnFailure
 from django_esdb.registry import Registration, registry
-from django_esdb.runner import Supervisor, hanging_retries, hangs, supervisor
+from django_esdb.runner import Supervisor, hanging_retries, supervisor
+from django_esdb.runner.time_limits import hangs
 from eventsourcing_eventstoredb.scheduler import scheduler
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.projections import TrainingSchoolProjection

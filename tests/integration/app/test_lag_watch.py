@@ -20,8 +20,8 @@ from django_esdb.models import (
 )
 from django_esdb.rebuilding.resetting import reset_projection
 from django_esdb.registry import Registration, registry
-from django_esdb.runner import lag_measuring, lag_watch, sampling
-from django_esdb.runner.lag_watch import LagWatch, watches
+from django_esdb.runner.lag import lag_measuring, lag_watch, sampling
+from django_esdb.runner.lag.lag_watch import LagWatch, watches
 from django_esdb.status import ProjectionStatus, projection_statuses
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool

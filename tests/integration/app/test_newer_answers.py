@@ -12,7 +12,7 @@ from django_esdb import signals
 from django_esdb.applications.shared import close_applications
 from django_esdb.models import ProjectionTracking
 from django_esdb.registry import Registration, registry
-from django_esdb.runner import lag_measuring, lag_watch
+from django_esdb.runner.lag import lag_measuring, lag_watch
 from django_esdb.status import projection_statuses
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.models import SchoolCounts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from django_esdb.runner import endings
+from django_esdb.runner.time_limits import endings
 
 # The module alone, since Django takes its time.
 SCRIPT = """

@@ -18,7 +18,7 @@ from eventsourcing.persistence import (
 from eventsourcing.popo import POPOApplicationRecorder
 from eventsourcing.projection import ApplicationSubscription
 
-from django_esdb.runner.reader import BatchReason, EventReader
+from django_esdb.runner.batches.reader import BatchReason, EventReader
 from django_esdb.subscriptions.received import ReceivedEvent
 from tests.support.supervising import wait_until
 

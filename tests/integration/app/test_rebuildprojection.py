@@ -22,7 +22,7 @@ from django_esdb.rebuilding.beginning import take_over
 from django_esdb.rebuilding.requests import request_rebuild
 from django_esdb.recorders import DjangoTrackingRecorder
 from django_esdb.registry import Registration, registry
-from django_esdb.runner import batch_loop
+from django_esdb.runner.batches import batch_loop
 from eventsourcing_eventstoredb.protocol import retrying
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool

@@ -8,7 +8,7 @@ import pytest
 
 from django_esdb.leases.tracked import TrackedProjection
 from django_esdb.models import SAMPLES, ProjectionSample, ProjectionTracking
-from django_esdb.runner.sampling import Sampling
+from django_esdb.runner.lag.sampling import Sampling
 
 pytestmark = pytest.mark.django_db
 

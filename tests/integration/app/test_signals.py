@@ -26,7 +26,7 @@ from django_esdb.models import ProjectionTracking
 from django_esdb.policies import OnFailure
 from django_esdb.registry import Registration
 from django_esdb.runner import decisions
-from django_esdb.runner.reader import BatchReason, EventReader
+from django_esdb.runner.batches.reader import BatchReason, EventReader
 from django_esdb.subscriptions.received import ReceivedEvent
 from eventsourcing_eventstoredb.subscriptions.receiving import Receiver
 from example_project.training_school.application import TrainingSchool

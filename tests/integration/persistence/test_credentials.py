@@ -17,7 +17,7 @@ from eventsourcing_eventstoredb.recorders.application import (
     EventStoreDBApplicationRecorder,
 )
 from eventsourcing_eventstoredb.server import EmbeddedServer
-from eventsourcing_eventstoredb.server.access import Users
+from eventsourcing_eventstoredb.server.services.access import Users
 from tests.support.certificates import Certificate, make_certificate
 from tests.support.client_library import EventStoreDBClient
 from tests.support.supervising import wait_until

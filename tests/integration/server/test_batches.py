@@ -9,9 +9,10 @@ import grpc
 import pytest
 from google.protobuf import duration_pb2, empty_pb2, timestamp_pb2
 
-from eventsourcing_eventstoredb.server import EmbeddedServer, batches
-from eventsourcing_eventstoredb.server.appends import Appended
+from eventsourcing_eventstoredb.server import EmbeddedServer
+from eventsourcing_eventstoredb.server.engine.appends import Appended
 from eventsourcing_eventstoredb.server.exceptions import ServerError
+from eventsourcing_eventstoredb.server.services import batches
 from tests.support.client_library import (
     shared_pb2,
     streams_pb2,

@@ -18,15 +18,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
-from eventsourcing_eventstoredb.server.appends import Append, Appended, Writer
+from eventsourcing_eventstoredb.server.engine.appends import Append, Appended, Writer
 from eventsourcing_eventstoredb.server.errors import (
     StorageError,
     StreamDeletedError,
     WrongExpectedVersionError,
 )
-from eventsourcing_eventstoredb.server.group_commit import GroupCommit, Work
-from eventsourcing_eventstoredb.server.log import Log
-from eventsourcing_eventstoredb.server.records import ANY, NO_STREAM, NewEvent
+from eventsourcing_eventstoredb.server.storage.group_commit import GroupCommit, Work
+from eventsourcing_eventstoredb.server.storage.log import Log
+from eventsourcing_eventstoredb.server.storage.records import ANY, NO_STREAM, NewEvent
 from tests.support.client_library import shared_pb2, streams_pb2, streams_pb2_grpc
 
 

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from eventsourcing_eventstoredb.server import heads
-from eventsourcing_eventstoredb.server.appends import Append, Writer
+from eventsourcing_eventstoredb.server.engine.appends import Append, Writer
 from eventsourcing_eventstoredb.server.errors import ProtocolError
-from eventsourcing_eventstoredb.server.log import Log, Transaction
-from eventsourcing_eventstoredb.server.records import (
+from eventsourcing_eventstoredb.server.storage import heads
+from eventsourcing_eventstoredb.server.storage.log import Log, Transaction
+from eventsourcing_eventstoredb.server.storage.records import (
     ANY,
     NO_STREAM,
     STREAM_EXISTS,

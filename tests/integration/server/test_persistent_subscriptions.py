@@ -9,13 +9,13 @@ import grpc
 import pytest
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
-from eventsourcing_eventstoredb.server.links import ResolvedEvent
+from eventsourcing_eventstoredb.server.engine.links import ResolvedEvent
 from eventsourcing_eventstoredb.server.persistent.consumers import (
     Consumer,
     Delivery,
     make_strategy,
 )
-from eventsourcing_eventstoredb.server.records import Record
+from eventsourcing_eventstoredb.server.storage.records import Record
 from tests.support.client_library import (
     AlreadyExists,
     EventStoreDBClient,

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from eventsourcing_eventstoredb.server.links import resolve
-from eventsourcing_eventstoredb.server.log import Log
-from eventsourcing_eventstoredb.server.reads import Reader
-from eventsourcing_eventstoredb.server.records import LINK_TYPE
-from eventsourcing_eventstoredb.server.records import NewEvent as LogEvent
+from eventsourcing_eventstoredb.server.engine.links import resolve
+from eventsourcing_eventstoredb.server.engine.reads import Reader
+from eventsourcing_eventstoredb.server.storage.log import Log
+from eventsourcing_eventstoredb.server.storage.records import LINK_TYPE
+from eventsourcing_eventstoredb.server.storage.records import NewEvent as LogEvent
 from tests.support.client_library import (
     EventStoreDBClient,
     ExceptionThrownByHandler,

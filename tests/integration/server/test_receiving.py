@@ -14,13 +14,9 @@ import grpc
 import pytest
 from google.protobuf import empty_pb2
 
-from eventsourcing_eventstoredb.server import (
-    EmbeddedServer,
-    incoming,
-    messages,
-    receiving,
-)
+from eventsourcing_eventstoredb.server import EmbeddedServer
 from eventsourcing_eventstoredb.server.errors import InvalidArgumentError
+from eventsourcing_eventstoredb.server.services import incoming, messages, private
 from tests.support.client_library import shared_pb2, streams_pb2
 
 METHOD = "/event_store.client.streams.Streams/BatchAppend"
@@ -67,11 +63,7 @@ def revisions(call: Any) -> list[int]:
 def has_internals(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(receiving, "HAS_INTERNALS", request.param)
-
-
-def test_this_version_of_grpcio_is_known():
-    assert receiving.HAS_INTERNALS
+    monkeypatch.setattr(private, "HAS_INTERNALS", request.param)
 
 
 @pytest.mark.usefixtures("has_internals")

@@ -10,7 +10,8 @@ from typing import Any
 import grpc
 import pytest
 
-from eventsourcing_eventstoredb.server import EmbeddedServer, sending
+from eventsourcing_eventstoredb.server import EmbeddedServer
+from eventsourcing_eventstoredb.server.services import private
 from tests.support.client_library import (
     EventStoreDBClient,
     NewEvent,
@@ -62,16 +63,12 @@ def test_pages_arrive_whole_and_in_order(
     has_internals: bool,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(sending, "_HAS_INTERNALS", has_internals)
+    monkeypatch.setattr(private, "HAS_INTERNALS", has_internals)
     expected = [str(n).encode() for n in range(1_000)] * (EVENTS // 1_000)
 
     with grpc.insecure_channel(full_server.target) as channel:
         # The first event is the server's own.
         assert bodies(read(channel))[1:] == expected
-
-
-def test_this_version_of_grpcio_is_known():
-    assert sending._HAS_INTERNALS
 
 
 def test_calls_that_are_cancelled_midway_leave_nothing_behind(

@@ -6,7 +6,7 @@ import sqlite3
 import threading
 from pathlib import Path
 
-from eventsourcing_eventstoredb.server.log import Log
+from eventsourcing_eventstoredb.server.storage.log import Log
 
 # Of the times of events in the store.
 TICKS = 10_000_000

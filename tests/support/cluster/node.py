@@ -14,11 +14,12 @@ from typing import Any
 import grpc
 from google.protobuf import any_pb2, empty_pb2
 
-from eventsourcing_eventstoredb.server.access import Users
-from eventsourcing_eventstoredb.server.appends import Writer
-from eventsourcing_eventstoredb.server.calls import Calls
 from eventsourcing_eventstoredb.server.embedded import GRPC_OPTIONS
-from eventsourcing_eventstoredb.server.messages import (
+from eventsourcing_eventstoredb.server.engine.appends import Writer
+from eventsourcing_eventstoredb.server.engine.reads import Reader
+from eventsourcing_eventstoredb.server.services.access import Users
+from eventsourcing_eventstoredb.server.services.calls import Calls
+from eventsourcing_eventstoredb.server.services.messages import (
     GossipServicer,
     codes,
     gossip,
@@ -26,8 +27,7 @@ from eventsourcing_eventstoredb.server.messages import (
     status,
     streams,
 )
-from eventsourcing_eventstoredb.server.reads import Reader
-from eventsourcing_eventstoredb.server.streams import Streams
+from eventsourcing_eventstoredb.server.services.streams import Streams
 from tests.support.cluster.control import Control, ControlFile, Member, Refusal
 from tests.support.cluster.copying import Copy
 from tests.support.nodes import cluster_info

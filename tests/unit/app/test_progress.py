@@ -7,7 +7,7 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_esdb.runner.progress import RATE_SECONDS, Pace, Progress
+from django_esdb.runner.batches.progress import RATE_SECONDS, Pace, Progress
 
 
 class Clock:

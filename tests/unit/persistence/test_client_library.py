@@ -27,7 +27,7 @@ URI = "esdb://localhost:2113?Tls=false"
 IMPORTING = {
     "benchmarks/support/client_library.py",
     "eventsourcing_eventstoredb/protocol/generated.py",
-    "eventsourcing_eventstoredb/server/messages.py",
+    "eventsourcing_eventstoredb/server/services/messages.py",
     "tests/support/client_library.py",
 }
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from eventsourcing_eventstoredb.server import cli, messages
+from eventsourcing_eventstoredb.server import cli
+from eventsourcing_eventstoredb.server.services import messages
 
 PAGE = (Path(__file__).parents[3] / "docs" / "server.md").read_text(encoding="utf-8")
 

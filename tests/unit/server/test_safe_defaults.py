@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from eventsourcing_eventstoredb.server import cli
-from eventsourcing_eventstoredb.server.database import Database, DataFileError
 from eventsourcing_eventstoredb.server.embedded import ServerError
+from eventsourcing_eventstoredb.server.engine.filters import Filter
 from eventsourcing_eventstoredb.server.errors import InvalidArgumentError
-from eventsourcing_eventstoredb.server.filters import Filter
+from eventsourcing_eventstoredb.server.storage.database import Database, DataFileError
 
 
 def options(*arguments: str) -> argparse.Namespace:

@@ -11,7 +11,7 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from django_esdb.db.errors import Cause, cause_of
-from django_esdb.runner.processor import BatchProcessor
+from django_esdb.runner.batches.processor import BatchProcessor
 from tests.support.made_events import APP, Event, projection, received
 from tests.support.rows_app.models import Counter, Gauge
 

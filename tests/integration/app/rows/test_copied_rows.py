@@ -20,7 +20,7 @@ from django_esdb.db.copied_rows import FEWEST_ROWS
 from django_esdb.db.many_rows import insert_many
 from django_esdb.policies import FailurePolicy, OnFailure
 from django_esdb.recorders import DjangoTrackingRecorder
-from django_esdb.runner.processor import BatchProcessor
+from django_esdb.runner.batches.processor import BatchProcessor
 from django_esdb.subscriptions.received import ReceivedEvent
 from tests.support.batches import APP, Runner, changes
 from tests.support.rows_app.models import Counter, Owner, Specimen

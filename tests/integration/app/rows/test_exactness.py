@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from django_esdb.exceptions import EventProcessingError
 from django_esdb.models import ProjectionTracking
 from django_esdb.recorders import DjangoTrackingRecorder
-from django_esdb.runner.processor import BatchProcessor
+from django_esdb.runner.batches.processor import BatchProcessor
 from django_esdb.subscriptions.received import ReceivedEvent
 from tests.support.rows_app.models import Animal, Counter, Owner, Visit
 

@@ -28,7 +28,7 @@ from django_esdb.db import copied_rows
 from django_esdb.models import ProjectionTracking
 from django_esdb.policies import FailurePolicy, OnFailure
 from django_esdb.recorders import DjangoTrackingRecorder
-from django_esdb.runner.processor import BatchProcessor
+from django_esdb.runner.batches.processor import BatchProcessor
 from tests.support.made_events import APP, received
 from tests.support.rows_app.models import Chip, Gauge, Keeper, Permit, Specimen
 from tests.support.walks.doing import Doing, Plain

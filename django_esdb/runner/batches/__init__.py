@@ -1,0 +1,3 @@
+"""From received events to committed transactions."""
+
+from __future__ import annotations

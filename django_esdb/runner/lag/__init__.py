@@ -1,0 +1,3 @@
+"""How far projections are behind."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""What takes too long, and ending it."""
+
+from __future__ import annotations

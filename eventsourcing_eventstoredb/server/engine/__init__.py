@@ -1,0 +1,3 @@
+"""The rules of writing, reading and following."""
+
+from __future__ import annotations
