@@ -68,6 +68,9 @@ class Column:
         if isinstance(target, models.FileField):
             # Of a file only the name is in the column.
             self.freeze = _name
+        elif type(target) is models.BinaryField:
+            # A view of bytes is the same as these, and cannot be kept.
+            self.freeze, self.thaw = _bytes, thawed
         elif isinstance(target, models.JSONField) and self._settle is not None:
             self._codec = JSONValues(target, sorts_json_keys(connection))
             self.freeze, self.thaw = self._codec.freeze, self._codec.thaw
@@ -102,7 +105,8 @@ class Column:
                 is_default = isinstance(value, DatabaseDefault)
                 return value, Trust.COMPUTED if is_default else Trust.DOUBTFUL
         if self._settle is None:
-            return freeze(value), Trust.DOUBTFUL
+            frozen = freeze(value) if self.freeze is None else self.freeze(value)
+            return frozen, Trust.DOUBTFUL
         try:
             return self._settle(value)
         except (ValidationError, TypeError, ValueError, ArithmeticError):
@@ -179,6 +183,10 @@ def _always(value: Any) -> bool:
 
 def _is_none(value: Any) -> bool:
     return value is None
+
+
+def _bytes(value: Any) -> Any:
+    return bytes(value) if isinstance(value, memoryview | bytearray) else freeze(value)
 
 
 def _name(file: Any) -> Any:

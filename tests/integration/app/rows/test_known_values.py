@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import connection, models
@@ -14,7 +15,7 @@ from django.test.utils import isolate_apps
 
 from tests.support.batches import Runner
 from tests.support.made_events import made_tables, outcomes, processed
-from tests.support.rows_app.models import Gauge, Keeper
+from tests.support.rows_app.models import Gauge, Keeper, Specimen
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -254,3 +255,20 @@ def test_hours_that_do_not_exist_or_come_twice_are_seen_as_they_are_kept(
         expected = list(Timed.objects.values_list())
         walk = list(events(lambda rows: rows(Timed).get(1), lambda row: None))
         assert outcomes(Timed, walk, begin=begin) == (expected, set())
+
+
+@pytest.mark.parametrize("kind", [memoryview, bytearray, bytes])
+def test_the_same_bytes_in_another_form_are_no_change(kind: Any) -> None:
+    before = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+
+    def begin() -> None:
+        Specimen.objects.create(id=UUID(int=1), blob=b"\0\xff")
+        Specimen.objects.update(changed=before, created=before)
+
+    def assign(rows: Any) -> None:
+        row = rows(Specimen).get(UUID(int=1))
+        row.blob = kind(b"\0\xff")
+
+    outcomes(Specimen, [assign, assign], begin=begin)
+    specimen = Specimen.objects.get()
+    assert (specimen.changed, bytes(specimen.blob)) == (before, b"\0\xff")
