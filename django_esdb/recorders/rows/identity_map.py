@@ -429,7 +429,6 @@ class IdentityMap:
         """
         self.deleted.clear()
         self.unkeyed.clear()
-        self.references.forget()
         for entry in {**self.dirty, **self.in_hand}:
             if entry.stored is None:
                 self.forget(entry)

@@ -40,10 +40,6 @@ class GivenReferences:
             elif index in changed and entry.current[index] is not None:
                 self._given[reference, entry.current[index]] = entry
 
-    def forget(self) -> None:
-        """Forget all, as when the event is undone."""
-        self._given.clear()
-
     def check(self) -> bool:
         """
         Look whether what the event refers to is there.
@@ -59,6 +55,10 @@ class GivenReferences:
         for (reference, kept), entry in given.items():
             value = thawed(kept)
             if value is None or self._rows.entries.get(entry.pk) is not entry:
+                continue
+            index = self._rows.index_of.get(reference.attname)
+            if index is not None and entry.current[index] != kept:
+                # It was given another value since, or put back to what it had.
                 continue
             was_read = entry.stored is not None
             if was_read and entry.read_at != self._rows.unit.generation:

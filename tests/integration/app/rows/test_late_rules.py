@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection, models, transaction
 from django.test.utils import isolate_apps
 
+from django_esdb.db.vendors import checks_references_late
 from tests.support.made_events import made_tables, outcomes
 from tests.support.rows_app.models import Owner, Permit, Region, Site
 
@@ -138,3 +140,45 @@ def test_a_deferred_constraint_is_looked_at() -> None:
         assert (found, failed) == ([(1, 1), (2, 2)], {1, 2})
         found, failed = outcomes(slot, [exchange, exchange, exchange], begin=begin)
         assert (found, failed) == ([(1, 2), (2, 1)], set())
+
+
+def test_a_reference_is_looked_at_though_a_later_savepoint_is_undone() -> None:
+    def add(rows: Any) -> None:
+        with transaction.atomic():
+            rows(Site).add(Site(pk=1, owner_id="later"))
+        with suppress(ZeroDivisionError), transaction.atomic():
+            rows(Owner).add(Owner(name="undone"))
+            1 / 0  # noqa: B018
+
+    def delete(rows: Any) -> None:
+        Site.objects.all().delete()
+
+    found, failed = outcomes(Site, [add, delete])
+
+    assert (found, failed) == ([], {1})
+
+
+def test_a_reference_that_is_corrected_or_undone_is_not_looked_at() -> None:
+    def begin() -> None:
+        Site.objects.create(pk=1)
+        Owner.objects.update_or_create(name="Ann")
+
+    def correct(rows: Any) -> None:
+        site = rows(Site).get(1)
+        with suppress(IntegrityError), transaction.atomic():
+            site.owner_id = "nobody"
+            assert Owner.objects.exists()
+            site.owner_id = "Ann"
+
+    def undo(rows: Any) -> None:
+        site = rows(Site).get(1)
+        with suppress(IntegrityError, ZeroDivisionError), transaction.atomic():
+            site.owner_id = "nobody"
+            assert Owner.objects.exists()
+            1 / 0  # noqa: B018
+        site.name = "undone"
+
+    found, failed = outcomes(Site, [correct, undo], begin=begin)
+
+    owner = "Ann" if checks_references_late(connection) else None
+    assert (found, failed) == ([(1, None, owner, None, "undone")], set())
