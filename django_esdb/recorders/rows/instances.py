@@ -253,6 +253,21 @@ class Instances:
         instance.__dict__.update(values)
         for attname, value in described.items():
             setattr(instance, attname, value)
+        self._forget_relations(instance)
+
+    def _forget_relations(self, instance: models.Model) -> None:
+        """Forget related rows that an instance's references do not lead to."""
+        cached = instance._state.__dict__.get("fields_cache")
+        if not cached:
+            return
+        for field in self._info.relations:
+            related = cached.get(field.name)
+            target = field.target_field.attname
+            if related is not None and (
+                getattr(related, target) != getattr(instance, field.attname)
+                or related.pk is None
+            ):
+                del cached[field.name]
 
     def _seen(self, instance: Any, values: dict[str, Any]) -> dict[str, Any]:
         """Return an instance's values, also those that lie elsewhere in it."""

@@ -140,6 +140,21 @@ def test_a_savepoint_that_is_rolled_back_undoes_rows_too(
     assert not Counter.objects.exists()
 
 
+def test_a_savepoint_that_is_rolled_back_undoes_relations_too(
+    runner: Runner, rows: Any, animal: Animal
+) -> None:
+    Owner.objects.create(name="Ann")
+    with runner.batch(1) as event, event():
+        row = rows(Animal).get(animal.pk)
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            row.owner = rows(Owner).get("Ann")
+            assert Animal.objects.filter(owner="Ann").exists()
+            1 / 0  # noqa: B018
+        assert (row.owner_id, row.owner) == (None, None)
+
+    assert Animal.objects.get().owner_id is None
+
+
 # Batches
 
 
