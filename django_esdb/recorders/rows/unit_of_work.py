@@ -367,11 +367,10 @@ class UnitOfWork:
             self._rolled_back()
             return result
         if self._maps:
-            self._is_releasing = kind is Statement.RELEASE
-            try:
+            if kind is Statement.RELEASE:
+                self._flush_before_release(text)
+            else:
                 self.flush()
-            finally:
-                self._is_releasing = False
         result = self._executed(execute, sql, params, many, context)
         if kind is Statement.WRITE:
             self._others_have_written()
@@ -385,6 +384,26 @@ class UnitOfWork:
         except DatabaseError as error:
             self._transaction.failed(error)
             raise
+
+    def _flush_before_release(self, text: str) -> None:
+        """
+        Write what is pending before a savepoint is released, or go back to it.
+
+        A model's own code, such as ``save()``, may have told Django by then that only
+        the transaction's end helps.
+        """
+        self._is_releasing = True
+        try:
+            self.flush()
+        except Exception as error:
+            self.connection.needs_rollback = False
+            if not isinstance(error, DatabaseError):
+                # After the database's own errors Django itself goes back to it.
+                with self.connection.cursor() as cursor:
+                    cursor.execute(text.replace("RELEASE", "ROLLBACK TO", 1))
+            raise
+        finally:
+            self._is_releasing = False
 
     def _take_back(self) -> Trust:
         worst = Trust.CERTAIN

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import pickle
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import IntegrityError, models
+from django.db import IntegrityError, models, transaction
 from django.db.models.signals import post_save
 from django.test.utils import isolate_apps
 
@@ -396,3 +397,49 @@ def test_the_next_event_sees_what_the_database_has_made_of_what_a_model_saved() 
         found, failed = outcomes(Priced, [add, total, total])
 
     assert (found, failed) == ([(1, Decimal("1.01"), Decimal("2.02"))], set())
+
+
+@pytest.mark.parametrize("number", [1, "no number"])
+def test_a_refused_save_at_the_end_of_a_savepoint_may_be_caught(number: Any) -> None:
+    with isolate_apps("tests.support.rows_app"):
+
+        class Stamped(models.Model):
+            id = models.IntegerField(primary_key=True)
+            rank = models.IntegerField(unique=True)
+            stamps = models.IntegerField(default=0)
+
+            class Meta:
+                app_label = "rows_app"
+
+            def save(self, **options: Any) -> None:
+                self.stamps += 1
+                super().save(**options)
+
+    def add_another(rows: Any) -> None:
+        with suppress(IntegrityError, ValueError), transaction.atomic():
+            rows(Stamped).get(1).stamps += 10
+            rows(Stamped).add(Stamped(id=2, rank=number))
+        rows(Stamped).get(1)
+        rows(Stamped).add(Stamped(id=3, rank=3))
+
+    with made_tables(Stamped):
+        found, failed = outcomes(
+            Stamped, [add_another], begin=lambda: Stamped.objects.create(id=1, rank=1)
+        )
+
+    assert (found, failed) == ([(1, 1, 1), (3, 3, 1)], set())
+
+
+def test_a_refused_value_at_the_end_of_a_savepoint_may_be_caught(
+    runner: Runner, rows: Any
+) -> None:
+    Gauge.objects.create(id=1)
+    with runner.batch(2) as event:
+        with event():
+            with pytest.raises(ValueError, match="no number"), transaction.atomic():
+                rows(Gauge).get(1).level = "no number"
+            rows(Gauge).get(1).width = 2
+        with event():
+            rows(Gauge).increment(1, level=1)
+
+    assert Gauge.objects.values_list("level", "width").get() == (1, 2)
