@@ -8,6 +8,8 @@ from django.db import models
 from django.db.models import F
 from django.db.models.functions import Now
 
+from tests.support.rows_app import park as park
+
 
 class Owner(models.Model):
     name = models.CharField(max_length=20, primary_key=True)

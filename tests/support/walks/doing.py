@@ -13,6 +13,7 @@ from typing import Any
 
 from django.db import IntegrityError, models, transaction
 from django.db.models import F
+from django.db.models.fields.files import FieldFile
 
 from tests.support.rows_app.models import Chip, Gauge, Keeper, Permit, Specimen
 from tests.support.walks.steps import Event, Step
@@ -115,6 +116,9 @@ def _copied(instance: Any) -> dict[str, Any]:
 
 
 def _frozen(value: Any) -> Any:
+    if isinstance(value, FieldFile):
+        # It takes the place of a name when it is asked for.
+        return str(value)
     return repr(value) if isinstance(value, list | dict) else value
 
 
@@ -127,6 +131,9 @@ class Doing:
         plain: Called before a statement that does not go through rows.
         rolled_back: Called when a savepoint was rolled back.
         refreshed: Called with an instance that was read again.
+
+    Attributes:
+        has_caught: Whether the database has refused something within a savepoint.
     """
 
     def __init__(
@@ -141,6 +148,7 @@ class Doing:
         self._rolled_back = rolled_back
         self._refreshed = refreshed
         self._held: list[Any] = []
+        self.has_caught = False
 
     def do(self, event: Event) -> None:
         for step in event:
@@ -296,7 +304,8 @@ class Doing:
                         self._plain()
                     raise UndoneError
                 self._plain()
-        except (UndoneError, IntegrityError):
+        except (UndoneError, IntegrityError) as error:
+            self.has_caught |= isinstance(error, IntegrityError)
             self._rolled_back()
             self._held.clear()
 
