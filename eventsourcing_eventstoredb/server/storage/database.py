@@ -17,18 +17,52 @@ from pathlib import Path
 from filelock import BaseFileLock, FileLock, Timeout
 
 APPLICATION_ID = 0x45534442  # "ESDB"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 _HEADER = b"SQLite format 3\0"
 _HEADER_BYTES = 100
+
+# Apart from the streams, since names come to it late and many at once.
+_INDEX = """
+CREATE TABLE stream_names (
+    name TEXT PRIMARY KEY,
+    stream INTEGER NOT NULL
+) WITHOUT ROWID;
+-- The last stream whose name is there; those with greater keys are not.
+CREATE TABLE indexed (last_stream INTEGER NOT NULL);
+INSERT INTO indexed VALUES (0);
+"""
+
+# In the first format the names were unique by an index of SQLite's own.
+_FROM_FIRST_FORMAT = """
+INSERT INTO stream_names SELECT name, key FROM streams ORDER BY name;
+UPDATE indexed SET last_stream = (SELECT coalesce(max(key), 0) FROM streams);
+CREATE TABLE new_streams (
+    key INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    last_number INTEGER NOT NULL
+);
+INSERT INTO new_streams SELECT key, name, last_number FROM streams;
+DROP TABLE streams;
+ALTER TABLE new_streams RENAME TO streams;
+"""
+
+_UPGRADE = f"""
+BEGIN IMMEDIATE;
+{_INDEX}
+{_FROM_FIRST_FORMAT}
+PRAGMA user_version = {FORMAT_VERSION};
+COMMIT;
+"""
 
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE streams (
     key INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
     last_number INTEGER NOT NULL
 );
+{_INDEX}
 -- A record without a stream is a marker: it takes a position and is no event.
 CREATE TABLE records (
     position INTEGER PRIMARY KEY,
@@ -93,13 +127,15 @@ class Database:
         try:
             _make_private(path)
             self.writer = _connect(str(path))
-            is_new = self._check_format(path)
+            version = self._check_format(path)
             # WAL lets readers continue while the writer waits for the disk. FULL makes
             # every commit reach the disk: what was acknowledged survives power loss.
             self.writer.execute("PRAGMA journal_mode = WAL")
             self.writer.execute("PRAGMA synchronous = FULL")
-            if is_new:
+            if not version:
                 self._create()
+            elif version < FORMAT_VERSION:
+                self.writer.executescript(_UPGRADE)
             else:
                 # Proves now, not at the first append, that the file can be written.
                 self.writer.executescript("BEGIN IMMEDIATE; ROLLBACK;")
@@ -115,7 +151,8 @@ class Database:
             raise
         return self.writer
 
-    def _check_format(self, path: Path) -> bool:
+    def _check_format(self, path: Path) -> int:
+        """Return the version of the file's format, 0 if it is new."""
         try:
             application = self.writer.execute("PRAGMA application_id").fetchone()[0]
             version = self.writer.execute("PRAGMA user_version").fetchone()[0]
@@ -128,20 +165,20 @@ class Database:
             )
             raise DataFileError(msg) from error
         if is_empty and application == 0 and version == 0:
-            return True
+            return 0
         if application != APPLICATION_ID:
             msg = (
                 f"The file {path} is the database of another program. Name a file"
                 " that this server made, or one that does not exist yet."
             )
             raise DataFileError(msg)
-        if version != FORMAT_VERSION:
+        if not 1 <= version <= FORMAT_VERSION:
             msg = (
                 f"The data file {path} has format version {version}, this server"
-                f" reads version {FORMAT_VERSION}. Use the server that wrote it."
+                f" reads versions up to {FORMAT_VERSION}. Use the server that wrote it."
             )
             raise DataFileError(msg)
-        return False
+        return int(version)
 
     def _create(self) -> None:
         self.writer.executescript(_SCHEMA)

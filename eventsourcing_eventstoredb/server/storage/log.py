@@ -24,6 +24,7 @@ from typing import Final
 
 from eventsourcing_eventstoredb.server.storage.database import Database
 from eventsourcing_eventstoredb.server.storage.heads import Heads
+from eventsourcing_eventstoredb.server.storage.names import Names
 from eventsourcing_eventstoredb.server.storage.notifications import Notifier
 from eventsourcing_eventstoredb.server.storage.queries import Queries, storage_errors
 from eventsourcing_eventstoredb.server.storage.records import (
@@ -49,10 +50,11 @@ class Transaction(Queries):
         self,
         connection: sqlite3.Connection,
         lock: threading.RLock,
+        names: Names,
         end: int,
         heads: Heads,
     ) -> None:
-        super().__init__(connection, lock)
+        super().__init__(connection, lock, names)
         self.end = end
         self._heads = heads
         self.streams: set[str] = set()
@@ -74,14 +76,9 @@ class Transaction(Queries):
             The position of the last one; None if the stream was written to before, and
             nothing is written now.
         """
-        # It finds out whether the stream is new, too, for less than a question does.
-        cursor = self._connection.execute(
-            "INSERT OR IGNORE INTO streams (name, last_number) VALUES (?, ?)",
-            (stream, len(events) - 1),
-        )
-        if not cursor.rowcount:
+        if self._names.may_exist(stream) and self.stream(stream) is not None:
             return None
-        key = int(cursor.lastrowid or 0)
+        key = self._insert(stream, len(events) - 1)
         self._heads.note(stream, StreamState(key, len(events) - 1))
         return self._write(stream, key, 0, events)
 
@@ -135,17 +132,22 @@ class Transaction(Queries):
     def _stream_key(self, stream: str, last_number: int) -> int:
         state = self.stream(stream)
         if state is None:
-            cursor = self._connection.execute(
-                "INSERT INTO streams (name, last_number) VALUES (?, ?)",
-                (stream, last_number),
-            )
-            key = int(cursor.lastrowid or 0)
+            key = self._insert(stream, last_number)
         else:
             key = state.key
             self._connection.execute(
                 "UPDATE streams SET last_number = ? WHERE key = ?", (last_number, key)
             )
         self._heads.note(stream, StreamState(key, last_number))
+        return key
+
+    def _insert(self, stream: str, last_number: int) -> int:
+        cursor = self._connection.execute(
+            "INSERT INTO streams (name, last_number) VALUES (?, ?)",
+            (stream, last_number),
+        )
+        key = int(cursor.lastrowid or 0)
+        self._names.add(stream, key)
         return key
 
 
@@ -171,6 +173,7 @@ class Log(Queries):
         super().__init__(
             self._database.reader,
             self._write_lock if in_memory else threading.RLock(),
+            Names(self._database.writer),
         )
         self.notifier = Notifier()
         self.end = self._find_end()
@@ -189,18 +192,22 @@ class Log(Queries):
             connection.execute("BEGIN IMMEDIATE")
             try:
                 transaction = Transaction(
-                    connection, self._write_lock, self.end, self._heads
+                    connection, self._write_lock, self._names, self.end, self._heads
                 )
                 yield transaction
                 connection.execute("COMMIT")
             except BaseException:
                 self._heads.forget()
+                self._names.undo()
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
             self.end = transaction.end
+            self._names.keep()
             for callback in transaction.committed:
                 callback()
+            if self._names.are_many:
+                self._index_names()
         if transaction.streams:
             self.notifier.notify(transaction.streams)
 
@@ -208,6 +215,25 @@ class Log(Queries):
         """Close the database. Nothing may use the log afterwards."""
         with self._write_lock, self._lock:
             self._database.close()
+
+    def _index_names(self) -> None:
+        """Write to the index which streams have the names that were kept in mind."""
+        connection = self._database.writer
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            self._names.write_index()
+            connection.execute("COMMIT")
+        except BaseException as error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            if not isinstance(error, sqlite3.Error):
+                raise
+            # What was committed before is there. Who writes next learns of a full disk.
+            self._names.put_off()
+            return
+        # Without it a reader could look into an index of before for what is forgotten.
+        with self._lock:
+            self._names.forget_indexed()
 
     def _find_end(self) -> int:
         row = self._row(

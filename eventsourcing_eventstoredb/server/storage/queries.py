@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from eventsourcing_eventstoredb.server.errors import StorageError
+from eventsourcing_eventstoredb.server.storage.names import Names
 from eventsourcing_eventstoredb.server.storage.records import Record, StreamState
 
 logger = logging.getLogger(__name__)
@@ -29,6 +30,18 @@ _FORWARDS = (
 _BACKWARDS = (
     f"SELECT {_COLUMNS} {_FROM} WHERE r.position < ? ORDER BY r.position DESC LIMIT ?"
 )
+_BY_NAME = (
+    "SELECT s.key, s.last_number FROM stream_names AS n CROSS JOIN streams AS s"
+    " ON s.key = n.stream WHERE n.name = ?"
+)
+# The key may be that of a stream that was not committed, or is not any more.
+_BY_KEY = "SELECT key, last_number FROM streams WHERE name = ? AND key = ?"
+# The names from the prefix on, and before what follows it.
+_METADATA_STREAMS = (
+    "SELECT name FROM stream_names WHERE name >= '$$' AND name < '$%' UNION ALL"
+    " SELECT name FROM streams WHERE key > (SELECT last_stream FROM indexed)"
+    " AND name >= '$$' AND name < '$%' LIMIT ?"
+)
 _IN_STREAM = (
     f"SELECT {_COLUMNS} {_FROM} WHERE r.stream = ? AND r.number BETWEEN ? AND ?"
 )
@@ -43,9 +56,12 @@ class Queries:
     Every method may be called from any thread and holds the lock for one page.
     """
 
-    def __init__(self, connection: sqlite3.Connection, lock: threading.RLock) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, lock: threading.RLock, names: Names
+    ) -> None:
         self._connection = connection
         self._lock = lock
+        self._names = names
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -62,17 +78,19 @@ class Queries:
 
     def stream(self, name: str) -> StreamState | None:
         """Tell what is known of a stream, or None when it was never written to."""
-        row = self._row("SELECT key, last_number FROM streams WHERE name = ?", name)
+        # Names go to the index, and out of mind, while nobody has the lock.
+        with self._lock:
+            key = self._names.key(name)
+            if key is None:
+                row = self._row(_BY_NAME, name)
+            else:
+                row = self._row(_BY_KEY, name, key)
         return None if row is None else StreamState._make(row)
 
     def metadata_streams(self, limit: int) -> list[str]:
         """Name up to *limit* of the streams that hold other streams' metadata."""
         with self._lock, storage_errors:
-            # The names from the prefix on, and before what follows it.
-            found = self._connection.execute(
-                "SELECT name FROM streams WHERE name >= '$$' AND name < '$%' LIMIT ?",
-                (limit,),
-            ).fetchall()
+            found = self._connection.execute(_METADATA_STREAMS, (limit,)).fetchall()
         return [name for (name,) in found]
 
     def forwards(self, position: int, limit: int) -> list[Record]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import tempfile
 import uuid
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 from eventsourcing_eventstoredb.server.engine.appends import Append, Writer
 from eventsourcing_eventstoredb.server.errors import ProtocolError
 from eventsourcing_eventstoredb.server.storage import heads
+from eventsourcing_eventstoredb.server.storage import names as stream_names
 from eventsourcing_eventstoredb.server.storage.log import Log, Transaction
 from eventsourcing_eventstoredb.server.storage.records import (
     ANY,
@@ -35,6 +38,17 @@ works = st.lists(st.tuples(names, st.booleans(), st.booleans()), max_size=6)
 
 class UndoneError(Exception):
     """Undoes a transaction."""
+
+
+@contextmanager
+def knowing(most: int) -> Iterator[None]:
+    """Have the block's logs know so much by heart."""
+    with (
+        patch.object(heads, "MOST_HEADS", most),
+        patch.object(stream_names, "MOST_UNINDEXED", most),
+        patch.object(stream_names, "MOST_KNOWN", most),
+    ):
+        yield
 
 
 def new_event() -> NewEvent:
@@ -58,7 +72,7 @@ def test_a_transaction_finds_each_stream_where_it_was_left(
 ) -> None:
     log = Log()
     written: Counter[str] = Counter()
-    with patch.object(heads, "MOST_HEADS", most):
+    with knowing(most):
         for work, is_kept in transactions:
             before = written.copy()
             try:
@@ -94,7 +108,7 @@ def test_a_log_that_is_opened_again_knows_its_streams(
 ) -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
-        patch.object(heads, "MOST_HEADS", most),
+        knowing(most),
     ):
         log = Log(Path(folder) / "events.db")
         with log.transaction() as transaction:
@@ -188,7 +202,7 @@ def test_streams_end_as_if_nothing_were_known_by_heart(
         log.close()
         return [outcomes, written]
 
-    with patch.object(heads, "MOST_HEADS", most):
+    with knowing(most):
         by_heart = ending(Append)
 
     assert by_heart == ending(CarefulAppend)
