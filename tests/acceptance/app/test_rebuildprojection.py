@@ -29,7 +29,10 @@ def rows(project: Project) -> tuple[list[tuple[str]], list[tuple[int, int]]]:
     )
 
 
-@pytest.mark.parametrize("goes_on", ["command", "worker"])
+@pytest.mark.parametrize(
+    "goes_on",
+    ["command", pytest.param("worker", marks=pytest.mark.any_database)],
+)
 def test_who_is_killed_in_the_middle_is_followed_by_another(
     project: Project, server: EmbeddedServer, tmp_path: Path, goes_on: str
 ) -> None:

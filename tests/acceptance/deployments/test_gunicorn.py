@@ -16,7 +16,11 @@ COMMAND = (
     "options",
     [
         ("--preload",),
-        ("--preload", "--worker-class", "gthread", "--threads", "4"),
+        pytest.param(
+            ("--preload", "--worker-class", "gthread", "--threads", "4"),
+            # What is forked is the same as without threads.
+            marks=pytest.mark.any_database,
+        ),
         pytest.param(
             ("--worker-class", "gthread", "--threads", "4"),
             # Nothing is forked that has connections.

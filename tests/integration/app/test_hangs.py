@@ -120,7 +120,15 @@ def hang_once(registration: Registration) -> EventHangError:
     return this.error
 
 
-@pytest.mark.parametrize("hang", [wait_long, compute_long, ask_long])
+@pytest.mark.parametrize(
+    "hang",
+    [
+        # These hang outside of the database.
+        pytest.param(wait_long, marks=pytest.mark.any_database),
+        pytest.param(compute_long, marks=pytest.mark.any_database),
+        ask_long,
+    ],
+)
 def test_row_and_error_say_where_it_hangs_and_another_can_take_over(
     school: TrainingSchool,
     hanging: Registration,

@@ -300,7 +300,9 @@ def test_an_error_in_measuring_stops_nothing(
     assert status().state == "stopped"
 
 
-@pytest.mark.parametrize("owner", ["killed:1:s:r", ""])
+@pytest.mark.parametrize(
+    "owner", ["killed:1:s:r", pytest.param("", marks=pytest.mark.any_database)]
+)
 def test_a_failure_that_is_gone_does_not_outlive_its_process(
     school: TrainingSchool, school_projection: Registration, owner: str
 ) -> None:
