@@ -14,6 +14,7 @@ from eventsourcing.utils import EnvType
 
 from django_esdb.db.connections import with_connections_kept
 from django_esdb.subscriptions.polling import PollingSubscription
+from django_esdb.subscriptions.reminding import remind
 
 TApplication = TypeVar("TApplication", bound=Application[Any])
 
@@ -49,7 +50,9 @@ def with_subscription(
             ) -> Subscription[ApplicationRecorder]:
                 if not _is_to_be_polled(recorder):
                     with suppress(NotImplementedError):
-                        return subscribe(gt=gt, topics=topics)
+                        subscription = subscribe(gt=gt, topics=topics)
+                        remind(subscription)
+                        return subscription
                 return PollingSubscription(recorder, gt, topics)
 
             recorder.subscribe = subscribe_or_poll  # type: ignore[method-assign]

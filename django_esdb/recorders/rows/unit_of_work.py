@@ -396,7 +396,7 @@ class UnitOfWork:
         try:
             self.flush()
         except Exception as error:
-            self.connection.needs_rollback = False
+            transaction.set_rollback(False, using=self.connection.alias)
             if not isinstance(error, DatabaseError):
                 # After the database's own errors Django itself goes back to it.
                 with self.connection.cursor() as cursor:
