@@ -70,7 +70,7 @@ def begin(
         return _begin(client, name, events, first_version)
     names = used_names(client)
     try:
-        if name in names or not saving.has_saved(client):
+        if names.call_for_a_question(client, name):
             check_no_stream(client, name, len(events))
         return _begin(client, name, events, first_version)
     finally:

@@ -48,9 +48,23 @@ class UsedNames:
         self._names: dict[str, None] = {}
         self._lock = threading.Lock()
         self._silent_until = 0.0
+        # Once it has, it has for good.
+        self._has_saved = False
 
     def __contains__(self, name: str) -> bool:
         return name in self._names
+
+    def call_for_a_question(self, client: EventStoreDBClient, name: str) -> bool:
+        """
+        Tell whether to ask the server before a stream of this name is begun.
+
+        Args:
+            client: The one for which names are remembered.
+            name: The stream's name.
+        """
+        if not self._has_saved:
+            self._has_saved = saving.has_saved(client)
+        return name in self._names or not self._has_saved
 
     def remember(self, name: str) -> None:
         """Remember a name, and forget the first ones if there are too many."""
