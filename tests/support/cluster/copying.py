@@ -82,6 +82,9 @@ class Copy(Log):
                 " DO UPDATE SET last_number = excluded.last_number",
                 streams,
             )
+            for name, key in {row[9]: row[1] for row in rows}.items():
+                if name is not None and transaction.stream(str(name)) is None:
+                    self._names.add(str(name), int(str(key)))
             connection.executemany(
                 "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [row[:9] for row in rows],
