@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from typing import Any
 
 import grpc
 import pytest
 from eventsourcing.persistence import OperationalError, StoredEvent
 
 from eventsourcing_eventstoredb.connection_settings import parse_connection
+from eventsourcing_eventstoredb.protocol import connectors
 from eventsourcing_eventstoredb.protocol.clients import Client
 from eventsourcing_eventstoredb.protocol.retrying import connected
 from eventsourcing_eventstoredb.recorders.application import (
@@ -20,6 +23,7 @@ from eventsourcing_eventstoredb.recorders.application import (
 )
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from tests.support.nodes import Node, State, node
+from tests.support.patience import wait_until
 
 LEADER, FOLLOWER, REPLICA = State.Leader, State.Follower, State.ReadOnlyReplica
 # An attempt costs no time, so that one that fails does not hold up the tests.
@@ -121,7 +125,17 @@ def test_a_leader_that_is_elected_meanwhile_is_found(nodes: list[Node]) -> None:
 
 
 @pytest.mark.parametrize("state", [LEADER, FOLLOWER], ids=["found", "not found"])
-def test_threads_that_wait_share_one_look(nodes: list[Node], state: object) -> None:
+def test_threads_that_wait_share_one_look(
+    nodes: list[Node], state: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting: list[int] = []
+
+    class Look(Future[Any]):
+        def result(self, timeout: float | None = None) -> Any:
+            waiting.append(threading.get_ident())
+            return super().result(timeout)
+
+    monkeypatch.setattr(connectors, "Future", Look)
     say(nodes, state, FOLLOWER, FOLLOWER)
     nodes[0].is_held.clear()
     client = cluster(nodes, "MaxDiscoverAttempts=1")
@@ -134,10 +148,7 @@ def test_threads_that_wait_share_one_look(nodes: list[Node], state: object) -> N
 
     with ThreadPoolExecutor(8) as threads:
         connecting = [threads.submit(connect, number) for number in range(8)]
-        # They cannot be seen to wait, and come later than the first one if at all.
-        while nodes[0].asked == 0:
-            time.sleep(0.001)
-        time.sleep(0.1)
+        wait_until(lambda: len(set(waiting)) == 8)
         nodes[0].is_held.set()
         found = {each.result(60) for each in connecting}
 
