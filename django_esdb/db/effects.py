@@ -208,10 +208,14 @@ def _tables_found(
         return frozenset(str(table).lower() for (table,) in cursor.fetchall())
 
 
+def names_in(text: str) -> set[str]:
+    """Return the names in a statement, of tables and of whatever else, case-folded."""
+    return {(quoted or plain).casefold() for quoted, plain in _NAME.findall(text)}
+
+
 def _tables_in(text: str, tables: Iterable[str]) -> set[str]:
-    names = {(quoted or plain) for quoted, plain in _NAME.findall(text)}
-    folded = {name.casefold() for name in names}
-    return {table for table in tables if table.casefold() in folded}
+    names = names_in(text)
+    return {table for table in tables if table.casefold() in names}
 
 
 def changed_rows(connection: BaseDatabaseWrapper) -> dict[str, int] | None:

@@ -313,12 +313,30 @@ def test_statements_that_are_not_seen_can_be_told(runner: Runner, rows: Any) -> 
         runner.view.refresh_rows()
 
 
-def test_rows_of_the_view_are_not_read_from_a_replica() -> None:
-    wrapper = refuse_statements("View", "default", "replica", lambda: ["dog"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        'SELECT * FROM "dog"',
+        "SELECT * FROM dog",
+        "select * from DOG",
+        'SELECT 1 FROM "cat" INNER JOIN "kennel"."hut" ON 1 = 1',
+    ],
+)
+def test_rows_of_the_view_are_not_read_from_a_replica(statement: str) -> None:
+    tables = ["dog", 'kennel"."hut']
+    wrapper = refuse_statements("View", "default", "replica", lambda: tables)
 
     with pytest.raises(ViewDatabaseError, match=r"using\('default'\)"):
-        wrapper(lambda *a: None, 'SELECT * FROM "dog"', (), False, {})
-    assert wrapper(lambda *a: 5, "SELECT 1", (), False, {}) == 5
+        wrapper(lambda *a: None, statement, (), False, {})
+
+
+@pytest.mark.parametrize(
+    "statement", ["SELECT 1", 'SELECT * FROM "dogma"', "SELECT n FROM hot_dog_hut"]
+)
+def test_tables_of_like_names_are_read_from_another_database(statement: str) -> None:
+    wrapper = refuse_statements("View", "default", "other", lambda: ["dog", "hut"])
+
+    assert wrapper(lambda *a: 5, statement, (), False, {}) == 5
 
 
 @pytest.mark.parametrize(
