@@ -71,11 +71,11 @@ _MARIADB_REFERENCES = f"""
     SELECT referenced_table_name, table_name,
         delete_rule IN {_ACTIONS}, update_rule IN {_ACTIONS}
     FROM information_schema.referential_constraints
-    WHERE constraint_schema = DATABASE()
+    WHERE constraint_schema = %s
 """  # noqa: S608
 _MARIADB_TRIGGERS = """
     SELECT event_object_table, action_statement FROM information_schema.triggers
-    WHERE trigger_schema = DATABASE()
+    WHERE trigger_schema = %s
 """
 _QUERIES = {
     "sqlite": (_SQLITE_REFERENCES, _SQLITE_TRIGGERS),
@@ -160,12 +160,12 @@ def schema_of(connection: BaseDatabaseWrapper) -> Schema:
     references, triggers = _QUERIES[connection.vendor]
     with connection.cursor() as cursor:
         tables = frozenset(connection.introspection.table_names(cursor))
-        cursor.execute(references)
+        cursor.execute(references, _names(connection))
         for parent, child, *acts in cursor.fetchall():
             referring[parent].add(child)
             if any(acts):
                 followers[parent].add(child)
-        cursor.execute(triggers)
+        cursor.execute(triggers, _names(connection))
         for table, code in cursor.fetchall():
             followers[table].update(_tables_in(str(code), tables) - {table})
     return Schema(tables, dict(followers), dict(referring))
@@ -173,9 +173,7 @@ def schema_of(connection: BaseDatabaseWrapper) -> Schema:
 
 def tables_with_triggers(connection: BaseDatabaseWrapper) -> frozenset[str]:
     """Return the tables whose writes make the database do more, in lower case."""
-    # No function is called: who watches a dry run cannot know what one writes.
-    names = [connection.settings_dict["NAME"]] if connection.vendor == "mysql" else None
-    return _tables_found(connection, _TRIGGERED[connection.vendor], names)
+    return _tables_found(connection, _TRIGGERED[connection.vendor], _names(connection))
 
 
 def tables_acting(
@@ -191,13 +189,21 @@ def tables_acting(
     """
     references, _ = _QUERIES[connection.vendor]
     with connection.cursor() as cursor:
-        cursor.execute(references)
+        cursor.execute(references, _names(connection))
         found = [(str(each[0]).lower(), *each[2:]) for each in cursor.fetchall()]
     updated = {parent for parent, _, acts in found if acts}
     if connection.vendor == "mysql":
-        names = [connection.settings_dict["NAME"]]
-        updated |= _tables_found(connection, _MARIADB_UPDATED, names)
+        updated |= _tables_found(connection, _MARIADB_UPDATED, _names(connection))
     return frozenset(parent for parent, acts, _ in found if acts), frozenset(updated)
+
+
+def _names(connection: BaseDatabaseWrapper) -> list[Any] | None:
+    """
+    Return the parameters of the queries above: of MariaDB's its database's name.
+
+    No function is called for it: who watches a dry run cannot know what one writes.
+    """
+    return [connection.settings_dict["NAME"]] if connection.vendor == "mysql" else None
 
 
 def _tables_found(

@@ -34,6 +34,8 @@ def test_each_event_has_what_it_changes_on_what_those_before_have_left(
 ) -> None:
     positions = [school.register("Fido"), school.add_trick("Fido", "sit")]
     pk = UUID(dog_id())
+    # As in a new process, which asks for the tables' definitions only now.
+    connection.close()
 
     first, second = runs(school_projection)
 
