@@ -133,8 +133,11 @@ class Doing:
         refreshed: Called with an instance that was read again.
 
     Attributes:
-        has_caught: Whether the database has refused something within a savepoint.
+        caught: What handlers catch around savepoints.
+        has_caught: Whether something was refused within one.
     """
+
+    caught: tuple[type[Exception], ...] = (IntegrityError,)
 
     def __init__(
         self,
@@ -304,8 +307,8 @@ class Doing:
                         self._plain()
                     raise UndoneError
                 self._plain()
-        except (UndoneError, IntegrityError) as error:
-            self.has_caught |= isinstance(error, IntegrityError)
+        except (UndoneError, *self.caught) as error:
+            self.has_caught |= not isinstance(error, UndoneError)
             self._rolled_back()
             self._held.clear()
 

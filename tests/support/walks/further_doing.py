@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from django.db import models, transaction
+from django.core.exceptions import ValidationError
+from django.db import DataError, IntegrityError, models, transaction
 from django.db.models import Case, F, OuterRef, Subquery, Sum, Value, When
 from django.db.models.functions import Coalesce
 
@@ -66,6 +67,8 @@ class OnePlain(Plain):
 
 class FurtherDoing(Doing):
     """Does an event's steps, with more of Django."""
+
+    caught = (IntegrityError, DataError, ValueError, ValidationError, ArithmeticError)
 
     def __init__(self, *args: Any, later: Callable[[Any], None], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -149,6 +152,9 @@ class FurtherDoing(Doing):
         if instance is None:
             return
         self._assign(instance, first)
+        if model is Ticket and how in ("save", "update_fields", "force_update"):
+            # Its own code may run twice then, as the documentation says.
+            how = "nothing"
         if how == "nothing":
             self._plain()
             self._seen(model.objects.count())

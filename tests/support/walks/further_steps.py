@@ -47,7 +47,7 @@ VALUES: dict[type[Any], dict[str, tuple[Any, ...]]] = {
         "high": (9, 4, "11"),
         "token": (*TOKENS, str(TOKENS[0]), None),
         "plan": ("a.txt", "", "far/too/long/a/name"),
-        "fee": (Decimal("1.25"), 3, "0.1", 1e5),
+        "fee": (Decimal("1.25"), 3, "0.1", 12.5),
         "words": (["a", "b"], [], "c  d", ("e",)),
         "seen": (datetime.timedelta(microseconds=-1), None),
         "trail_id": (*TRAILS, "2", None, 9),
