@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from sys import getrefcount
 from typing import Any
@@ -229,6 +229,7 @@ class IdentityMap:
             # be there as it is by now.
             self.unit.flush()
         if is_alone:
+            self.unit.note_deleted(self, entry)
             self.forget(entry)
             self.deleted[entry.pk] = None
             return
@@ -282,7 +283,12 @@ class IdentityMap:
 
     def _is_gone(self, entry: Entry) -> bool:
         """Return whether the handler has deleted an instance by itself."""
-        if entry.instance.pk is None and self.is_outdated(entry):
+        if (
+            entry.instance.pk is None
+            and self.is_outdated(entry)
+            # Else it is about to be a copy.
+            and not self.unit.is_there(self.model, entry.pk)
+        ):
             del self.in_hand[entry]
             return True
         self.instances.check_key(entry)
@@ -421,14 +427,21 @@ class IdentityMap:
         for entry in self.in_hand:
             entry.is_behind = True
 
-    def rolled_back(self) -> None:
+    def rolled_back(self, deleted: Iterable[Entry] = ()) -> None:
         """
         The database went back to a savepoint, before which all was written.
 
         Rows that this event has had in hand are put back to what is there.
+
+        Args:
+            deleted: Rows that the event has deleted, of which some may be there again.
         """
         self.deleted.clear()
         self.unkeyed.clear()
+        for entry in deleted:
+            if entry.pk not in self.entries:
+                self.entries[entry.pk] = entry
+                self.in_hand[entry] = None
         for entry in {**self.dirty, **self.in_hand}:
             if entry.stored is None:
                 self.forget(entry)

@@ -53,6 +53,12 @@ class Work(Protocol):
     def exists(self, reference: Reference, value: Any) -> bool:
         """Return whether a reference leads to a row."""
 
+    def is_there(self, model: type[models.Model], pk: Any) -> bool:
+        """Return whether the database has a row."""
+
+    def note_deleted(self, rows: Any, entry: Entry) -> None:
+        """Note that an event has deleted a row that it has in hand."""
+
     def look_at_rules(self) -> None:
         """Have the database look when the event ends at what it would look at late."""
 

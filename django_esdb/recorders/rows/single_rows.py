@@ -56,6 +56,7 @@ def delete_by_itself(rows: KnownRows, entry: Entry, *, is_trusted: bool) -> None
             # Without arguments, as a model's own method may have none.
             instance.delete()
     if instance.pk is None:
+        rows.unit.note_deleted(rows, entry)
         rows.forget(entry)
     else:
         # The model keeps it, such as marked.

@@ -18,6 +18,7 @@ from django_esdb.db.vendors import (
     writes_in_functions,
 )
 from django_esdb.exceptions import ViewDatabaseError
+from django_esdb.recorders.rows.entry import Entry
 from django_esdb.recorders.rows.filtered_map import FilteredIdentityMap
 from django_esdb.recorders.rows.frozen import Trust
 from django_esdb.recorders.rows.held_transaction import HeldTransaction
@@ -92,6 +93,8 @@ class UnitOfWork:
         self._is_trusting = False
         self._may_lead_nowhere = False
         self._targets: set[tuple[Reference, Any]] = set()
+        # What this event has deleted within savepoints, which may be undone.
+        self._deleted: list[tuple[IdentityMap, Entry]] = []
         self._transaction = HeldTransaction(self.connection)
 
     def rows(self, model: type[Model]) -> IdentityMap:
@@ -162,6 +165,7 @@ class UnitOfWork:
             rows.close()
         self._maps.clear()
         self._used = ()
+        self._deleted.clear()
         self._keyed.clear()
         self.by_pk.clear()
         # It knows the batch's events.
@@ -198,6 +202,7 @@ class UnitOfWork:
             self._look_now()
         for rows in taken_back:
             rows.event_ended(is_taken_back=True)
+        self._deleted.clear()
 
     def _look_now(self) -> None:
         """Have the database look at what it would look at late, if it can."""
@@ -316,6 +321,16 @@ class UnitOfWork:
             self._targets.add((reference, value))
         return found
 
+    def is_there(self, model: type[Model], pk: Any) -> bool:
+        """Return whether the database has a row."""
+        with self.own_statements():
+            return QuerySet(model, using=self.using).filter(pk=pk).exists()
+
+    def note_deleted(self, rows: IdentityMap, entry: Entry) -> None:
+        """Note that an event has deleted a row that it has in hand."""
+        if self.connection.savepoint_ids:
+            self._deleted.append((rows, entry))
+
     @contextmanager
     def own_statements(self) -> Iterator[None]:
         """Tell statements of this unit from others'."""
@@ -421,8 +436,11 @@ class UnitOfWork:
     def _rolled_back(self) -> None:
         self.generation += 1
         self._targets.clear()
+        deleted, self._deleted = self._deleted, []
         for rows in self._used:
-            rows.rolled_back()
+            rows.rolled_back([entry for of, entry in deleted if of is rows])
+        # An outer savepoint may be undone, too.
+        self._deleted += [(of, e) for of, e in deleted if e not in of.in_hand]
 
     @contextmanager
     def _marking(self) -> Iterator[None]:

@@ -28,6 +28,7 @@ from tests.support.rows_app.models import (
     Counter,
     Lion,
     Owner,
+    Site,
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -155,6 +156,31 @@ def test_a_savepoint_that_is_rolled_back_undoes_relations_too(
     assert Animal.objects.get().owner_id is None
 
 
+@pytest.mark.parametrize("model", [Counter, Owner], ids=["alone", "with others"])
+def test_a_row_whose_deletion_is_undone_is_still_in_hand(
+    runner: Runner, rows: Any, model: Any
+) -> None:
+    model.objects.create(name="a")
+    name = "count" if model is Counter else "visits"
+    with runner.batch(2) as event:
+        with event():
+            row = rows(model).get("a")
+            with pytest.raises(ZeroDivisionError), transaction.atomic():
+                with pytest.raises(ZeroDivisionError), transaction.atomic():
+                    rows(model).delete("a")
+                    1 / 0  # noqa: B018
+                assert rows(model).delete("a")
+                with pytest.raises(ZeroDivisionError), transaction.atomic():
+                    1 / 0  # noqa: B018
+                assert rows(model).get_or_none("a") is None
+                1 / 0  # noqa: B018
+            setattr(row, name, 5)
+        with event():
+            rows(model).increment("a", **{name: 1})
+
+    assert model.objects.values_list(name).get() == (6,)
+
+
 # Batches
 
 
@@ -249,6 +275,26 @@ def test_wrong_use_is_refused(
 ) -> None:
     with pytest.raises(error, match=says), runner.batch(1) as event, event():
         call(rows)
+
+
+def test_a_copy_by_another_key_is_refused_after_other_statements(
+    runner: Runner, rows: Any
+) -> None:
+    Counter.objects.create(name="a")
+    site = Site.objects.create(name="first")
+    with (
+        pytest.raises(NotSupportedError, match="add another one"),
+        runner.batch(1) as event,
+        event(),
+    ):
+        row = rows(Site).get(site.pk)
+        Counter.objects.update(count=1)
+        row.pk = None
+        row._state.adding = True
+        row.save()
+        row.name = "second"
+
+    assert Site.objects.get().name == "first"
 
 
 def test_a_changed_primary_key_is_refused(runner: Runner, rows: Any) -> None:
