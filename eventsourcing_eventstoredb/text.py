@@ -8,6 +8,7 @@ line, colour a terminal, reorder what stands next to it or be without an end.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from eventsourcing.persistence import Notification
@@ -19,6 +20,7 @@ LONGEST_NAME = 200
 
 _CUT = " [...] "
 _REPLACEMENT = "\ufffd"
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 # What changes the direction of writing without being seen: marks, and what opens and
 # closes embeddings, overrides and isolates.
@@ -72,10 +74,7 @@ def storable(text: str) -> str:
     """
     if text.isascii() and "\0" not in text:
         return text
-    return "".join(
-        _REPLACEMENT if char == "\0" or "\ud800" <= char <= "\udfff" else char
-        for char in text
-    )
+    return _UNSTORABLE.sub(_REPLACEMENT, text)
 
 
 def isolated(text: str) -> str:
