@@ -120,6 +120,12 @@ class FurtherDoing(Doing):
         self._held.clear()
         self.add(model, key, values)
 
+    def savepoint(self, steps: list[Any], is_undone: bool) -> None:
+        self._plain()
+        # What is refused of what was before is not to be caught with what is inside.
+        Seen.objects.exists()
+        super().savepoint(steps, is_undone)
+
     def relate(
         self, model: Any, key: Any, name: str, target: Any, other: Any, way: str
     ) -> None:
