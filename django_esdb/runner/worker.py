@@ -26,6 +26,7 @@ from django_esdb.runner.term import Goal
 from django_esdb.runner.time_limits.endings import end_process
 from django_esdb.runner.time_limits.stalls import StallWatch
 from eventsourcing_eventstoredb.logs import log
+from eventsourcing_eventstoredb.signal_threads import called_in_thread
 
 logger = logging.getLogger("django_esdb.runner")
 
@@ -239,22 +240,24 @@ class Worker:
             yield
             return
 
-        def stop(number: int, frame: FrameType | None) -> None:
-            if stopping:
-                end_process(SIGNAL_STATUS + number)
-            stopping.append(number)
-            # A supervisor's lock may be held by the code that this interrupted.
-            threading.Thread(target=self.stop).start()
-
         stopping: list[int] = []
-        previous: dict[int, Any] = {
-            number: signal(number, stop) for number in (SIGTERM, SIGINT)
-        }
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal(number, handler)
+        # A supervisor's lock may be held by the code that a signal interrupts.
+        with called_in_thread(self.stop) as stop:
+
+            def take(number: int, frame: FrameType | None) -> None:
+                if stopping:
+                    end_process(SIGNAL_STATUS + number)
+                stopping.append(number)
+                stop()
+
+            previous: dict[int, Any] = {
+                number: signal(number, take) for number in (SIGTERM, SIGINT)
+            }
+            try:
+                yield
+            finally:
+                for number, handler in previous.items():
+                    signal(number, handler)
 
 
 def _thread_name(supervisor: Supervisor) -> str:

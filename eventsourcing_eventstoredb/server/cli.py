@@ -17,6 +17,7 @@ from eventsourcing_eventstoredb.client_library import ClientLibraryError
 from eventsourcing_eventstoredb.server.engine.append_size import MAX_APPEND_BYTES
 from eventsourcing_eventstoredb.server.exceptions import ServerError
 from eventsourcing_eventstoredb.server.storage.database import DataFileError
+from eventsourcing_eventstoredb.signal_threads import called_in_thread
 from eventsourcing_eventstoredb.version import __version__
 
 if TYPE_CHECKING:
@@ -298,12 +299,14 @@ def _signals_setting(stopped: threading.Event) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {
-        number: signal.signal(number, lambda *_: stopped.set())
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    # This thread may have the event's lock when it is interrupted.
+    with called_in_thread(stopped.set) as stop:
+        before = {
+            number: signal.signal(number, lambda *_: stop())
+            for number in (signal.SIGTERM, signal.SIGINT)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
