@@ -2,40 +2,59 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from queue import SimpleQueue
+from types import FrameType
 
 # A call that is under way is waited for so long at the end.
 _END_SECONDS = 0.2
 
 
 @contextmanager
-def called_in_thread(call: Callable[[], object]) -> Iterator[Callable[[], None]]:
+def stopped_by_signals(
+    stop: Callable[[], object], again: Callable[[int], object] = lambda number: None
+) -> Iterator[None]:
     """
-    Give a function that has another one called, once, by a thread that is there.
+    Have the first SIGTERM or SIGINT within the block call a function, in a thread.
 
-    A handler of signals may call it: it interrupts the main thread anywhere, where that
-    may have the lock of an event, or of what starts threads, and waits for none.
+    A handler interrupts the main thread anywhere, where that may have the lock of an
+    event, or of what starts threads. So it waits for none. In another thread than the
+    main one, where signals cannot be handled, nothing is done.
 
     Args:
-        call: The other function.
-
-    Yields:
-        The function, which returns at once.
+        stop: The function.
+        again: Called by the handler itself with the number of each later signal.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
     asked: SimpleQueue[bool] = SimpleQueue()
+
+    def take(number: int, frame: FrameType | None) -> None:
+        if came:
+            again(number)
+        came.append(number)
+        # Unlike those of other queues and of events, this method is reentrant.
+        asked.put(True)
 
     def wait() -> None:
         if asked.get():
-            call()
+            stop()
 
     thread = threading.Thread(target=wait, name="signals", daemon=True)
     thread.start()
+    before = {
+        number: signal.signal(number, take)
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
     try:
-        # Unlike those of other queues and of events, this method is reentrant.
-        yield lambda: asked.put(True)
+        yield
     finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
         asked.put(False)
         thread.join(_END_SECONDS)

@@ -219,6 +219,11 @@ def names_in(text: str) -> set[str]:
     return {(quoted or plain).casefold() for quoted, plain in _NAME.findall(text)}
 
 
+def bare_name(db_table: str) -> str:
+    """Return the name of a model's table, which is the last where it has a schema."""
+    return db_table.strip('"').rpartition('"."')[2]
+
+
 def _tables_in(text: str, tables: Iterable[str]) -> set[str]:
     names = names_in(text)
     return {table for table in tables if table.casefold() in names}

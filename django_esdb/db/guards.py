@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_esdb.db.effects import names_in, text_of, writes_rows
+from django_esdb.db.effects import bare_name, names_in, text_of, writes_rows
 from django_esdb.db.sessions import Session, session_of
 from django_esdb.db.vendors import is_mariadb, is_postgresql
 from django_esdb.exceptions import ViewDatabaseError
@@ -54,8 +54,7 @@ def refuse_statements(
             raise ViewDatabaseError(msg)
         names = names_in(text)
         for table in tables():
-            # With a schema, it is the last of two names.
-            if table.strip('"').rpartition('"."')[2].casefold() in names:
+            if bare_name(table).casefold() in names:
                 msg = (
                     f"{view_name} reads {table} from database {other_alias!r}, which "
                     f"does not have what its transaction on {alias!r} has written; "

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from signal import SIGINT, SIGTERM, signal
 from time import monotonic
-from types import FrameType
-from typing import Any
 
 from django_esdb.db.connections import close_connections
 from django_esdb.exceptions import ProjectionError
@@ -26,7 +23,7 @@ from django_esdb.runner.term import Goal
 from django_esdb.runner.time_limits.endings import end_process
 from django_esdb.runner.time_limits.stalls import StallWatch
 from eventsourcing_eventstoredb.logs import log
-from eventsourcing_eventstoredb.signal_threads import called_in_thread
+from eventsourcing_eventstoredb.signal_threads import stopped_by_signals
 
 logger = logging.getLogger("django_esdb.runner")
 
@@ -234,30 +231,10 @@ class Worker:
         # Where one projection hangs, there is a limit for the others anyway.
         return SHUTDOWN_SECONDS if seconds is None else seconds
 
-    @contextmanager
-    def _stopped_by_signals(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        stopping: list[int] = []
-        # A supervisor's lock may be held by the code that a signal interrupts.
-        with called_in_thread(self.stop) as stop:
-
-            def take(number: int, frame: FrameType | None) -> None:
-                if stopping:
-                    end_process(SIGNAL_STATUS + number)
-                stopping.append(number)
-                stop()
-
-            previous: dict[int, Any] = {
-                number: signal(number, take) for number in (SIGTERM, SIGINT)
-            }
-            try:
-                yield
-            finally:
-                for number, handler in previous.items():
-                    signal(number, handler)
+    def _stopped_by_signals(self) -> AbstractContextManager[None]:
+        return stopped_by_signals(
+            self.stop, again=lambda number: end_process(SIGNAL_STATUS + number)
+        )
 
 
 def _thread_name(supervisor: Supervisor) -> str:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import os
-import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +15,7 @@ from eventsourcing_eventstoredb.client_library import ClientLibraryError
 from eventsourcing_eventstoredb.server.engine.append_size import MAX_APPEND_BYTES
 from eventsourcing_eventstoredb.server.exceptions import ServerError
 from eventsourcing_eventstoredb.server.storage.database import DataFileError
-from eventsourcing_eventstoredb.signal_threads import called_in_thread
+from eventsourcing_eventstoredb.signal_threads import stopped_by_signals
 from eventsourcing_eventstoredb.version import __version__
 
 if TYPE_CHECKING:
@@ -254,7 +252,7 @@ def serve_until_stopped(
         DataFileError, ServerError: The server cannot start.
     """
     stopped = stopped or threading.Event()
-    with _signals_setting(stopped), server:
+    with stopped_by_signals(stopped.set), server:
         write(f"listening on {server.uri}")
         # A signal that reaches another thread, such as one of gRPC's, does not wake
         # this one, in which Python would handle it: so it wakes by itself.
@@ -292,21 +290,3 @@ def _print(line: str) -> None:
     # What waits for the line reads a pipe: without the flush it would not come.
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
-
-
-@contextmanager
-def _signals_setting(stopped: threading.Event) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    # This thread may have the event's lock when it is interrupted.
-    with called_in_thread(stopped.set) as stop:
-        before = {
-            number: signal.signal(number, lambda *_: stop())
-            for number in (signal.SIGTERM, signal.SIGINT)
-        }
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)

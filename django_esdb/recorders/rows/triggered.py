@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from django_esdb.db.effects import tables_acting, tables_with_triggers
+from django_esdb.db.effects import bare_name, tables_acting, tables_with_triggers
 
 
 class Triggered:
@@ -39,7 +39,7 @@ class Triggered:
 
 
 def _table_of(model: type[Model]) -> str:
-    return model._meta.db_table.strip('"').rpartition('"."')[2].lower()
+    return bare_name(model._meta.db_table).lower()
 
 
 # What was found last on each connection: events that come one at a time need not ask.
