@@ -136,7 +136,7 @@ class DjangoTrackingRecorder(TrackingRecorder):
         if unit is None:
             msg = f"{type(self).__name__}.refresh_rows() takes self.atomic() around it"
             raise transaction.TransactionManagementError(msg)
-        unit.read_again()
+        unit.refresh()
 
     @property
     def is_replay(self) -> bool:

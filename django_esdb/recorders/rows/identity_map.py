@@ -44,7 +44,7 @@ class IdentityMap:
         self.unit = unit
         self.model = model
         self.info = info = model_info(model)
-        self.instances = Instances(info, unit.using, unit.connection, unit.write)
+        self.instances = Instances(info, unit.using, unit.connection, self._prepare_for)
         self.columns = self.instances.columns
         index_of = {c.attname: i for i, c in enumerate(self.columns)}
         self.index_of = index_of
@@ -60,11 +60,18 @@ class IdentityMap:
         self.entries: dict[Any, Entry] = {}
         # New rows whose primary key the database will choose.
         self.unkeyed: list[Entry] = []
-        self.deleted: dict[Any, None] = {}
-        # What has to be written, in the order of the changes.
-        self.dirty: dict[Entry, None] = {}
-        # What this event has in hand, in that order.
-        self.in_hand: dict[Entry, None] = {}
+        # Each with the stretch in which it was deleted.
+        self.deleted: dict[Any, int] = {}
+        # What has to be written, in the order of the changes, each with the stretch in
+        # which it was changed last.
+        self.dirty: dict[Entry, int] = {}
+        # What this event has in hand, in that order, each with its turn among all.
+        self.in_hand: dict[Entry, int] = {}
+        self._turn = unit.turn
+        # What was written in the stretch in which it was changed: rows, and None for
+        # what was deleted.
+        self._written_at = -1
+        self._written: set[Entry | None] = set()
         self.kept = KeptInstances(info, self.instances)
         self._kept = self.kept.by_entry
         self.references = GivenReferences(self)
@@ -88,14 +95,15 @@ class IdentityMap:
         self._is_deleted_by_itself = (
             self._has_triggers or self.unit.are_deleted_further(self.model)
         )
-        self._is_saved_by_itself = self._has_triggers or info.is_saved_by_itself()
+        self.is_saved_by_itself = self._has_triggers or info.is_saved_by_itself()
+        self.unit.has_own_saves |= self.is_saved_by_itself
         # Whether values have only to be compared and written.
         self.is_simple = not (
             info.relations
             or info.unique_groups
             or self._is_doubtful
             or self._is_read_back
-            or self._is_saved_by_itself
+            or self.is_saved_by_itself
         )
         self._addable = self.instances.addable if self.is_simple else {}
 
@@ -131,7 +139,7 @@ class IdentityMap:
         if instance is None or instance is not entry.spare or self._is_thawed:
             instance = self.instances.renewed(entry, instance)
         entry.instance = instance
-        self.in_hand[entry] = None
+        self.in_hand[entry] = self._turn()
         return entry
 
     def is_outdated(self, entry: Entry) -> bool:
@@ -180,7 +188,7 @@ class IdentityMap:
             self.keys.added(pk)
         using = None if entry.pk is None else self.unit.using
         AddedState(instance, self.unit.flush, using=using)
-        self.in_hand[entry] = None
+        self.in_hand[entry] = self._turn()
         return entry
 
     def increment(self, key: Any, amounts: dict[str, Any]) -> bool:
@@ -203,6 +211,8 @@ class IdentityMap:
             or entry in self.in_hand
             or entry in self._kept
             or self.is_outdated(entry)
+            # Others' code may look at it.
+            or self.unit.has_own_saves
         ):
             return False
         current, sums = entry.current, []
@@ -218,20 +228,25 @@ class IdentityMap:
             current[index] = value
             if entry.spare is not None:
                 entry.spare.__dict__[name] = value
-        self.dirty[entry] = None
+        self.dirty[entry] = self.unit.stretch
         return True
 
     def delete(self, entry: Entry) -> None:
         """Delete a row that is in hand, and what its deletion takes along."""
         is_alone = not (self._is_deleted_by_itself or self.info.is_deleted_by_itself())
-        if entry.stored is None or self.uniques.is_unseen(entry) or not is_alone:
-            # The database has to see what the row was, and what depends on it has to
-            # be there as it is by now.
+        if (
+            entry.stored is None
+            or self.uniques.is_unseen(entry)
+            or not is_alone
+            or self.unit.has_own_saves
+        ):
+            # The database has to see what the row was; and what depends on it, or looks
+            # at it, has to be there as it is by now.
             self.unit.flush()
         if is_alone:
             self.unit.note_deleted(self, entry)
             self.forget(entry)
-            self.deleted[entry.pk] = None
+            self.deleted[entry.pk] = self.unit.stretch
             return
         if self.info.taken_along is None:
             self.unit.look_at_rules()
@@ -273,6 +288,9 @@ class IdentityMap:
         values = instance.__dict__
         if values.get(self._pk_attname) is not entry.pk and self._is_gone(entry):
             return Trust.CERTAIN
+        if id(instance) in self.unit.being_saved and not entry.is_unsaved:
+            # It is on its way to the database, by the handler's own call.
+            return Trust.CERTAIN
         if self.info.relations:
             is_new = entry.is_unsaved
             self.instances.resolve_relations(instance, self.unit, is_saved=is_new)
@@ -309,7 +327,7 @@ class IdentityMap:
                 return Trust.CERTAIN
             if further > trust:
                 trust = further
-        self.dirty[entry] = None
+        self.dirty[entry] = self.unit.stretch
         if trust is not Trust.CERTAIN:
             entry.is_computed = True
             self.keys.computed()
@@ -323,7 +341,7 @@ class IdentityMap:
         if self.uniques.is_unseen(entry) and self.uniques.concern(changed):
             # The database has to see what the row was in between.
             self.unit.write()
-        if self._is_saved_by_itself:
+        if self.is_saved_by_itself:
             save_by_itself(self, entry, is_new=is_new)
             return None
         for index, value in changes:
@@ -350,7 +368,35 @@ class IdentityMap:
             self.columns[index].attname in doubtful for index in changed
         )
 
+    def _prepare_for(self, entry: Entry, expression: Any) -> None:
+        self.unit.prepare_for(self, entry, expression)
+
     # What the unit of work asks for
+
+    def was_changed_now(self, but: Entry) -> bool:
+        """Return whether another row was changed or deleted in this stretch."""
+        now = self.unit.stretch
+        return (
+            now in self.deleted.values()
+            or any(at == now and e is not but for e, at in self.dirty.items())
+            or (self._written_at == now and not self._written <= {but})
+            or any(e is not but and self._has_changes(e) for e in tuple(self.in_hand))
+        )
+
+    def note_written(self, entry: Entry | None, stretch: int) -> None:
+        """Note that a change is in the database; None for a deletion."""
+        if stretch != self.unit.stretch:
+            return
+        if self._written_at != stretch:
+            self._written_at = stretch
+            self._written.clear()
+        self._written.add(entry)
+
+    def _has_changes(self, entry: Entry) -> bool:
+        if entry.instance is None or entry.is_being_saved:
+            return False
+        _, trust = self.instances.changes(entry, entry.instance.__dict__)
+        return trust is not None or entry.is_unsaved
 
     def event_ended(self, *, is_taken_back: bool) -> Trust:
         """
@@ -366,6 +412,7 @@ class IdentityMap:
         worst = Trust.CERTAIN
         note, clean_size = self.instances.note, self.instances.clean_size
         pk_attname, dirty = self._pk_attname, self.dirty
+        stretch = self.unit.stretch
         for entry in tuple(self.in_hand):
             instance = entry.instance
             if instance is None:
@@ -377,7 +424,7 @@ class IdentityMap:
                     continue
                 trust = note(entry, values)
                 if trust is not None or entry.is_unsaved:
-                    dirty[entry] = None
+                    dirty[entry] = stretch
                     entry.is_unsaved = False
                     entry.writes_all |= entry.is_behind
                     if trust:
@@ -401,7 +448,7 @@ class IdentityMap:
         entry.stored = list(entry.current)
         entry.writes_all = False
         entry.read_at = max(entry.read_at, self.unit.generation)
-        self.dirty.pop(entry, None)
+        self.note_written(entry, self.dirty.pop(entry, -1))
         self.uniques.seen(entry)
         instance = entry.instance or self.kept.of(entry)
         if instance is not None:
@@ -441,7 +488,7 @@ class IdentityMap:
         for entry in deleted:
             if entry.pk not in self.entries:
                 self.entries[entry.pk] = entry
-                self.in_hand[entry] = None
+                self.in_hand[entry] = self._turn()
         for entry in {**self.dirty, **self.in_hand}:
             if entry.stored is None:
                 self.forget(entry)

@@ -45,7 +45,8 @@ class Instances:
         info: What is known of the model.
         using: Alias of the database.
         connection: To it.
-        write: Writes everything that is pending.
+        prepare_for: Called with a row and an expression that it was assigned, so that
+            it is about rows as they were before.
 
     Attributes:
         clean_size: How many attributes an instance has that has nothing but its
@@ -62,10 +63,10 @@ class Instances:
         info: ModelInfo,
         using: str,
         connection: BaseDatabaseWrapper,
-        write: Callable[[], Any],
+        prepare_for: Callable[[Entry, Any], Any],
     ) -> None:
         self._info = info
-        self._write = write
+        self._prepare_for = prepare_for
         self._using = using
         pk = info.pk.attname
         self._pk_attname = pk
@@ -223,15 +224,10 @@ class Instances:
             if _differs(settled, before):
                 current[index] = settled
                 worst = trust if worst is None or trust > worst else worst
-                if trust is Trust.DOUBTFUL:
-                    self._prepare_for(settled)
+                if trust is Trust.DOUBTFUL and hasattr(settled, "resolve_expression"):
+                    self._prepare_for(entry, settled)
         entry.current = current
         return worst
-
-    def _prepare_for(self, value: Any) -> None:
-        """Write what an expression is made of: rows as they were before."""
-        if hasattr(value, "resolve_expression"):
-            self._write()
 
     def frozen(self, instance: models.Model) -> list[Any]:
         """Return an instance's values, frozen."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -22,6 +22,10 @@ class Work(Protocol):
     using: str
     connection: BaseDatabaseWrapper
     generation: int
+    stretch: int
+    has_own_saves: bool
+    being_saved: Collection[int]
+    turn: Callable[[], int]
 
     def keys_of(self, model: type[models.Model], /) -> Iterable[Any]:
         """Return the keys that the batch's events will likely ask for."""
@@ -34,6 +38,9 @@ class Work(Protocol):
 
     def write(self) -> None:
         """Write everything that is pending."""
+
+    def prepare_for(self, rows: Any, entry: Entry, expression: Any) -> None:
+        """Write what an expression that a row was assigned is about."""
 
     def read_again(self) -> None:
         """Write what is pending, and trust nothing that was loaded."""
@@ -80,15 +87,18 @@ class KnownRows(Protocol):
     index_of: dict[str, int]
     uniques: UniqueValues
     entries: dict[Any, Entry]
-    deleted: dict[Any, None]
-    dirty: dict[Entry, None]
-    in_hand: dict[Entry, None]
+    deleted: dict[Any, int]
+    dirty: dict[Entry, int]
+    in_hand: dict[Entry, int]
 
     def is_outdated(self, entry: Entry) -> bool:
         """Return whether the database knows better what a row is."""
 
     def forget(self, entry: Entry) -> None:
         """Know nothing of a row any more."""
+
+    def note_written(self, entry: Entry | None, stretch: int) -> None:
+        """Note that a change is in the database; None for a deletion."""
 
     def keyed(self, entry: Entry, pk: Any) -> None:
         """Note the key that the database has chosen."""

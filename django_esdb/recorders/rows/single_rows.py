@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+
+from django.db import models
 
 from django_esdb.recorders.rows.added_state import AddedState
 from django_esdb.recorders.rows.entry import Entry
@@ -33,6 +35,32 @@ def save_by_itself(rows: KnownRows, entry: Entry, *, is_new: bool) -> None:
     if entry.pk is None:
         rows.keyed(entry, instance.pk)
     _note_saved(rows, entry)
+
+
+def note_saved(
+    rows: KnownRows, instance: models.Model, names: Collection[str] | None
+) -> None:
+    """
+    Note that a handler has written a row that it has in hand.
+
+    Args:
+        rows: The rows that it is one of.
+        instance: The row.
+        names: Of the fields that were saved; None for all.
+    """
+    entry = rows.entries.get(instance.pk)
+    if entry is None or entry.instance is not instance or entry.is_being_saved:
+        return
+    if names is None:
+        _note_saved(rows, entry)
+        return
+    saved = rows.instances.frozen(instance)
+    for index, column in enumerate(rows.columns):
+        if column.field.name in names or column.attname in names:
+            entry.current[index] = saved[index]
+    entry.stored = list(entry.current)
+    entry.read_at = -1
+    rows.note_written(entry, rows.unit.stretch)
 
 
 def delete_by_itself(rows: KnownRows, entry: Entry, *, is_trusted: bool) -> None:
@@ -78,3 +106,4 @@ def _note_saved(rows: KnownRows, entry: Entry) -> None:
     entry.current = rows.instances.frozen(entry.instance)
     entry.stored = list(entry.current)
     entry.read_at = -1
+    rows.note_written(entry, rows.unit.stretch)

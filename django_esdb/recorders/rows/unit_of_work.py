@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +20,7 @@ from django_esdb.db.vendors import (
 )
 from django_esdb.exceptions import ViewDatabaseError
 from django_esdb.recorders.rows.entry import Entry
+from django_esdb.recorders.rows.expression_order import ExpressionOrder
 from django_esdb.recorders.rows.filtered_map import FilteredIdentityMap
 from django_esdb.recorders.rows.frozen import Trust
 from django_esdb.recorders.rows.held_transaction import HeldTransaction
@@ -28,7 +30,9 @@ from django_esdb.recorders.rows.model_info import (
     model_info,
     tables_looked_at_late,
 )
+from django_esdb.recorders.rows.own_saves import being_saved, saved_now
 from django_esdb.recorders.rows.rows import Rows
+from django_esdb.recorders.rows.single_rows import note_saved
 from django_esdb.recorders.rows.statements import Statement, kind_of
 from django_esdb.recorders.rows.triggered import Triggered, triggered
 from django_esdb.recorders.rows.worked_out import fill_in
@@ -61,6 +65,12 @@ class UnitOfWork:
 
     Attributes:
         generation: How many statements of others may have changed rows.
+        stretch: How many stretches without a statement of the handler's there were
+            before. It takes no notice of the unit's own, which depend on the batch.
+        turn: Returns how many rows were handed out before.
+        being_saved: The IDs of instances that the handler is saving by itself.
+        has_own_saves: Whether some models' rows are saved by themselves, by code that
+            may look at other rows.
         by_pk: What was asked for by primary key; see :meth:`keyed_rows`.
         has_to_end: Whether only the transaction's end tells if all is right, so
             that no other event may come before it.
@@ -75,6 +85,10 @@ class UnitOfWork:
         self.keys_of = keys_of
         self.connection = connections[using]
         self.generation = 0
+        self.stretch = 0
+        self.turn = itertools.count().__next__
+        self.being_saved: Collection[int] = ()
+        self.has_own_saves = False
         self.has_to_end = False
         self._maps: dict[type[Model], IdentityMap] = {}
         # The same in a tuple, since more may be used while all are looked at.
@@ -93,6 +107,7 @@ class UnitOfWork:
         self._is_trusting = False
         self._may_lead_nowhere = False
         self._targets: set[tuple[Reference, Any]] = set()
+        self._expressions = ExpressionOrder()
         # What this event has deleted within savepoints, which may be undone.
         self._deleted: list[tuple[IdentityMap, Entry]] = []
         self._transaction = HeldTransaction(self.connection)
@@ -180,29 +195,42 @@ class UnitOfWork:
             TransactionManagementError: It commits nothing any more.
         """
         self._transaction.check()
-        worst = Trust.CERTAIN
-        taken_back = []
-        for rows in self._used:
-            if not rows.in_hand:
-                continue
-            if rows.is_simple:
-                trust = rows.event_ended(is_taken_back=False)
-            else:
-                taken_back.append(rows)
-                trust = rows.take_back_all()
-            if trust > worst:
-                worst = trust
+        worst, held = self._take_back_at_the_end()
         if worst is Trust.DOUBTFUL:
             self.write()
-        for rows in taken_back:
+        for rows in held:
             if rows.references and not rows.references.check():
                 self._may_lead_nowhere = True
         if self._may_lead_nowhere:
             self._may_lead_nowhere = False
             self._look_now()
-        for rows in taken_back:
+        for rows in held:
             rows.event_ended(is_taken_back=True)
         self._deleted.clear()
+        self._end_stretch()
+
+    def _take_back_at_the_end(self) -> tuple[Trust, list[IdentityMap]]:
+        """Return how far values are known, and of which models rows are still held."""
+        is_taken_back = self.has_own_saves
+        worst = self._take_back() if is_taken_back else Trust.CERTAIN
+        held = []
+        for rows in self._used:
+            if not rows.in_hand:
+                continue
+            if rows.is_simple:
+                trust = rows.event_ended(is_taken_back=is_taken_back)
+            else:
+                held.append(rows)
+                trust = Trust.CERTAIN if is_taken_back else rows.take_back_all()
+            if trust > worst:
+                worst = trust
+        return worst, held
+
+    def _end_stretch(self) -> None:
+        if self._expressions:
+            self._expressions.check(self._used)
+            self._expressions.clear()
+        self.stretch += 1
 
     def _look_now(self) -> None:
         """Have the database look at what it would look at late, if it can."""
@@ -249,9 +277,11 @@ class UnitOfWork:
             return
         if not self._is_saving_one:
             self._is_flushing = True
+            self.being_saved = {id(instance) for instance in being_saved()}
             try:
                 self._take_back()
             finally:
+                self.being_saved = ()
                 self._is_flushing = False
         self.write()
         if not self._is_saving_one:
@@ -280,10 +310,26 @@ class UnitOfWork:
             rows.dirty or rows.deleted for rows in self._used
         )
 
+    def prepare_for(self, rows: IdentityMap, entry: Entry, expression: Any) -> None:
+        """
+        Write what an expression that a row was assigned is about.
+
+        Raises:
+            NotSupportedError: The same event has changed that, before or after.
+        """
+        if self._expressions.assigned(rows, entry, expression):
+            self._expressions.check(self._used)
+            self.write()
+
     def read_again(self) -> None:
         """Write what is pending, and trust nothing that was loaded."""
         self.flush()
         self._others_have_written()
+
+    def refresh(self) -> None:
+        """Do as before and after a statement of the handler's that is not seen."""
+        self.read_again()
+        self._end_stretch()
 
     def is_new_elsewhere(self, instance: Model) -> bool:
         """Return whether an instance is a new row whose key is not known yet."""
@@ -386,12 +432,22 @@ class UnitOfWork:
                 self._flush_before_release(text)
             else:
                 self.flush()
+        if not self._is_saving_one:
+            self._end_stretch()
         result = self._executed(execute, sql, params, many, context)
         if kind is Statement.WRITE:
             self._others_have_written()
+            self._note_own_saves()
             if not self._is_trusting and _is_looked_at_late(text, self.connection):
                 self._may_lead_nowhere = True
         return result
+
+    def _note_own_saves(self) -> None:
+        if any(rows.in_hand for rows in self._used):
+            for instance, names in saved_now():
+                rows = self._maps.get(type(instance))
+                if rows is not None:
+                    note_saved(rows, instance, names)
 
     def _executed(self, execute: Callable[..., Any], *args: Any) -> Any:
         try:
@@ -422,9 +478,19 @@ class UnitOfWork:
 
     def _take_back(self) -> Trust:
         worst = Trust.CERTAIN
-        for rows in self._used:
-            if rows.in_hand:
-                worst = max(worst, rows.take_back_all())
+        used = [rows for rows in self._used if rows.in_hand]
+        if self.has_own_saves and len(used) > 1:
+            # Models' own code may look at rows of others that were changed before.
+            in_turn = sorted(
+                (turn, rows, entry)
+                for rows in used
+                for entry, turn in rows.in_hand.items()
+            )
+            for _, rows, entry in in_turn:
+                worst = max(worst, rows.take_back(entry))
+            return worst
+        for rows in used:
+            worst = max(worst, rows.take_back_all())
         return worst
 
     def _others_have_written(self) -> None:
@@ -436,6 +502,7 @@ class UnitOfWork:
     def _rolled_back(self) -> None:
         self.generation += 1
         self._targets.clear()
+        self._expressions.clear()
         deleted, self._deleted = self._deleted, []
         for rows in self._used:
             rows.rolled_back([entry for of, entry in deleted if of is rows])

@@ -58,6 +58,8 @@ def _delete(rows: IdentityMap) -> None:
     at_once = most_parameters(rows.unit.connection)
     for start in range(0, len(keys), at_once):
         _all(rows).filter(pk__in=keys[start : start + at_once]).delete()
+    for stretch in rows.deleted.values():
+        rows.note_written(None, stretch)
     rows.deleted.clear()
 
 

@@ -7,7 +7,7 @@ saved before the next statement and when the event ends, in the order of the cha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -88,17 +88,26 @@ class Plain:
     def added(self, instance: Any) -> None:
         self._new[id(instance)] = instance
 
-    def save(self) -> None:
-        """Save each row that was changed."""
+    def save(self, but: Any = None) -> None:
+        """Save each row that was changed, except for one that is saved next."""
         while self._new:
             _, instance = self._new.popitem()
             instance.save(force_insert=True)
             self.watched(instance)
         for number, (instance, before) in list(self._watched.items()):
             now = _copied(instance)
-            if repr(now) != repr(before):
+            if repr(now) != repr(before) and instance is not but:
                 instance.save()
                 self._watched[number] = (instance, _copied(instance))
+
+    def saved(self, instance: Any, names: Sequence[str]) -> None:
+        """Note which of a row's fields its handler has saved."""
+        _, before = self._watched[id(instance)]
+        now = _copied(instance)
+        self._watched[id(instance)] = (
+            instance,
+            {name: (now if name in names else before).get(name) for name in now},
+        )
 
     def rolled_back(self) -> None:
         self._new.clear()

@@ -158,9 +158,6 @@ class FurtherDoing(Doing):
         if instance is None:
             return
         self._assign(instance, first)
-        if model is Ticket and how in ("save", "update_fields", "force_update"):
-            # Its own code may run twice then, as the documentation says.
-            how = "nothing"
         if how == "nothing":
             self._plain()
             self._seen(model.objects.count())
@@ -192,7 +189,7 @@ class FurtherDoing(Doing):
             instance.save()
             self._refreshed(instance)
         else:
-            self._plain()
+            self._save_others(instance)
             options: dict[str, Any] = {
                 "save": {},
                 "update_fields": {"update_fields": sorted(first)},
@@ -200,8 +197,28 @@ class FurtherDoing(Doing):
                 "force_insert": {"force_insert": True},
             }[how]
             instance.save(**options)
-            self._refreshed(instance)
+            self._saved(instance, options.get("update_fields"))
         self._assign(instance, second)
+
+    def _save_others(self, instance: Any) -> None:
+        """Have the plain way save what was changed, but for what is saved next."""
+        plain = getattr(self._plain, "__self__", None)
+        if isinstance(plain, Plain):
+            plain.save(but=instance if isinstance(instance, Ticket) else None)
+
+    def _saved(self, instance: Any, names: list[str] | None) -> None:
+        plain = getattr(self._plain, "__self__", None)
+        if isinstance(plain, Plain) and isinstance(instance, Ticket) and names:
+            plain.saved(instance, names)
+        else:
+            self._refreshed(instance)
+
+    def look_up(self, key: Any, number: int) -> None:
+        """Have the database work out a number of what is in another table."""
+        instance = self._rows(Place).get_or_none(key)
+        if instance is not None:
+            price = Ticket.objects.filter(pk=number).values("price")
+            instance.seats = Coalesce(Subquery(price[:1]), 0)
 
     def _forgotten(self, instance: Any) -> None:
         plain = getattr(self._plain, "__self__", None)

@@ -275,6 +275,7 @@ SIMPLE = st.one_of(
     kiosks(),
     again(),
     st.tuples(st.just("update_by"), one_of("case", "subquery", "f", "tree")),
+    st.tuples(st.just("look_up"), st.sampled_from(PLACES), st.sampled_from(TICKETS)),
     st.tuples(st.just("later"), st.integers(0, 9)),
     st.tuples(st.just("refused"), one_of("Kiosk", "OldPlace", "Seat", "Numbered")),
 )
