@@ -33,15 +33,15 @@ They belong where they are used, and are listed here:
   nothing registered.
 - ``recorders/callbacks.py`` looks into ``run_on_commit`` of a connection, where
   ``transaction.on_commit`` puts callbacks, to say of each which event it is of.
-- ``recorders/rows/writing.py`` inserts rows with Django's ``sql.InsertQuery``, raw: the
-  bulk methods would set times of creation and change again, which rows have since their
-  event.
+- ``recorders/rows/writing/writing.py`` inserts rows with Django's ``sql.InsertQuery``,
+  raw: the bulk methods would set times of creation and change again, which rows have
+  since their event.
 - ``db/copied_rows.py`` looks into ``execute_wrappers`` of a connection, and calls
   ``debug_sql`` of a cursor that has it: a COPY is no statement of a cursor of Django's,
   and who watches statements is to see it all the same.
-- ``recorders/rows/instances.py`` makes instances with a ``ModelState`` of their own and
-  looks into its ``fields_cache``, to give an event nothing but a row's values, and to
-  resolve relations as ``save()`` does.
+- ``recorders/rows/instances/instances.py`` makes instances with a ``ModelState`` of
+  their own and looks into its ``fields_cache``, to give an event nothing but a row's
+  values, and to resolve relations as ``save()`` does.
 - ``debugging/refusals.py`` puts a function around ``put`` of the library's
   ``EventStore``, and an ``on_commit`` on connections to databases that a dry run does
   not undo. ``debugging/tables.py`` empties ``execute_wrappers`` of a connection for a

@@ -13,7 +13,7 @@ from django.utils.translation import ngettext
 from django_esdb.db.vendors import begins_without_write_lock, most_connections
 from django_esdb.exceptions import ViewDatabaseError
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
-from django_esdb.recorders.rows.model_info import model_info
+from django_esdb.recorders.rows.schema.model_info import model_info
 from django_esdb.registry import Registration, registry
 
 

@@ -12,21 +12,21 @@ from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import IntegrityError, NotSupportedError, models, transaction
 
 from django_esdb.db.vendors import ignores_case
-from django_esdb.recorders.rows.added_state import AddedState
 from django_esdb.recorders.rows.entry import Entry
-from django_esdb.recorders.rows.frozen import Trust
-from django_esdb.recorders.rows.instances import (
+from django_esdb.recorders.rows.finding.keys import Keys
+from django_esdb.recorders.rows.finding.references import GivenReferences
+from django_esdb.recorders.rows.instances.added_state import AddedState
+from django_esdb.recorders.rows.instances.instances import (
     CLEAN_STATE_SIZE,
     Changes,
     Instances,
 )
-from django_esdb.recorders.rows.kept_instances import KeptInstances
-from django_esdb.recorders.rows.keys import Keys
-from django_esdb.recorders.rows.model_info import model_info
+from django_esdb.recorders.rows.instances.kept_instances import KeptInstances
 from django_esdb.recorders.rows.protocols import Work
-from django_esdb.recorders.rows.references import GivenReferences
+from django_esdb.recorders.rows.schema.model_info import model_info
 from django_esdb.recorders.rows.single_rows import delete_by_itself, save_by_itself
-from django_esdb.recorders.rows.unique_values import UniqueValues
+from django_esdb.recorders.rows.values.frozen import Trust
+from django_esdb.recorders.rows.values.unique_values import UniqueValues
 
 # What holds an instance that only this map has: a variable, and the question itself.
 _OWN_REFERENCES = 2

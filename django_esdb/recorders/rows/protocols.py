@@ -9,11 +9,11 @@ from typing import Any, Protocol
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_esdb.recorders.rows.columns import Column
 from django_esdb.recorders.rows.entry import Entry
-from django_esdb.recorders.rows.instances import Instances
-from django_esdb.recorders.rows.model_info import ModelInfo, Reference
-from django_esdb.recorders.rows.unique_values import UniqueValues
+from django_esdb.recorders.rows.instances.instances import Instances
+from django_esdb.recorders.rows.schema.model_info import ModelInfo, Reference
+from django_esdb.recorders.rows.values.columns import Column
+from django_esdb.recorders.rows.values.unique_values import UniqueValues
 
 
 class Work(Protocol):

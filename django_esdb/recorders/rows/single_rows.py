@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from django.db import models
 
-from django_esdb.recorders.rows.added_state import AddedState
 from django_esdb.recorders.rows.entry import Entry
+from django_esdb.recorders.rows.instances.added_state import AddedState
 from django_esdb.recorders.rows.protocols import KnownRows
 
 

@@ -20,23 +20,23 @@ from django_esdb.db.vendors import (
 )
 from django_esdb.exceptions import ViewDatabaseError
 from django_esdb.recorders.rows.entry import Entry
-from django_esdb.recorders.rows.expression_order import ExpressionOrder
 from django_esdb.recorders.rows.filtered_map import FilteredIdentityMap
-from django_esdb.recorders.rows.frozen import Trust
 from django_esdb.recorders.rows.held_transaction import HeldTransaction
 from django_esdb.recorders.rows.identity_map import IdentityMap
-from django_esdb.recorders.rows.model_info import (
+from django_esdb.recorders.rows.instances.own_saves import being_saved, saved_now
+from django_esdb.recorders.rows.rows import Rows
+from django_esdb.recorders.rows.schema.model_info import (
     Reference,
     model_info,
     tables_looked_at_late,
 )
-from django_esdb.recorders.rows.own_saves import being_saved, saved_now
-from django_esdb.recorders.rows.rows import Rows
+from django_esdb.recorders.rows.schema.triggered import Triggered, triggered
 from django_esdb.recorders.rows.single_rows import note_saved
 from django_esdb.recorders.rows.statements import Statement, kind_of
-from django_esdb.recorders.rows.triggered import Triggered, triggered
-from django_esdb.recorders.rows.worked_out import fill_in
-from django_esdb.recorders.rows.writing import write
+from django_esdb.recorders.rows.values.frozen import Trust
+from django_esdb.recorders.rows.writing.expression_order import ExpressionOrder
+from django_esdb.recorders.rows.writing.worked_out import fill_in
+from django_esdb.recorders.rows.writing.writing import write
 
 # Statements that name the tables to which they write.
 _NAMING = ("INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE", "WITH")

@@ -14,11 +14,11 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import DateTimeField, F, JSONField
 
 from django_esdb.db.effects import text_of
-from django_esdb.recorders.rows.frozen import Trust, are_same, frozen, thawed
-from django_esdb.recorders.rows.json_values import JSONValues
-from django_esdb.recorders.rows.normalising import settler
 from django_esdb.recorders.rows.statements import Statement, kind_of
-from django_esdb.recorders.rows.unique_values import collated
+from django_esdb.recorders.rows.values.frozen import Trust, are_same, frozen, thawed
+from django_esdb.recorders.rows.values.json_values import JSONValues
+from django_esdb.recorders.rows.values.normalising import settler
+from django_esdb.recorders.rows.values.unique_values import collated
 
 
 @pytest.mark.parametrize(

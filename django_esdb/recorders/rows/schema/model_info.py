@@ -23,7 +23,7 @@ from django.db.models.signals import (
 from django.db.utils import NotSupportedError
 
 from django_esdb.db.fields import Field, is_djangos
-from django_esdb.recorders.rows.deletions import relations_to, taken_along
+from django_esdb.recorders.rows.schema.deletions import relations_to, taken_along
 
 # What Django calls to save a row, and may be another class's.
 _SAVING = ("save", "save_base", "_save_table", "_do_insert", "_do_update")

@@ -7,9 +7,9 @@ from typing import Any
 from django.db import IntegrityError
 
 from django_esdb.recorders.rows.entry import Entry
-from django_esdb.recorders.rows.frozen import thawed
-from django_esdb.recorders.rows.model_info import Reference
 from django_esdb.recorders.rows.protocols import KnownRows
+from django_esdb.recorders.rows.schema.model_info import Reference
+from django_esdb.recorders.rows.values.frozen import thawed
 
 
 class GivenReferences:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import marshal
 from typing import Any
 
-from django_esdb.recorders.rows.frozen import Opaque, Settled, Trust, thawed
+from django_esdb.recorders.rows.values.frozen import Opaque, Settled, Trust, thawed
 
 # Between these PostgreSQL keeps numbers of JSON as they are.
 _LEAST_FLOAT = 1e-4

@@ -9,10 +9,10 @@ from django.db import models
 from django.db.utils import NotSupportedError
 
 from django_esdb.db.vendors import ignores_case, most_parameters
-from django_esdb.recorders.rows.columns import Column, has_collation, target_of
 from django_esdb.recorders.rows.entry import Entry
 from django_esdb.recorders.rows.protocols import KnownRows
-from django_esdb.recorders.rows.unique_values import collated
+from django_esdb.recorders.rows.values.columns import Column, has_collation, target_of
+from django_esdb.recorders.rows.values.unique_values import collated
 
 
 class Keys:

@@ -13,9 +13,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_esdb.db.vendors import checks_references_late, ignores_case
 from django_esdb.recorders.rows.entry import UNSET, Entry
-from django_esdb.recorders.rows.frozen import thawed
 from django_esdb.recorders.rows.identity_map import IdentityMap
-from django_esdb.recorders.rows.unique_values import collated
+from django_esdb.recorders.rows.values.frozen import thawed
+from django_esdb.recorders.rows.values.unique_values import collated
 
 # A model's attribute, by whose value other rows refer to its rows.
 _Target = tuple[type[models.Model] | None, str]

@@ -26,8 +26,8 @@ from django_esdb.db.vendors import (
     sorts_json_keys,
     zone_of_columns,
 )
-from django_esdb.recorders.rows.frozen import Settled, Trust
-from django_esdb.recorders.rows.json_values import JSONValues
+from django_esdb.recorders.rows.values.frozen import Settled, Trust
+from django_esdb.recorders.rows.values.json_values import JSONValues
 
 Settler = Callable[[Any], Settled]
 

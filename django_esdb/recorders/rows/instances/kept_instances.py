@@ -7,9 +7,9 @@ from typing import Any
 from django.db import NotSupportedError, models
 
 from django_esdb.recorders.rows.entry import Entry
-from django_esdb.recorders.rows.frozen import are_same
-from django_esdb.recorders.rows.instances import Instances
-from django_esdb.recorders.rows.model_info import ModelInfo
+from django_esdb.recorders.rows.instances.instances import Instances
+from django_esdb.recorders.rows.schema.model_info import ModelInfo
+from django_esdb.recorders.rows.values.frozen import are_same
 
 
 class KeptInstances:

@@ -20,10 +20,10 @@ from django.db.models.expressions import DatabaseDefault
 
 from django_esdb.db.fields import Field, is_djangos
 from django_esdb.db.vendors import rounds_decimals, sorts_json_keys
-from django_esdb.recorders.rows.frozen import Settled, Trust, thawed
-from django_esdb.recorders.rows.frozen import frozen as freeze
-from django_esdb.recorders.rows.json_values import JSONValues
-from django_esdb.recorders.rows.normalising import integers, settler
+from django_esdb.recorders.rows.values.frozen import Settled, Trust, thawed
+from django_esdb.recorders.rows.values.frozen import frozen as freeze
+from django_esdb.recorders.rows.values.json_values import JSONValues
+from django_esdb.recorders.rows.values.normalising import integers, settler
 
 # Neither nothing nor an expression.
 _USUAL = frozenset((int, str, list, dict, float, bool, Decimal, UUID))

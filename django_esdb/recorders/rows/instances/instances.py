@@ -9,10 +9,10 @@ from django.db import NotSupportedError, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.base import ModelState
 
-from django_esdb.recorders.rows.columns import Column
 from django_esdb.recorders.rows.entry import UNSET, Entry
-from django_esdb.recorders.rows.frozen import Trust
-from django_esdb.recorders.rows.model_info import ModelInfo
+from django_esdb.recorders.rows.schema.model_info import ModelInfo
+from django_esdb.recorders.rows.values.columns import Column
+from django_esdb.recorders.rows.values.frozen import Trust
 
 _new = object.__new__
 # Which database an instance is of, and that it is there.

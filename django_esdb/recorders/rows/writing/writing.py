@@ -14,11 +14,11 @@ from django.db.models import sql
 from django_esdb.db.fields import Field, names_columns
 from django_esdb.db.many_rows import can_write_many, insert_many, update_many
 from django_esdb.db.vendors import most_parameters, returns_new_rows
-from django_esdb.recorders.rows.changes import Change, put_in_order
-from django_esdb.recorders.rows.columns import Column
 from django_esdb.recorders.rows.entry import Entry
-from django_esdb.recorders.rows.frozen import same
 from django_esdb.recorders.rows.identity_map import IdentityMap
+from django_esdb.recorders.rows.values.columns import Column
+from django_esdb.recorders.rows.values.frozen import same
+from django_esdb.recorders.rows.writing.changes import Change, put_in_order
 
 
 def write(connection: BaseDatabaseWrapper, maps: Sequence[IdentityMap]) -> None:

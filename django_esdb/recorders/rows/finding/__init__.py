@@ -1,0 +1,1 @@
+"""Which keys and references lead to which rows."""

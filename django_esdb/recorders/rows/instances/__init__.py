@@ -1,0 +1,1 @@
+"""From rows to instances that handlers change, and back."""

@@ -1,0 +1,1 @@
+"""What columns hold, settled as the database would, and comparable."""

@@ -1,0 +1,1 @@
+"""What is written of the changes, and in which order."""
