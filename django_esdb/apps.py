@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_esdb.applications.default_env import (
     guard_every_application,
+    refuse_earlier_applications,
     use_settings_as_default_env,
 )
 from django_esdb.applications.repositories import make_caches_safe
@@ -29,6 +30,7 @@ class SimpleDjangoEsdbConfig(AppConfig):
     def __init__(self, app_name: str, app_module: Any) -> None:
         super().__init__(app_name, app_module)
         # Before models are imported, whose modules may make an application.
+        refuse_earlier_applications()
         use_settings_as_default_env()
         guard_every_application()
         give_projections_metadata()

@@ -19,6 +19,10 @@ from eventsourcing_eventstoredb.topics.allowlist import REGISTERED, TopicAllowli
 PERSISTENCE_MODULE = "eventsourcing_eventstoredb"
 # The latter two are the library's former names.
 MODULE_KEYS = ("PERSISTENCE_MODULE", "INFRASTRUCTURE_FACTORY", "FACTORY_TOPIC")
+URI = "EVENTSTOREDB_URI"
+_WHERE = (*MODULE_KEYS, URI)
+# Of one application or projection.
+_OWN_WHERE = tuple(f"_{key}" for key in _WHERE)
 TOPIC_ALLOWLIST = "EVENTSTOREDB_TOPIC_ALLOWLIST"
 MAX_DECOMPRESSED = "EVENTSTOREDB_MAX_DECOMPRESSED"
 CONTENT_TYPE = "EVENTSTOREDB_CONTENT_TYPE"
@@ -195,7 +199,7 @@ def build_env(
         ConfigurationError: ESDB_TOPIC_ALLOWLIST is malformed.
     """
     derived = {
-        "EVENTSTOREDB_URI": settings.ESDB_URI,
+        URI: settings.ESDB_URI,
         "EVENTSTOREDB_ROOT_CERTIFICATES": settings.ESDB_ROOT_CERTIFICATES,
         "EVENTSTOREDB_USERNAME": settings.ESDB_USERNAME,
         "EVENTSTOREDB_PASSWORD": settings.ESDB_PASSWORD,
@@ -207,7 +211,10 @@ def build_env(
     # What is empty is not set; anything else is passed on, and refused if it is wrong.
     env = {key: str(value) for key, value in derived.items() if value not in (None, "")}
     class_env = getattr(application_class, "env", {})
-    if not {*os.environ, *class_env}.intersection(MODULE_KEYS):
+    if (
+        named_module("", {**without_empty(class_env), **without_empty(os.environ)})
+        is None
+    ):
         env["PERSISTENCE_MODULE"] = PERSISTENCE_MODULE
     # Where it is not set, topics.with_allowlist adds its default.
     allowlist = topic_allowlist()
@@ -215,7 +222,7 @@ def build_env(
         env[TOPIC_ALLOWLIST] = ",".join(allowlist)
     if bases := event_bases():
         env[EVENT_BASES] = ",".join(bases)
-    env.update(settings.ESDB_ENV)
+    env.update(without_empty(settings.ESDB_ENV))
     return {key: Masked(key, value) for key, value in env.items()}
 
 
@@ -301,5 +308,30 @@ def _strings(name: str, value: object) -> tuple[str, ...]:
 
 def application_environment(application_class: type[Application[Any]]) -> Environment:
     """Return the environment that an application will be configured from."""
-    env = {**application_class.env, **os.environ, **build_env(application_class)}
+    env = {
+        **without_empty(application_class.env),
+        **without_empty(os.environ),
+        **build_env(application_class),
+    }
     return Environment(application_class.name, env)
+
+
+def named_module(name: str, env: Mapping[str, str]) -> str | None:
+    """Return the persistence module that an environment names; None for none."""
+    environment = Environment(name, without_empty(env))
+    named = (environment.get(key) for key in MODULE_KEYS)
+    return next((module for module in named if module), None)
+
+
+def without_empty(env: Mapping[str, str]) -> dict[str, str]:
+    """
+    Return an environment without what says nothing about where events are kept.
+
+    The library takes an empty text, such as a container's variable that nobody has
+    set, for a choice, and would keep events in memory.
+    """
+    return {key: value for key, value in env.items() if value or not _says_where(key)}
+
+
+def _says_where(key: str) -> bool:
+    return key in _WHERE or key.endswith(_OWN_WHERE)

@@ -7,6 +7,7 @@ that they are gone when the process ends.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Mapping
 from functools import wraps
@@ -17,11 +18,14 @@ from eventsourcing.popo import POPOFactory
 from eventsourcing.utils import Environment, EnvType
 
 from django_esdb.conf import (
-    MODULE_KEYS,
     PERSISTENCE_MODULE,
+    URI,
     build_env,
+    named_module,
     settings,
+    without_empty,
 )
+from django_esdb.exceptions import ConfigurationError
 from django_esdb.topics.aliases import apply_topic_aliases
 from django_esdb.topics.allowlist import guard_application, with_allowlist
 
@@ -45,9 +49,13 @@ def use_settings_as_default_env() -> None:
     ) -> Environment:
         given = default_env(type(self), name, env)
         # Where the process's variables name a module, it is not from the settings.
-        if given is not env and not os.environ.keys() & set(MODULE_KEYS):
+        if given is not env and named_module("", os.environ) is None:
             given = with_allowlist(given, type(self).env)
-        return construct_env(self, name, given)
+        made = construct_env(self, name, given)
+        # What is empty leaves what the class says.
+        return Environment(
+            made.name, {**without_empty(type(self).env), **without_empty(made)}
+        )
 
     setattr(with_settings, _MARK, True)
     Application.construct_env = with_settings  # type: ignore[method-assign]
@@ -69,6 +77,7 @@ def guard_every_application() -> None:
     def guarded(self: Application[Any], env: EnvType | None = None) -> None:
         apply_topic_aliases()
         construct(self, env)
+        refuse_memory_by_default(self)
         if not isinstance(self.factory, POPOFactory):
             guard_application(self)
 
@@ -94,20 +103,66 @@ def default_env(
     Raises:
         ConfigurationError: ESDB_TOPIC_ALLOWLIST is malformed.
     """
-    given = dict(env or {})
-    if _named_module(name, given) is not None:
+    given = without_empty(env or {})
+    if named_module(name, given) is not None:
         return env
-    if _named_module(name, application_class.env) not in (None, PERSISTENCE_MODULE):
+    if named_module(name, application_class.env) not in (None, PERSISTENCE_MODULE):
         return env
     defaults = build_env(application_class)
     everything = {**application_class.env, **os.environ, **defaults, **given}
-    has_address = bool(Environment(name, everything).get("EVENTSTOREDB_URI"))
-    if not has_address and _named_module(name, settings.ESDB_ENV) is None:
+    if not _says_where_events_are(name, everything):
         return env
     return {**defaults, **given}
 
 
-def _named_module(name: str, env: Mapping[str, str]) -> str | None:
-    environment = Environment(name, dict(env))
-    named = (environment.get(key) for key in MODULE_KEYS)
-    return next((module for module in named if module), None)
+def refuse_memory_by_default(application: Application[Any]) -> None:
+    """
+    Refuse an application that keeps its events in memory though nothing says so.
+
+    Raises:
+        ConfigurationError: Settings or environment say where EventStoreDB is, and
+            neither an environment nor the application's class names another module.
+    """
+    application_class = type(application)
+    if (
+        not isinstance(application.factory, POPOFactory)
+        or application_class.construct_factory is not Application.construct_factory
+        or named_module(application.name, application.env) is not None
+    ):
+        return
+    uri = {URI: settings.ESDB_URI} if settings.ESDB_URI else {}
+    everything = {**application.env, **uri, **without_empty(settings.ESDB_ENV)}
+    if not _says_where_events_are(application.name, everything):
+        return
+    msg = (
+        f"{application_class.__qualname__} would keep its events in memory, since it "
+        "was made before django_esdb was set up, or takes no settings: make it later, "
+        'have "django_esdb" before it in INSTALLED_APPS, or name a PERSISTENCE_MODULE '
+        "in its env"
+    )
+    raise ConfigurationError(msg)
+
+
+def refuse_earlier_applications() -> None:
+    """
+    Refuse what was made before :func:`use_settings_as_default_env` was called.
+
+    Raises:
+        ConfigurationError: As :func:`refuse_memory_by_default`.
+    """
+    if hasattr(Application.construct_env, _MARK):
+        return
+    classes = _subclasses(Application)
+    for found in gc.get_referrers(*classes) if classes else ():
+        if isinstance(found, Application) and hasattr(found, "factory"):
+            refuse_memory_by_default(found)
+
+
+def _subclasses(cls: type[Any]) -> set[type[Any]]:
+    direct = set(cls.__subclasses__())
+    return direct.union(*map(_subclasses, direct))
+
+
+def _says_where_events_are(name: str, env: Mapping[str, str]) -> bool:
+    has_address = bool(Environment(name, without_empty(env)).get(URI))
+    return has_address or named_module(name, settings.ESDB_ENV) is not None
