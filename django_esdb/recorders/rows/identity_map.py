@@ -12,6 +12,7 @@ from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import IntegrityError, NotSupportedError, models, transaction
 
 from django_esdb.db.vendors import ignores_case
+from django_esdb.recorders.rows.changed_now import ChangedNow
 from django_esdb.recorders.rows.entry import Entry
 from django_esdb.recorders.rows.finding.keys import Keys
 from django_esdb.recorders.rows.finding.references import GivenReferences
@@ -22,7 +23,7 @@ from django_esdb.recorders.rows.instances.instances import (
     Instances,
 )
 from django_esdb.recorders.rows.instances.kept_instances import KeptInstances
-from django_esdb.recorders.rows.protocols import Work
+from django_esdb.recorders.rows.protocols import NotedChanges, Work
 from django_esdb.recorders.rows.schema.model_info import model_info
 from django_esdb.recorders.rows.single_rows import delete_by_itself, save_by_itself
 from django_esdb.recorders.rows.values.frozen import Trust
@@ -68,10 +69,7 @@ class IdentityMap:
         # What this event has in hand, in that order, each with its turn among all.
         self.in_hand: dict[Entry, int] = {}
         self._turn = unit.turn
-        # What was written in the stretch in which it was changed: rows, and None for
-        # what was deleted.
-        self._written_at = -1
-        self._written: set[Entry | None] = set()
+        self.changed_now: NotedChanges = ChangedNow(self)
         self.kept = KeptInstances(info, self.instances)
         self._kept = self.kept.by_entry
         self.references = GivenReferences(self)
@@ -91,9 +89,9 @@ class IdentityMap:
     def choose_ways(self) -> None:
         """Find out how rows are written: by themselves, or many at once."""
         info = self.info
-        self._has_triggers = self.unit.has_triggers(self.model)
+        self._has_triggers = self.unit.triggers.act_on(self.model)
         self._is_deleted_by_itself = (
-            self._has_triggers or self.unit.are_deleted_further(self.model)
+            self._has_triggers or self.unit.triggers.are_deleted_further(self.model)
         )
         self.is_saved_by_itself = self._has_triggers or info.is_saved_by_itself()
         self.unit.has_own_saves |= self.is_saved_by_itself
@@ -305,7 +303,7 @@ class IdentityMap:
             entry.instance.pk is None
             and self.is_outdated(entry)
             # Else it is about to be a copy.
-            and not self.unit.is_there(self.model, entry.pk)
+            and not self.unit.targets.is_there(self.model, entry.pk)
         ):
             del self.in_hand[entry]
             return True
@@ -373,31 +371,6 @@ class IdentityMap:
 
     # What the unit of work asks for
 
-    def was_changed_now(self, but: Entry) -> bool:
-        """Return whether another row was changed or deleted in this stretch."""
-        now = self.unit.stretch
-        return (
-            now in self.deleted.values()
-            or any(at == now and e is not but for e, at in self.dirty.items())
-            or (self._written_at == now and not self._written <= {but})
-            or any(e is not but and self._has_changes(e) for e in tuple(self.in_hand))
-        )
-
-    def note_written(self, entry: Entry | None, stretch: int) -> None:
-        """Note that a change is in the database; None for a deletion."""
-        if stretch != self.unit.stretch:
-            return
-        if self._written_at != stretch:
-            self._written_at = stretch
-            self._written.clear()
-        self._written.add(entry)
-
-    def _has_changes(self, entry: Entry) -> bool:
-        if entry.instance is None or entry.is_being_saved:
-            return False
-        _, trust = self.instances.changes(entry, entry.instance.__dict__)
-        return trust is not None or entry.is_unsaved
-
     def event_ended(self, *, is_taken_back: bool) -> Trust:
         """
         Let go of what the event had in hand.
@@ -448,7 +421,7 @@ class IdentityMap:
         entry.stored = list(entry.current)
         entry.writes_all = False
         entry.read_at = max(entry.read_at, self.unit.generation)
-        self.note_written(entry, self.dirty.pop(entry, -1))
+        self.changed_now.note_written(entry, self.dirty.pop(entry, -1))
         self.uniques.seen(entry)
         instance = entry.instance or self.kept.of(entry)
         if instance is not None:

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_esdb.recorders.rows.block import Block
 from django_esdb.recorders.rows.entry import Entry
 from django_esdb.recorders.rows.instances.instances import Instances
 from django_esdb.recorders.rows.schema.model_info import ModelInfo, Reference
+from django_esdb.recorders.rows.schema.triggered import Triggers
 from django_esdb.recorders.rows.values.columns import Column
 from django_esdb.recorders.rows.values.unique_values import UniqueValues
+
+
+class FoundTargets(Protocol):
+    """What references were found to lead to."""
+
+    def exists(self, reference: Reference, value: Any) -> bool:
+        """Return whether a reference leads to a row."""
+
+    def is_there(self, model: type[models.Model], pk: Any) -> bool:
+        """Return whether the database has a row."""
+
+    def forget(self) -> None:
+        """Trust nothing that was found before."""
 
 
 class Work(Protocol):
@@ -25,13 +39,15 @@ class Work(Protocol):
     stretch: int
     has_own_saves: bool
     being_saved: Collection[int]
+    own_statements: Block
+    saving_one: Block
+    trusting_references: Block
+    triggers: Triggers
+    targets: FoundTargets
     turn: Callable[[], int]
 
     def keys_of(self, model: type[models.Model], /) -> Iterable[Any]:
         """Return the keys that the batch's events will likely ask for."""
-
-    def own_statements(self) -> AbstractContextManager[None]:
-        """Tell statements of this unit from others'."""
 
     def flush(self) -> None:
         """Take back what is in hand, and write everything that is pending."""
@@ -45,23 +61,11 @@ class Work(Protocol):
     def read_again(self) -> None:
         """Write what is pending, and trust nothing that was loaded."""
 
-    def are_deleted_further(self, model: type[models.Model], /) -> bool:
-        """Return whether the database deletes or changes others with a model's rows."""
-
-    def has_triggers(self, model: type[models.Model], /) -> bool:
-        """Return whether the database does more when a model's rows are written."""
-
     def is_new_elsewhere(self, instance: models.Model) -> bool:
         """Return whether an instance is a new row whose key is not known yet."""
 
     def has_added(self, instance: models.Model) -> bool:
         """Return whether an instance is a row's that is in hand."""
-
-    def exists(self, reference: Reference, value: Any) -> bool:
-        """Return whether a reference leads to a row."""
-
-    def is_there(self, model: type[models.Model], pk: Any) -> bool:
-        """Return whether the database has a row."""
 
     def note_deleted(self, rows: Any, entry: Entry) -> None:
         """Note that an event has deleted a row that it has in hand."""
@@ -69,11 +73,15 @@ class Work(Protocol):
     def look_at_rules(self) -> None:
         """Have the database look when the event ends at what it would look at late."""
 
-    def saving_one(self) -> AbstractContextManager[None]:
-        """Save a row by itself, before those that were changed after it."""
 
-    def trusting_references(self) -> AbstractContextManager[None]:
-        """Take it that statements inside leave no reference without its row."""
+class NotedChanges(Protocol):
+    """What was changed since the handler's last statement."""
+
+    def note_written(self, entry: Entry | None, stretch: int) -> None:
+        """Note that a change is in the database; None for a deletion."""
+
+    def has_others(self, but: Entry) -> bool:
+        """Return whether another row was changed or deleted."""
 
 
 class KnownRows(Protocol):
@@ -90,15 +98,13 @@ class KnownRows(Protocol):
     deleted: dict[Any, int]
     dirty: dict[Entry, int]
     in_hand: dict[Entry, int]
+    changed_now: NotedChanges
 
     def is_outdated(self, entry: Entry) -> bool:
         """Return whether the database knows better what a row is."""
 
     def forget(self, entry: Entry) -> None:
         """Know nothing of a row any more."""
-
-    def note_written(self, entry: Entry | None, stretch: int) -> None:
-        """Note that a change is in the database; None for a deletion."""
 
     def keyed(self, entry: Entry, pk: Any) -> None:
         """Note the key that the database has chosen."""

@@ -60,7 +60,7 @@ def note_saved(
             entry.current[index] = saved[index]
     entry.stored = list(entry.current)
     entry.read_at = -1
-    rows.note_written(entry, rows.unit.stretch)
+    rows.changed_now.note_written(entry, rows.unit.stretch)
 
 
 def delete_by_itself(rows: KnownRows, entry: Entry, *, is_trusted: bool) -> None:
@@ -106,4 +106,4 @@ def _note_saved(rows: KnownRows, entry: Entry) -> None:
     entry.current = rows.instances.frozen(entry.instance)
     entry.stored = list(entry.current)
     entry.read_at = -1
-    rows.note_written(entry, rows.unit.stretch)
+    rows.changed_now.note_written(entry, rows.unit.stretch)

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import DatabaseError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 
 from django_esdb.db.effects import text_of
 from django_esdb.db.vendors import (
@@ -19,18 +19,20 @@ from django_esdb.db.vendors import (
     writes_in_functions,
 )
 from django_esdb.exceptions import ViewDatabaseError
+from django_esdb.recorders.rows.block import Block
 from django_esdb.recorders.rows.entry import Entry
 from django_esdb.recorders.rows.filtered_map import FilteredIdentityMap
+from django_esdb.recorders.rows.finding.targets import Targets
 from django_esdb.recorders.rows.held_transaction import HeldTransaction
 from django_esdb.recorders.rows.identity_map import IdentityMap
 from django_esdb.recorders.rows.instances.own_saves import being_saved, saved_now
+from django_esdb.recorders.rows.protocols import FoundTargets
 from django_esdb.recorders.rows.rows import Rows
 from django_esdb.recorders.rows.schema.model_info import (
-    Reference,
     model_info,
     tables_looked_at_late,
 )
-from django_esdb.recorders.rows.schema.triggered import Triggered, triggered
+from django_esdb.recorders.rows.schema.triggered import Triggers
 from django_esdb.recorders.rows.single_rows import note_saved
 from django_esdb.recorders.rows.statements import Statement, kind_of
 from django_esdb.recorders.rows.values.frozen import Trust
@@ -69,6 +71,12 @@ class UnitOfWork:
             before. It takes no notice of the unit's own, which depend on the batch.
         turn: Returns how many rows were handed out before.
         being_saved: The IDs of instances that the handler is saving by itself.
+        own_statements: Tells statements of this unit from others'.
+        saving_one: Within it a row is saved by itself, before those that were changed
+            after it.
+        trusting_references: Within it statements leave no reference without its row.
+        triggers: What the database does more than statements say.
+        targets: Which rows are there that references lead to.
         has_own_saves: Whether some models' rows are saved by themselves, by code that
             may look at other rows.
         by_pk: What was asked for by primary key; see :meth:`keyed_rows`.
@@ -90,23 +98,21 @@ class UnitOfWork:
         self.being_saved: Collection[int] = ()
         self.has_own_saves = False
         self.has_to_end = False
+        self.own_statements = Block()
+        self.saving_one = Block()
+        self.trusting_references = Block()
         self._maps: dict[type[Model], IdentityMap] = {}
         # The same in a tuple, since more may be used while all are looked at.
         self._used: tuple[IdentityMap, ...] = ()
         self._keyed: dict[str, dict[type[Model], Rows[Any]]] = {}
         self.by_pk = self._keyed["pk"] = {}
-        # Not asked for before it matters.
-        self._triggered: Triggered | None = None
-        self._has_looked = False
+        self.triggers = Triggers(self.connection, self.own_statements)
+        self.targets: FoundTargets = Targets(self, self._maps)
         self._immediate: tuple[str, ...] | None = None
-        self._is_own = False
         self._is_writing = False
         self._is_flushing = False
         self._is_releasing = False
-        self._is_saving_one = False
-        self._is_trusting = False
         self._may_lead_nowhere = False
-        self._targets: set[tuple[Reference, Any]] = set()
         self._expressions = ExpressionOrder()
         # What this event has deleted within savepoints, which may be undone.
         self._deleted: list[tuple[IdentityMap, Entry]] = []
@@ -247,44 +253,27 @@ class UnitOfWork:
 
     def _look_at_triggers(self) -> bool:
         """Look once in a batch which there are; return whether they are others now."""
-        if self._has_looked:
-            return False
-        self._has_looked = True
-        with self.own_statements():
-            has_changed = self._known_triggers().look(self.connection)
+        has_changed = self.triggers.look()
         if has_changed:
             for rows in self._used:
                 rows.choose_ways()
         return has_changed
 
-    def has_triggers(self, model: type[Model]) -> bool:
-        """Return whether the database does more when a model's rows are written."""
-        return model in self._known_triggers()
-
-    def are_deleted_further(self, model: type[Model]) -> bool:
-        """Return whether the database deletes or changes others with a model's rows."""
-        return self._known_triggers().are_deleted_further(model)
-
-    def _known_triggers(self) -> Triggered:
-        if self._triggered is None:
-            with self.own_statements():
-                self._triggered = triggered(self.connection)
-        return self._triggered
-
     def flush(self) -> None:
         """Take back what is in hand, and write everything that is pending."""
         if self._is_flushing:
             return
-        if not self._is_saving_one:
+        if not self.saving_one:
             self._is_flushing = True
-            self.being_saved = {id(instance) for instance in being_saved()}
+            if any(rows.in_hand for rows in self._used):
+                self.being_saved = {id(instance) for instance in being_saved()}
             try:
                 self._take_back()
             finally:
                 self.being_saved = ()
                 self._is_flushing = False
         self.write()
-        if not self._is_saving_one:
+        if not self.saving_one:
             for rows in self._used:
                 if rows.in_hand:
                     fill_in(rows)
@@ -347,66 +336,14 @@ class UnitOfWork:
         entry = None if rows is None else rows.entries.get(instance.pk)
         return entry is not None and entry.instance is instance
 
-    def exists(self, reference: Reference, value: Any) -> bool:
-        """Return whether a reference leads to a row; asks the database if need be."""
-        rows = self._maps.get(reference.target)
-        if rows is not None and reference.target_attname == rows.info.pk.attname:
-            entry = rows.entries.get(value)
-            if entry is not None and not rows.is_outdated(entry):
-                return True
-        if (reference, value) in self._targets:
-            return True
-        self.write()
-        with self.own_statements():
-            found = (
-                QuerySet(reference.target, using=self.using)
-                .filter(**{reference.target_attname: value})
-                .exists()
-            )
-        if found:
-            self._targets.add((reference, value))
-        return found
-
-    def is_there(self, model: type[Model], pk: Any) -> bool:
-        """Return whether the database has a row."""
-        with self.own_statements():
-            return QuerySet(model, using=self.using).filter(pk=pk).exists()
-
     def note_deleted(self, rows: IdentityMap, entry: Entry) -> None:
         """Note that an event has deleted a row that it has in hand."""
         if self.connection.savepoint_ids:
             self._deleted.append((rows, entry))
 
-    @contextmanager
-    def own_statements(self) -> Iterator[None]:
-        """Tell statements of this unit from others'."""
-        before, self._is_own = self._is_own, True
-        try:
-            yield
-        finally:
-            self._is_own = before
-
     def look_at_rules(self) -> None:
         """Have the database look when the event ends at what it would look at late."""
         self._may_lead_nowhere = True
-
-    @contextmanager
-    def saving_one(self) -> Iterator[None]:
-        """Save a row by itself, before those that were changed after it."""
-        before, self._is_saving_one = self._is_saving_one, True
-        try:
-            yield
-        finally:
-            self._is_saving_one = before
-
-    @contextmanager
-    def trusting_references(self) -> Iterator[None]:
-        """Take it that statements inside leave no reference without its row."""
-        before, self._is_trusting = self._is_trusting, True
-        try:
-            yield
-        finally:
-            self._is_trusting = before
 
     def execute_wrapper(
         self,
@@ -417,7 +354,7 @@ class UnitOfWork:
         context: Any,
     ) -> Any:
         """Take the hook that Django has for every statement."""
-        if self._is_own:
+        if self.own_statements:
             return self._executed(execute, sql, params, many, context)
         text = text_of(sql, self.connection.connection)
         self._transaction.check_before(text)
@@ -432,13 +369,14 @@ class UnitOfWork:
                 self._flush_before_release(text)
             else:
                 self.flush()
-        if not self._is_saving_one:
+        if not self.saving_one:
             self._end_stretch()
         result = self._executed(execute, sql, params, many, context)
         if kind is Statement.WRITE:
             self._others_have_written()
             self._note_own_saves()
-            if not self._is_trusting and _is_looked_at_late(text, self.connection):
+            is_trusted = bool(self.trusting_references)
+            if not is_trusted and _is_looked_at_late(text, self.connection):
                 self._may_lead_nowhere = True
         return result
 
@@ -495,13 +433,13 @@ class UnitOfWork:
 
     def _others_have_written(self) -> None:
         self.generation += 1
-        self._targets.clear()
+        self.targets.forget()
         for rows in self._used:
             rows.others_have_written()
 
     def _rolled_back(self) -> None:
         self.generation += 1
-        self._targets.clear()
+        self.targets.forget()
         self._expressions.clear()
         deleted, self._deleted = self._deleted, []
         for rows in self._used:

@@ -64,7 +64,7 @@ class GivenReferences:
             if was_read and entry.read_at != self._rows.unit.generation:
                 # By now it may have another value, or not be there.
                 is_known = False
-            elif not self._rows.unit.exists(reference, value):
+            elif not self._rows.unit.targets.exists(reference, value):
                 msg = (
                     f"{self._rows.model.__name__}.{reference.attname} is {value!r}, "
                     f"but there is no such {reference.target.__name__}"

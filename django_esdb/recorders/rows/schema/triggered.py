@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from weakref import WeakKeyDictionary
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -52,3 +54,46 @@ def triggered(connection: BaseDatabaseWrapper) -> Triggered:
     if found is None or found.session is not connection.connection:
         found = _known[connection] = Triggered(connection)
     return found
+
+
+class Triggers:
+    """
+    What a unit of work asks about triggers; the database is not asked before.
+
+    Args:
+        connection: To the database.
+        own_statements: Makes a context for statements of this.
+    """
+
+    def __init__(
+        self,
+        connection: BaseDatabaseWrapper,
+        own_statements: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self._connection = connection
+        self._own_statements = own_statements
+        self._known: Triggered | None = None
+        self._has_looked = False
+
+    def look(self) -> bool:
+        """Look which there are, the first time; return whether they are others now."""
+        if self._has_looked:
+            return False
+        self._has_looked = True
+        known = self._found()
+        with self._own_statements():
+            return known.look(self._connection)
+
+    def act_on(self, model: type[Model]) -> bool:
+        """Return whether the database does more when a model's rows are written."""
+        return model in self._found()
+
+    def are_deleted_further(self, model: type[Model]) -> bool:
+        """Return whether the database deletes or changes others with a model's rows."""
+        return self._found().are_deleted_further(model)
+
+    def _found(self) -> Triggered:
+        if self._known is None:
+            with self._own_statements():
+                self._known = triggered(self._connection)
+        return self._known

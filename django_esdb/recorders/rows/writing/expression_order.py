@@ -57,7 +57,8 @@ class ExpressionOrder:
         for entry, rows, tables in tuple(self._assigned):
             for other in used:
                 if other.model._meta.db_table in tables and (
-                    self._are_assigned(other, entry) or other.was_changed_now(entry)
+                    self._are_assigned(other, entry)
+                    or other.changed_now.has_others(entry)
                 ):
                     raise _in_no_order(rows, other)
 

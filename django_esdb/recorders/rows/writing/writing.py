@@ -59,7 +59,7 @@ def _delete(rows: IdentityMap) -> None:
     for start in range(0, len(keys), at_once):
         _all(rows).filter(pk__in=keys[start : start + at_once]).delete()
     for stretch in rows.deleted.values():
-        rows.note_written(None, stretch)
+        rows.changed_now.note_written(None, stretch)
     rows.deleted.clear()
 
 
