@@ -56,18 +56,21 @@ class ExpressionOrder:
         """
         for entry, rows, tables in tuple(self._assigned):
             for other in used:
-                if other.model._meta.db_table in tables and (
-                    self._are_assigned(other, entry)
-                    or other.changed_now.has_others(entry)
-                ):
-                    raise _in_no_order(rows, other)
+                if other.model._meta.db_table in tables:
+                    self._check_others(entry, rows, other)
 
     def clear(self) -> None:
         """Note that the handler has made a statement, or that its event has ended."""
         self._assigned.clear()
 
-    def _are_assigned(self, rows: IdentityMap, but: Entry) -> bool:
-        return any(of is rows and entry is not but for entry, of, _ in self._assigned)
+    def _check_others(
+        self, but: Entry, rows: IdentityMap, looked_at: IdentityMap
+    ) -> None:
+        are_assigned = any(
+            of is looked_at and entry is not but for entry, of, _ in self._assigned
+        )
+        if are_assigned or looked_at.changed_now.has_others(but):
+            raise _in_no_order(rows, looked_at)
 
 
 class _Tables:
