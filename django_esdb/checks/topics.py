@@ -13,13 +13,20 @@ from django.utils.translation import gettext as _
 from eventsourcing.projection import Projection
 from eventsourcing.utils import get_topic
 
+from django_esdb.conf import application_environment
+from django_esdb.exceptions import ConfigurationError
 from django_esdb.registry import Registration, registry
+from django_esdb.topics.allowlist import allowlist_of
 from django_esdb.topics.subscribed import class_of, topics_problem
 
 # What a function has that does nothing but return None.
 _DOES_NOTHING = frozenset(
     ("RESUME", "NOP", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST", "CACHE")
 )
+
+
+# How many topics are named, of those that are missing.
+_NAMED = 5
 
 
 def check_topics() -> Iterator[CheckMessage]:
@@ -57,7 +64,81 @@ def check_topics_of(registration: Registration) -> Iterator[CheckMessage]:
                 id="django_esdb.E021",
             )
     known = {topic: found for topic, found in classes.items() if found is not None}
-    yield from _check_handlers(registration, known)
+    events = known.copy()
+    for message, topic in _check_classes(registration, known):
+        del events[topic]
+        yield message
+    yield from _check_derived(registration, events)
+    yield from _check_handlers(registration, events)
+
+
+def _check_classes(
+    registration: Registration, classes: dict[str, type]
+) -> Iterator[tuple[CheckMessage, str]]:
+    """Return what is wrong with topics that no event can have, and with which."""
+    application_class = registration.application_class
+    try:
+        allowlist = allowlist_of(application_environment(application_class))
+    except ConfigurationError:
+        # Another check reports it.
+        return
+    for topic, found in classes.items():
+        if allowlist.makes_notified_events(found):
+            continue
+        message = Error(
+            _(
+                "Projection %(name)s: topic %(topic)s names no class of events, so "
+                "nothing will ever be of it."
+            )
+            % {"name": registration.name, "topic": repr(topic)},
+            hint=_(
+                "Use get_topic(...) of each event's class; aggregates and snapshots "
+                "are not sent to projections."
+            ),
+            obj=registration.projection_class,
+            id="django_esdb.E025",
+        )
+        yield message, topic
+
+
+def _check_derived(
+    registration: Registration, classes: dict[str, type]
+) -> Iterator[CheckMessage]:
+    """Events of derived classes have topics of their own, which need be asked for."""
+    asked = set(classes.values())
+    for topic, event_class in classes.items():
+        derived = _derived(event_class)
+        missing = sorted(derived[each] for each in derived.keys() - asked)
+        if not missing:
+            continue
+        more = len(missing) - _NAMED
+        yield Warning(
+            _(
+                "Projection %(name)s: topic %(topic)s does not include events of "
+                "classes that derive from it: %(topics)s."
+            )
+            % {
+                "name": registration.name,
+                "topic": repr(topic),
+                "topics": ", ".join(map(repr, missing[:_NAMED]))
+                + (f" (+{more})" if more > 0 else ""),
+            },
+            hint=_("Add them to topics, or silence this check."),
+            obj=registration.projection_class,
+            id="django_esdb.W025",
+        )
+
+
+def _derived(event_class: type) -> dict[type, str]:
+    """Return classes that derive from one, with their topics, as far as imported."""
+    found: dict[type, str] = {}
+    for each in event_class.__subclasses__():
+        # As get_topic() does, which also remembers classes that nothing leads to.
+        topic = getattr(each, "TOPIC", f"{each.__module__}:{each.__qualname__}")
+        if class_of(topic) is each:
+            found[each] = topic
+        found |= _derived(each)
+    return found
 
 
 def _check_handlers(

@@ -156,6 +156,10 @@ class TopicAllowlist:
         passed.add(topic)
         return None
 
+    def makes_notified_events(self, found: type) -> bool:
+        """Return whether a class is one of events, other than snapshots."""
+        return self._is_event(found) and not issubclass(found, CanSnapshotAggregate)
+
     def _is_event(self, found: type) -> bool:
         return _has_members(found, _EVENT_MEMBERS) or self._has_base(found)
 

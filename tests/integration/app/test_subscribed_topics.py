@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from eventsourcing.dispatch import singledispatchmethod
+from eventsourcing.domain import Snapshot
 from eventsourcing.persistence import StoredEvent, Tracking
 from eventsourcing.projection import Projection
 from eventsourcing.utils import get_topic, register_topic
@@ -96,6 +97,10 @@ def found(register: Register, topics: Any, base: Any = Handling) -> list[str]:
         ((REGISTERED, "example_project.training_school"), ["django_esdb.E021"]),
         ((REGISTERED, TRICK_ADDED), ["django_esdb.W020"]),
         ((TRICK_ADDED,), ["django_esdb.W020", "django_esdb.W021"]),
+        ((REGISTERED, get_topic(Dog)), ["django_esdb.E025"]),
+        ((REGISTERED, get_topic(Snapshot)), ["django_esdb.E025"]),
+        ((REGISTERED, get_topic(DogRow)), ["django_esdb.E025"]),
+        ((REGISTERED, "builtins:str"), ["django_esdb.E025"]),
         ((REGISTERED,), []),
         ([REGISTERED], []),
         ((), []),
@@ -107,6 +112,45 @@ def test_topics_are_checked(
     assert found(register, topics) == expected
 
 
+class OfAnyKind(Handling):
+    @singledispatchmethod
+    def process_event(self, domain_event: Any, tracking: Tracking) -> None:
+        """Nothing is to be done."""
+
+    @process_event.register
+    def of_a_dog(self, event: Dog.Event, tracking: Tracking) -> None:
+        self.view.insert_tracking(tracking)
+
+
+def test_topic_of_a_base_class_is_none_of_the_events_that_derive_from_it(
+    register: Register,
+) -> None:
+    """The library records no event of ``Dog.Event`` itself."""
+    base = get_topic(Dog.Event)
+    assert found(register, (base,), OfAnyKind) == ["django_esdb.W025"]
+    [message] = [each.msg for each in check_topics() if each.id == "django_esdb.W025"]
+    assert REGISTERED in message
+    assert TRICK_ADDED in message
+
+
+def test_derived_events_that_are_asked_for_are_not_missed(register: Register) -> None:
+    every = {each for each in vars(Dog).values() if _is_event_of(Dog, each)}
+    assert {Dog.Event, Dog.Registered, Dog.TrickAdded} <= every
+    assert found(register, tuple(map(get_topic, every)), OfAnyKind) == []
+
+
+def _is_event_of(aggregate: type, found: object) -> bool:
+    return isinstance(found, type) and issubclass(found, aggregate.Event)
+
+
+def test_other_classes_count_as_events_where_the_settings_say_so(
+    register: Register, settings: Any
+) -> None:
+    topics = (get_topic(DogRow),)
+    settings.ESDB_EVENT_BASES = topics
+    assert "django_esdb.E025" not in found(register, topics, CatchingAll)
+
+
 def test_handler_of_all_other_events_counts_as_theirs(register: Register) -> None:
     assert found(register, (REGISTERED, TRICK_ADDED), CatchingAll) == []
 
@@ -116,7 +160,9 @@ def test_example_has_a_handler_for_each_topic() -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("topics", [REGISTERED, (Dog.Registered,), ("nowhere:Dog",)])
+@pytest.mark.parametrize(
+    "topics", [REGISTERED, (Dog.Registered,), ("nowhere:Dog",), (get_topic(Dog),)]
+)
 def test_worker_refuses_topics_that_cannot_be_meant(
     school: TrainingSchool, register: Register, topics: Any
 ) -> None:
