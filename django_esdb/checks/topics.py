@@ -108,7 +108,7 @@ def _check_derived(
     asked = set(classes.values())
     for topic, event_class in classes.items():
         derived = _derived(event_class)
-        missing = sorted(derived[each] for each in derived.keys() - asked)
+        missing = sorted(derived[each] for each in set(derived) - asked)
         if not missing:
             continue
         more = len(missing) - _NAMED
@@ -132,7 +132,8 @@ def _check_derived(
 def _derived(event_class: type) -> dict[type, str]:
     """Return classes that derive from one, with their topics, as far as imported."""
     found: dict[type, str] = {}
-    for each in event_class.__subclasses__():
+    derived: list[type] = event_class.__subclasses__()
+    for each in derived:
         # As get_topic() does, which also remembers classes that nothing leads to.
         topic = getattr(each, "TOPIC", f"{each.__module__}:{each.__qualname__}")
         if class_of(topic) is each:

@@ -43,6 +43,7 @@ class CopyTarget:
     ) -> None:
         self._application = application
         self._client = recorder.client
+        self._check = recorder.check_notified
         self._marks_json = recorder.marks_json
         self.layout = recorder.layout
         # Reads all that may be a copy, whatever the classes say.
@@ -113,7 +114,7 @@ class CopyTarget:
         """
         first = copies[0]
         try:
-            appending.check_not_hidden(first.stream)
+            self._check_notified(copies)
             if first.position == 0:
                 check_no_stream(self._client, first.stream, len(copies))
             appended = appending.append(
@@ -135,6 +136,10 @@ class CopyTarget:
             )
             raise CopyError(msg)
 
+    def _check_notified(self, copies: Sequence[Copy]) -> None:
+        originator_id = copies[0].stream.removeprefix(self.layout.name_prefix)
+        self._check(originator_id, {each.topic for each in copies})
+
     def check_appendable(self, first: Copy) -> None:
         """
         Check that a stream ends where an event is to follow; writes nothing.
@@ -143,7 +148,7 @@ class CopyTarget:
             CopyError: It ends elsewhere.
         """
         try:
-            appending.check_not_hidden(first.stream)
+            self._check_notified([first])
             if first.position == 0:
                 check_no_stream(self._client, first.stream, 1)
                 return

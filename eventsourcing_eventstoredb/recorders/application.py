@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -23,12 +23,14 @@ from eventsourcing_eventstoredb.recorders.aggregates import (
     EventStoreDBAggregateRecorder,
 )
 from eventsourcing_eventstoredb.streams.all_stream import AllStream, LogHead
+from eventsourcing_eventstoredb.streams.appending import check_not_hidden
 from eventsourcing_eventstoredb.streams.event_filter import EventFilter
 from eventsourcing_eventstoredb.streams.mapping import Layout
 from eventsourcing_eventstoredb.streams.reading import read_stream
 from eventsourcing_eventstoredb.subscriptions.subscription import (
     EventStoreDBSubscription,
 )
+from eventsourcing_eventstoredb.text import quoted
 from eventsourcing_eventstoredb.topics.allowlist import TopicAllowlist
 
 __all__ = ["EventStoreDBAggregateRecorder", "EventStoreDBApplicationRecorder"]
@@ -96,11 +98,44 @@ class EventStoreDBApplicationRecorder(
             For each event the commit position of the last one, which is all
             that EventStoreDB tells. When the last has been processed, so have
             the others.
+
+        Raises:
+            ProgrammingError: Also if an event would be no notification, since the
+                aggregate's ID is a text and its class has UUIDs or is unknown.
         """
+        if stored_events and not self.for_snapshotting:
+            topics = {each.topic for each in stored_events}
+            self.check_notified(stored_events[0].originator_id, topics)
         commit_position = self._append(stored_events)
         if commit_position is None:
             return []
         return [commit_position] * len(stored_events)
+
+    def check_notified(self, originator_id: UUID | str, topics: Iterable[str]) -> None:
+        """
+        Refuse events that would be none of the application's notifications.
+
+        Args:
+            originator_id: Their aggregate's ID.
+            topics: Theirs.
+
+        Raises:
+            ProgrammingError: They could be saved, and no projection would ever see
+                them.
+        """
+        name = self.layout.stream_name(originator_id)
+        check_not_hidden(name)
+        event_filter = self._event_filter()
+        for topic in topics:
+            objection = event_filter.objection(originator_id, topic)
+            if objection is not None:
+                msg = (
+                    f"Cannot save to stream {quoted(name)}: {objection}, so "
+                    "notifications would pass over the event and no projection would "
+                    "see it; where aggregates have texts as IDs, set "
+                    "ORIGINATOR_ID_TYPE to text"
+                )
+                raise ProgrammingError(msg)
 
     def select_notifications(
         self,
@@ -302,7 +337,7 @@ class EventStoreDBApplicationRecorder(
 
     def all_stream(self, topics: Sequence[str] = ()) -> AllStream:
         """Return the log of all streams, for the application's events of *topics*."""
-        event_filter = EventFilter(
-            self.layout, topics, self.originator_id_type, self.allowlist
-        )
-        return AllStream(self.client, event_filter)
+        return AllStream(self.client, self._event_filter(topics))
+
+    def _event_filter(self, topics: Sequence[str] = ()) -> EventFilter:
+        return EventFilter(self.layout, topics, self.originator_id_type, self.allowlist)

@@ -134,13 +134,13 @@ class AllStream:
         previous = None
         while True:
             received = 0
-            request = messages.all_request(
-                start,
-                backwards=backwards,
-                limit=page,
-                server_filter=self._server_filter,
-            )
             with client_errors("Reading all streams"):
+                request = messages.all_request(
+                    start,
+                    backwards=backwards,
+                    limit=page,
+                    server_filter=self._server_filter,
+                )
                 for message in calls.read_messages(
                     self.client, request, timeout, connection=connection
                 ):

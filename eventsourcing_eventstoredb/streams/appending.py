@@ -28,7 +28,7 @@ from eventsourcing_eventstoredb.protocol.proposals import (
 from eventsourcing_eventstoredb.protocol.retrying import SAVE_ATTEMPT, with_retries
 from eventsourcing_eventstoredb.streams.mapping import HIDDEN_STREAM_PREFIXES
 from eventsourcing_eventstoredb.streams.reading import read_stream
-from eventsourcing_eventstoredb.text import counted
+from eventsourcing_eventstoredb.text import counted, quoted
 
 T = TypeVar("T")
 
@@ -219,9 +219,10 @@ def check_not_hidden(name: str) -> None:
     for prefix in HIDDEN_STREAM_PREFIXES:
         if name.startswith(prefix):
             msg = (
-                f"Cannot save to stream {name!r}: names that begin with {prefix!r} are "
-                "of system streams and snapshots, which notifications pass over, so no "
-                "projection would see the events; give the aggregate another ID"
+                f"Cannot save to stream {quoted(name)}: names that begin with "
+                f"{prefix!r} are of system streams and snapshots, which notifications "
+                "pass over, so no projection would see the events; give the aggregate "
+                "another ID"
             )
             raise ProgrammingError(msg)
 

@@ -16,9 +16,11 @@ from eventsourcing.persistence import DataError, Notification
 
 from eventsourcing_eventstoredb.protocol import messages
 from eventsourcing_eventstoredb.streams.mapping import HIDDEN_STREAM_PREFIXES, Layout
+from eventsourcing_eventstoredb.text import quoted
 from eventsourcing_eventstoredb.topics.allowlist import TopicAllowlist
 from eventsourcing_eventstoredb.topics.id_types import (
     UUID_PATTERN,
+    is_uuid,
     topic_originator_id_type,
 )
 
@@ -134,6 +136,28 @@ class EventFilter:
             created=metadata["created"],
         )
         return notification
+
+    def objection(self, originator_id: UUID | str, topic: str) -> str | None:
+        """
+        Return why an event would be no notification; None if it would be one.
+
+        Args:
+            originator_id: Its aggregate's, whose stream is not hidden.
+            topic: Its topic.
+        """
+        if topic[:1] == "$":
+            return f"topic {quoted(topic)} begins with '$' as those of system events"
+        if not isinstance(originator_id, str) or is_uuid(originator_id):
+            return None
+        id_type = self._id_type or self._id_type_of(topic)
+        if id_type is str:
+            return None
+        if id_type is None:
+            return (
+                f"the ID is a text, and the class of topic {quoted(topic)}, which "
+                "would say that it may be, is not found or not allowed"
+            )
+        return f"the ID is a text, and those of topic {quoted(topic)} are UUIDs"
 
     def _has(self, topic: str) -> bool:
         return topic[:1] != "$" and (not self.topics or topic in self.topics)

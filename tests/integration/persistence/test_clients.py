@@ -272,7 +272,7 @@ def test_a_client_that_was_closed_can_be_closed_again(
     server: EmbeddedServer, make: Callable[[str], EventStoreDBClient]
 ) -> None:
     client = make(server.uri)
-    recorder = EventStoreDBApplicationRecorder(client)
+    recorder = EventStoreDBApplicationRecorder(client, originator_id_type=str)
     client.close()
     client.close()
     for version in range(3):

@@ -79,7 +79,7 @@ class DeletedNames(RuleBasedStateMachine):
         super().__init__()
         self.clients = [Client(parse_connection(uri)) for _ in range(3)]
         self.processes = [
-            Process(EventStoreDBApplicationRecorder(client))
+            Process(EventStoreDBApplicationRecorder(client, originator_id_type=str))
             for client in self.clients[:2]
         ]
         self.admin = self.clients[2]

@@ -182,7 +182,7 @@ def test_a_save_goes_to_the_leader_that_a_former_one_names(
             (FOLLOWER, former.address),
             (LEADER, f"{server.host}:{server.port}"),
         ]
-    recorder = EventStoreDBApplicationRecorder(client)
+    recorder = EventStoreDBApplicationRecorder(client, originator_id_type=str)
 
     recorder.insert_events([StoredEvent("dog-1", 0, "topic", b"{}")])
 

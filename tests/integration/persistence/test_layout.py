@@ -30,6 +30,8 @@ from tests.support.client_library import (
 from tests.support.counters import CounterFromOne
 from tests.support.running_stores import own_prefix
 
+SOME = "0a3f5c1e-8a52-4b1c-9d42-6f1f0e1a2b3c"
+
 MakeRecorder = Callable[..., EventStoreDBApplicationRecorder]
 
 
@@ -287,6 +289,38 @@ def test_ids_that_notifications_would_hide_are_refused(
     for each in (recorder, plain):
         with pytest.raises(ProgrammingError, match="which notifications pass over"):
             each.insert_events(stored(originator_id, 0, 1))
+
+    assert recorder.select_events(originator_id) == []
+
+
+@pytest.mark.parametrize("prefix", ["", "school"])
+@pytest.mark.parametrize("id_type", [None, UUID])
+@pytest.mark.parametrize("originator_id", ["dog", SOME.upper(), SOME.replace("-", "")])
+def test_texts_that_are_not_known_to_be_ids_are_refused(
+    make: MakeRecorder, prefix: str, id_type: type | None, originator_id: str
+) -> None:
+    """Notifications pass over streams that are not named by UUIDs then."""
+    recorder = make(prefix, id_type=id_type)
+
+    with pytest.raises(ProgrammingError, match="ORIGINATOR_ID_TYPE to text"):
+        recorder.insert_events(stored(originator_id, 0, 1))
+
+    assert recorder.select_events(originator_id) == []
+
+
+def test_uuids_may_be_texts(make: MakeRecorder) -> None:
+    recorder = make("", id_type=None)
+    originator_id = uuid4()
+    recorder.insert_events(stored(str(originator_id), 0, 1))
+    assert ids(recorder) == [originator_id]
+
+
+def test_topics_that_notifications_would_hide_are_refused(make: MakeRecorder) -> None:
+    recorder = make("")
+    originator_id = uuid4()
+
+    with pytest.raises(ProgrammingError, match="begins with"):
+        recorder.insert_events([StoredEvent(originator_id, 0, "$topic", b"{}")])
 
     assert recorder.select_events(originator_id) == []
 

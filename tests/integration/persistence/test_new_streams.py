@@ -41,7 +41,7 @@ def connect(
 
     def connect() -> EventStoreDBApplicationRecorder:
         clients.append(Client(parse_connection(server.uri)))
-        return EventStoreDBApplicationRecorder(clients[-1])
+        return EventStoreDBApplicationRecorder(clients[-1], originator_id_type=str)
 
     yield connect
     for client in clients:

@@ -357,7 +357,9 @@ def test_a_read_by_a_client_without_references_is_whole_or_fails(
 ) -> None:
     """The client closes itself when it is collected."""
     client = EventStoreDBClient(server.uri)
-    EventStoreDBApplicationRecorder(client).insert_events(events("dog-1", 300))
+    EventStoreDBApplicationRecorder(client, originator_id_type=str).insert_events(
+        events("dog-1", 300)
+    )
     client.close()
 
     def read() -> list[StoredEvent]:

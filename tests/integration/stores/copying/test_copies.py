@@ -241,6 +241,11 @@ def test_text_ids_are_copied_as_they_are(
     if hasattr(SQLiteRecorder, "convert_originator_id"):
         with pytest.raises(CommandError, match="say ORIGINATOR_ID_TYPE=text"):
             copy(old_store)
+    # Its projections would never see them.
+    for options in (["--dry-run"], []):
+        with pytest.raises(CommandError, match="set ORIGINATOR_ID_TYPE to text"):
+            copy(env, *options)
+    target_env["ORIGINATOR_ID_TYPE"] = "text"
     assert copy(env)[0].startswith("Copied 1 event;")
     assert copy(env)[0].startswith("Copied 0 events; 1 were there")
     recorder = new_zoo.recorder
