@@ -20,9 +20,9 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from tests.support.building import Built, NoBuildSystemError, build, pyproject
-from tests.support.environments import Environment
+from tests.support.environments import Environment, variables
 from tests.support.pairs import find_pythons
-from tests.support.projects import ROOT, clean_environment
+from tests.support.projects import ROOT
 
 DIST = ROOT / "dist"
 TESTS = (
@@ -140,7 +140,7 @@ def run_tests(base: str, built: Built, folder: Path, tests: Sequence[str]) -> in
         command,
         cwd=source,
         # The folder that a process is started in is not searched for modules.
-        env={**clean_environment(), "PYTHONSAFEPATH": "1"},
+        env={**variables(), "PYTHONSAFEPATH": "1"},
     ).returncode
 
 

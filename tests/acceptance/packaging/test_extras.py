@@ -93,9 +93,20 @@ FIRST_PYTHON = {"eventsourcing-django": (3, 12), "kurrentdb": (3, 14)}
 TOO_OLD = [extra for extra in FIRST_PYTHON if sys.version_info < FIRST_PYTHON[extra]]
 
 
+@pytest.fixture(scope="module")
+def installed(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """An environment in which the package is, for copies."""
+    environment = Environment(tmp_path_factory.mktemp("installed") / "environment")
+    environment.install(str(built.wheel))
+    # What that compiles is copied, too.
+    environment.run("-c", SAVES_AND_READS)
+    return environment
+
+
 @pytest.fixture
-def environment(tmp_path: Path) -> Environment:
-    return Environment(tmp_path / "environment")
+def environment(installed: Environment, tmp_path: Path) -> Environment:
+    """An environment in which the package is, and what it cannot be without."""
+    return installed.copy(tmp_path / "environment")
 
 
 def python_for(extra: str) -> str:
@@ -117,9 +128,7 @@ def distributions(extra: str) -> list[str]:
 
 
 @pytest.mark.slow("installs the wheel, and what it requires")
-def test_no_extra_is_needed(built: Built, environment: Environment) -> None:
-    environment.install(str(built.wheel))
-
+def test_no_extra_is_needed(environment: Environment) -> None:
     environment.run("-c", SAVES_AND_READS)
     said = environment.run("-m", "eventsourcing_eventstoredb.server", "--version")
     assert said == f"django-esdb {django_esdb.__version__}\n"
@@ -138,9 +147,12 @@ except MissingExtraError as error:
 @pytest.mark.slow("installs the wheel, and what an extra requires")
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_an_extra_brings_what_it_promises(
-    built: Built, tmp_path: Path, extra: str
+    built: Built, request: pytest.FixtureRequest, tmp_path: Path, extra: str
 ) -> None:
-    environment = Environment(tmp_path / "environment", python_for(extra))
+    if (python := python_for(extra)) == sys.executable:
+        environment = request.getfixturevalue("environment")
+    else:
+        environment = Environment(tmp_path / "environment", python)
     if extra == "mariadb" and not (shutil.which("gcc") and shutil.which("pkg-config")):
         pytest.skip("MariaDB's driver cannot be compiled here")
 
@@ -166,11 +178,7 @@ def test_an_extra_that_cannot_be_had_says_so_where_it_is_described(
 
 @pytest.mark.slow("installs the wheel, and another client library")
 @pytest.mark.skipif("kurrentdb" not in TOO_OLD, reason="there is no esdbclient")
-def test_the_client_library_can_be_exchanged(
-    built: Built, environment: Environment
-) -> None:
-    environment.install(str(built.wheel))
-
+def test_the_client_library_can_be_exchanged(environment: Environment) -> None:
     # As docs/clients.md says.
     environment.uninstall("esdbclient")
     environment.install(*PROJECT["optional-dependencies"]["kurrentdb"])

@@ -152,6 +152,8 @@ def _empty_environment(folder: Path, wheel: Path) -> dict[str, str]:
     return env | {
         "PATH": f"{programs}{os.pathsep}{env['PATH']}",
         "PIP_FIND_LINKS": " ".join(filter(None, places)),
+        # Which takes a third of the time, and of most for nothing.
+        "PIP_NO_COMPILE": "1",
     }
 
 
