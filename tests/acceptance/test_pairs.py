@@ -68,3 +68,9 @@ def test_metadata_tox_and_makefile_name_the_same_versions() -> None:
     assert f"sys.version_info < (3, {int(last[2:]) + 1})" in makefile
     assert f"needs Python {first} to {last} " in makefile
     assert all(f"python{version}" in makefile for version in pythons)
+
+
+def test_pairs_have_a_part_of_what_tests_take_in_the_same_versions() -> None:
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+
+    assert set(groups["pairs"]) < set(groups["dev"])

@@ -110,8 +110,10 @@ def main() -> int:
     print(f"Pairs to run: {', '.join(names) or 'none'}", flush=True)  # noqa: T201
     if options.list or not names:
         return 0
-    command = [str(TOX), "run", "--discover", *pythons.values(), "-e", ",".join(names)]
-    return subprocess.run(command, cwd=ROOT).returncode
+    # One installs packages while another one waits for its tests.
+    side_by_side = ["run-parallel", "--parallel", "2", "--parallel-no-spinner"]
+    which = ["--discover", *pythons.values(), "-e", ",".join(names)]
+    return subprocess.run([TOX, *side_by_side, *which], cwd=ROOT).returncode
 
 
 if __name__ == "__main__":
