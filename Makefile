@@ -76,7 +76,13 @@ test-store: $(STAMP) ## Run the tests that need an event store with one that run
 
 .PHONY: test-slow
 test-slow: $(STAMP) ## Run the tests that are slow, and what draws examples with more of them
-	@HYPOTHESIS_PROFILE=thorough $(TESTS) --in-turn -m "slow or hypothesis"
+	@HYPOTHESIS_PROFILE=thorough $(TESTS) -m "slow or hypothesis"
+
+# In one run, since each costs a start of all its processes. Where it takes long it is
+# busy: it may take longer than a run of a part.
+.PHONY: test-thorough
+test-thorough: $(STAMP) ## Run the tests of both, each once
+	@HYPOTHESIS_PROFILE=thorough $(TESTS) --minutes 45
 
 # Each has to reach the limit in pyproject.toml by itself.
 PACKAGES := django_esdb eventsourcing_eventstoredb
@@ -103,8 +109,7 @@ release-check: $(STAMP) ## Build the sdist and the wheel, and test them with eac
 .PHONY: test-all
 test-all: $(STAMP) ## Run all tests, and see that they run enough of the code
 	@$(BIN)/coverage erase
-	@$(MAKE) --no-print-directory test COVERAGE=yes
-	@$(MAKE) --no-print-directory test-slow COVERAGE=yes
+	@$(MAKE) --no-print-directory test-thorough COVERAGE=yes
 	@$(MAKE) --no-print-directory coverage
 	@$(MAKE) --no-print-directory test-pairs
 
