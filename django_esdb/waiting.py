@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -82,9 +83,10 @@ async def async_wait_for(
     if waiting.awaited is None:
         return WaitResult.OTHER_TOPICS
     began = monotonic()
-    with _polling:
+    polling = _polling
+    with polling:
         while True:
-            polled = _polling.submit(poll, waiting.tracked, waiting.awaited)
+            polled = polling.submit(poll, waiting.tracked, waiting.awaited)
             outcome = await asyncio.wrap_future(polled)
             if isinstance(outcome, WaitResult):
                 return outcome
@@ -168,3 +170,12 @@ class _Polling:
 
 
 _polling = _Polling()
+
+
+def _forget_after_fork() -> None:
+    # A child has its parent's waiters and executor, and not the thread.
+    global _polling
+    _polling = _Polling()
+
+
+os.register_at_fork(after_in_child=_forget_after_fork)

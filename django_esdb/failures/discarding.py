@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from django_esdb.failures.audit import Audit
 from django_esdb.failures.parking import failed_events
 from django_esdb.failures.retrying import unknown_event
+from django_esdb.failures.skipping import note_discarded
 from django_esdb.leases.tracked import TrackedProjection
 from django_esdb.models import FailedEvent, FailedEventQuerySet
 from django_esdb.registry import Registration
@@ -29,6 +30,7 @@ def discard_selected(
         events = list(chosen)
         if audit is not None:
             audit.discarded(events)
+        note_discarded(tracked, chosen)
         chosen.order_by().delete()
     return events
 
@@ -51,7 +53,7 @@ def count_failed_events(registration: Registration, pk: int | None = None) -> in
 
 def discard_failed_events(registration: Registration, pk: int | None = None) -> int:
     """
-    Leave out failed events for good.
+    Leave out failed events for good, as if they had been skipped.
 
     Later events of the same aggregate that wait behind one stay; they can be tried
     again then.
@@ -70,6 +72,7 @@ def discard_failed_events(registration: Registration, pk: int | None = None) -> 
     with _held(tracked) as events:
         if pk is not None:
             events = events.filter(pk=pk)
+        note_discarded(tracked, events)
         count = events.order_by().delete()[0]
     if pk is not None and not count:
         raise unknown_event(tracked, pk)

@@ -169,8 +169,8 @@ class SkippedEvent(UnprocessedEvent):
     """
     An event that a projection has left out for good, since it failed.
 
-    It was written in the transaction that moved the position past it. Of each
-    projection the latest are kept.
+    It was written in the transaction that moved the position past it, or discarded the
+    failed event that it was. Of each projection the latest are kept.
     """
 
     skipped_at = models.DateTimeField(_("skipped at"))

@@ -18,7 +18,7 @@ class WaitResult(Enum):
     Attributes:
         PROCESSED: It is processed.
         OTHER_TOPICS: It is of no topic of the projection.
-        SKIPPED: It has failed, and is left out for good.
+        SKIPPED: It has failed, and is left out for good, or was discarded.
         PARKED: It has failed or waits for an earlier event, and is put aside.
         PAUSED: The projection is paused, and has not got there.
         TIMED_OUT: The projection has not got there in time.

@@ -13,6 +13,8 @@ from django_esdb.exceptions import (
     NotRegisteredError,
     ProjectionError,
 )
+from django_esdb.failures import skipping
+from django_esdb.failures.discarding import discard_failed_events, discard_selected
 from django_esdb.models import FailedEvent, SkippedEvent
 from django_esdb.policies import OnFailure
 from django_esdb.rebuilding.resetting import reset_projection
@@ -28,6 +30,7 @@ from example_project.training_school.projections import (
     TrainingSchoolProjection,
     TrainingSchoolView,
 )
+from tests.support.projects import Project
 from tests.support.supervising import catch_up, running, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -101,6 +104,37 @@ def test_what_is_put_aside_is_told_from_what_is_processed(
         view.wait(school.name, parked[0].position)
     view.wait(school.name, parked[0].position - 1)
     assert wait_for("Picky", parked[0].position - 1) is WaitResult.PROCESSED
+
+
+@pytest.mark.parametrize("by_command", [False, True])
+def test_what_is_discarded_is_told_from_what_is_processed(
+    school: TrainingSchool, parked: list[FailedEvent], by_command: bool
+) -> None:
+    positions = [event.position for event in parked]
+    registration = registry.get("Picky")
+    if by_command:
+        assert discard_failed_events(registration) == 3
+    else:
+        discard_selected(registration.tracked(), [event.pk for event in parked])
+
+    for position in positions:
+        assert wait_for("Picky", position) is WaitResult.SKIPPED
+    errors = list(SkippedEvent.objects.values_list("position", "error"))
+    assert [position for position, _ in errors] == positions
+    assert errors[0][1] == parked[0].error
+    assert errors[1][1] == "discarded while it waited for an earlier one"
+    (status,) = (each for each in projection_statuses() if each.projection == "Picky")
+    assert any("3 events were skipped" in line for line in status.advice)
+
+
+def test_the_latest_that_were_discarded_are_kept(
+    parked: list[FailedEvent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(skipping, "MOST_KEPT", 2)
+    for event in parked:
+        discard_failed_events(registry.get("Picky"), event.pk)
+    kept = SkippedEvent.objects.values_list("position", flat=True)
+    assert list(kept) == [event.position for event in parked[1:]]
 
 
 def test_event_of_a_save_that_is_put_aside_is_told_by_its_aggregate(
@@ -190,6 +224,27 @@ def test_many_await_with_one_thread(
             )
         )
     )
+
+
+def test_who_awaits_in_a_forked_process_has_a_thread_of_its_own(
+    project: Project,
+) -> None:
+    code = (
+        "import asyncio, os, threading, time\n"
+        "from django_esdb import async_wait_for\n"
+        "def wait(timeout):\n"
+        "    name = 'TrainingSchoolProjection'\n"
+        "    return asyncio.run(async_wait_for(name, 2**60, timeout)).name\n"
+        "threading.Thread(target=wait, args=[60], daemon=True).start()\n"
+        "while not any('waiting' in each.name for each in threading.enumerate()):\n"
+        "    time.sleep(0.01)\n"
+        "if not os.fork():\n"
+        "    os.write(1, wait(0.01).encode())\n"
+        "    os._exit(0)\n"
+        "os.wait()\n"
+        "os._exit(0)\n"
+    )
+    assert project.python(code) == "TIMED_OUT"
 
 
 def _burning(school: TrainingSchool) -> DogAggregate:
