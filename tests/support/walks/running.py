@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import InvalidOperation
 from typing import Any
@@ -94,15 +94,6 @@ class Walks:
     unnumbered: Collection[type[models.Model]] = ()
     options: dict[str, Any] = field(default_factory=dict)
 
-    def empty(self) -> None:
-        for model in (*self.models, ProjectionTracking):
-            own = [f.name for f in model._meta.fields if f.related_model is model]
-            if own:
-                # Some databases look at each row that is deleted.
-                models.QuerySet(model).update(**dict.fromkeys(own))
-            # Rows are not read: SQLite keeps numbers that Django cannot read.
-            models.QuerySet(model)._raw_delete(connection.alias)
-
     def contents(self) -> dict[str, list[str]]:
         """Return all rows."""
         found = {}
@@ -132,7 +123,7 @@ class Walks:
         Returns:
             What is there, why events failed, and which have caught an error.
         """
-        self.empty()
+        empty((*self.models, ProjectionTracking))
         failed: dict[int, Exception] = {}
         caught: set[int] = set()
         for number, steps in enumerate(walk, start=1):
@@ -158,7 +149,7 @@ class Walks:
         self, walk: Sequence[Event], sizes: Sequence[int]
     ) -> tuple[Any, dict[int, BaseException]]:
         """Process in batches; return what is there, and why events failed."""
-        self.empty()
+        empty((*self.models, ProjectionTracking))
         view = View("projection")
         view.walks = self
         policy = Skipping()
@@ -201,6 +192,17 @@ class Walks:
                 reject()
         assert failed_plainly.keys() == failed.keys() - refused
         assert singly == plain
+
+
+def empty(walked: Iterable[type[models.Model]]) -> None:
+    """Delete all rows of models, in an order that references allow."""
+    for model in walked:
+        own = [f.name for f in model._meta.fields if f.related_model is model]
+        if own:
+            # Some databases look at each row that is deleted.
+            models.QuerySet(model).update(**dict.fromkeys(own))
+        # Rows are not read: SQLite keeps numbers that Django cannot read.
+        models.QuerySet(model)._raw_delete(connection.alias)
 
 
 def undoes_something(steps: Event) -> bool:

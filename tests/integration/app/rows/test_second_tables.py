@@ -35,6 +35,7 @@ from tests.support.rows_app.models import (
     Specimen,
 )
 from tests.support.walks.doing import Doing, Plain
+from tests.support.walks.running import empty
 from tests.support.walks.steps import Event, events
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -93,46 +94,42 @@ def walk_through(walk: list[Event]) -> None:
             continue
 
 
-def empty() -> None:
-    for model in WALKED:
-        model._default_manager.all().delete()
-
-
 @pytest.fixture
 def at_noon() -> Iterator[None]:
     with mock.patch.object(timezone, "now", return_value=NOON):
         yield
 
 
-def test_rows_become_those_of_the_second_set_whatever_either_has(
-    at_noon: None,
-) -> None:
+@pytest.fixture
+def walked(at_noon: None, transactional_db: None) -> Iterator[SecondSet]:
     with _Made(*WALKED) as second:
-
-        @given(before=events, after=events)
-        @settings(suppress_health_check=list(HealthCheck), report_multiple_bugs=False)
-        def check(before: list[Event], after: list[Event]) -> None:
-            empty()
-            walk_through(before)
-            old = contents(*WALKED)
-            with second.redirected():
-                empty()
-                walk_through(after)
-                new = contents(*WALKED)
-            # The site reads what it has read before.
-            assert contents(*WALKED) == old
-
-            exchange(second)
-
-            assert contents(*WALKED) == new
-            assert exchange(second) == (0, 0)
-            # Keys that the database chooses come after those that there are.
-            last = Permit.objects.aggregate(last=Max("pk"))["last"] or 0
-            keeper = Keeper.objects.create(name="new", badge="new")
-            assert Permit.objects.create(keeper=keeper, number=9).pk > last
-
-        check()
+        yield second
     assert not tables_there("default", second.tables)
+
+
+@given(before=events, after=events)
+@settings(suppress_health_check=list(HealthCheck), report_multiple_bugs=False)
+def test_rows_become_those_of_the_second_set_whatever_either_has(
+    walked: SecondSet, before: list[Event], after: list[Event]
+) -> None:
+    empty(WALKED)
+    walk_through(before)
+    old = contents(*WALKED)
+    with walked.redirected():
+        empty(WALKED)
+        walk_through(after)
+        new = contents(*WALKED)
+    # The site reads what it has read before.
+    assert contents(*WALKED) == old
+
+    exchange(walked)
+
+    assert contents(*WALKED) == new
+    assert exchange(walked) == (0, 0)
+    # Keys that the database chooses come after those that there are.
+    last = Permit.objects.aggregate(last=Max("pk"))["last"] or 0
+    keeper = Keeper.objects.create(name="new", badge="new")
+    assert Permit.objects.create(keeper=keeper, number=9).pk > last
 
 
 def test_names_many_to_many_fields_and_references_have_second_ones(
