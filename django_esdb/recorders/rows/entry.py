@@ -23,7 +23,7 @@ class Entry:
 
     Attributes:
         pk: The row's primary key; None as long as the database has to choose it.
-        instance: What this event was given, or what other code has kept.
+        instance: What this event was given.
         current: The row's values as of the last event, or the last statement.
         stored: Its values in the database; None for a row that is not there yet.
         read_at: At which of the unit's generations it was read or written; what others

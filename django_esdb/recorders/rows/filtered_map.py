@@ -36,8 +36,10 @@ class FilteredIdentityMap(IdentityMap):
         if query.where and not self._is_read_back:
             self._is_read_back = is_other = True
             self.choose_ways()
-        if is_other or not _is_about_rows_alone(query):
+        if not _is_about_rows_alone(query):
             self.unit.read_again()
+        elif is_other:
+            self.unit.read_again_for_another_filter()
         return super().find(attname, key)
 
 

@@ -118,14 +118,11 @@ class IdentityMap:
             if entry is None:
                 entry = self.keys.by_pk(key)
         else:
-            self.take_back_all()
-            entry = self.keys.by_value(attname, key)
+            entry = self._find_by_value(attname, key)
         if entry is None:
             return None
         if entry in self.in_hand:
-            if self.take_back(entry) is Trust.DOUBTFUL:
-                self.unit.flush()
-            return self.keys.refresh(entry) if self.is_outdated(entry) else entry
+            return self._find_in_hand(entry)
         # As is_outdated, without a call.
         if entry.is_computed or (
             entry.read_at != self.unit.generation and entry.stored is not None
@@ -133,12 +130,24 @@ class IdentityMap:
             entry = self.keys.refresh(entry)
             if entry is None:
                 return None
-        instance = self.kept.taken(entry) if self._kept else entry.spare
-        if instance is None or instance is not entry.spare or self._is_thawed:
-            instance = self.instances.renewed(entry, instance)
+        if self._kept:
+            self.kept.check_last(entry)
+        instance = entry.spare
+        if instance is None or self._is_thawed:
+            instance = self.instances.renewed(entry)
         entry.instance = instance
         self.in_hand[entry] = self._turn()
         return entry
+
+    def _find_by_value(self, attname: str, key: Any) -> Entry | None:
+        if self.take_back_all() is Trust.DOUBTFUL:
+            self.unit.flush()
+        return self.keys.by_value(attname, key)
+
+    def _find_in_hand(self, entry: Entry) -> Entry | None:
+        if self.take_back(entry) is Trust.DOUBTFUL:
+            self.unit.flush()
+        return self.keys.refresh(entry) if self.is_outdated(entry) else entry
 
     def is_outdated(self, entry: Entry) -> bool:
         """Return whether the database knows better what a row is."""
@@ -270,6 +279,12 @@ class IdentityMap:
                 worst = trust
         return worst
 
+    def take_back_new(self) -> None:
+        """Take back the new rows that this event has in hand."""
+        for entry in tuple(self.in_hand):
+            if entry.is_unsaved:
+                self.take_back(entry)
+
     def take_back(self, entry: Entry) -> Trust:
         """
         Note what the handler has made of an instance, as the database will have it.
@@ -349,6 +364,10 @@ class IdentityMap:
         for index in changed:
             self.keys.changed(entry, index)
         trust = Trust.COMPUTED if self._is_read_back else Trust.CERTAIN
+        if entry.pk is not None and self.entries.get(entry.pk) is not entry:
+            # The manager has left it out, and may find it by now.
+            self.keys.added(entry.pk)
+            trust = Trust.DOUBTFUL
         if (is_new or self.uniques.concern(changed)) and self.uniques.given(entry):
             trust = Trust.DOUBTFUL
         if self._is_doubtful and self._concern_rules(changed):
@@ -423,21 +442,26 @@ class IdentityMap:
         entry.read_at = max(entry.read_at, self.unit.generation)
         self.changed_now.note_written(entry, self.dirty.pop(entry, -1))
         self.uniques.seen(entry)
-        instance = entry.instance or self.kept.of(entry)
-        if instance is not None:
-            state = instance._state
-            if isinstance(state, AddedState):
-                state.forget()
-            state.adding = False
-            state.db = self.unit.using
+        if entry.instance is not None:
+            self._note_there(entry.instance)
+        if self._kept:
+            for instance in self.kept.of(entry):
+                self._note_there(instance)
+
+    def _note_there(self, instance: models.Model) -> None:
+        state = instance._state
+        if isinstance(state, AddedState):
+            state.forget()
+        state.adding = False
+        state.db = self.unit.using
 
     def keyed(self, entry: Entry, pk: Any) -> None:
         """Note the key that the database has chosen."""
         entry.pk = pk
         self.entries[pk] = entry
-        instance = entry.instance or self.kept.of(entry)
-        if instance is not None:
-            instance.pk = pk
+        for instance in (entry.instance, *self.kept.of(entry)):
+            if instance is not None:
+                instance.pk = pk
         if entry in self.unkeyed:
             self.unkeyed.remove(entry)
 
@@ -470,7 +494,8 @@ class IdentityMap:
                 entry.spare = None
         self.dirty.clear()
         self.keys.clear_absent()
-        self.keys.reread([entry for entry in self.in_hand if entry.pk is not None])
+        in_hand = [entry for entry in self.in_hand if entry.pk is not None]
+        self.keys.reread(in_hand, is_undone=True)
 
     def close(self) -> None:
         """

@@ -58,6 +58,12 @@ class Work(Protocol):
     def prepare_for(self, rows: Any, entry: Entry, expression: Any) -> None:
         """Write what an expression that a row was assigned is about."""
 
+    def write_taken_back(self) -> None:
+        """Write what is pending, and leave to the event what it has in hand."""
+
+    def read_again_for_another_filter(self) -> None:
+        """Trust nothing that was loaded, and leave alone what the event has in hand."""
+
     def read_again(self) -> None:
         """Write what is pending, and trust nothing that was loaded."""
 
@@ -108,6 +114,9 @@ class KnownRows(Protocol):
 
     def keyed(self, entry: Entry, pk: Any) -> None:
         """Note the key that the database has chosen."""
+
+    def take_back_new(self) -> None:
+        """Take back the new rows that this event has in hand."""
 
     def wanted_keys(self, attname: str) -> Iterator[Any]:
         """Yield the keys that the batch's events will likely ask for."""

@@ -15,6 +15,7 @@ from django.db.models import Model
 from django_esdb.db.effects import text_of
 from django_esdb.db.vendors import (
     check_references_now,
+    checks_references_late,
     immediate_constraints,
     writes_in_functions,
 )
@@ -286,6 +287,20 @@ class UnitOfWork:
             if were_unknown:
                 self._others_have_written()
 
+    def write_taken_back(self) -> None:
+        """
+        Write what is pending, and leave to the event what it has in hand.
+
+        That is what reading rows takes. Whether a row has to be read depends on the
+        batch, so nothing of what the event is about to change may depend on it.
+        """
+        if self._has_to_write():
+            if not checks_references_late(self.connection):
+                # What is pending may refer to them.
+                for rows in self._used:
+                    rows.take_back_new()
+            self.write()
+
     def _write(self) -> None:
         self._is_writing = True
         try:
@@ -313,6 +328,11 @@ class UnitOfWork:
     def read_again(self) -> None:
         """Write what is pending, and trust nothing that was loaded."""
         self.flush()
+        self._others_have_written()
+
+    def read_again_for_another_filter(self) -> None:
+        """Trust nothing that was loaded, and leave alone what the event has in hand."""
+        self.write_taken_back()
         self._others_have_written()
 
     def refresh(self) -> None:
@@ -381,11 +401,12 @@ class UnitOfWork:
         return result
 
     def _note_own_saves(self) -> None:
-        if any(rows.in_hand for rows in self._used):
+        if any(rows.in_hand or rows.kept for rows in self._used):
             for instance, names in saved_now():
                 rows = self._maps.get(type(instance))
                 if rows is not None:
                     note_saved(rows, instance, names)
+                    rows.kept.saved(instance)
 
     def _executed(self, execute: Callable[..., Any], *args: Any) -> Any:
         try:

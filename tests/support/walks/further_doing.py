@@ -204,11 +204,11 @@ class FurtherDoing(Doing):
         """Have the plain way save what was changed, but for what is saved next."""
         plain = getattr(self._plain, "__self__", None)
         if isinstance(plain, Plain):
-            plain.save(but=instance if isinstance(instance, Ticket) else None)
+            plain.save(but=instance)
 
     def _saved(self, instance: Any, names: list[str] | None) -> None:
         plain = getattr(self._plain, "__self__", None)
-        if isinstance(plain, Plain) and isinstance(instance, Ticket) and names:
+        if isinstance(plain, Plain) and names:
             plain.saved(instance, names)
         else:
             self._refreshed(instance)

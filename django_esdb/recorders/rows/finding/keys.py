@@ -55,11 +55,13 @@ class Keys:
         key = self.sought("pk", key)
         entry = entries.get(key)
         if entry is None:
+            if self._is_collated["pk"]:
+                # What was added has to be there to be found.
+                self._rows.take_back_new()
             entry = self._alias(key)
         if entry is None and not self._is_gone(key):
             if self._is_collated["pk"]:
-                # What was added has to be there to be found.
-                self._unit.flush()
+                self._unit.write_taken_back()
             self._load("pk", key)
             entry = entries.get(key) or self._alias(key)
         return entry
@@ -86,7 +88,7 @@ class Keys:
             entry = self._indexed(attname, key)
         if entry is None and (attname, key) not in self._absent:
             # The database must not find a row by the value it had.
-            self._unit.flush()
+            self._unit.write_taken_back()
             self._load(attname, key)
             entry = self._indexed(attname, key)
         return entry
@@ -159,15 +161,20 @@ class Keys:
         Read a row again, and with it others that are out of date.
 
         So many that after a statement of other code all are read in one query;
-        fewer if few were asked for since the last such statement.
+        fewer if few were asked for since the last such statement. What the event has in
+        hand stays as it is, until it asks for it.
         """
-        self._unit.flush()
+        in_hand = self._rows.in_hand
+        if entry in in_hand:
+            self._unit.flush()
+        else:
+            self._unit.write_taken_back()
         if self._rows.is_outdated(entry):
             wanted = {entry: None}
             for other in self._rows.entries.values():
                 if len(wanted) >= self._refresh_limit:
                     break
-                if self._rows.is_outdated(other):
+                if self._rows.is_outdated(other) and other not in in_hand:
                     wanted[other] = None
             self.reread(list(wanted))
             self._refresh_limit *= 2
@@ -175,14 +182,25 @@ class Keys:
         is_there = self._rows.entries.get(entry.pk) is entry
         return entry if is_there else None
 
-    def reread(self, entries: Sequence[Entry]) -> None:
-        """Read rows again; those that are not there any more are forgotten."""
+    def reread(self, entries: Sequence[Entry], *, is_undone: bool = False) -> None:
+        """
+        Read rows again; those that are not there any more are forgotten.
+
+        Args:
+            entries: The rows.
+            is_undone: Whether what was done to them is undone.
+        """
         found = {row[0]: list(row[1:]) for row in self._selected_entries(entries)}
         for entry in entries:
             values = found.get(entry.pk)
             if values is None:
+                turn = self._rows.in_hand.get(entry)
                 self._rows.forget(entry)
                 self._absent.add(("pk", entry.pk))
+                if turn is not None and not is_undone:
+                    # Who changes it nevertheless changes what the manager leaves out,
+                    # or gets an error.
+                    self._rows.in_hand[entry] = turn
             else:
                 self._put(entry, values)
 

@@ -113,15 +113,10 @@ class Instances:
             if index not in self._read_only
         ]
 
-    def renewed(self, entry: Entry, instance: models.Model | None) -> models.Model:
-        """
-        Return an instance that has a row's values and nothing else.
-
-        Args:
-            entry: The row.
-            instance: One to fill again, which other code holds; None for another.
-        """
-        if instance is not None and instance is entry.spare:
+    def renewed(self, entry: Entry) -> models.Model:
+        """Return an instance that has a row's values and nothing else."""
+        instance: models.Model | None = entry.spare
+        if instance is not None:
             # It has nothing else already.
             remembered = instance.__dict__
             for attname, index, thaw in self._thawed:
@@ -129,9 +124,8 @@ class Instances:
             return instance
         values = self._values(entry)
         if not self._is_plain:
-            return self._made_by_model(values, instance)
-        if instance is None:
-            instance = _new(self._info.model)
+            return self._made_by_model(values)
+        instance = _new(self._info.model)
         state = values["_state"] = ModelState()
         state.adding = False
         state.db = self._using
@@ -145,20 +139,13 @@ class Instances:
         values[self._pk_attname] = entry.pk
         return values
 
-    def _made_by_model(
-        self, values: dict[str, Any], instance: models.Model | None
-    ) -> models.Model:
+    def _made_by_model(self, values: dict[str, Any]) -> models.Model:
         fields = self._info.model._meta.concrete_fields
-        fresh = self._info.model.from_db(
+        return self._info.model.from_db(
             self._using,
             [field.attname for field in fields],
             [values[field.attname] for field in fields],
         )
-        if instance is None:
-            return fresh
-        instance.__dict__.clear()
-        instance.__dict__.update(fresh.__dict__)
-        return instance
 
     def is_read_only(self, index: int) -> bool:
         """Return whether the database works out a column by itself."""
@@ -221,7 +208,10 @@ class Instances:
                 # It is a change, though the database makes the same of it as before.
                 is_other = settled == before and repr(value) != repr(before)
                 worst = worst or Trust.CERTAIN if is_other else worst
-            if _differs(settled, before):
+            if _differs(settled, before) or (
+                # What only the database knows may be as before to Python alone.
+                trust is Trust.DOUBTFUL and repr(value) != repr(before)
+            ):
                 current[index] = settled
                 worst = trust if worst is None or trust > worst else worst
                 if trust is Trust.DOUBTFUL and hasattr(settled, "resolve_expression"):
@@ -281,8 +271,13 @@ class Instances:
         """
         if entry.pk is None or entry.instance is None:
             return
-        pk = entry.instance.__dict__.get(self._pk_attname)
-        if pk is entry.pk or pk == entry.pk or self._info.pk.to_python(pk) == entry.pk:
+        values = entry.instance.__dict__
+        pk = values.get(self._pk_attname)
+        if pk is entry.pk:
+            return
+        if pk == entry.pk or self._info.pk.to_python(pk) == entry.pk:
+            # In another form, which the next event is not to see.
+            values[self._pk_attname] = entry.pk
             return
         msg = (
             f"The primary key of {self._info.model.__name__} {entry.pk!r} was changed; "

@@ -14,13 +14,14 @@ from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
+from django.core.files import File
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.expressions import DatabaseDefault
 
 from django_esdb.db.fields import Field, is_djangos
 from django_esdb.db.vendors import rounds_decimals, sorts_json_keys
-from django_esdb.recorders.rows.values.frozen import Settled, Trust, thawed
+from django_esdb.recorders.rows.values.frozen import Opaque, Settled, Trust, thawed
 from django_esdb.recorders.rows.values.frozen import frozen as freeze
 from django_esdb.recorders.rows.values.json_values import JSONValues
 from django_esdb.recorders.rows.values.normalising import integers, settler
@@ -66,8 +67,8 @@ class Column:
             target, models.JSONField
         )
         if isinstance(target, models.FileField):
-            # Of a file only the name is in the column.
-            self.freeze = _name
+            # Of a file only the name is in the column, and none is left open.
+            self.freeze, self.thaw = _name, thawed
         elif type(target) is models.BinaryField:
             # A view of bytes is the same as these, and cannot be kept.
             self.freeze, self.thaw = _bytes, thawed
@@ -190,4 +191,7 @@ def _bytes(value: Any) -> Any:
 
 
 def _name(file: Any) -> Any:
+    if isinstance(file, File) and not getattr(file, "_committed", False):
+        # It has no name before it is stored, whatever it is called.
+        return Opaque(file)
     return None if file is None else str(file)

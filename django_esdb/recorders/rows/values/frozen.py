@@ -30,8 +30,12 @@ _LASTING = frozenset((str, int, bool, bytes, UUID))
 
 
 def same(before: Any, now: Any) -> bool:
-    """Return whether two frozen values are alike; 1 and True are not."""
-    return before is now or (type(before) is type(now) and before == now)
+    """Return whether two frozen values are alike; 1 and True are not, nor two zeros."""
+    return before is now or (
+        type(before) is type(now)
+        and before == now
+        and bool(before or repr(before) == repr(now))
+    )
 
 
 def are_same(before: list[Any], now: list[Any]) -> bool:

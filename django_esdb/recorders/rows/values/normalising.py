@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.core.files import File
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -26,7 +27,7 @@ from django_esdb.db.vendors import (
     sorts_json_keys,
     zone_of_columns,
 )
-from django_esdb.recorders.rows.values.frozen import Settled, Trust
+from django_esdb.recorders.rows.values.frozen import Opaque, Settled, Trust
 from django_esdb.recorders.rows.values.json_values import JSONValues
 
 Settler = Callable[[Any], Settled]
@@ -44,6 +45,9 @@ def _settle_text(field: Any, connection: BaseDatabaseWrapper) -> Settler:
 
     def settle(value: Any) -> Settled:
         if isinstance(field, models.FileField):
+            if isinstance(value, File) and not getattr(value, "_committed", False):
+                # Whatever it is called, it is stored by another name.
+                return Opaque(value), Trust.DOUBTFUL
             value = str(value)
         elif not isinstance(value, str):
             value = field.to_python(value)
@@ -166,9 +170,9 @@ def _settle_time(field: Any, connection: BaseDatabaseWrapper) -> Settler:
 
 def _settle_duration(field: Any, connection: BaseDatabaseWrapper) -> Settler:
     def settle(value: Any) -> Settled:
-        duration = field.to_python(value)
-        is_plain = abs(duration) < _LONGEST_DURATION
-        return duration, Trust.CERTAIN if is_plain else Trust.DOUBTFUL
+        # Django saves it as it is, and not every database takes a text.
+        is_plain = type(value) is datetime.timedelta and abs(value) < _LONGEST_DURATION
+        return value, Trust.CERTAIN if is_plain else Trust.DOUBTFUL
 
     return settle
 

@@ -272,3 +272,76 @@ def test_the_same_bytes_in_another_form_are_no_change(kind: Any) -> None:
     outcomes(Specimen, [assign, assign], begin=begin)
     specimen = Specimen.objects.get()
     assert (specimen.changed, bytes(specimen.blob)) == (before, b"\0\xff")
+
+
+with isolate_apps("tests.support.rows_app"):
+
+    class Measured(models.Model):
+        id = models.IntegerField(primary_key=True)
+        ratio = models.FloatField(default=0.0)
+        length = models.DurationField(null=True)
+        is_right = models.BooleanField(null=True)
+        seen = models.TextField(default="")
+
+        class Meta:
+            app_label = "rows_app"
+
+
+def assigned(name: str, value: Any) -> tuple[list[tuple[Any, ...]], set[int]]:
+    """Assign a value, note what the next event sees, and do so again."""
+
+    def assign(rows: Any) -> None:
+        setattr(rows(Measured).get_or_create(1)[0], name, value)
+
+    def note(rows: Any) -> None:
+        measured = rows(Measured).get_or_create(1)[0]
+        measured.seen += f"{getattr(measured, name)!r} "
+
+    with made_tables(Measured):
+        return outcomes(Measured, [note, assign, note, assign, note])
+
+
+def test_a_negative_zero_is_another_value() -> None:
+    with made_tables(Measured):
+        Measured.objects.create(id=1, ratio=-0.0)
+        # Not every database has one.
+        stored = Measured.objects.get().ratio
+    rows, failed = assigned("ratio", -0.0)
+
+    assert repr(rows[0][1]) == repr(stored)
+    assert rows[0][-1] == f"0.0 {stored!r} {stored!r} "
+    assert not failed
+
+
+def test_what_a_field_takes_for_nothing_is_none_in_the_next_event() -> None:
+    rows, failed = assigned("is_right", "")
+
+    assert rows == [(1, 0.0, None, None, "None None None ")]
+    assert not failed
+
+
+@pytest.mark.skipif(
+    connection.vendor == "postgresql", reason="takes a text for a duration"
+)
+def test_a_text_is_no_duration_where_a_save_does_not_take_it() -> None:
+    rows, failed = assigned("length", "1 00:00:01")
+
+    assert rows == [(1, 0.0, None, None, "None None None ")]
+    assert failed == {2, 4}
+
+
+def test_a_key_in_another_form_is_in_the_fields_own_in_the_next_event() -> None:
+    def assign_key(rows: Any) -> None:
+        gauge = rows(Gauge).get(1)
+        gauge.pk = "1"
+        gauge.level += 1
+
+    def note(rows: Any) -> None:
+        rows(Gauge).get(1).width = 7 if rows(Gauge).get(1).pk == 1 else 8
+
+    rows, failed = outcomes(
+        Gauge, [assign_key, note], begin=lambda: Gauge.objects.create(id=1)
+    )
+
+    assert rows[0][:3] == (1, 1, 7)
+    assert not failed

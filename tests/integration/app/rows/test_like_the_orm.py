@@ -374,18 +374,6 @@ def test_rows_of_a_model_that_lies_elsewhere_are_refused(
         rows(Gauge).get_or_none(1)
 
 
-def test_a_change_through_an_instance_of_an_earlier_event_is_an_error(
-    runner: Runner, rows: Any
-) -> None:
-    Counter.objects.create(name="a")
-    with pytest.raises(Exception, match="an instance of an earlier event"):  # noqa: SIM117
-        with runner.batch(2) as event:
-            with event():
-                kept = rows(Counter).get("a")
-            with event():
-                kept.count = 5
-
-
 @pytest.mark.parametrize(
     "use",
     [

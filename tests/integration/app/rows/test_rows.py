@@ -90,8 +90,7 @@ def test_new_rows_have_all_defaults(runner: Runner, rows: Any) -> None:
             rows(Owner).add(Owner(name="Ann"))
             new = rows(Animal).add(Animal(name="Fido", owner_id="Ann"))
         with event():
-            assert rows(Animal).get(new.pk) is new
-            new.tricks.append("sit")
+            rows(Animal).get(new.pk).tricks.append("sit")
 
     animal = Animal.objects.get()
     assert (animal.owner_id, animal.mood, animal.tricks) == ("Ann", "calm", ["sit"])
@@ -119,8 +118,7 @@ def test_rows_whose_key_the_database_chooses(
             rows(Visit).add(Visit(animal=animal, number=2))
         with event():
             assert Visit.objects.count() == 2
-            assert rows(Visit).get(visit.pk) is visit
-            visit.number = 3
+            rows(Visit).get(visit.pk).number = 3
 
     assert sorted(Visit.objects.values_list("number", flat=True)) == [2, 3]
 
@@ -166,13 +164,13 @@ def test_generated_and_binary_values_are_right_in_later_events(
 
 def test_a_row_has_one_instance(runner: Runner, rows: Any, animal: Animal) -> None:
     with runner.batch(2) as event:
-        with event():
-            first = rows(Animal).get(animal.pk)
-        with event():
-            assert rows(Animal, key="name").get("Fido") is first
-            assert rows(Animal).get_or_none(animal.pk) is first
-            assert rows(Animal).filter(pk__in=[animal.pk]) == [first]
-            assert rows(Animal).get_or_create(animal.pk) == (first, False)
+        for _ in range(2):
+            with event():
+                first = rows(Animal).get(animal.pk)
+                assert rows(Animal, key="name").get("Fido") is first
+                assert rows(Animal).get_or_none(animal.pk) is first
+                assert rows(Animal).filter(pk__in=[animal.pk])[0] is first
+                assert rows(Animal).get_or_create(animal.pk)[0] is first
 
 
 def test_missing_rows(runner: Runner, rows: Any) -> None:
@@ -233,7 +231,7 @@ def test_a_changed_key_finds_the_row_by_its_new_value_only(
             assert rows(Animal, key=by_name).get_or_none("Fido") is None
             assert rows(Animal, key=by_name).get("Rex") is row
         with event():
-            assert rows(Animal, key=by_name).get("Rex") is row
+            assert rows(Animal, key=by_name).get("Rex") == row
             assert rows(Animal, key=by_name).get_or_none("Fido") is None
 
     assert Animal.objects.get().name == "Rex"
