@@ -135,6 +135,11 @@ def handling(notification: Notification) -> Iterator[None]:
         _said.reset(token)
 
 
+def handled_notification() -> Notification | None:
+    """Return the event that is being handled; None if none is."""
+    return _said.get()[1]
+
+
 def handled_metadata() -> Mapping[str, str]:
     """Return the metadata of the event that is being handled; empty if none is."""
     _, handled = _said.get()

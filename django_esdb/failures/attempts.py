@@ -138,7 +138,11 @@ class Attempts:
             )
         else:
             try:
-                with self._resolving(event, notification) as (is_there, begin):
+                # Until its callbacks have been called.
+                with (
+                    handling(notification),
+                    self._resolving(event, notification) as (is_there, begin),
+                ):
                     if not is_there:
                         # It was resolved elsewhere in the meantime.
                         return None
@@ -146,8 +150,7 @@ class Attempts:
                     tracking = Tracking(self._tracked.application, notification.id)
                     begin(tracking)
                     checked = CheckedProjection(self._projection)
-                    with handling(notification):
-                        checked.process_event(domain_event, tracking)
+                    checked.process_event(domain_event, tracking)
                     self._audit.retried(event, "")
                     return None
             except KeyboardInterrupt:

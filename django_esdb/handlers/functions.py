@@ -99,9 +99,13 @@ class _BoundHandlers(dict[type, Callable[..., Any]]):
         return handler
 
 
-def check_returned(returned: object) -> None:
+def check_returned(returned: object, what: str = "a handler") -> None:
     """
-    Refuse what a handler has returned, if the handler's code has not run yet.
+    Refuse what a function has returned, if the function's code has not run yet.
+
+    Args:
+        returned: What it has returned.
+        what: What the function is, for messages.
 
     Raises:
         TypeError: It is an awaitable or a generator.
@@ -113,7 +117,7 @@ def check_returned(returned: object) -> None:
     if inspect.iscoroutine(returned) or isinstance(returned, Generator):
         # Else Python warns that it was never awaited.
         returned.close()
-    msg = f"a handler has returned a {kind}, but {_FIX}"
+    msg = f"{what} has returned a {kind}, but {_FIX}"
     raise TypeError(msg)
 
 

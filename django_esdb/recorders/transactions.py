@@ -33,13 +33,14 @@ def view_transaction(
             asked for; called for each statement in one.
     """
     with ExitStack() as stack:
+        # Left last of all: what is called back after the commit is free to use any.
+        stack.enter_context(transaction.atomic(using=using))
         for alias in connections:
             if alias == using:
                 wrapper: Callable[..., Any] = unit.execute_wrapper
             else:
                 wrapper = refuse_statements(view_name, using, alias, tables)
             stack.enter_context(connections[alias].execute_wrapper(wrapper))
-        stack.enter_context(transaction.atomic(using=using))
         yield
 
 

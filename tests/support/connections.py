@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
+
+from django.db import Error as DatabaseError
 
 from tests.support.databases import connected
 
@@ -39,6 +41,16 @@ def end_connection(connection: Any, kind: str, number: int) -> bool:
                 raise
             return False
     return True
+
+
+def kill_own_connection(connection: Any) -> None:
+    """End one of Django's, as a server does that goes away; its next query fails."""
+    statement = {
+        "postgresql": "SELECT pg_terminate_backend(pg_backend_pid())",
+        "mysql": "KILL CONNECTION_ID()",
+    }[connection.vendor]
+    with suppress(DatabaseError), connection.cursor() as cursor:
+        cursor.execute(statement)
 
 
 def kill_connections(url: str) -> int:

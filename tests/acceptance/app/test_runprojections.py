@@ -219,3 +219,27 @@ def test_view_that_writes_elsewhere_is_stopped_before_it_does(
         status=1,
     )
     assert two_databases.python(COUNT) == "0 [] [0]\n"
+
+
+CALL_BACK = """
+from django.contrib.auth.models import Group
+from django.core.management import call_command
+from example_project.training_school.projections import TrainingSchoolView
+
+register_dog = TrainingSchoolView.register_dog
+
+def hooked(self, dog_id, name, tracking):
+    register_dog(self, dog_id, name, tracking)
+    self.on_live(lambda: Group.objects.create(name=name))
+
+TrainingSchoolView.register_dog = hooked
+call_command("runprojections", until_caught_up=True, verbosity=0)
+print(*Group.objects.values_list("name", flat=True))
+"""
+
+
+@pytest.mark.any_database
+def test_a_callback_may_write_to_another_database_than_the_views(
+    two_databases: Project,
+) -> None:
+    assert two_databases.python(CALL_BACK).splitlines()[-1] == "Fido"

@@ -7,15 +7,19 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import Error as DatabaseError
+from django.db import connection, connections, transaction
 from eventsourcing.persistence import Tracking
 
+from django_esdb.applications.shared import get_application
 from django_esdb.failures.retrying import retry_failed_events
 from django_esdb.models import FailedEvent, ProjectionState
 from django_esdb.policies import OnFailure
 from django_esdb.registry import Registration
 from example_project.training_school.application import TrainingSchool
+from example_project.training_school.models import Dog
 from example_project.training_school.projections import TrainingSchoolProjection
+from tests.support.connections import kill_own_connection
 from tests.support.failed_events import tricks
 from tests.support.supervising import catch_up, running, tracking, wait_until
 
@@ -149,3 +153,120 @@ def test_one_that_fails_leaves_a_retried_event_resolved(
     assert not FailedEvent.objects.exists()
     assert tricks("Fido") == ["burn"]
     assert caplog.records[-1].getMessage().endswith(f"position={there}")
+
+
+# What is called back
+
+
+def run_sql(sql: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+
+
+def fail_in_a_statement() -> None:
+    run_sql("SELECT nothing FROM nowhere")
+
+
+def fail_in_a_transaction() -> None:
+    with transaction.atomic():
+        Dog.objects.update(name="Nobody")
+        fail_in_a_statement()
+
+
+def lose_the_connection() -> None:
+    if connection.vendor == "sqlite":
+        connections.close_all()
+        raise DatabaseError
+    kill_own_connection(connection)
+    run_sql("SELECT 1")
+
+
+def leave_autocommit_off() -> None:
+    transaction.set_autocommit(False)
+    Dog.objects.update(name="Nobody")
+
+
+async def call_later() -> None:
+    pytest.fail("nobody awaits it")
+
+
+def fail_in_another() -> None:
+    transaction.on_commit(lambda: transaction.on_commit(fail_in_a_statement))
+    fail_in_a_transaction()
+
+
+@pytest.mark.parametrize("robust", [False, True])
+@pytest.mark.parametrize(
+    "callback",
+    [
+        fail_in_a_statement,
+        fail_in_a_transaction,
+        lose_the_connection,
+        leave_autocommit_off,
+        call_later,
+        fail_in_another,
+    ],
+)
+def test_whatever_one_leaves_the_next_and_the_next_batch_can_use_the_database(
+    school: TrainingSchool,
+    registration: MakeRegistration,
+    callback: Callable[[], Any],
+    robust: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    seen: list[str] = []
+
+    class Calling(TrainingSchoolProjection):
+        def process_event(self, domain_event: Any, tracking: Tracking) -> None:
+            super().process_event(domain_event, tracking)
+            transaction.on_commit(callback, robust=robust)
+            transaction.on_commit(lambda: seen.append(Dog.objects.get().name))
+
+    school.register("Fido")
+    school.add_trick("Fido", "sit")
+
+    with running(registration(projection_class=Calling)) as supervisor:
+        wait_until(lambda: len(seen) == 2)
+        last = school.add_trick("Fido", "roll")
+        wait_until(lambda: (tracking().position or 0) >= last)
+        wait_until(lambda: len(seen) == 3)
+
+    assert supervisor.events == ["started"]
+    assert seen == ["Fido"] * 3
+    assert tricks("Fido") == ["sit", "roll"]
+    said = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+    assert len(said) == 3
+    assert all(line.startswith("An on_commit callback failed") for line in said)
+
+
+@pytest.mark.parametrize("is_retried", [False, True])
+def test_what_one_saves_follows_from_its_event(
+    school: TrainingSchool, calling: MakeRegistration, is_retried: bool
+) -> None:
+    class Saving(CallingProjection):
+        name = CallingProjection.name
+
+        def _call(self, trick: str) -> None:
+            if trick in ("one", "two"):
+                get_application(TrainingSchool).register(f"after {trick}")
+
+    school.register("Fido")
+    positions = [school.add_trick("Fido", trick) for trick in ("one", "two", "three")]
+    registration = calling(on_failure=OnFailure.PARK)
+    object.__setattr__(registration, "projection_class", Saving)
+    if is_retried:
+        Saving.bad.update(["one", "two", "three"])
+        catch_up(registration)
+        Saving.bad.clear()
+        assert retry_failed_events(registration).resolved == 3
+    else:
+        catch_up(registration)
+
+    # Of the second one, too, whose callback is called after that of others.
+    causes, saved = positions[:2], {}
+    for each in school.recorder.select_notifications(None, 10):
+        if each.id in causes:
+            causes[causes.index(each.id)] = str(each.event_id)
+        elif "$causationId" in each.metadata:
+            saved[each.id] = each.metadata["$causationId"]
+    assert list(saved.values()) == causes
