@@ -56,6 +56,9 @@ class FailurePolicy:
         self._retries = retries
         self._position: int | None = None
         self._outage_position: int | None = None
+        self._lock_position: int | None = None
+        self._locks = 0
+        self._given_up_at: int | None = None
         self._suspect: int | None = None
         self._slow: int | None = None
         self._outages = 0
@@ -104,6 +107,25 @@ class FailurePolicy:
         if is_alone:
             self._suspect = position
         return self._outages > (_MOST_OUTAGES if is_alone else _MOST_OF_BATCHES)
+
+    def lock(self, position: int, *, is_alone: bool) -> bool:
+        """
+        Count that events have met a lock, which is never an event's failure.
+
+        Args:
+            position: Of the first event that was to be processed.
+            is_alone: Whether there was no other.
+
+        Returns:
+            Whether to process them in smaller parts.
+        """
+        if is_alone:
+            self._suspect = position
+            return False
+        if position != self._lock_position:
+            self._lock_position, self._locks = position, 0
+        self._locks += 1
+        return self._locks > _MOST_OF_BATCHES
 
     def slow(self, position: int | None) -> bool:
         """
@@ -161,11 +183,15 @@ class FailurePolicy:
     def _given_up(self) -> OnFailure:
         if self.on_failure is not OnFailure.SKIP:
             return self.on_failure
-        self._skipped += 1
+        # Once, however often an outage keeps it from being left out.
+        if self._given_up_at != self._position:
+            self._given_up_at = self._position
+            self._skipped += 1
         return OnFailure.STOP if self.has_braked else OnFailure.SKIP
 
     def forget_failures(self) -> None:
         """Forget what has failed."""
         self._position, self.failures, self.is_exhausted = None, 0, False
         self._outage_position = self._suspect = self._slow = None
+        self._lock_position = self._given_up_at = None
         self._skipped = 0

@@ -136,7 +136,10 @@ def is_transient(error: BaseException) -> bool:
 def _with_causes(error: BaseException) -> Iterator[BaseException]:
     """Yield an error, and the driver's in it."""
     each: BaseException | None = error
-    while each is not None:
+    seen: set[int] = set()
+    # One that was raised from what was raised from it leads in a circle.
+    while each is not None and id(each) not in seen:
+        seen.add(id(each))
         yield each
         # What else is raised from an error has its own reason.
         wraps = isinstance(each, DatabaseError | PersistenceError)
@@ -144,7 +147,10 @@ def _with_causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _by_code(error: BaseException) -> Cause | None:
-    state = getattr(error, "sqlstate", None)
+    if not _has_code(error):
+        return None
+    # Of psycopg, and of psycopg2.
+    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
     if isinstance(state, str):
         return _by_state(state)
     result = getattr(error, "sqlite_errorcode", None)
@@ -152,14 +158,14 @@ def _by_code(error: BaseException) -> Cause | None:
         # The rest says more, such as which kind of BUSY.
         return _by_number(result & 0xFF, _LOCK_RESULTS, _OUTAGE_RESULTS)
     number = error.args[0] if error.args else None
-    if isinstance(number, int) and _has_numbers(error):
+    if isinstance(number, int):
         return _by_number(number, _LOCK_NUMBERS, _OUTAGE_NUMBERS)
     return None
 
 
-def _has_numbers(error: BaseException) -> bool:
-    """Return whether the first argument is an errno, also of an unwrapped error."""
-    drivers = ("MySQLdb", "pymysql")
+def _has_code(error: BaseException) -> bool:
+    """Return whether it is a database's error, also a driver's that is not wrapped."""
+    drivers = ("MySQLdb", "pymysql", "psycopg", "sqlite3", "_sqlite3")
     return isinstance(error, DatabaseError) or type(error).__module__.startswith(
         drivers
     )

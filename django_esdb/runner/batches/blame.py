@@ -10,6 +10,7 @@ from django.db.models import F
 
 from django_esdb.db.connections import close_if_lost
 from django_esdb.db.errors import Cause, cause_of
+from django_esdb.db.vendors import can_skip_locked_rows
 from django_esdb.exceptions import (
     ConfigurationError,
     LeaseLostError,
@@ -43,6 +44,9 @@ class Blame:
         """
         Return whether an error is about these events; asks the database.
 
+        So it is for several events that have met locks again and again: in smaller
+        parts those before the lock need not wait for it, and may not meet it at all.
+
         Args:
             events: What was to be processed in one transaction, which is undone.
             error: What it failed with.
@@ -53,14 +57,21 @@ class Blame:
         if isinstance(error, ConfigurationError | LeaseLostError | PositionMovedError):
             return False
         cause = cause_of(error)
-        if cause is not Cause.OUTAGE:
-            return cause is Cause.EVENT
+        if cause is Cause.EVENT:
+            return True
+        if cause is Cause.IDLE or (cause is Cause.LOCK and not self._has_row_locks()):
+            return False
         if not self._can_write():
             return False
         is_alone = len(events) == 1
-        return (is_searching and not is_alone) or self._policy.outage(
-            events[0].notification.id, is_alone=is_alone
-        )
+        if is_searching and not is_alone:
+            return True
+        count = self._policy.lock if cause is Cause.LOCK else self._policy.outage
+        return count(events[0].notification.id, is_alone=is_alone)
+
+    def _has_row_locks(self) -> bool:
+        # Where there is one lock for all, smaller parts would wait for it as well.
+        return can_skip_locked_rows(connections[self._tracked.using])
 
     def _can_write(self) -> bool:
         close_if_lost(connections[self._tracked.using])

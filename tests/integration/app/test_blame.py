@@ -15,11 +15,12 @@ from django.db import connection
 from eventsourcing.persistence import OperationalError, Tracking
 
 from django_esdb.db.errors import Cause, cause_of, is_transient
-from django_esdb.models import FailedEvent
+from django_esdb.models import FailedEvent, SkippedEvent
 from django_esdb.policies import OnFailure
 from django_esdb.registry import Registration
 from django_esdb.runner import decisions
 from example_project.training_school.application import TrainingSchool
+from example_project.training_school.models import Dog
 from example_project.training_school.projections import (
     TrainingSchoolProjection,
     TrainingSchoolView,
@@ -365,3 +366,43 @@ def test_a_cause_counts_where_an_error_only_wraps_it() -> None:
     assert cause_of(DatabaseOperationalError(1205, "wait")) is Cause.LOCK
     assert cause_of(DatabaseOperationalError()) is Cause.OUTAGE
     assert cause_of(SystemExit(1205)) is Cause.EVENT
+
+
+def test_events_before_one_that_meets_a_lock_are_committed(
+    school: TrainingSchool, provoking: Callable[..., Registration]
+) -> None:
+    write(school)
+    provoke = {
+        POSTGRESQL: lambda: raise_state("55P03"),
+        MARIADB: lambda: raise_number(1205),
+    }.get(connection.vendor)
+    if provoke is None:
+        pytest.skip("the lock is the whole database's")
+
+    with running(provoking(provoke, 99, on_failure=OnFailure.SKIP)):
+        wait_until(lambda: Dog.objects.count() == 2 and tricks("Rex") == ["roll"])
+        wait_until(lambda: ProvokingProjection.calls > 12)
+        assert not SkippedEvent.objects.exists()
+        ProvokingProjection.times = 0
+        wait_until(lambda: tricks("Rex") == ["roll", "sit"])
+
+    assert tricks("Fido") == ["provoke"]
+
+
+def test_a_circle_of_causes_has_an_end() -> None:
+    error, other = OperationalError("it is away"), OperationalError("so is this")
+    error.__cause__, other.__cause__ = other, error
+
+    assert cause_of(error) is Cause.OUTAGE
+
+
+def test_only_databases_errors_have_their_codes() -> None:
+    class ServiceError(Exception):
+        sqlstate = "40001"
+
+    class Psycopg2Error(Exception):
+        __module__ = "psycopg2.errors"
+        pgcode = "40P01"
+
+    assert cause_of(ServiceError()) is Cause.EVENT
+    assert cause_of(Psycopg2Error()) is Cause.LOCK

@@ -104,3 +104,11 @@ def test_ten_in_a_row_are_skipped_unless_the_setting_says_otherwise() -> None:
     decisions = [policy.failed(position) for position in range(12)]
 
     assert decisions == [OnFailure.SKIP] * 10 + [OnFailure.STOP] * 2
+
+
+def test_one_that_cannot_be_left_out_yet_counts_once() -> None:
+    policy = FailurePolicy(OnFailure.SKIP, retries=None)
+
+    decisions = [policy.failed(1) for _ in range(30)]
+
+    assert decisions == [OnFailure.SKIP] * 30
