@@ -247,6 +247,7 @@ class ProjectionRunner(library.ProjectionRunner[Any, Any]):
             subscription,
             batch_size=max(size for size, _ in limits),
             batch_seconds=batch_seconds,
+            clock=clock,
         )
         this_runner.batch_reasons = reader.batch_reasons
         this_runner._reader = reader

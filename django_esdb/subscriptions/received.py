@@ -36,6 +36,31 @@ class ReceivedEvent:
         self.error = error
 
 
+class LateEvent(ReceivedEvent):
+    """
+    An event that is not decoded before it is to be.
+
+    Args:
+        tracking: Its position.
+        notification: As it is stored.
+        decoder: Decodes it.
+    """
+
+    __slots__ = ("_decoder",)
+
+    def __init__(
+        self, tracking: Tracking, notification: Notification, decoder: Decoder
+    ) -> None:
+        super().__init__(tracking, notification, None, None)
+        self._decoder: Decoder | None = decoder
+
+    def decode(self) -> None:
+        """Decode it, if that was not done."""
+        if self._decoder is not None:
+            decoded, self._decoder = self._decoder(self.notification), None
+            self.domain_event, self.error = decoded.domain_event, decoded.error
+
+
 class Decoder:
     """
     Makes received events of notifications.
@@ -53,13 +78,21 @@ class Decoder:
 
     def __call__(self, notification: Notification) -> ReceivedEvent:
         """Decode a notification."""
-        tracking = _new(Tracking)
-        tracking.__dict__.update(
-            application_name=self._application_name, notification_id=notification.id
-        )
+        tracking = self._tracking(notification)
         try:
             domain_event = self._to_domain_event(notification)
         except BaseException as error:
             # Also what would end the thread: it was raised for this event.
             return ReceivedEvent(tracking, notification, None, error)
         return ReceivedEvent(tracking, notification, domain_event, None)
+
+    def late(self, notification: Notification) -> LateEvent:
+        """Return an event that is decoded later."""
+        return LateEvent(self._tracking(notification), notification, self)
+
+    def _tracking(self, notification: Notification) -> Tracking:
+        tracking = _new(Tracking)
+        tracking.__dict__.update(
+            application_name=self._application_name, notification_id=notification.id
+        )
+        return tracking

@@ -64,6 +64,7 @@ def process_batches(
         state = getattr(subscription.subscription, "state", None)
         phase = getattr(state, "phase", None)
         reader.batch_size, reader.batch_seconds = limits[processor.is_replaying]
+        reader.decodes_late = processor.is_searching
         events, reason = reader.take(idle_seconds)
         if is_stopping.is_set() or (reason is BatchReason.ENDED and not events):
             return

@@ -9,7 +9,7 @@ from django.db import connections
 from django.db.models import F
 
 from django_esdb.db.connections import close_if_lost
-from django_esdb.db.errors import Cause, cause_of
+from django_esdb.db.errors import Cause, cause_of, is_transient
 from django_esdb.db.vendors import can_skip_locked_rows
 from django_esdb.exceptions import (
     ConfigurationError,
@@ -52,7 +52,7 @@ class Blame:
             error: What it failed with.
             is_searching: Whether more events have failed before, these among them.
         """
-        if error is events[0].error:
+        if error is events[0].error and not is_transient(error):
             return True
         if isinstance(error, ConfigurationError | LeaseLostError | PositionMovedError):
             return False

@@ -25,7 +25,7 @@ from django_esdb.runner.errors import crash_error, event_error, note_brake
 from django_esdb.runner.time_limits.slow_events import EventClock, idle_seconds
 from django_esdb.subscriptions.heads import event_time
 from django_esdb.subscriptions.positions import event_identity
-from django_esdb.subscriptions.received import ReceivedEvent
+from django_esdb.subscriptions.received import LateEvent, ReceivedEvent
 from django_esdb.tracebacks import traceback_of
 from eventsourcing_eventstoredb.metadata import handle, inherit_metadata
 from eventsourcing_eventstoredb.text import named_line
@@ -103,6 +103,11 @@ class BatchProcessor:
         until, position = self._replay_until, self.position
         return until is not None and (position is None or position < until)
 
+    @property
+    def is_searching(self) -> bool:
+        """Whether a process has ended at one of the next events, maybe decoding it."""
+        return self._lease is not None and self._lease.was_abandoned
+
     def process(self, events: Sequence[ReceivedEvent], reason: str = "") -> None:
         """
         Process consecutive events and commit.
@@ -127,7 +132,7 @@ class BatchProcessor:
                 done += self._process_after_crash(events[done:], self._lease)
             else:
                 count = self._policy.together(e.notification.id for e in events[done:])
-                done += self._process_some(events[done:][:count])
+                done += self._process_some(self._decoded(events[done:][:count]))
 
     def save_checkpoint(self, position: int) -> None:
         """
@@ -187,7 +192,7 @@ class BatchProcessor:
         done = size
         try:
             if action is None:
-                done = self._process_some(events[:size])
+                done = self._process_some(self._decoded(events[:size]))
             else:
                 failure = crash_error(self._projection.name, events[0], crashes)
                 self._act(action, events[0], failure)
@@ -200,6 +205,19 @@ class BatchProcessor:
             if self._search.is_over:
                 self._search, lease.was_abandoned = None, False
         return done
+
+    def _decoded(self, events: Sequence[ReceivedEvent]) -> Sequence[ReceivedEvent]:
+        """Decode what is not yet; return what comes before one that cannot be."""
+        if not isinstance(events[0], LateEvent):
+            return events
+        with self._clock.at_an_event():
+            for index, event in enumerate(events):
+                self._clock.begin(event.notification)
+                if isinstance(event, LateEvent):
+                    event.decode()
+                if event.error is not None:
+                    return events[: index or 1]
+        return events
 
     def _commit(self, events: Sequence[ReceivedEvent]) -> int:
         """Process events in a transaction; return how many it came to."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from eventsourcing.projection import ApplicationSubscription
 
+from django_esdb.runner.time_limits.slow_events import EventClock
 from django_esdb.subscriptions.buffering import BufferedSubscription
 from django_esdb.subscriptions.received import ReceivedEvent
 
@@ -38,8 +39,11 @@ class EventReader:
         subscription: The library's, on any persistence module.
         batch_size: Most events in a batch, and in any batch to come.
         batch_seconds: How long a batch's first event waits for others, in seconds.
+        clock: Told which event is decoded; None if nobody asks.
 
     Attributes:
+        decodes_late: Whether who takes a batch decodes its events, one after the other:
+            a process may end at that as well.
         batch_size: Most events in the next batch; may be made less, and more again.
         batch_seconds: How long the first event of the next batch waits for others.
         batch_reasons: How many batches there were, by the reason for their end.
@@ -51,7 +55,10 @@ class EventReader:
         *,
         batch_size: int,
         batch_seconds: float,
+        clock: EventClock | None = None,
     ) -> None:
+        self.decodes_late = False
+        self._clock = clock or EventClock()
         self.batch_size = batch_size
         self.batch_seconds = batch_seconds
         self._subscription = BufferedSubscription(subscription, batch_size)
@@ -139,7 +146,15 @@ class EventReader:
         self, max_events: int, seconds: float, **limits: Any
     ) -> list[ReceivedEvent]:
         notifications = self._buffer.take(max_events, seconds, **limits)
-        return list(map(self._subscription.decode, notifications))
+        decode = self._subscription.decode
+        if self.decodes_late:
+            return list(map(decode.late, notifications))
+        events = []
+        with self._clock.at_an_event():
+            for notification in notifications:
+                self._clock.begin(notification)
+                events.append(decode(notification))
+        return events
 
     def _cut(self, batch: list[ReceivedEvent]) -> bool:
         """Hold back what has to come later; return whether that is for an event."""

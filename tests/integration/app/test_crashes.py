@@ -13,11 +13,11 @@ from django_esdb.db.functions import DatabaseTime
 from django_esdb.exceptions import EventCrashError
 from django_esdb.leases.acquiring import acquire_lease
 from django_esdb.leases.tracked import TrackedProjection
-from django_esdb.models import ProjectionTracking
+from django_esdb.models import ProjectionTracking, SkippedEvent
 from django_esdb.policies import FailurePolicy, OnFailure
 from django_esdb.recorders import DjangoTrackingRecorder
 from django_esdb.runner.batches.processor import BatchProcessor
-from django_esdb.subscriptions.received import ReceivedEvent
+from django_esdb.subscriptions.received import LateEvent, ReceivedEvent
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -61,7 +61,24 @@ def received(start: int, count: int) -> list[ReceivedEvent]:
     ]
 
 
-def live(bad: int, policy: FailurePolicy) -> list[int] | None:
+def received_late(start: int, count: int, bad: int) -> list[ReceivedEvent]:
+    """Return events of which one ends the process when it is decoded."""
+
+    def decode(notification: Notification) -> ReceivedEvent:
+        if notification.id == bad:
+            raise ProcessEnd
+        tracking = Tracking(APP, notification.id)
+        return ReceivedEvent(tracking, notification, object(), None)
+
+    return [
+        LateEvent(each.tracking, each.notification, decode)  # type: ignore[arg-type]
+        for each in received(start, count)
+    ]
+
+
+def live(
+    bad: int, policy: FailurePolicy, bad_to_decode: int | None = None
+) -> list[int] | None:
     """Live as a process; return its transactions' sizes, None if it ended early."""
     view = DjangoTrackingRecorder(Counting.name)
     ProjectionTracking.objects.update(leased_until=DatabaseTime(-1), owner="x:1:gone")
@@ -82,7 +99,10 @@ def live(bad: int, policy: FailurePolicy) -> list[int] | None:
     position = processor.position or 0
     try:
         while position < 3 * BATCH:
-            processor.process(received(position + 1, BATCH))
+            events = received(position + 1, BATCH)
+            if bad_to_decode and processor.is_searching:
+                events = received_late(position + 1, BATCH, bad_to_decode)
+            processor.process(events)
             position = processor.position or 0
     except ProcessEnd:
         return None
@@ -102,6 +122,20 @@ def test_at_most_ten_processes_end_until_the_event_is_given_up(bad: int) -> None
     row = ProjectionTracking.objects.get()
     assert row.position == (bad - 1 or None)
     assert (row.attempted_position, row.attempted_until) == (bad, None)
+
+
+@pytest.mark.parametrize("bad", [1, 63, 250, 500])
+def test_so_it_is_where_they_end_while_the_event_is_decoded(bad: int) -> None:
+    DjangoTrackingRecorder(Counting.name).ensure_row(APP)
+    policy = FailurePolicy(OnFailure.SKIP, retries=0)
+
+    ends = 0
+    while live(0, policy, bad) is None:
+        ends += 1
+
+    assert 3 <= ends <= 10
+    assert [each.position for each in SkippedEvent.objects.all()] == [bad]
+    assert ProjectionTracking.objects.get().position >= 3 * BATCH
 
 
 def test_batches_are_whole_again_behind_the_suspects() -> None:
