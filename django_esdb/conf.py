@@ -196,7 +196,7 @@ def build_env(
         application_class: Its own ``env`` may name a persistence module.
 
     Raises:
-        ConfigurationError: ESDB_TOPIC_ALLOWLIST is malformed.
+        ConfigurationError: ESDB_TOPIC_ALLOWLIST is malformed, or ESDB_ENV.
     """
     derived = {
         URI: settings.ESDB_URI,
@@ -222,8 +222,18 @@ def build_env(
         env[TOPIC_ALLOWLIST] = ",".join(allowlist)
     if bases := event_bases():
         env[EVENT_BASES] = ",".join(bases)
-    env.update(without_empty(settings.ESDB_ENV))
+    env.update(without_empty(_given_env()))
     return {key: Masked(key, value) for key, value in env.items()}
+
+
+def _given_env() -> Mapping[str, str]:
+    given: object = settings.ESDB_ENV
+    if not isinstance(given, Mapping) or not all(
+        isinstance(item, str) for pair in given.items() for item in pair
+    ):
+        msg = "ESDB_ENV must be a dictionary with strings as keys and values"
+        raise ConfigurationError(msg)
+    return given
 
 
 def topic_allowlist() -> tuple[str, ...] | None:

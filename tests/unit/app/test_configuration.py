@@ -11,6 +11,7 @@ from django_esdb import get_application
 from django_esdb.applications.shared import close_applications
 from django_esdb.checks.configuration import check_all
 from django_esdb.conf import application_environment, build_env, settings
+from django_esdb.exceptions import ConfigurationError
 from django_esdb.registry import registry
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.models import Dog
@@ -155,6 +156,15 @@ def test_wrong_settings_are_found(
     [message] = check_all()
     assert message.id == expected
     assert SECRET not in str(message)
+
+
+@pytest.mark.parametrize(
+    "env", ["COMPRESSOR_TOPIC", ["COMPRESSOR_TOPIC"], {"COMPRESSOR_TOPIC": 1}]
+)
+def test_an_environment_that_is_none_is_said_to_be_so(settings: Any, env: Any) -> None:
+    settings.ESDB_ENV = env
+    with pytest.raises(ConfigurationError, match="ESDB_ENV must be a dictionary"):
+        get_application(TrainingSchool)
 
 
 def test_a_read_model_of_two_projections_is_an_error(
