@@ -43,7 +43,8 @@ class Command(SafeCommand):
     )
     exit_statuses = {
         "0": "stopped by a signal, or caught up",
-        "1": "a projection failed, or a database cannot be used",
+        "1": "a projection failed, or was stopped before it had caught up "
+        "(--until-caught-up), or a database cannot be used",
         "2": "there is no such projection, or something is not configured",
         "3": "another process runs a projection, or has taken it over (--exclusive)",
         "4": "not stopped in time: the batches that were under way are undone",
@@ -170,10 +171,15 @@ class Command(SafeCommand):
                 metrics_served(registrations, metrics_host, metrics_port, shown.say),
             ):
                 errors = worker.run()
-            if not errors:
-                shown.say(_caught_up(registrations) if until_caught_up else "Stopped")
+            if not errors and not until_caught_up:
+                shown.say("Stopped")
+            elif not errors and not worker.was_stopped:
+                shown.say(_caught_up(registrations))
         if errors:
             raise _command_error(errors, len(registrations)) from errors[0]
+        if until_caught_up and worker.was_stopped:
+            msg = "Stopped before all was known to be caught up"
+            raise CommandError(msg, returncode=FAILED)
 
 
 def _command_error(errors: list[ProjectionError], count: int) -> CommandError:

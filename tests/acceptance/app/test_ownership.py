@@ -20,6 +20,7 @@ from tests.support.workers import (
     is_sqlite,
     suspend_outside_of_transaction,
     wait_for_handler,
+    wait_for_stop,
     worker,
 )
 
@@ -284,6 +285,27 @@ def test_a_process_that_is_killed_while_it_is_idle_has_not_failed(
 
     assert state(hooked)["position"] >= last > first
     assert state(hooked)["error"] == ""
+
+
+@pytest.mark.any_database
+def test_who_is_stopped_does_not_say_that_all_is_caught_up(
+    hooked: Project, writing: TrainingSchool, tmp_path: Path
+) -> None:
+    writing.register("Fido")
+    writing.add_trick("Fido", "wait")
+    writing.add_trick("Fido", "sit")
+    arguments = ("--until-caught-up", "--batch-size", "1", "--no-progress")
+    with worker(hooked, *arguments) as this:
+        wait_for_handler(tmp_path, this)
+        this.process.terminate()
+        wait_for_stop(tmp_path, this)
+        (tmp_path / "go").touch()
+        assert this.status() == 1
+
+    assert "Stopped before all was known to be caught up" in this.lines[-1]
+    assert not any("All caught up" in line for line in this.lines)
+    hooked.manage("runprojections", "--until-caught-up")
+    assert state(hooked)["counts"] == [[1, 2]]
 
 
 @pytest.mark.any_database
