@@ -19,6 +19,7 @@ from django_esdb.recorders import DjangoTrackingRecorder
 from django_esdb.runner.batches.processor import BatchProcessor
 from django_esdb.subscriptions.received import ReceivedEvent
 from tests.support.rows_app.models import Animal, Counter, Owner, Visit
+from tests.support.walks.running import empty
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -111,8 +112,7 @@ operations = st.lists(
 
 def outcome(operations: Sequence[Operation], cuts: set[int]) -> dict[str, Any]:
     """Process from nothing, with batches that end at the cuts; return what is there."""
-    for model in (Visit, Animal, Owner, Counter, ProjectionTracking):
-        model.objects.all().delete()
+    empty((Visit, Animal, Owner, Counter, ProjectionTracking))
     view = View("projection")
     processor = BatchProcessor(Doing(view), view, APP)
     error = ""
