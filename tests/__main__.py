@@ -20,13 +20,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from tests.support.databases import SERVERS, SQLITE_URL, find
+from tests.support.databases import SERVERS, SQLITE_URL, WITHOUT_DATABASE, find
 
 # Tests wait for processes and pauses much of the time. Each worker costs some seconds,
 # since it looks for all tests by itself.
 _WORKERS_FOR_A_CORE = 2
-# They use no database, so that each worker is spared looking through them.
-_WITHOUT_UNIT_TESTS = [f"--ignore={Path(__file__).parent / 'unit'}"]
+# Each worker is spared looking through them.
+_WITHOUT_OTHERS = [
+    f"--ignore={Path(__file__).parent / folder}" for folder in WITHOUT_DATABASE
+]
 # Several times what the longest one takes on two cores.
 _MINUTES = 30
 # Of pytest: no test was selected.
@@ -46,7 +48,7 @@ def main() -> int:
             *(
                 (
                     *(f.name, f.url, f.report, fewer, _both("database", options.m)),
-                    [*_WITHOUT_UNIT_TESTS, *arguments],
+                    [*_WITHOUT_OTHERS, *arguments],
                 )
                 for f in map(find, SERVERS)
             ),

@@ -16,7 +16,12 @@ from tests.support import emptying, hypothesis_profiles
 from tests.support.client_library import EventStoreDBClient
 from tests.support.cluster import Cluster
 from tests.support.cpu import CpuTimes
-from tests.support.databases import SQLITE_URL, copied_database, new_database
+from tests.support.databases import (
+    SQLITE_URL,
+    WITHOUT_DATABASE,
+    copied_database,
+    new_database,
+)
 from tests.support.event_stores import EventStore
 from tests.support.projects import Project, example, example_on
 from tests.support.running_stores import running_store, store_variables
@@ -125,6 +130,9 @@ def pytest_collection_modifyitems(
             msg = f"{item.nodeid} uses a database or server: it is no unit test"
             raise pytest.UsageError(msg)
         if uses_database and not item.get_closest_marker("any_database"):
+            if any(item.path.is_relative_to(_HERE / each) for each in WITHOUT_DATABASE):
+                msg = f"{item.nodeid}: would not run on each database, where it lies"
+                raise pytest.UsageError(msg)
             item.add_marker("database")
 
 

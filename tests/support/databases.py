@@ -19,6 +19,18 @@ import environ
 # Only says which kind: each test has files of its own.
 SQLITE_URL = "sqlite://:memory:"
 
+# Folders of tests that need not be run on each database.
+WITHOUT_DATABASE = (
+    "unit",
+    "acceptance/example_project",
+    "acceptance/packaging",
+    "acceptance/persistence",
+    "acceptance/server",
+    "integration/persistence",
+    "integration/server",
+    "integration/stress",
+)
+
 
 @dataclass(frozen=True)
 class Server:
