@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -153,10 +154,9 @@ class Attempts:
                     checked.process_event(domain_event, tracking)
                     self._audit.retried(event, "")
                     return None
-            except KeyboardInterrupt:
-                # More likely the command's than the handler's.
-                raise
             except BaseException as problem:
+                if _is_the_commands(problem):
+                    raise
                 error, place = named_line(problem), traceback_of(problem)
                 if is_transient(problem):
                     self._require_database(problem)
@@ -203,6 +203,12 @@ class Attempts:
             # Another store, or an emptied one, has no event that begins there.
             return None
         return next((each for each in found if is_event(event, each)), None)
+
+
+def _is_the_commands(error: BaseException) -> bool:
+    """Return whether an error is more likely a command's than a handler's."""
+    is_main = threading.current_thread() is threading.main_thread()
+    return is_main and isinstance(error, KeyboardInterrupt)
 
 
 def view_and_projection(

@@ -228,6 +228,10 @@ class Lease:
         self.attempted_position = position
         return before
 
+    def take_back_attempt(self, before: int) -> None:
+        """Note that there are as many unfinished attempts as before the latest."""
+        self._mine().update(attempts=before)
+
     def give_up_at(self, error: str, position: int | None, traceback: str = "") -> bool:
         """
         End the lease now, though its process still works on something and hangs.

@@ -80,6 +80,12 @@ class CrashSearch:
         with suppress(DatabaseError):
             self._lease.forget_attempt()
 
+    def interrupted(self, crashes: int) -> None:
+        """Note that what may pass has ended an attempt, as if it had not begun."""
+        if not self._is_before:
+            with suppress(DatabaseError):
+                self._lease.take_back_attempt(crashes)
+
     def ended(self, count: int) -> None:
         """Note that so many events are processed."""
         if not self._is_before:

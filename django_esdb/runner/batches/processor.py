@@ -200,6 +200,11 @@ class BatchProcessor:
             if not isinstance(error, EventCrashError):
                 self._search.failed()
             raise
+        except Exception:
+            # The process goes on, so this was no end of it.
+            done = 0
+            self._search.interrupted(crashes)
+            raise
         finally:
             self._search.ended(done)
             if self._search.is_over:

@@ -15,7 +15,7 @@ from django.db import connection
 from eventsourcing.persistence import OperationalError, Tracking
 
 from django_esdb.db.errors import Cause, cause_of, is_transient
-from django_esdb.models import FailedEvent, SkippedEvent
+from django_esdb.models import FailedEvent, ProjectionTracking, SkippedEvent
 from django_esdb.policies import OnFailure
 from django_esdb.registry import Registration
 from django_esdb.runner import decisions
@@ -26,6 +26,7 @@ from example_project.training_school.projections import (
     TrainingSchoolView,
 )
 from tests.support.failed_events import tricks
+from tests.support.processes import ended_owner
 from tests.support.supervising import catch_up, running, tracking, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -386,6 +387,32 @@ def test_events_before_one_that_meets_a_lock_are_committed(
         ProvokingProjection.times = 0
         wait_until(lambda: tricks("Rex") == ["roll", "sit"])
 
+    assert tricks("Fido") == ["provoke"]
+
+
+@pytest.mark.any_database
+def test_an_outage_after_the_end_of_a_process_is_no_end_of_one(
+    school: TrainingSchool, provoking: Callable[..., Registration]
+) -> None:
+    def fail() -> None:
+        raise DatabaseOperationalError(1205, "the lock stays")
+
+    registration = provoking(fail, 10**6, on_failure=OnFailure.SKIP)
+    school.register("Fido")
+    catch_up(registration)
+    last = school.add_trick("Fido", "provoke")
+
+    for _ in range(5):
+        # It was killed, between two attempts at what is locked.
+        ProjectionTracking.objects.update(owner=ended_owner())
+        before = ProvokingProjection.calls
+        with running(registration):
+            wait_until(lambda calls=before: ProvokingProjection.calls > calls + 1)  # type: ignore[misc]
+    ProvokingProjection.times = 0
+    with running(registration):
+        wait_until(lambda: (tracking().position or 0) >= last)
+
+    assert not SkippedEvent.objects.exists()
     assert tricks("Fido") == ["provoke"]
 
 

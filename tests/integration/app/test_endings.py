@@ -13,6 +13,9 @@ from eventsourcing.popo import POPOTrackingRecorder
 
 from django_esdb import signals
 from django_esdb.exceptions import EventProcessingError, ProjectionError
+from django_esdb.failures.audit import Audit
+from django_esdb.failures.parking import failed_events
+from django_esdb.failures.requests import request_retry
 from django_esdb.failures.retrying import retry_failed_events
 from django_esdb.models import FailedEvent, ProjectionState
 from django_esdb.policies import OnFailure
@@ -21,7 +24,7 @@ from django_esdb.runner.projection_runner import ProjectionRunner
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.projections import TrainingSchoolProjection
 from tests.support.failed_events import tricks
-from tests.support.supervising import catch_up, tracking
+from tests.support.supervising import catch_up, running, tracking, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -107,6 +110,22 @@ def test_retrying_such_an_event_fails_again(
 
     assert (outcome.resolved, outcome.failed) == (0, 1)
     assert FailedEvent.objects.get().attempts == 2
+
+
+def test_retrying_it_in_the_background_fails_again_and_ends_nothing(
+    school: TrainingSchool, ending: MakeRegistration, settings: Any
+) -> None:
+    settings.ESDB_LEASE_SECONDS = 0.6
+    write(school)
+    registration = ending(on_failure=OnFailure.PARK)
+    catch_up(registration)
+
+    with running(registration):
+        request_retry(Audit(), failed_events(registration.tracked()))
+        wait_until(lambda: FailedEvent.objects.get().attempts == 2)
+        last = school.add_trick("Rex", "roll")
+        wait_until(lambda: (tracking().position or 0) >= last)
+        assert tracking().state == ProjectionState.RUNNING
 
 
 def test_it_is_a_failure_of_the_event_also_for_other_views(
