@@ -49,5 +49,4 @@ class ChangedNow:
     def _is_changed(self, entry: Entry) -> bool:
         if entry.instance is None or entry.is_being_saved:
             return False
-        _, trust = self._rows.instances.changes(entry, entry.instance.__dict__)
-        return trust is not None or entry.is_unsaved
+        return entry.is_unsaved or self._rows.instances.differ(entry)

@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import F
 from django.db.models.functions import Now
 
+from tests.support.rows_app import garden as garden
 from tests.support.rows_app import park as park
 
 

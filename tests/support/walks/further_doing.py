@@ -455,7 +455,16 @@ class FurtherDoing(Doing):
         self._seen(answers[how]())
 
     def later(self, number: int) -> None:
-        transaction.on_commit(lambda: self._later(number))
+        held = self._held[0] if self._held else None
+
+        def call() -> None:
+            if held is None:
+                self._later((number, "", ""))
+            else:
+                about = f"{type(held).__name__} {held.pk}"
+                self._later((number, about, _values(held)))
+
+        transaction.on_commit(call)
 
     def _seen(self, what: Any) -> None:
         self._plain()

@@ -85,6 +85,8 @@ class Walks:
         unnumbered: Models of whose keys only the order counts, as the database chooses
             them.
         options: Further arguments of ``doing``.
+        called: What was called after commits: with what, in words, and with which
+            values.
     """
 
     models: Sequence[type[models.Model]]
@@ -93,6 +95,7 @@ class Walks:
     plain: Callable[[], Plain] = Plain
     unnumbered: Collection[type[models.Model]] = ()
     options: dict[str, Any] = field(default_factory=dict)
+    called: list[tuple[Any, ...]] = field(default_factory=list)
 
     def contents(self) -> dict[str, list[str]]:
         """Return all rows."""
@@ -123,6 +126,7 @@ class Walks:
         Returns:
             What is there, why events failed, and which have caught an error.
         """
+        self.called.clear()
         empty((*self.models, ProjectionTracking))
         failed: dict[int, Exception] = {}
         caught: set[int] = set()
@@ -149,6 +153,7 @@ class Walks:
         self, walk: Sequence[Event], sizes: Sequence[int]
     ) -> tuple[Any, dict[int, BaseException]]:
         """Process in batches; return what is there, and why events failed."""
+        self.called.clear()
         empty((*self.models, ProjectionTracking))
         view = View("projection")
         view.walks = self
@@ -167,9 +172,11 @@ class Walks:
     def compare(self, walk: Sequence[Event], sizes: Sequence[int]) -> None:
         """Walk each way, which has to lead to the same."""
         singly, failed = self.with_rows(walk, [1] * len(walk))
+        called = list(self.called)
         batched, failed_in_batches = self.with_rows(walk, sizes)
         assert failed_in_batches.keys() == failed.keys()
         assert batched == singly
+        assert self.called == called
 
         refused = {n for n, e in failed.items() if isinstance(e, NotSupportedError)}
         allowed = [
@@ -192,6 +199,8 @@ class Walks:
                 reject()
         assert failed_plainly.keys() == failed.keys() - refused
         assert singly == plain
+        # An instance keeps what it was assigned, whatever the database makes of it.
+        assert [each[:2] for each in called] == [each[:2] for each in self.called]
 
 
 def empty(walked: Iterable[type[models.Model]]) -> None:

@@ -169,6 +169,14 @@ class Instances:
         entry.current = before
         return [(i, now) for i, (was, now) in enumerate(pairs) if now is not was], trust
 
+    def differ(self, entry: Entry) -> bool:
+        """Return whether a row's instance was changed, and do nothing about it."""
+        prepare_for, self._prepare_for = self._prepare_for, _nothing
+        try:
+            return self.changes(entry, entry.instance.__dict__)[1] is not None
+        finally:
+            self._prepare_for = prepare_for
+
     def _note_before_save(self, entry: Entry, values: dict[str, Any]) -> Trust | None:
         before = entry.current
         if self._note(entry, values) is None and not entry.is_unsaved:
@@ -254,6 +262,9 @@ class Instances:
                 or related.pk is None
             ):
                 del cached[field.name]
+        for generic in self._info.generic_relations:
+            # It would get its key once more.
+            cached.pop(generic.name, None)
 
     def _seen(self, instance: Any, values: dict[str, Any]) -> dict[str, Any]:
         """Return an instance's values, also those that lie elsewhere in it."""
@@ -325,6 +336,10 @@ class Instances:
             ):
                 # The handler has added it before it was assigned here.
                 setattr(instance, generic.fk_field, related.pk)
+
+
+def _nothing(entry: Entry, expression: Any) -> None:
+    """Prepare for nothing."""
 
 
 def _differs(settled: Any, before: Any) -> bool:

@@ -22,6 +22,7 @@ from eventsourcing.persistence import Tracking
 
 from django_esdb.recorders import DjangoTrackingRecorder
 from tests.support.batches import APP, Runner, changes
+from tests.support.rows_app.garden import Bed, Note
 from tests.support.rows_app.models import (
     Animal,
     BigOwner,
@@ -154,6 +155,26 @@ def test_a_savepoint_that_is_rolled_back_undoes_relations_too(
         assert (row.owner_id, row.owner) == (None, None)
 
     assert Animal.objects.get().owner_id is None
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_savepoint_undoes_references_to_rows_of_any_model_too(
+    runner: Runner, rows: Any, is_new: bool
+) -> None:
+    if not is_new:
+        Bed.objects.create(id=1)
+    Note.objects.create(id=1)
+    with runner.batch(2) as event:
+        for _ in range(2):
+            with event():
+                note = rows(Note).get(1)
+                with pytest.raises(ZeroDivisionError), transaction.atomic():
+                    note.about = rows(Bed).get_or_create(1)[0]
+                    assert Note.objects.filter(number=1).exists()
+                    1 / 0  # noqa: B018
+                assert (note.kind, note.number, note.about) == (None, None, None)
+
+    assert Note.objects.values_list().get() == (1, None, None)
 
 
 @pytest.mark.parametrize("model", [Counter, Owner], ids=["alone", "with others"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from typing import Any
 from unittest import mock
 
 import pytest
@@ -14,10 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from django_esdb.db import copied_rows
-from tests.support.rows_app import park
+from tests.support.rows_app import garden, park
 from tests.support.rows_app.models import Chip, Gauge, Keeper, Permit, Specimen
 from tests.support.walks.further_doing import FurtherDoing, OnePlain
 from tests.support.walks.further_steps import further_events
+from tests.support.walks.garden_doing import GardenDoing
+from tests.support.walks.garden_steps import garden_events
 from tests.support.walks.running import Clock, Walks
 from tests.support.walks.steps import Event, events
 
@@ -68,13 +69,22 @@ def test_rows_leave_what_the_plain_orm_leaves(
 def test_rows_leave_it_next_to_relations_and_query_sets(
     walk: list[Event], sizes: list[int], clock: Clock, copied: None
 ) -> None:
-    later: list[Any] = []
     walks = Walks(
         park.WALKED,
         clock,
         FurtherDoing,
         OnePlain,
         unnumbered=(park.Seen, park.Crossing, park.Stall.labels.through),
-        options={"later": later.append},
     )
+    walks.options["later"] = walks.called.append
+    walks.compare(walk, sizes)
+
+
+@given(walk=garden_events, sizes=sizes_drawn)
+@drawn_settings
+def test_rows_leave_it_next_to_code_of_models(
+    walk: list[Event], sizes: list[int], clock: Clock
+) -> None:
+    walks = Walks(garden.WALKED, clock, GardenDoing, OnePlain)
+    walks.options["later"] = walks.called.append
     walks.compare(walk, sizes)
