@@ -31,6 +31,7 @@ _DOCUMENTED = {
     "_current_frames",
     "_default_manager",
     "_exit",
+    "_getframe",
     "_meta",
     "_state",
 }
