@@ -22,6 +22,11 @@ LONGEST_PAUSE_SECONDS = 1.0
 
 # Of a plain iteration.
 _SELECT_LIMIT = 500
+# How much is in memory of one selection: recorders bound it by events alone, and how
+# large these are is known afterwards.
+_FIRST_SELECTED = 16
+_MOST_SELECTED = 100
+_MOST_BYTES = 4 * 1024 * 1024
 
 
 class PollingSubscription(Subscription[ApplicationRecorder]):
@@ -51,6 +56,7 @@ class PollingSubscription(Subscription[ApplicationRecorder]):
         self._stopping = threading.Event()
         self._state = StateCell()
         self._taken: list[Notification] = []
+        self._page = _FIRST_SELECTED
         self._connections = ConnectionKeeper()
 
     @property
@@ -68,7 +74,7 @@ class PollingSubscription(Subscription[ApplicationRecorder]):
         Wait for notifications and return them, in order; none when stopped.
 
         Args:
-            limit: The most to return.
+            limit: The most to return; fewer come where they are large.
 
         Raises:
             PersistenceError: The recorder could not select them.
@@ -78,12 +84,14 @@ class PollingSubscription(Subscription[ApplicationRecorder]):
         while not self._stopping.is_set():
             # The recorder may be on one of Django's databases.
             self._connections.begin_work()
-            notifications = self._select(limit)
+            page = min(limit, self._page)
+            notifications = self._select(page)
             pause = 0.0 if notifications else pauses.next_pause()
             self._connections.end_work(pause)
-            is_behind = len(notifications) == limit
+            is_behind = len(notifications) == page
             self._state.enter(Phase.CATCHING_UP if is_behind else Phase.LIVE)
             if notifications:
+                self._page = _next_page(page, notifications)
                 return notifications
             self._stopping.wait(pause)
         self._state.enter(Phase.STOPPED)
@@ -116,3 +124,9 @@ class PollingSubscription(Subscription[ApplicationRecorder]):
         is_full = len(notifications) == limit
         self._last_id = notifications[-1].id if is_full else head
         return list(notifications)
+
+
+def _next_page(page: int, notifications: Sequence[Notification]) -> int:
+    """Return how many to select next, by the largest of these."""
+    largest = max(len(each.state) for each in notifications)
+    return max(1, min(4 * page, _MOST_SELECTED, _MOST_BYTES // max(largest, 1)))

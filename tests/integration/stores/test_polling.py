@@ -70,6 +70,48 @@ def test_notifications_come_in_order_and_once(
     assert [next(subscription).id, next(subscription).id] == later
 
 
+def test_large_events_are_selected_few_at_a_time(
+    recorder: SQLiteApplicationRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aggregate = uuid4()
+    recorder.insert_events(
+        [StoredEvent(aggregate, version, "a", bytes(500_000)) for version in range(40)]
+    )
+    sizes: list[int] = []
+    select = recorder.select_notifications
+
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        selected = select(*args, **kwargs)
+        sizes.append(sum(len(each.state) for each in selected))
+        return selected
+
+    monkeypatch.setattr(recorder, "select_notifications", noted)
+    subscription = PollingSubscription(recorder)
+
+    found: list[int] = []
+    while len(found) < 40:
+        batch = ids_of(subscription, 10_000)
+        found += batch
+        assert batch
+
+    assert found == sorted(set(found))
+    # Nothing is known of the first ones.
+    assert sizes[0] <= 16 * 500_000
+    assert max(sizes[1:]) <= 4 * 1024 * 1024
+
+
+def test_small_events_are_selected_many_at_a_time(
+    recorder: SQLiteApplicationRecorder,
+) -> None:
+    ids = record(recorder, *"a" * 400)
+    subscription = PollingSubscription(recorder)
+
+    batches = [ids_of(subscription, 500) for _ in range(5)]
+
+    assert [each for batch in batches for each in batch] == ids[: 16 + 64 + 300]
+    assert subscription.state.phase == "catching up"
+
+
 def test_only_wanted_topics_come(recorder: SQLiteApplicationRecorder) -> None:
     ids = record(recorder, *"abab")
     subscription = PollingSubscription(recorder, topics=["b"])
