@@ -133,6 +133,11 @@ def is_transient(error: BaseException) -> bool:
     return cause_of(error) is not Cause.EVENT
 
 
+def is_refused_after_another(error: BaseException) -> bool:
+    """Return whether PostgreSQL refuses a statement since one before has failed."""
+    return any(_state_of(each) == "25P02" for each in _with_causes(error))
+
+
 def _with_causes(error: BaseException) -> Iterator[BaseException]:
     """Yield an error, and the driver's in it."""
     each: BaseException | None = error
@@ -149,9 +154,8 @@ def _with_causes(error: BaseException) -> Iterator[BaseException]:
 def _by_code(error: BaseException) -> Cause | None:
     if not _has_code(error):
         return None
-    # Of psycopg, and of psycopg2.
-    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-    if isinstance(state, str):
+    state = _state_of(error)
+    if state is not None:
         return _by_state(state)
     result = getattr(error, "sqlite_errorcode", None)
     if isinstance(result, int):
@@ -161,6 +165,12 @@ def _by_code(error: BaseException) -> Cause | None:
     if isinstance(number, int):
         return _by_number(number, _LOCK_NUMBERS, _OUTAGE_NUMBERS)
     return None
+
+
+def _state_of(error: BaseException) -> str | None:
+    # Of psycopg, and of psycopg2.
+    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    return state if isinstance(state, str) else None
 
 
 def _has_code(error: BaseException) -> bool:

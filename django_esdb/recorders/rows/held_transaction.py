@@ -6,6 +6,7 @@ from django.db import DatabaseError, NotSupportedError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_esdb.db.effects import ending
+from django_esdb.db.errors import is_refused_after_another
 from django_esdb.db.vendors import has_ended_transaction, recovers_at_savepoints
 
 
@@ -46,8 +47,16 @@ class HeldTransaction:
             raise NotSupportedError(msg)
 
     def failed(self, error: DatabaseError) -> None:
-        """Note that a statement has failed."""
+        """
+        Note that a statement has failed.
+
+        Raises:
+            TransactionManagementError: An earlier one had, which was caught. That one
+                says whether the same may pass.
+        """
         if recovers_at_savepoints(self._connection):
+            if self._failed_by is not None and is_refused_after_another(error):
+                raise self._lost() from self._failed_by
             self._failed_by = self._failed_by or error
         elif has_ended_transaction(self._connection, error):
             self._failed_by, self._is_over = error, True

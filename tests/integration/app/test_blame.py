@@ -304,6 +304,25 @@ def test_an_outage_that_the_handler_has_caught_is_still_one(
     assert tricks("Fido") == ["provoke"]
 
 
+@each_of(LOCKS)
+def test_a_lock_that_the_handler_has_caught_is_no_failure_of_what_follows(
+    school: TrainingSchool,
+    provoking: Callable[..., Registration],
+    provoke: Callable[[], None],
+) -> None:
+    last = write(school)
+
+    def go_on() -> None:
+        try:
+            provoke()
+        except DatabaseOperationalError:
+            Dog.objects.count()
+
+    process(provoking(go_on, 9, on_failure=OnFailure.SKIP), last)
+
+    assert tricks("Fido") == ["provoke"]
+
+
 # Batches
 
 
