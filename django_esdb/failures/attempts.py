@@ -56,6 +56,9 @@ class Outcome:
     left: int = 0
 
 
+# In place of an error: it is not put aside any more.
+_GONE = "gone"
+
 Report = Callable[[FailedEvent, str], None]
 
 
@@ -119,9 +122,14 @@ class Attempts:
         """
         Process an event, count and report it; return whether it is resolved.
 
+        One that is not put aside any more is neither counted nor reported.
+
         What may pass by itself is reported, and not written down as its failure.
         """
         error = self._process(event)
+        if error is _GONE:
+            # Who has resolved or discarded it in the meantime has told so.
+            return True
         if error is None:
             self._outcome.resolved += 1
         else:
@@ -145,8 +153,7 @@ class Attempts:
                     self._resolving(event, notification) as (is_there, begin),
                 ):
                     if not is_there:
-                        # It was resolved elsewhere in the meantime.
-                        return None
+                        return _GONE
                     domain_event = self._app.mapper.to_domain_event(notification)
                     tracking = Tracking(self._tracked.application, notification.id)
                     begin(tracking)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from django_esdb.exceptions import FailedEventError
+from django_esdb.failures.attempts import Attempts
 from django_esdb.failures.discarding import discard_failed_events
 from django_esdb.failures.retrying import retry_failed_events
 from django_esdb.models import FailedEvent
@@ -146,6 +148,33 @@ def test_retrying_while_the_projection_runs_loses_nothing(
 
     assert not FailedEvent.objects.exists()
     assert tricks("Fido") == ["burn", *(f"trick {number}" for number in range(40))]
+
+
+def test_what_is_discarded_while_it_is_to_be_retried_is_not_called_processed(
+    school: TrainingSchool, failing: MakeRegistration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    school.register("Fido")
+    school.add_trick("Fido", "burn")
+    school.add_trick("Fido", "sit")
+    registration = failing(on_failure=OnFailure.PARK)
+    catch_up(registration)
+    FailingProjection.bad.clear()
+    first = FailedEvent.objects.in_order()[0]
+    read, reported = Attempts._read, []
+
+    def discard_first(attempts: Attempts, event: FailedEvent) -> Any:
+        if event.pk == first.pk:
+            discard_failed_events(registration, event.pk)
+        return read(attempts, event)
+
+    monkeypatch.setattr(Attempts, "_read", discard_first)
+    outcome = retry_failed_events(
+        registration, report=lambda event, error: reported.append(event.position)
+    )
+
+    assert (outcome.resolved, outcome.failed, outcome.waiting) == (1, 0, 0)
+    assert reported == [tracking().position]
+    assert tricks("Fido") == ["sit"]
 
 
 def test_an_event_waits_for_the_earlier_one_of_its_aggregate(
