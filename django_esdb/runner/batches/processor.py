@@ -318,7 +318,11 @@ class BatchProcessor:
             self._signals.recovered(position)
 
     def _keys_of(self, model: Any, events: Sequence[ReceivedEvent]) -> Iterable[Any]:
-        return expected_keys(self._row_keys, model, events)
+        # Another event may be what hangs than the first that asks for a row.
+        at = self._clock.notification
+        keys = expected_keys(self._row_keys, model, events, self._clock.begin)
+        self._clock.begin(at)
+        return keys
 
     def _give_up_or_raise(self, event: ReceivedEvent, failure: EventError) -> None:
         action = self._policy.failed(event.notification.id)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from django.db import models
+from eventsourcing.persistence import Notification
 
 from django_esdb.subscriptions.received import ReceivedEvent
 
@@ -14,6 +15,7 @@ def expected_keys(
     row_keys: Callable[[type[models.Model], Any], Iterable[Any]] | None,
     model: type[models.Model],
     events: Sequence[ReceivedEvent],
+    begin: Callable[[Notification], object],
 ) -> Iterable[Any]:
     """
     Return the keys of a model's rows that the events will ask for.
@@ -22,8 +24,13 @@ def expected_keys(
         row_keys: The projection's method; without one it is the aggregate's row.
         model: Whose rows.
         events: Those that could not be decoded ask for none.
+        begin: Told which event the method is asked about.
     """
     known = [event for event in events if event.error is None]
     if row_keys is None:
         return [event.notification.originator_id for event in known]
-    return [key for event in known for key in row_keys(model, event.domain_event)]
+    keys: list[Any] = []
+    for event in known:
+        begin(event.notification)
+        keys.extend(row_keys(model, event.domain_event))
+    return keys

@@ -1,4 +1,4 @@
-"""Events that hang, fail for a while, or end the process while they are decoded."""
+"""Events that hang or fail before their handlers are called."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from django_esdb.runner import decisions
 from django_esdb.runner.time_limits import hangs
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.models import Dog
+from example_project.training_school.projections import TrainingSchoolProjection
 from tests.support.failed_events import tricks
 from tests.support.supervising import (
     SECONDS,
@@ -140,3 +141,21 @@ def test_what_does_not_pass_while_it_is_decoded_is_its_failure(
 
     assert [each.position for each in SkippedEvent.objects.all()] == [there]
     assert tricks("Fido") == ["sit"]
+
+
+def test_one_that_hangs_while_its_rows_are_asked_for_is_the_one_that_is_blamed(
+    school: TrainingSchool, registration: MakeRegistration
+) -> None:
+    class Asking(TrainingSchoolProjection):
+        def row_keys(self, model: Any, domain_event: Any) -> list[Any]:
+            if getattr(domain_event, "name", "") == "Hard":
+                hang()
+            return [domain_event.originator_id]
+
+    school.register("Fido")
+    school.add_trick("Fido", "sit")
+    there = school.register("Hard")
+
+    assert hang_once(registration(projection_class=Asking)).position == there
+    row = tracking()
+    assert (row.attempted_position, row.attempts) == (there, 1)
