@@ -120,12 +120,17 @@ class Column:
         Return a key as the field's values are.
 
         Raises:
-            ValidationError: It is none.
+            ValidationError: It is none; or what a query raises then.
         """
         value, trust = self.settle(key)
         if trust is Trust.CERTAIN:
             return value
-        value = self.field.to_python(key)
+        try:
+            value = self.field.to_python(key)
+        except ValidationError:
+            # A query says so in another way.
+            self.field.get_prep_value(key)
+            raise
         if isinstance(value, bytearray | memoryview):
             # No key of a dictionary as long as it can be written to.
             return bytes(value)

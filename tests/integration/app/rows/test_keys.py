@@ -7,10 +7,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.db import connection, models
 from django.test.utils import isolate_apps
 
+from tests.support.batches import Runner
 from tests.support.made_events import made_tables, outcomes, processed
+from tests.support.rows_app.models import Gauge, Specimen
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -87,3 +90,17 @@ def test_decimal_keys_find_what_a_query_finds() -> None:
     with made_tables(keyed):
         assert not processed([compare, add, compare, compare], [2])
     assert not differing
+
+
+@pytest.mark.parametrize(
+    ("model", "error"), [(Gauge, ValueError), (Specimen, ValidationError)]
+)
+def test_what_is_no_key_is_refused_as_a_query_refuses_it(
+    runner: Runner, rows: Any, model: Any, error: type[Exception]
+) -> None:
+    with pytest.raises(error, match="none"):
+        model.objects.filter(pk="none").exists()
+    with runner.batch(1) as event, event():
+        for ask in (rows(model).get, rows(model).delete, rows(model).increment):
+            with pytest.raises(error, match="none"):
+                ask("none")
