@@ -421,9 +421,10 @@ def test_an_outage_after_the_end_of_a_process_is_no_end_of_one(
     catch_up(registration)
     last = school.add_trick("Fido", "provoke")
 
+    owner = ended_owner()
     for _ in range(5):
         # It was killed, between two attempts at what is locked.
-        ProjectionTracking.objects.update(owner=ended_owner())
+        ProjectionTracking.objects.update(owner=owner)
         before = ProvokingProjection.calls
         with running(registration):
             wait_until(lambda calls=before: ProvokingProjection.calls > calls + 1)  # type: ignore[misc]
