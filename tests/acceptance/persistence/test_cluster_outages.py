@@ -34,9 +34,9 @@ from tests.support.cluster import Cluster, Refusal
 
 @contextmanager
 def recording(
-    cluster: Cluster, options: str = ""
+    cluster: Cluster, options: str = "", **more: str
 ) -> Iterator[EventStoreDBApplicationRecorder]:
-    env = {"EVENTSTOREDB_URI": f"{cluster.uri}&{options}"}
+    env = {"EVENTSTOREDB_URI": f"{cluster.uri}&{options}", **more}
     with closing(EventStoreDBFactory(env)) as factory:
         recorder = factory.application_recorder()
         assert isinstance(recorder, EventStoreDBApplicationRecorder)
@@ -370,8 +370,11 @@ def test_who_looks_on_a_follower_that_lags_is_told_by_the_leader_what_was_delete
     monkeypatch.setattr(used_names, "ASK_SECONDS", 30.0)
     cluster.lag = 3_600
     name = f"{uuid4()}-dog"
-    follower = "NodePreference=follower"
-    with recording(cluster) as other, recording(cluster, follower) as recorder:
+    follower, ids = "NodePreference=follower", {"ORIGINATOR_ID_TYPE": "text"}
+    with (
+        recording(cluster, **ids) as other,
+        recording(cluster, follower, **ids) as recorder,
+    ):
         save(recorder, uuid4())
         other.insert_events([StoredEvent(name, 0, "topic", b"{}")])
         stream = other.layout.stream_name(name)
