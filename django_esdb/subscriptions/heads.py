@@ -63,6 +63,21 @@ def find_head(app: Application[Any], known: Head | None) -> Head | None:
     return Head(position, _decoded_time(app, found[0]) if found else None)
 
 
+def end_position(recorder: ApplicationRecorder) -> int:
+    """
+    Return the highest position that an application's events may have, 0 for none.
+
+    Raises:
+        PersistenceError: The store cannot be asked.
+    """
+    ask = getattr(recorder, "log_head", None)
+    if ask is None:
+        # Not all modules say None where there is nothing.
+        return recorder.max_notification_id() or 0
+    last = ask()
+    return 0 if last is None else int(last.position)
+
+
 def counts_by_ids(recorder: ApplicationRecorder) -> bool:
     """Return whether the difference of two notification IDs is a number of events."""
     return any(base.__module__ in _COUNTING_MODULES for base in type(recorder).__mro__)

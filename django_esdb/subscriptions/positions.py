@@ -12,7 +12,11 @@ from eventsourcing.persistence import ApplicationRecorder, Notification
 from django_esdb.exceptions import OtherStoreError
 from django_esdb.models import ProjectionTracking
 from django_esdb.subscriptions.commit_order import CommitOrder
-from eventsourcing_eventstoredb.exceptions import PositionRefusedError
+from django_esdb.subscriptions.heads import end_position
+from eventsourcing_eventstoredb.exceptions import (
+    NodeBehindError,
+    PositionRefusedError,
+)
 from eventsourcing_eventstoredb.logs import log
 from eventsourcing_eventstoredb.text import storable
 
@@ -38,19 +42,29 @@ def check_same_store(
     """
     Compare the last event that a projection has processed with what is there now.
 
-    Reads one event.
+    Reads one event. Where events are processed once more, the store has to reach up to
+    where that ends.
 
     Raises:
         OtherStoreError: At its position there is another event, or none can be.
+        NodeBehindError: A node of a cluster does not reach so far.
         PersistenceError: The store could not be asked, or does not answer this user.
     """
+    _check_last_event(recorder, tracking)
+    if tracking.is_replaying:
+        _check_end(recorder, tracking)
+
+
+def _check_last_event(
+    recorder: ApplicationRecorder, tracking: ProjectionTracking
+) -> None:
     position = tracking.event_position
     if position is None or not tracking.event_id:
         return
     try:
         found = recorder.select_notifications(start=position, limit=1, stop=position)
     except PositionRefusedError as error:
-        raise _other_store(tracking, "is none") from error
+        raise _another_event(tracking, "is none") from error
     if not found:
         # A scavenge removes deleted streams' events.
         log(
@@ -62,7 +76,22 @@ def check_same_store(
             position=position,
         )
     elif event_identity(found[0]) != tracking.event_id:
-        raise _other_store(tracking, "is another one")
+        raise _another_event(tracking, "is another one")
+
+
+def _check_end(recorder: ApplicationRecorder, tracking: ProjectionTracking) -> None:
+    """Nothing else tells: who has started over has processed no event of the store."""
+    until, end = tracking.replay_until, end_position(recorder)
+    if until is None or until <= end:
+        return
+    said = (
+        f"Projection {tracking.projection!r} is to process the events of "
+        f"{tracking.application!r} up to position {until} once more, and the store's "
+        f"end is at {end}"
+    )
+    if getattr(recorder, "may_be_behind", False):
+        raise NodeBehindError(said)
+    raise _other_store(said)
 
 
 def passed_over_position(
@@ -133,10 +162,17 @@ def is_caught_up(
     )
 
 
-def _other_store(tracking: ProjectionTracking, what: str) -> OtherStoreError:
-    return OtherStoreError(
+def _another_event(tracking: ProjectionTracking, what: str) -> OtherStoreError:
+    return _other_store(
         f"Projection {tracking.projection!r} has processed event {tracking.event_id} "
         f"at position {tracking.event_position} of {tracking.application!r}, where "
-        f"there {what} now: this is another store, or it was emptied; connect to the "
-        "one that has the events, or begin the projection again"
+        f"there {what} now"
+    )
+
+
+def _other_store(said: str) -> OtherStoreError:
+    return OtherStoreError(
+        f"{said}: this is another store, or it was emptied; connect to the one that "
+        "has the events, or begin the projection again by resetprojection "
+        "--with-effects"
     )

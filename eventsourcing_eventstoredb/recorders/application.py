@@ -270,6 +270,11 @@ class EventStoreDBApplicationRecorder(
 
         return retrying.with_retries(self.client, attempt, retrying.READ_DEADLINE)
 
+    @property
+    def may_be_behind(self) -> bool:
+        """Whether a node of a cluster answers, which may not have what others have."""
+        return retrying.is_cluster(self.client)
+
     def log_head(self) -> LogHead | None:
         """
         Return where the log of all streams ends, None if it is empty.

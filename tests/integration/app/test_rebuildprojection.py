@@ -13,7 +13,9 @@ from django.core.management import CommandError, call_command
 from django.core.management.base import OutputWrapper
 from django.db import models
 from eventsourcing.persistence import Tracking
+from eventsourcing.popo import POPOApplicationRecorder
 
+from django_esdb.exceptions import OtherStoreError
 from django_esdb.management import progress
 from django_esdb.management.commands import _projection_progress
 from django_esdb.models import FailedEvent, ProjectionState, ProjectionTracking
@@ -23,6 +25,8 @@ from django_esdb.rebuilding.requests import request_rebuild
 from django_esdb.recorders import DjangoTrackingRecorder
 from django_esdb.registry import Registration, registry
 from django_esdb.runner.batches import batch_loop
+from django_esdb.subscriptions.positions import check_same_store
+from eventsourcing_eventstoredb.exceptions import NodeBehindError
 from eventsourcing_eventstoredb.protocol import retrying
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from example_project.training_school.application import TrainingSchool
@@ -284,6 +288,40 @@ def test_another_stores_events_are_not_rebuilt_from(
     with pytest.raises(CommandError, match="this is another store"):
         run(NAME, "--no-input")
     assert Dog.objects.exists()
+
+
+def test_what_is_replayed_is_of_the_store_that_is_there(
+    school: TrainingSchool, school_projection: Registration
+) -> None:
+    """Effects were held back, and a rebuild went on, until a store has grown so far."""
+    school.register("Fido")
+    catch_up(school_projection)
+    call_command("resetprojection", NAME, interactive=False)
+    # As where the store was emptied then.
+    ProjectionTracking.objects.update(replay_until=10**12)
+
+    said = rf"up to position {10**12} once more, and the store's end is at \d+: this is"
+    for arguments in ([], ["--restart"]):
+        with pytest.raises(CommandError, match=said):
+            run(NAME, "--no-input", *arguments)
+    with pytest.raises(CommandError, match=said):
+        call_command("runprojections", NAME, until_caught_up=True)
+    assert not Dog.objects.exists()
+
+    call_command("resetprojection", NAME, "--with-effects", interactive=False)
+    catch_up(school_projection)
+    assert Dog.objects.count() == 1
+
+
+def test_a_node_that_does_not_reach_so_far_may_be_behind() -> None:
+    class Follower(POPOApplicationRecorder):
+        may_be_behind = True
+
+    row = ProjectionTracking(projection=NAME, application="School", replay_until=5)
+    with pytest.raises(NodeBehindError, match="up to position 5 once more"):
+        check_same_store(Follower(), row)
+    with pytest.raises(OtherStoreError, match="--with-effects"):
+        check_same_store(POPOApplicationRecorder(), row)
 
 
 @pytest.mark.any_database
