@@ -21,9 +21,11 @@ COMMAND = (
 DOGS = [f"dog {number}" for number in range(5)]
 
 SEND = f"""
-from tests.support.deployments.tasks import register
+from tests.support.deployments.tasks import FOLDER, register
 for name in {DOGS!r}:
     register.delay(name)
+for message in (FOLDER / "sent").iterdir():
+    message.rename(FOLDER / "queue" / message.name)
 """
 
 
@@ -44,7 +46,8 @@ def children_of(process_id: int) -> set[int]:
 def test_each_child_saves_and_reads_also_those_that_take_anothers_place(
     projected: Project, tmp_path: Path, tasks: int
 ) -> None:
-    (tmp_path / "queue").mkdir()
+    for folder in ("queue", "sent"):
+        (tmp_path / folder).mkdir()
     projected.env["CELERY_FOLDER"] = str(tmp_path)
     with serving(projected, *COMMAND, "--max-tasks-per-child", str(tasks)) as worker:
         worker.wait_for("ready.")

@@ -27,7 +27,8 @@ app = celery.Celery(
     broker="filesystem://",
     broker_transport_options={
         "data_folder_in": str(FOLDER / "queue"),
-        "data_folder_out": str(FOLDER / "queue"),
+        # Messages are moved from there when they are whole: the worker takes any.
+        "data_folder_out": str(FOLDER / "sent"),
         "control_folder": str(FOLDER / "queue"),
         "polling_interval": 0.1,
     },
