@@ -51,16 +51,7 @@ def note_saved(
     entry = rows.entries.get(instance.pk)
     if entry is None or entry.instance is not instance or entry.is_being_saved:
         return
-    if names is None:
-        _note_saved(rows, entry)
-        return
-    saved = rows.instances.frozen(instance)
-    for index, column in enumerate(rows.columns):
-        if column.field.name in names or column.attname in names:
-            entry.current[index] = saved[index]
-    entry.stored = list(entry.current)
-    entry.read_at = -1
-    rows.changed_now.note_written(entry, rows.unit.stretch)
+    _note_saved(rows, entry, names)
 
 
 def delete_by_itself(rows: KnownRows, entry: Entry, *, is_trusted: bool) -> None:
@@ -101,9 +92,19 @@ def _being_saved(entry: Entry) -> Iterator[None]:
         entry.is_being_saved = False
 
 
-def _note_saved(rows: KnownRows, entry: Entry) -> None:
-    """Note that the model has written a row that is in hand, in its own way."""
-    entry.current = rows.instances.frozen(entry.instance)
-    entry.stored = list(entry.current)
+def _note_saved(
+    rows: KnownRows, entry: Entry, names: Collection[str] | None = None
+) -> None:
+    """Note that other code has written a row in hand, or these fields of it."""
+    saved = rows.instances.frozen(entry.instance)
+    if names is not None:
+        saved = [
+            now if column.field.name in names or column.attname in names else before
+            for column, now, before in zip(
+                rows.columns, saved, entry.current, strict=True
+            )
+        ]
+    entry.current = saved
+    entry.stored = list(saved)
     entry.read_at = -1
     rows.changed_now.note_written(entry, rows.unit.stretch)
