@@ -14,7 +14,6 @@ from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
-from django.core.files import File
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.expressions import DatabaseDefault
@@ -24,7 +23,11 @@ from django_esdb.db.vendors import rounds_decimals, sorts_json_keys
 from django_esdb.recorders.rows.values.frozen import Opaque, Settled, Trust, thawed
 from django_esdb.recorders.rows.values.frozen import frozen as freeze
 from django_esdb.recorders.rows.values.json_values import JSONValues
-from django_esdb.recorders.rows.values.normalising import integers, settler
+from django_esdb.recorders.rows.values.normalising import (
+    integers,
+    is_not_stored,
+    settler,
+)
 
 # Neither nothing nor an expression.
 _USUAL = frozenset((int, str, list, dict, float, bool, Decimal, UUID))
@@ -196,7 +199,6 @@ def _bytes(value: Any) -> Any:
 
 
 def _name(file: Any) -> Any:
-    if isinstance(file, File) and not getattr(file, "_committed", False):
-        # It has no name before it is stored, whatever it is called.
+    if is_not_stored(file):
         return Opaque(file)
     return None if file is None else str(file)

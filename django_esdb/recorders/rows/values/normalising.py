@@ -39,14 +39,18 @@ _EARLIEST_YEAR = 1000
 _LONGEST_DURATION = datetime.timedelta(days=365 * 1000)
 
 
+def is_not_stored(value: Any) -> bool:
+    """Return whether a file has no name yet: whatever it is called, it gets another."""
+    return isinstance(value, File) and not getattr(value, "_committed", False)
+
+
 def _settle_text(field: Any, connection: BaseDatabaseWrapper) -> Settler:
     is_narrow = may_lack_long_characters(connection)
     longest = field.max_length if limits_texts(connection) else None
 
     def settle(value: Any) -> Settled:
         if isinstance(field, models.FileField):
-            if isinstance(value, File) and not getattr(value, "_committed", False):
-                # Whatever it is called, it is stored by another name.
+            if is_not_stored(value):
                 return Opaque(value), Trust.DOUBTFUL
             value = str(value)
         elif not isinstance(value, str):
