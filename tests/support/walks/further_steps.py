@@ -21,7 +21,7 @@ from tests.support.rows_app.park import (
     Ticket,
     Trail,
 )
-from tests.support.walks.steps import Event, Step
+from tests.support.walks.steps import Event, Step, as_one, walks_of
 
 STALLS = ("s1", "s2", "S1")
 TRAILS = (1, 2, 3)
@@ -281,13 +281,7 @@ SIMPLE = st.one_of(
 )
 
 
-@st.composite
-def one_simple(draw: Any) -> Step:
-    step: Step = draw(SIMPLE)
-    return step
-
-
-simple = one_simple()
+simple = as_one(SIMPLE)
 INSIDE = st.lists(simple, min_size=1, max_size=3)
 
 
@@ -302,8 +296,6 @@ def savepoint(draw: Any) -> Step:
 BEGINNING: Event = [
     ("begin",),
 ]
-further_events: st.SearchStrategy[list[Event]] = st.lists(
-    st.lists(st.one_of(simple, simple, simple, savepoint()), min_size=1, max_size=4),
-    min_size=1,
-    max_size=14,
-).map(lambda walk: [BEGINNING, *walk])
+further_events: st.SearchStrategy[list[Event]] = walks_of(simple, savepoint()).map(
+    lambda walk: [BEGINNING, *walk]
+)

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from tests.support.rows_app.garden import Bed, Ledger, Note, Plant, Row
-from tests.support.walks.steps import Event, Step
+from tests.support.walks.steps import Event, Step, as_one, walks_of
 
 # What fields may be assigned; some of it no database takes.
 VALUES: dict[type[Any], dict[str, tuple[Any, ...]]] = {
@@ -166,13 +166,7 @@ SIMPLE = st.one_of(
 )
 
 
-@st.composite
-def one_simple(draw: Any) -> Step:
-    step: Step = draw(SIMPLE)
-    return step
-
-
-simple = one_simple()
+simple = as_one(SIMPLE)
 INSIDE = st.lists(simple, min_size=1, max_size=3)
 
 
@@ -181,8 +175,6 @@ def savepoint(draw: Any) -> Step:
     return ("savepoint", draw(INSIDE), draw(st.booleans()))
 
 
-garden_events: st.SearchStrategy[list[Event]] = st.lists(
-    st.lists(st.one_of(simple, simple, simple, savepoint()), min_size=1, max_size=4),
-    min_size=1,
-    max_size=14,
-).map(lambda walk: [[("begin",)], *walk])
+garden_events: st.SearchStrategy[list[Event]] = walks_of(simple, savepoint()).map(
+    lambda walk: [[("begin",)], *walk]
+)

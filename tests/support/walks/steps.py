@@ -135,6 +135,26 @@ UNIQUE_NAMES, CHANGED_NAMES = (
 )
 
 
+def as_one(steps: st.SearchStrategy[Step]) -> st.SearchStrategy[Step]:
+    """Return steps as one alternative: «one_of» would take in each of theirs."""
+
+    @st.composite
+    def one(draw: Any) -> Step:
+        step: Step = draw(steps)
+        return step
+
+    return one()
+
+
+def walks_of(
+    simple: st.SearchStrategy[Step], savepoint: st.SearchStrategy[Step]
+) -> st.SearchStrategy[list[Event]]:
+    """Return walks, of events of a few steps, of which some are within savepoints."""
+    steps = st.one_of(simple, simple, simple, savepoint)
+    event = st.lists(steps, min_size=1, max_size=4)
+    return st.lists(event, min_size=1, max_size=14)
+
+
 def draw_fields(draw: Any, model: type[Any]) -> dict[str, Any]:
     return {name: draw(VALUE[model][name]) for name in draw(NAMES[model])}
 
@@ -198,14 +218,7 @@ SIMPLE = st.one_of(
 )
 
 
-@st.composite
-def one_simple(draw: Any) -> Step:
-    """Draw any of them, as one alternative: «one_of» would take in each of theirs."""
-    step: Step = draw(SIMPLE)
-    return step
-
-
-simple = one_simple()
+simple = as_one(SIMPLE)
 INSIDE = st.lists(simple, min_size=1, max_size=3)
 
 
@@ -214,8 +227,4 @@ def savepoint(draw: Any) -> Step:
     return ("savepoint", draw(INSIDE), draw(st.booleans()))
 
 
-events: st.SearchStrategy[list[Event]] = st.lists(
-    st.lists(st.one_of(simple, simple, simple, savepoint()), min_size=1, max_size=4),
-    min_size=1,
-    max_size=14,
-)
+events = walks_of(simple, savepoint())
