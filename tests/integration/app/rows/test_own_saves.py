@@ -1,0 +1,187 @@
+"""Rows that a handler saves by itself, of models whose own code runs then."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, models, transaction
+from django.db.models.signals import post_save, pre_save
+from django.test.utils import isolate_apps
+
+from tests.support.batches import Runner
+from tests.support.made_events import made_tables, outcomes
+from tests.support.rows_app.models import Owner, Site
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def _counting(seen: list[Any]) -> type[Any]:
+    """Return a model that counts how often it is saved, and asks before and after."""
+    with isolate_apps("tests.support.rows_app"):
+
+        class Counting(models.Model):
+            id = models.IntegerField(primary_key=True)
+            saves = models.IntegerField(default=0)
+            price = models.IntegerField(default=0)
+            total = models.IntegerField(default=0)
+
+            class Meta:
+                app_label = "rows_app"
+
+            def save(self, **options: Any) -> None:
+                self.saves += 1
+                self.total = self.price + Owner.objects.count()
+                if options.get("update_fields"):
+                    options["update_fields"] = {*options["update_fields"], "saves"}
+                super().save(**options)
+                seen.append((self.saves, type(self).objects.get(pk=self.pk).price))
+
+    return Counting
+
+
+@pytest.mark.parametrize("options", [{}, {"force_update": True}])
+def test_a_changed_row_that_is_saved_is_saved_once(options: dict[str, Any]) -> None:
+    seen: list[Any] = []
+    model = _counting(seen)
+
+    def save(rows: Any) -> None:
+        row = rows(model).get(1)
+        row.price += 3
+        row.save(**options)
+        assert rows(model).get(1) is row
+        assert (row.saves, row.price) == seen[-1]
+
+    with made_tables(model):
+        found, failed = outcomes(
+            model, [save, save], begin=lambda: model.objects.create(pk=1)
+        )
+
+    assert (found, failed) == ([(1, 3, 6, 6)], set())
+    assert seen == [(1, 0), (2, 3), (3, 6)] * 4
+
+
+def test_what_is_changed_after_a_save_is_saved_when_the_event_ends() -> None:
+    seen: list[Any] = []
+    model = _counting(seen)
+
+    def save(rows: Any) -> None:
+        row = rows(model).get(1)
+        row.price = 3
+        row.save()
+        row.price = 5
+
+    def save_some(rows: Any) -> None:
+        row = rows(model).get(1)
+        row.price = 7
+        row.total = -1
+        row.save(update_fields=["price"])
+
+    with made_tables(model):
+        found, failed = outcomes(
+            model, [save, save_some], begin=lambda: model.objects.create(pk=1)
+        )
+
+    assert not failed
+    # The total was not among what was saved.
+    assert seen[:5] == [(1, 0), (2, 3), (3, 5), (4, 7), (5, 7)]
+    assert found == [(1, 5, 7, 7)]
+
+
+def test_a_save_that_fails_may_be_caught() -> None:
+    seen: list[Any] = []
+    model = _counting(seen)
+
+    def save(rows: Any) -> None:
+        row = rows(model).get(1)
+        with suppress(IntegrityError), transaction.atomic():
+            row.price += 1
+            row.save(force_insert=True)
+        row = rows(model).get(1)
+        row.price += 10
+
+    with made_tables(model):
+        found, failed = outcomes(
+            model, [save, save], begin=lambda: model.objects.create(pk=1)
+        )
+
+    assert (found, failed) == ([(1, 3, 20, 20)], set())
+
+
+def test_receivers_hear_once_of_a_row_that_a_handler_saves(
+    runner: Runner, rows: Any
+) -> None:
+    heard: list[Any] = []
+
+    def hear(instance: Any, **kwargs: Any) -> None:
+        heard.append((instance.name, Owner.objects.count()))
+
+    Site.objects.create(pk=1)
+    pre_save.connect(hear, sender=Site)
+    post_save.connect(hear, sender=Site)
+    try:
+        with runner.batch(2) as event:
+            for name in ("first", "second"):
+                with event():
+                    site = rows(Site).get(1)
+                    site.name = name
+                    site.save()
+    finally:
+        pre_save.disconnect(hear, sender=Site)
+        post_save.disconnect(hear, sender=Site)
+
+    assert heard == [("first", 0)] * 2 + [("second", 0)] * 2
+
+
+def test_rows_that_look_at_others_are_saved_in_the_order_of_the_changes() -> None:
+    with isolate_apps("tests.support.rows_app"):
+
+        class Looking(models.Model):
+            id = models.IntegerField(primary_key=True)
+            visits = models.IntegerField(default=0)
+            seen = models.CharField(max_length=80, default="")
+
+            class Meta:
+                app_label = "rows_app"
+
+            def save(self, **options: Any) -> None:
+                owners = Owner.objects.order_by("pk").values_list("name", "visits")
+                self.seen += ", ".join(f"{name} {visits}" for name, visits in owners)
+                super().save(**options)
+
+    def change(rows: Any, *steps: Any) -> None:
+        for step in steps:
+            if step == "looking":
+                rows(Looking).get(1).visits += 1
+            elif step == "gone":
+                rows(Owner).delete("Bob")
+            elif step == "increment":
+                rows(Owner).increment("Ann", visits=1)
+            else:
+                rows(Owner).get_or_create(step)[0].visits += 1
+
+    def begin() -> None:
+        Owner.objects.all().delete()
+        Owner.objects.create(name="Ann")
+        Owner.objects.create(name="Bob")
+        Looking.objects.create(pk=1)
+
+    for steps, seen in [
+        (("Ann", "looking"), "Ann 1, Bob 0"),
+        (("looking", "Ann"), "Ann 0, Bob 0"),
+        (("looking", "gone"), "Ann 0, Bob 0"),
+        (("gone", "looking"), "Ann 0"),
+        (("looking", "increment"), "Ann 0, Bob 0"),
+        (("increment", "looking"), "Ann 1, Bob 0"),
+        (("Ann", "looking", "Cy"), "Ann 1, Bob 0"),
+    ]:
+        for used in ([], [Owner], [Looking]):
+            events = [
+                lambda rows, used=used: [rows(m).get_or_none(0) for m in used],
+                lambda rows, steps=steps: change(rows, *steps),
+            ]
+            with made_tables(Looking):
+                found, failed = outcomes(Looking, events, begin=begin)
+            assert not failed
+            assert found == [(1, 1, f"Ann 0, Bob 0{seen}")]
