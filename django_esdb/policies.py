@@ -38,7 +38,8 @@ class FailurePolicy:
     """
     Counts failures of a projection's next event, and decides what to do.
 
-    The count restarts with another event.
+    The count restarts with another event. How many were left out before it is in the
+    projection's row, so that it is known also where a process ends at each event.
 
     Args:
         on_failure: What to do when the retries are used up.
@@ -49,6 +50,7 @@ class FailurePolicy:
     Attributes:
         failures: How often the event has failed.
         is_exhausted: Whether no attempts are left.
+        skipped: How many events in a row have been left out, as the row says.
     """
 
     def __init__(self, on_failure: OnFailure, retries: int | None) -> None:
@@ -58,11 +60,10 @@ class FailurePolicy:
         self._outage_position: int | None = None
         self._lock_position: int | None = None
         self._locks = 0
-        self._given_up_at: int | None = None
         self._suspect: int | None = None
         self._slow: int | None = None
         self._outages = 0
-        self._skipped = 0
+        self.skipped = 0
         self.failures = 0
         self.is_exhausted = False
 
@@ -174,24 +175,14 @@ class FailurePolicy:
     @property
     def has_braked(self) -> bool:
         """Whether so many events in a row have failed that no more are skipped."""
-        return self._skipped > settings.ESDB_MAX_SKIPPED
-
-    def succeeded(self) -> None:
-        """Note that events are processed: those before them were skipped rightly."""
-        self._skipped = 0
+        is_skipping = self.on_failure is OnFailure.SKIP
+        return is_skipping and self.skipped >= settings.ESDB_MAX_SKIPPED
 
     def _given_up(self) -> OnFailure:
-        if self.on_failure is not OnFailure.SKIP:
-            return self.on_failure
-        # Once, however often an outage keeps it from being left out.
-        if self._given_up_at != self._position:
-            self._given_up_at = self._position
-            self._skipped += 1
-        return OnFailure.STOP if self.has_braked else OnFailure.SKIP
+        return OnFailure.STOP if self.has_braked else self.on_failure
 
     def forget_failures(self) -> None:
         """Forget what has failed."""
         self._position, self.failures, self.is_exhausted = None, 0, False
         self._outage_position = self._suspect = self._slow = None
-        self._lock_position = self._given_up_at = None
-        self._skipped = 0
+        self._lock_position = None

@@ -33,6 +33,7 @@ def resume(tracked: TrackedProjection) -> bool:
             state=ProjectionState.RETRYING,
             state_since=timezone.now(),
             attempts=0,
+            skipped_in_a_row=0,
             **NOTHING_ATTEMPTED,
         )
     )

@@ -205,6 +205,14 @@ class ProjectionTracking(models.Model):
         help_text=_("The last event that was begun with it; none if it is alone."),
     )
 
+    skipped_in_a_row = models.PositiveIntegerField(
+        _("skipped in a row"),
+        default=0,
+        # For processes with the code of before, while a new release is rolled out.
+        db_default=0,
+        help_text=_("How many events before the next one were all left out."),
+    )
+
     fingerprint = models.CharField(
         _("fingerprint"),
         max_length=64,

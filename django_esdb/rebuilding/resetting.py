@@ -33,6 +33,7 @@ NOTHING_PROCESSED: Mapping[str, Any] = {
     "traceback": "",
     "attempts": 0,
     **NOTHING_ATTEMPTED,
+    "skipped_in_a_row": 0,
     "fingerprint": "",
     "paused_by": "",
 }

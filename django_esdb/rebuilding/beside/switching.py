@@ -189,6 +189,7 @@ def _changes(
         "rebuild_requested_at": None,
         "rebuild_requested_by": "",
         **NOTHING_ATTEMPTED,
+        "skipped_in_a_row": built.skipped_in_a_row,
     }
     if row.position is None or (built.position or 0) > row.position:
         # It was being rebuilt itself.

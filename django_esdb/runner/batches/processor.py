@@ -94,6 +94,7 @@ class BatchProcessor:
         self._search: CrashSearch | None = None
         row = tracked.row()
         self.position = row.position
+        self._policy.skipped = row.skipped_in_a_row
         self._progress = progress or Progress()
         self._progress.begin(row.processed, row.position)
 
@@ -243,6 +244,7 @@ class BatchProcessor:
             idle_seconds=idle_seconds(lease, is_slow=is_slow),
             replay_until=self._replay_until,
             **self._changes(events[-1], len(events)),
+            **self._skipped(0),
         ) as batch:
             self._clock.begin_transaction(events[0].notification, batch.session)
             parked = self._parked.among(event.notification for event in events)
@@ -269,12 +271,15 @@ class BatchProcessor:
                     last = event.notification
                     batch.end_at(last.id, **self._changes(event, done))
                     break
+            has_processed = done > len(put_behind)
+            if self._policy.skipped and not has_processed:
+                batch.end_at(last.id, skipped_in_a_row=self._policy.skipped)
             handle(None)
             self._clock.commit()
             committing = monotonic()
         self._moved(last.id, done)
-        if done > len(put_behind):
-            self._policy.succeeded()
+        if has_processed:
+            self._policy.skipped = 0
         self._signals.committed(self.position, done, began, handling, committing)
         for notification in put_behind:
             self._signals.put_behind(notification)
@@ -304,6 +309,10 @@ class BatchProcessor:
             "processed": self._progress.processed + count,
             **recovery,
         }
+
+    def _skipped(self, count: int) -> dict[str, Any]:
+        """Return what to write of how many events in a row are skipped now."""
+        return {"skipped_in_a_row": count} if count != self._policy.skipped else {}
 
     def _move_to(self, position: int, count: int) -> None:
         was_replaying = self.is_replaying
@@ -340,17 +349,20 @@ class BatchProcessor:
         notification = event.notification
         reason = named_line(failure.__cause__ or failure)
         place = traceback_of(failure)
+        skipped = self._policy.skipped + (action is OnFailure.SKIP)
         with self._view.batch(
             self._application_name,
             self.position,
             notification.id,
             lease=self._lease,
             **self._changes(event, 1),
+            **self._skipped(skipped),
         ):
             if action is OnFailure.PARK:
                 self._parked.park(notification, reason, place)
             else:
                 note_skipped(self._tracked, notification, reason, place)
+        self._policy.skipped = skipped
         self._signals.given_up(
             action,
             notification,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -32,11 +32,11 @@ class ProcessEnd(BaseException):
 class CrashingProcessor(BatchProcessor):
     """Processes events as a process does that may end at one of them."""
 
-    bad = 0
+    bad: Collection[int] = ()
     transactions: list[int]
 
     def _commit(self, events: Sequence[ReceivedEvent]) -> int:
-        if any(event.notification.id == self.bad for event in events):
+        if any(event.notification.id in self.bad for event in events):
             raise ProcessEnd
         self.transactions.append(len(events))
         return super()._commit(events)
@@ -77,7 +77,9 @@ def received_late(start: int, count: int, bad: int) -> list[ReceivedEvent]:
 
 
 def live(
-    bad: int, policy: FailurePolicy, bad_to_decode: int | None = None
+    bad: int | Collection[int],
+    policy: FailurePolicy,
+    bad_to_decode: int | None = None,
 ) -> list[int] | None:
     """Live as a process; return its transactions' sizes, None if it ended early."""
     view = DjangoTrackingRecorder(Counting.name)
@@ -93,7 +95,8 @@ def live(
         lease=lease,
         policy=policy,
     )
-    processor.bad, processor.transactions = bad, []
+    processor.bad = [bad] if isinstance(bad, int) else bad
+    processor.transactions = []
     # What the processor catches is not what ends a process.
     processor._blame.falls_on = lambda *args, **options: False  # type: ignore[method-assign]
     position = processor.position or 0
@@ -169,3 +172,38 @@ def test_what_is_skipped_since_processes_end_there_is_the_event_alone() -> None:
 
     assert sizes is not None
     assert ProjectionTracking.objects.get().position >= 3 * BATCH
+
+
+def live_and_skip(bad: Collection[int]) -> None:
+    """Live as processes do that know nothing of each other, until one goes on."""
+    while live(bad, FailurePolicy(OnFailure.SKIP, retries=0)) is None:
+        pass
+
+
+def test_processes_that_end_at_event_after_event_are_an_end_of_skipping(
+    settings: Any,
+) -> None:
+    settings.ESDB_MAX_SKIPPED = 2
+    DjangoTrackingRecorder(Counting.name).ensure_row(APP)
+
+    with pytest.raises(EventCrashError, match="more than 2 events in a row have"):
+        live_and_skip(range(40, 50))
+
+    row = ProjectionTracking.objects.get()
+    assert (row.position, row.skipped_in_a_row) == (41, 2)
+    assert [each.position for each in SkippedEvent.objects.all()] == [40, 41]
+    with pytest.raises(EventCrashError, match="more than 2 events in a row have"):
+        # What starts it again does not start the count again.
+        live(range(40, 50), FailurePolicy(OnFailure.SKIP, retries=0))
+
+
+def test_events_that_succeed_in_between_let_more_processes_end(settings: Any) -> None:
+    settings.ESDB_MAX_SKIPPED = 1
+    DjangoTrackingRecorder(Counting.name).ensure_row(APP)
+
+    live_and_skip([40, 42, 44])
+
+    row = ProjectionTracking.objects.get()
+    assert row.position >= 3 * BATCH
+    assert row.skipped_in_a_row == 0
+    assert [each.position for each in SkippedEvent.objects.all()] == [40, 42, 44]

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from django_esdb.exceptions import ProjectionError
 from django_esdb.failures import skipping
+from django_esdb.failures.parking import ParkedAggregates
 from django_esdb.failures.retrying import retry_failed_events
 from django_esdb.models import FailedEvent, ProjectionState, SkippedEvent
 from django_esdb.policies import FailurePolicy, OnFailure
@@ -76,7 +78,7 @@ def test_too_many_in_a_row_are_not_skipped(
         assert positions[2] <= row.position < positions[3]
         assert "more than 3 events in a row have failed" in row.error
 
-        # Three more may be left out after a restart.
+        # Three more may be left out when it is resumed.
         assert retry_failed_events(registration).resumed
         wait_until(lambda: (tracking().position or 0) >= positions[4])
 
@@ -100,15 +102,36 @@ def test_what_succeeds_in_between_lets_more_be_skipped(
 
 def test_ten_in_a_row_are_skipped_unless_the_setting_says_otherwise() -> None:
     policy = FailurePolicy(OnFailure.SKIP, retries=None)
+    decisions = []
+    for policy.skipped in range(12):
+        # More than once: an outage may keep it from being left out.
+        decisions += [policy.failed(policy.skipped), policy.failed(policy.skipped)]
 
-    decisions = [policy.failed(position) for position in range(12)]
-
-    assert decisions == [OnFailure.SKIP] * 10 + [OnFailure.STOP] * 2
+    assert decisions == [OnFailure.SKIP] * 20 + [OnFailure.STOP] * 4
 
 
-def test_one_that_cannot_be_left_out_yet_counts_once() -> None:
-    policy = FailurePolicy(OnFailure.SKIP, retries=None)
+def test_they_are_counted_from_process_to_process(
+    school: TrainingSchool, failing: MakeRegistration, settings: Any
+) -> None:
+    settings.ESDB_MAX_SKIPPED = 2
+    put_aside = school.register("Rex")
+    school.register("Fido")
+    school.add_trick("Fido", "burn")
+    registration = failing(on_failure=OnFailure.SKIP)
+    catch_up(registration)
+    assert tracking().skipped_in_a_row == 1
+    # Put behind others, so neither a failure nor a success.
+    (event,) = school.recorder.select_notifications(put_aside, 1)
+    ParkedAggregates(registration.tracked()).park(event, "failed")
+    school.add_trick("Rex", "sit")
+    school.add_trick("Fido", "burn")
+    catch_up(registration)
+    assert tracking().skipped_in_a_row == 2
+    assert FailedEvent.objects.count() == 2
 
-    decisions = [policy.failed(1) for _ in range(30)]
-
-    assert decisions == [OnFailure.SKIP] * 30
+    school.add_trick("Fido", "burn")
+    for _ in range(2):
+        # Another attempt for each start, which does not begin to count anew.
+        with pytest.raises(ProjectionError, match="more than 2 events in a row have"):
+            catch_up(registration)
+    assert SkippedEvent.objects.count() == 2
