@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from django.apps import AppConfig, apps
 from django.conf import settings as django_settings
+from django.utils.functional import Promise
 from eventsourcing.application import Application
 from eventsourcing.utils import Environment
 
@@ -66,7 +68,8 @@ class Settings:
     @property
     def ESDB_ENV(self) -> Mapping[str, str]:  # noqa: N802
         """Passed on to the library: cipher, compressor, snapshotting and so on."""
-        return getattr(django_settings, "ESDB_ENV", None) or {}
+        env = getattr(django_settings, "ESDB_ENV", None)
+        return {} if env is None or env == "" else env
 
     @property
     def ESDB_TOPIC_ALLOWLIST(self) -> list[str] | tuple[str, ...] | None:  # noqa: N802
@@ -82,7 +85,8 @@ class Settings:
     @property
     def ESDB_EVENT_BASES(self) -> list[str] | tuple[str, ...]:  # noqa: N802
         """Topics of classes whose subclasses count as events or aggregates."""
-        return getattr(django_settings, "ESDB_EVENT_BASES", None) or ()
+        bases = getattr(django_settings, "ESDB_EVENT_BASES", None)
+        return () if bases is None or bases == "" else bases
 
     @property
     def ESDB_MAX_DECOMPRESSED(self) -> int | None:  # noqa: N802
@@ -102,7 +106,8 @@ class Settings:
     @property
     def ESDB_PAYLOAD_REDACTION(self) -> str | None:  # noqa: N802
         """Where a function is that says what is shown of a payload."""
-        return getattr(django_settings, "ESDB_PAYLOAD_REDACTION", None)
+        name = getattr(django_settings, "ESDB_PAYLOAD_REDACTION", None)
+        return None if name == "" else name
 
     @property
     def ESDB_SNAPSHOT_MAX_COUNT(self) -> int | None:  # noqa: N802
@@ -196,8 +201,11 @@ def build_env(
         application_class: Its own ``env`` may name a persistence module.
 
     Raises:
-        ConfigurationError: ESDB_TOPIC_ALLOWLIST is malformed, or ESDB_ENV.
+        ConfigurationError: ESDB_TOPIC_ALLOWLIST is malformed, or ESDB_ENV, or a
+            setting is no text that has to be one.
     """
+    for problem in no_texts():
+        raise ConfigurationError(problem)
     derived = {
         URI: settings.ESDB_URI,
         "EVENTSTOREDB_ROOT_CERTIFICATES": settings.ESDB_ROOT_CERTIFICATES,
@@ -234,6 +242,26 @@ def _given_env() -> Mapping[str, str]:
         msg = "ESDB_ENV must be a dictionary with strings as keys and values"
         raise ConfigurationError(msg)
     return given
+
+
+def no_texts() -> list[str]:
+    """Say of each setting that has to be a text, and is none, what it is."""
+    values: dict[str, object] = {
+        "ESDB_URI": settings.ESDB_URI,
+        "ESDB_USERNAME": settings.ESDB_USERNAME,
+        "ESDB_PASSWORD": settings.ESDB_PASSWORD,
+        "ESDB_ROOT_CERTIFICATES": settings.ESDB_ROOT_CERTIFICATES,
+    }
+    return [
+        # The value may be secret: bytes of a password are likely meant as one.
+        f"{name} must be a text, but is of type {type(value).__name__}"
+        for name, value in values.items()
+        if value is not None and not isinstance(value, _text_types(name))
+    ]
+
+
+def _text_types(name: str) -> tuple[type, ...]:
+    return (str, Promise, *([PathLike] if name == "ESDB_ROOT_CERTIFICATES" else []))
 
 
 def topic_allowlist() -> tuple[str, ...] | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import traceback
 
+from eventsourcing_eventstoredb.text import one_line
+
 STARS = "********"
 
 _SECRET_NAMES = re.compile("API|AUTH|TOKEN|KEY|SECRET|PASS", re.IGNORECASE)
@@ -26,6 +28,7 @@ _HARMLESS = re.compile(
     r"|",
     re.IGNORECASE,
 )
+_CREDENTIALS = re.compile(r"//[^\s@]*@")
 _PRIVATE_KEY = "PRIVATE KEY-----"
 
 
@@ -88,6 +91,34 @@ def _mask_query(match: re.Match[str]) -> str:
         field if _HARMLESS.fullmatch(field) else STARS for field in query.split("&")
     )
     return f"{hosts}?{'&'.join(fields)}"
+
+
+def shown_value(value: object, limit: int = 100) -> str:
+    """
+    Return a setting's value for a message: its ``repr`` in one line, without secrets.
+
+    Args:
+        value: Anything; a connection string may stand in the wrong place.
+        limit: Most characters.
+    """
+    try:
+        text = repr(value)
+    except Exception:
+        # Such as one of a number that has too many digits.
+        text = f"<{type(value).__name__}>"
+    return one_line(without_credentials(text), limit)
+
+
+def without_credentials(text: str) -> str:
+    """
+    Return a message in which no address has a user or a password.
+
+    Args:
+        text: What repeats a setting that is no address, but may have one all the same.
+    """
+    if "@" not in text:
+        return masked("", text)
+    return _CREDENTIALS.sub(f"//{STARS}@", _ANY_CONNECTION_STRING.sub(_mask, text))
 
 
 def has_password(uri: str) -> bool:

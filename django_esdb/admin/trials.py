@@ -150,7 +150,7 @@ def _shown_notes(notes: Iterable[str]) -> list[str]:
 
 def _may_see(request: HttpRequest, change: ShownChange) -> bool:
     user = request.user
-    if may_read_payloads(request) and not settings.ESDB_PAYLOAD_REDACTION:
+    if may_read_payloads(request) and settings.ESDB_PAYLOAD_REDACTION is None:
         return True
     try:
         meta = apps.get_model(change.model)._meta

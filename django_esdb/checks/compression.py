@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from eventsourcing.persistence import InfrastructureFactory
 from eventsourcing.utils import Environment, resolve_topic
 
+from django_esdb.masking import without_credentials
 from eventsourcing_eventstoredb.encoding.compression import is_bounded
 from eventsourcing_eventstoredb.text import quoted
 
@@ -31,7 +32,7 @@ def check_compressor(env: Environment) -> Iterator[CheckMessage]:
                 "The compressor %(name)s cannot be stopped: what it makes of a small "
                 "event may need all memory before it is found to be too large."
             )
-            % {"name": quoted(topic)},
+            % {"name": without_credentials(quoted(topic))},
             hint=_(
                 "Let its decompress() take max_length, and return no more bytes than "
                 "that. Silence this check if it has a limit of its own."

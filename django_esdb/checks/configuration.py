@@ -22,15 +22,19 @@ from django_esdb.checks.connections import (
 )
 from django_esdb.checks.databases import check_databases, check_read_models
 from django_esdb.checks.distributions import check_distributions
+from django_esdb.checks.environment_names import check_environment_names, nearest
 from django_esdb.checks.event_metadata import check_event_metadata
 from django_esdb.checks.numbers import check_numbers
 from django_esdb.checks.payload_redaction import check_payload_redaction
 from django_esdb.checks.projections import check_projections
 from django_esdb.checks.topic_aliases import check_topic_aliases
 from django_esdb.checks.topics import check_topics
-from django_esdb.conf import KNOWN_SETTINGS, settings
+from django_esdb.conf import KNOWN_SETTINGS, no_texts, settings
 
 TAG = "django_esdb"
+# How much a setting has to be like one of these to be taken for it, whatever it begins
+# with; other apps' settings are less so.
+_ALIKE = 0.85
 
 
 def check_project(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
@@ -51,7 +55,7 @@ def check_project(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
 
 def check_all(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """Return everything that is wrong with settings and registrations."""
-    env_messages = list(check_env()) or list(check_topic_allowlist())
+    env_messages = [*check_env(), *check_texts()] or list(check_topic_allowlist())
     return [
         *env_messages,
         # An environment that cannot be made cannot be looked into.
@@ -65,6 +69,7 @@ def check_all(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
         *check_databases(),
         *check_read_models(),
         *check_setting_names(),
+        *check_environment_names(),
         *check_distributions(),
     ]
 
@@ -82,13 +87,31 @@ def check_env() -> Iterator[CheckMessage]:
         )
 
 
+def check_texts() -> Iterator[CheckMessage]:
+    """What is no text would be made one that nobody has meant."""
+    for problem in no_texts():
+        yield Error(
+            _("A setting cannot be used: %(reason)s.") % {"reason": problem},
+            hint=_("Write it in quotes; what are bytes, decode."),
+            id="django_esdb.E034",
+        )
+
+
 def check_setting_names() -> Iterator[CheckMessage]:
     """A setting that is not read is likely misspelt."""
     for name in sorted(dir(django_settings)):
-        if name.startswith("ESDB_") and name not in KNOWN_SETTINGS:
+        if name in KNOWN_SETTINGS or not name.isupper():
+            continue
+        meant = nearest(name, KNOWN_SETTINGS, _ALIKE)
+        if meant is not None or name.startswith("ESDB_"):
             yield checks.Warning(
                 _("There is no setting %(name)s.") % {"name": name},
-                hint=_("The settings are %(names)s.")
-                % {"names": ", ".join(sorted(KNOWN_SETTINGS))},
+                hint=(
+                    _("The settings are %(names)s.")
+                    % {"names": ", ".join(sorted(KNOWN_SETTINGS))}
+                    if meant is None
+                    else _("Did you mean %(name)s? If not, silence this check.")
+                    % {"name": meant}
+                ),
                 id="django_esdb.W002",
             )

@@ -16,6 +16,7 @@ from django_esdb.conf import (
     build_env,
 )
 from django_esdb.exceptions import ConfigurationError
+from django_esdb.masking import shown_value, without_credentials
 from django_esdb.registry import registry
 from django_esdb.topics.allowlist import allowlist_of
 from eventsourcing_eventstoredb import client_library
@@ -42,7 +43,7 @@ def check_topic_allowlist() -> Iterator[CheckMessage]:
     except ConfigurationError as error:
         yield Error(
             _("The allowlist of topics cannot be used: %(reason)s.")
-            % {"reason": error},
+            % {"reason": without_credentials(str(error))},
             hint=(
                 _(
                     'Its entries are like "school.domain" or "school.domain:Dog". '
@@ -97,16 +98,34 @@ def _check_connection(env: Environment) -> CheckMessage | None:
     except CertificateError as error:
         return Error(
             _("The event store's certificate cannot be used: %(reason)s.")
-            % {"reason": error},
+            % {"reason": without_credentials(str(error))},
             hint=_("ESDB_ROOT_CERTIFICATES takes the path of a PEM file or its text."),
             id="django_esdb.E003",
         )
     except ConnectionSettingsError as error:
         return Error(
-            _("ESDB_URI cannot be used: %(reason)s.") % {"reason": error},
+            _("%(name)s cannot be used: %(reason)s.")
+            % {"name": _blamed(uri, env), "reason": error},
             id="django_esdb.E002",
         )
     return None
+
+
+def _blamed(uri: str, env: Environment) -> str:
+    """Return which setting is to be corrected, of those that make a connection."""
+    try:
+        parse_connection(
+            uri,
+            username="user",
+            password="password",  # noqa: S106  (no secret, but one that can be sent)
+            root_certificates=env.get("EVENTSTOREDB_ROOT_CERTIFICATES"),
+            node_preference=env.get("EVENTSTOREDB_NODE_PREFERENCE"),
+        )
+    except ConnectionSettingsError:
+        return "ESDB_URI"
+    if env.get("EVENTSTOREDB_USERNAME") or env.get("EVENTSTOREDB_PASSWORD"):
+        return _("ESDB_USERNAME or ESDB_PASSWORD")
+    return "ESDB_URI"
 
 
 def _check_client_library(env: Environment) -> CheckMessage | None:
@@ -132,7 +151,7 @@ def _check_content_type(env: Environment) -> CheckMessage | None:
     except ValueError:
         return Error(
             _("ESDB_CONTENT_TYPE is %(text)s, but must be %(json)s or %(binary)s.")
-            % {"text": repr(text), "json": repr(JSON), "binary": repr(BINARY)},
+            % {"text": shown_value(text), "json": repr(JSON), "binary": repr(BINARY)},
             id="django_esdb.E018",
         )
     return None

@@ -33,7 +33,7 @@ from django_esdb.conf import (
 )
 from django_esdb.debug import SafeExceptionReporterFilter
 from django_esdb.exceptions import ConfigurationError
-from django_esdb.masking import has_password
+from django_esdb.masking import has_password, without_credentials
 from eventsourcing_eventstoredb.connection_settings import (
     ConnectionSettings,
     ConnectionSettingsError,
@@ -140,7 +140,7 @@ def _is_loopback(target: str) -> bool:
 
 
 def _check_password_in_settings() -> Iterator[CheckMessage]:
-    addresses = {"ESDB_URI": settings.ESDB_URI}
+    addresses: dict[str, object] = {"ESDB_URI": settings.ESDB_URI}
     if not list(check_env()):
         addresses |= {
             f"ESDB_ENV[{key!r}]": value
@@ -148,7 +148,7 @@ def _check_password_in_settings() -> Iterator[CheckMessage]:
             if key.endswith("EVENTSTOREDB_URI")
         }
     for name, uri in addresses.items():
-        if uri and has_password(str(uri)) and not _hides_passwords():
+        if isinstance(uri, str) and has_password(uri) and not _hides_passwords():
             yield Warning(
                 _(
                     "%(name)s has a password in it, which Django's error pages and "
@@ -194,7 +194,7 @@ def _check_topics() -> Iterator[CheckMessage]:
                 "Stored events may become objects of more than the project's own "
                 "apps: %(names)s."
             )
-            % {"names": ", ".join(map(quoted, wider))},
+            % {"names": without_credentials(", ".join(map(quoted, wider)))},
             hint=(
                 _(
                     "Name no more than the modules of events and aggregates in "

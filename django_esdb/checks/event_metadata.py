@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from eventsourcing.utils import Environment
 
 from django_esdb.conf import EVENT_METADATA
+from django_esdb.masking import without_credentials
 from eventsourcing_eventstoredb.metadata import provider_named
 
 
@@ -21,7 +22,7 @@ def check_event_metadata(environments: Iterable[Environment]) -> Iterator[CheckM
         except ValueError as error:
             yield Error(
                 _("ESDB_EVENT_METADATA cannot be used: %(reason)s.")
-                % {"reason": error},
+                % {"reason": without_credentials(str(error))},
                 hint=_(
                     'It is like "school.events.metadata", a function without '
                     "arguments that returns a dictionary of texts."

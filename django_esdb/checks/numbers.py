@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 from django.core.checks import CheckMessage, Error
 from django.utils.translation import gettext as _
 
 from django_esdb.conf import settings
+from django_esdb.masking import shown_value
 
+# Of what is counted; databases and the event store have no room for much more.
+_MOST = 2**31 - 1
 _LONGEST_BATCH_SECONDS = 60
 _LONGEST_WEB_DEADLINE = 3600
 # Below, an owner that is merely slow would lose its lease.
@@ -30,23 +34,28 @@ def check_numbers() -> Iterator[CheckMessage]:
         count: object = getattr(settings, name)
         if count is None and name == "ESDB_SNAPSHOT_MAX_COUNT":
             continue
-        if not isinstance(count, int) or isinstance(count, bool) or count < least:
+        if type(count) is not int or not least <= count <= _MOST:
             yield Error(
                 _(
                     "%(name)s is %(count)s, but must be a whole number from "
-                    "%(least)s on."
+                    "%(least)s to %(most)s."
                 )
-                % {"name": name, "count": repr(count), "least": least},
+                % {
+                    "name": name,
+                    "count": shown_value(count),
+                    "least": least,
+                    "most": _MOST,
+                },
                 id=code,
             )
     most: object = settings.ESDB_MAX_DECOMPRESSED
-    if most is not None and (type(most) is not int or most < 1):
+    if most is not None and (type(most) is not int or not 1 <= most <= sys.maxsize):
         yield Error(
             _(
                 "ESDB_MAX_DECOMPRESSED is %(most)s, but must be a whole number of "
-                "bytes from 1 on."
+                "bytes from 1 to %(maxsize)s."
             )
-            % {"most": repr(most)},
+            % {"most": shown_value(most), "maxsize": sys.maxsize},
             id="django_esdb.E017",
         )
     for name, shortest, longest, code in (
@@ -75,7 +84,7 @@ def check_numbers() -> Iterator[CheckMessage]:
                 )
                 % {
                     "name": name,
-                    "seconds": repr(seconds),
+                    "seconds": shown_value(seconds),
                     "shortest": shortest,
                     "longest": longest,
                 },

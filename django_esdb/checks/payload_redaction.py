@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from django_esdb.events.payload_redaction import redactor
 from django_esdb.exceptions import ConfigurationError
+from django_esdb.masking import without_credentials
 
 
 def check_payload_redaction() -> Iterator[CheckMessage]:
@@ -17,7 +18,8 @@ def check_payload_redaction() -> Iterator[CheckMessage]:
         redactor()
     except ConfigurationError as error:
         yield Error(
-            _("ESDB_PAYLOAD_REDACTION cannot be used: %(reason)s.") % {"reason": error},
+            _("ESDB_PAYLOAD_REDACTION cannot be used: %(reason)s.")
+            % {"reason": without_credentials(str(error))},
             hint=_(
                 'It is like "school.events.redact", a function that gets a topic and '
                 "a payload, and returns what is shown of that."

@@ -9,6 +9,7 @@ from django.core.checks import CheckMessage, Error
 from django.utils.translation import gettext as _
 from eventsourcing.utils import Environment
 
+from django_esdb.masking import without_credentials
 from django_esdb.topics.aliases import apply_topic_aliases
 from django_esdb.topics.allowlist import allowlist_of
 from eventsourcing_eventstoredb.text import quoted
@@ -25,7 +26,8 @@ def check_topic_aliases(environments: Iterable[Environment]) -> Iterator[CheckMe
         problems.extend(islice(filter(None, found), 1))
     for problem in problems:
         yield Error(
-            _("ESDB_TOPIC_ALIASES cannot be used: %(reason)s.") % {"reason": problem},
+            _("ESDB_TOPIC_ALIASES cannot be used: %(reason)s.")
+            % {"reason": without_credentials(problem)},
             hint=_(
                 "It has the class for each topic that is no name of a class any more: "
                 '{"old_school:Dog": "school.domain:Dog"}.'

@@ -24,12 +24,15 @@ def redactor() -> Redactor | None:
     Raises:
         ConfigurationError: It cannot be imported, or cannot be called for payloads.
     """
-    name = settings.ESDB_PAYLOAD_REDACTION
-    if not name:
+    # Settings may be anything.
+    name: object = settings.ESDB_PAYLOAD_REDACTION
+    if name is None:
         return None
+    if not isinstance(name, str):
+        msg = f"it must be a text, but is of type {type(name).__name__}"
+        raise ConfigurationError(msg)
     try:
-        # Settings may be anything.
-        return named_function(str(name))
+        return named_function(name)
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
 

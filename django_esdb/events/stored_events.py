@@ -130,7 +130,7 @@ def _decoded(mapper: Mapper[Any], stored: bytes) -> Payload:
 
 def _reason(problem: Exception) -> str:
     """Return why a payload cannot be read; a text may repeat some of it."""
-    if settings.ESDB_PAYLOAD_REDACTION:
+    if settings.ESDB_PAYLOAD_REDACTION is not None:
         return type(problem).__name__
     return named_line(problem)
 
