@@ -52,6 +52,9 @@ class Work(Protocol):
     def flush(self) -> None:
         """Take back what is in hand, and write everything that is pending."""
 
+    def take_back_in_turn(self) -> None:
+        """Take back what is in hand, in the order in which the event has got it."""
+
     def write(self) -> None:
         """Write everything that is pending."""
 
@@ -104,6 +107,7 @@ class KnownRows(Protocol):
     deleted: dict[Any, int]
     dirty: dict[Entry, int]
     in_hand: dict[Entry, int]
+    is_saved_by_itself: bool
     changed_now: NotedChanges
 
     def is_outdated(self, entry: Entry) -> bool:

@@ -264,20 +264,32 @@ class UnitOfWork:
         """Take back what is in hand, and write everything that is pending."""
         if self._is_flushing:
             return
-        if not self.saving_one:
-            self._is_flushing = True
-            if any(rows.in_hand for rows in self._used):
-                self.being_saved = {id(instance) for instance in being_saved()}
-            try:
-                self._take_back()
-            finally:
-                self.being_saved = ()
-                self._is_flushing = False
+        self.take_back_in_turn()
         self.write()
         if not self.saving_one:
             for rows in self._used:
                 if rows.in_hand:
                     fill_in(rows)
+
+    def take_back_in_turn(self) -> None:
+        """
+        Take back what is in hand, in the order in which the event has got it.
+
+        Where models' own code saves rows, it may look at those that came before. What
+        the database has to be asked about is written.
+        """
+        if self.saving_one or self._is_flushing:
+            return
+        self._is_flushing = True
+        if any(rows.in_hand for rows in self._used):
+            self.being_saved = {id(instance) for instance in being_saved()}
+        try:
+            trust = self._take_back()
+        finally:
+            self.being_saved = ()
+            self._is_flushing = False
+        if trust is Trust.DOUBTFUL:
+            self.write()
 
     def write(self) -> None:
         """Write everything that is pending; raises what the database says."""
@@ -296,10 +308,18 @@ class UnitOfWork:
         """
         if self._has_to_write():
             if not checks_references_late(self.connection):
-                # What is pending may refer to them.
-                for rows in self._used:
-                    rows.take_back_new()
+                self._take_back_referred()
             self.write()
+
+    def _take_back_referred(self) -> None:
+        """Take back the new rows that what is pending may refer to."""
+        for rows in self._used:
+            if not rows.is_saved_by_itself:
+                rows.take_back_new()
+            elif any(entry.is_unsaved for entry in rows.in_hand) and any(
+                other.references.lead_to(rows.model) for other in self._used
+            ):
+                self.take_back_in_turn()
 
     def _write(self) -> None:
         self._is_writing = True

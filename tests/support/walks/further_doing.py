@@ -479,4 +479,6 @@ def _values(instance: models.Model) -> str:
 
 
 def _shown(value: Any) -> str:
-    return f"{type(value).__name__}:{value!s}"
+    # Such as a database default, whose text says where it lies in memory.
+    is_expression = hasattr(value, "resolve_expression")
+    return f"{type(value).__name__}:{'' if is_expression else value}"

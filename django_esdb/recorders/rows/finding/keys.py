@@ -57,7 +57,7 @@ class Keys:
         if entry is None:
             if self._is_collated["pk"]:
                 # What was added has to be there to be found.
-                self._rows.take_back_new()
+                self._take_back_new(key)
             entry = self._alias(key)
         if entry is None and not self._is_gone(key):
             if self._is_collated["pk"]:
@@ -65,6 +65,16 @@ class Keys:
             self._load("pk", key)
             entry = entries.get(key) or self._alias(key)
         return entry
+
+    def _take_back_new(self, key: Any) -> None:
+        """Take back new rows that may have a key in another form."""
+        rows = self._rows
+        if not rows.is_saved_by_itself:
+            rows.take_back_new()
+        elif any(
+            entry.is_unsaved and _may_be_same(entry.pk, key) for entry in rows.in_hand
+        ):
+            self._unit.take_back_in_turn()
 
     def by_value(self, attname: str, key: Any) -> Entry | None:
         """
@@ -306,13 +316,11 @@ class Keys:
         self._absent.discard((attname, value))
         if not self._is_collated.get(attname, False) or not isinstance(value, str):
             return
-        form = collated(value)
         # Any of these may be what the database takes for the same.
         self._absent -= {
             (name, key)
             for name, key in self._absent
-            if name == attname
-            and (form is None or collated(key) is None or collated(key) == form)
+            if name == attname and _may_be_same(key, value)
         }
 
     def _position(self, attname: str) -> int:
@@ -330,6 +338,14 @@ def _value_of(key: Any, column: Column) -> Any:
         return key
     target = getattr(column.field, "target_field", None)
     return key.pk if target is None else getattr(key, target.attname)
+
+
+def _may_be_same(key: Any, other: Any) -> bool:
+    """Return whether the database may take two keys for the same."""
+    if not (isinstance(key, str) and isinstance(other, str)):
+        return bool(key == other)
+    forms = collated(key), collated(other)
+    return None in forms or forms[0] == forms[1]
 
 
 def _is_text(field: Any) -> bool:

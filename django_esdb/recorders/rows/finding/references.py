@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import IntegrityError
+from django.db import IntegrityError, models
 
 from django_esdb.recorders.rows.entry import Entry
 from django_esdb.recorders.rows.protocols import KnownRows
@@ -30,6 +30,13 @@ class GivenReferences:
 
     def __len__(self) -> int:
         return len(self._given)
+
+    def lead_to(self, model: type[models.Model]) -> bool:
+        """Return whether any is to a row of a model."""
+        return any(
+            reference.target._meta.concrete_model is model
+            for reference, _ in self._given
+        )
 
     def note(self, entry: Entry, changed: list[int]) -> None:
         """Note that columns of a row have other values."""

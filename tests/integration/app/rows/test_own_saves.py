@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import product
 from typing import Any
 
 import pytest
@@ -139,6 +140,7 @@ def test_rows_that_look_at_others_are_saved_in_the_order_of_the_changes() -> Non
 
         class Looking(models.Model):
             id = models.IntegerField(primary_key=True)
+            code = models.IntegerField(default=7, unique=True)
             visits = models.IntegerField(default=0)
             seen = models.CharField(max_length=80, default="")
 
@@ -150,14 +152,19 @@ def test_rows_that_look_at_others_are_saved_in_the_order_of_the_changes() -> Non
                 self.seen += ", ".join(f"{name} {visits}" for name, visits in owners)
                 super().save(**options)
 
+    others: dict[str, Any] = {
+        "again": lambda rows: rows(Looking).get(1),
+        "by code": lambda rows: rows(Looking, key="code").get(7),
+        "gone": lambda rows: rows(Owner).delete("Bob"),
+        "increment": lambda rows: rows(Owner).increment("Ann", visits=1),
+    }
+
     def change(rows: Any, *steps: Any) -> None:
         for step in steps:
             if step == "looking":
                 rows(Looking).get(1).visits += 1
-            elif step == "gone":
-                rows(Owner).delete("Bob")
-            elif step == "increment":
-                rows(Owner).increment("Ann", visits=1)
+            elif step in others:
+                others[step](rows)
             else:
                 rows(Owner).get_or_create(step)[0].visits += 1
 
@@ -167,7 +174,7 @@ def test_rows_that_look_at_others_are_saved_in_the_order_of_the_changes() -> Non
         Owner.objects.create(name="Bob")
         Looking.objects.create(pk=1)
 
-    for steps, seen in [
+    cases = [
         (("Ann", "looking"), "Ann 1, Bob 0"),
         (("looking", "Ann"), "Ann 0, Bob 0"),
         (("looking", "gone"), "Ann 0, Bob 0"),
@@ -175,13 +182,64 @@ def test_rows_that_look_at_others_are_saved_in_the_order_of_the_changes() -> Non
         (("looking", "increment"), "Ann 0, Bob 0"),
         (("increment", "looking"), "Ann 1, Bob 0"),
         (("Ann", "looking", "Cy"), "Ann 1, Bob 0"),
-    ]:
-        for used in ([], [Owner], [Looking]):
+    ]
+    again = [
+        (("Ann", "looking", "again"), "Ann 1, Bob 0"),
+        (("Ann", "looking", "by code"), "Ann 1, Bob 0"),
+        (("looking", "Ann", "again"), "Ann 0, Bob 0"),
+    ]
+    used_before: list[list[Any]] = [[], [Owner], [Looking]]
+    with made_tables(Looking):
+        for (steps, seen), used in (
+            *product(cases, used_before),
+            *product(again, [[]]),
+        ):
             events = [
                 lambda rows, used=used: [rows(m).get_or_none(0) for m in used],
                 lambda rows, steps=steps: change(rows, *steps),
             ]
-            with made_tables(Looking):
-                found, failed = outcomes(Looking, events, begin=begin)
+            found, failed = outcomes(Looking, events, begin=begin)
             assert not failed
-            assert found == [(1, 1, f"Ann 0, Bob 0{seen}")]
+            assert found == [(1, 7, 1, f"Ann 0, Bob 0{seen}")]
+
+
+def test_a_new_row_is_saved_when_all_is_though_another_one_has_to_be_read() -> None:
+    with isolate_apps("tests.support.rows_app"):
+
+        class Report(models.Model):
+            name = models.CharField(primary_key=True, max_length=5)
+            saves = models.IntegerField(default=0)
+            seen = models.IntegerField(default=0)
+
+            class Meta:
+                app_label = "rows_app"
+
+            def save(self, **options: Any) -> None:
+                self.saves += 1
+                self.seen = Owner.objects.get(pk="Ann").visits
+                super().save(**options)
+
+    def event(name: str) -> Any:
+        def do(rows: Any) -> None:
+            # What is pending is written before rows are read.
+            rows(Owner).get("Bob").visits += 1
+            rows(Owner).get("Bob")
+            rows(Owner).get("Ann").visits += 1
+            report = rows(Report).add(Report(name=name))
+            # In one batch they are known, in another one they have to be read.
+            rows(Owner).get_or_none("Cy")
+            rows(Report).get_or_none("c")
+            report.seen = -1
+
+        return do
+
+    def begin() -> None:
+        Owner.objects.all().delete()
+        for name in ("Ann", "Bob", "Cy"):
+            Owner.objects.create(name=name)
+
+    with made_tables(Report):
+        found, failed = outcomes(Report, [event("a"), event("b")], begin=begin)
+
+    assert not failed
+    assert found == [("a", 1, 1), ("b", 1, 2)]
