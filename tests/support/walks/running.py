@@ -63,12 +63,12 @@ class Skipping(FailurePolicy):
 
     def __init__(self) -> None:
         super().__init__(OnFailure.SKIP, 0)
-        self.skipped: dict[int, BaseException] = {}
+        self.left_out: dict[int, BaseException] = {}
 
     def failed(self, position: int) -> OnFailure | None:
         error = sys.exc_info()[1]
         assert error is not None
-        self.skipped[position] = error
+        self.left_out[position] = error
         return super().failed(position)
 
 
@@ -165,9 +165,9 @@ class Walks:
             if walked[start : start + size]:
                 processor.process(walked[start : start + size])
             start += size
-        for number, error in policy.skipped.items():
+        for number, error in policy.left_out.items():
             note(f"rows {number}: {type(error).__name__}: {error}")
-        return self.contents(), policy.skipped
+        return self.contents(), policy.left_out
 
     def compare(self, walk: Sequence[Event], sizes: Sequence[int]) -> None:
         """Walk each way, which has to lead to the same."""
