@@ -21,9 +21,18 @@ from django_esdb.recorders.rows.values.normalising import settler
 from django_esdb.recorders.rows.values.unique_values import collated
 
 
+class _Subclass(str):
+    """Of which more may be stored than its text, by an encoder."""
+
+    __slots__ = ()
+
+
 @pytest.mark.parametrize(
     "value",
-    [[], ["a", "ä", 1, 2.5, None, True], {"b": {"long": [0.0]}, "a": 1}, "text", 7],
+    [
+        *([], ["a", "b"], ["a", "ä"], [["a"], "b"], "text", 7),
+        *(["a", "ä", 1, 2.5, None, True], {"b": {"long": [0.0]}, "a": 1}),
+    ],
 )
 def test_json_of_plain_values_is_given_back_as_it_is(value: Any) -> None:
     kept = JSONValues(JSONField(), is_sorted=False)
@@ -54,7 +63,10 @@ def test_of_an_hour_that_comes_twice_the_database_is_asked(hour: int) -> None:
         {1: "one"},
         {"a": {1, 2}},
         ["\0"],
+        ["half", "\ud800"],
         "half \ud800",
+        ("a", "b"),
+        ["a", _Subclass("b")],
         [1e16],
         [-0.0],
         float("nan"),
@@ -81,6 +93,15 @@ def test_keys_of_json_objects_come_back_by_length_and_bytes() -> None:
     assert json.dumps(kept.thaw(settled)) == (
         '[{"a": 3, "b": {"y": 2, "zz": 1}, "long": 1}]'
     )
+
+
+@pytest.mark.parametrize(
+    "values", [(["a", "b"], ["ab"]), ([], [""]), (["1"], [1]), (["a"], "a")]
+)
+def test_other_json_is_told_apart(values: tuple[Any, Any]) -> None:
+    kept = JSONValues(JSONField(), is_sorted=False)
+
+    assert not are_same([kept.freeze(values[0])], [kept.freeze(values[1])])
 
 
 def test_nothing_and_expressions_are_kept_as_they_are() -> None:

@@ -22,7 +22,7 @@ from django_esdb.db.fields import Field, is_djangos
 from django_esdb.db.vendors import rounds_decimals, sorts_json_keys
 from django_esdb.recorders.rows.values.frozen import Opaque, Settled, Trust, thawed
 from django_esdb.recorders.rows.values.frozen import frozen as freeze
-from django_esdb.recorders.rows.values.json_values import JSONValues
+from django_esdb.recorders.rows.values.json_values import JSONValues, is_kept
 from django_esdb.recorders.rows.values.normalising import (
     integers,
     is_not_stored,
@@ -100,7 +100,7 @@ class Column:
             value: The value.
             frozen: The same frozen, if that is known.
         """
-        if self._codec is not None and type(frozen) is bytes:
+        if self._codec is not None and is_kept(frozen):
             return self._codec.settle_frozen(value, frozen)
         if type(value) not in _USUAL:
             if value is None:

@@ -1,4 +1,4 @@
-"""Values of JSON fields: kept marshalled, which is fast, and told apart."""
+"""Values of JSON fields: kept such that it is fast, and told apart."""
 
 from __future__ import annotations
 
@@ -13,22 +13,36 @@ _LARGEST_FLOAT = 1e15
 
 
 class JSONValues:
-    """Keeps a JSONField's values marshalled, which is fast."""
+    """
+    Keeps a JSONField's values.
+
+    A list of texts is kept as a tuple, which takes no copies of them, and anything else
+    marshalled, which is fast.
+    """
 
     def __init__(self, field: Any, is_sorted: bool) -> None:
         self._is_own = field.encoder is not None or field.decoder is not None
         self._is_sorted = is_sorted
 
     def freeze(self, value: Any) -> Any:
-        """Return a value marshalled, if it is one that JSON may have."""
+        """Return a value as it is kept, if it is one that JSON may have."""
         if value is None:
             return None
+        if type(value) is list and value:
+            for item in value:
+                # A subclass may have more to it.
+                if type(item) is not str:
+                    break
+            else:
+                return tuple(value)
         try:
             return marshal.dumps(value, _PLAIN_FORMAT)
         except ValueError:
             return value if hasattr(value, "resolve_expression") else Opaque(value)
 
     def thaw(self, frozen: Any) -> Any:
+        if type(frozen) is tuple:
+            return list(frozen)
         if type(frozen) is bytes:
             return marshal.loads(frozen)  # noqa: S302  (made here, of what was in memory)
         return thawed(frozen)
@@ -38,15 +52,21 @@ class JSONValues:
 
     def settle_frozen(self, value: Any, frozen: Any) -> Settled:
         # What marshal refuses is no plain value, such as members of an enumeration.
-        if self._is_own or type(frozen) is not bytes:
+        if self._is_own or not is_kept(frozen):
             return frozen, Trust.DOUBTFUL
-        # Mostly a list of texts, which is told without further calls.
-        is_texts = type(value) is list and value and type(value[0]) is str
-        if not (is_texts and _are_ascii_texts(value)) and not _is_plain_json(value):
+        if type(frozen) is tuple and _are_ascii(frozen):
+            # Mostly these, which is told without a call for each.
+            return frozen, Trust.CERTAIN
+        if not _is_plain_json(value):
             return frozen, Trust.DOUBTFUL
-        if self._is_sorted and _OBJECT in frozen:
+        if self._is_sorted and type(frozen) is bytes and _OBJECT in frozen:
             frozen = self.freeze(_as_jsonb_keeps_it(value))
         return frozen, Trust.CERTAIN
+
+
+def is_kept(frozen: Any) -> bool:
+    """Return whether a frozen value is one that :class:`JSONValues` could freeze."""
+    return type(frozen) is bytes or type(frozen) is tuple
 
 
 # A format without references, in which equal values have equal bytes.
@@ -81,12 +101,9 @@ def _is_plain_json(value: Any) -> bool:
     return kind in (int, bool, type(None))
 
 
-def _are_ascii_texts(values: list[Any]) -> bool:
-    """Return whether all are texts in ASCII without NUL; none of a subclass."""
-    try:
-        text = "".join(values)
-    except TypeError:
-        return False
+def _are_ascii(texts: tuple[str, ...]) -> bool:
+    """Return whether all are in ASCII without NUL."""
+    text = "".join(texts)
     return text.isascii() and "\0" not in text
 
 
