@@ -23,8 +23,6 @@ ROOT = Path(__file__).parents[2]
 TOX = Path(sys.executable).with_name("tox")
 
 _PYTHON = re.compile(r"py(\d)(\d+)")
-# Its tests are few, and of databases.
-_WHOLE = "eventsourcingdjango"
 
 
 def pick(environments: Sequence[str], covered: Iterable[str]) -> list[str]:
@@ -85,11 +83,7 @@ def plan(
     """Return the environments to run, and those whose Python is not there."""
     here = [name for name in environments if python_of(name) in pythons]
     missing = [name for name in environments if name not in here]
-    names = [
-        name if _WHOLE in name else f"{name}-quick"
-        for name in pick(here, own_factors())
-    ]
-    return names, missing
+    return [f"{name}-quick" for name in pick(here, own_factors())], missing
 
 
 def main() -> int:
