@@ -47,6 +47,9 @@ They belong where they are used, and are listed here:
   not undo. ``debugging/tables.py`` empties ``execute_wrappers`` of a connection for a
   moment: what is read to be compared is no statement of a handler's.
   ``debugging/dry_run.py`` counts what is in ``run_on_commit`` of a connection.
+- ``waiting.py`` looks into ``AsyncToSync.executors`` of asgiref, which says whether
+  synchronous code waits for what is asynchronous: otherwise ``sync_to_async`` would
+  start a thread for who is in no transaction, and which is gone after a fork.
 - ``subscriptions/reminding.py`` sets ``_has_been_notified`` of the library's
   ``ListenNotifySubscription``: what it was not notified of it does not look for.
 - ``testing/determinism.py`` puts functions of its own in the place of those by which

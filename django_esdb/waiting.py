@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from asgiref.sync import AsyncToSync, sync_to_async
 from eventsourcing.persistence import Recording
 from eventsourcing.projection import Projection
 
@@ -19,6 +20,10 @@ from eventsourcing_eventstoredb.text import storable
 
 if TYPE_CHECKING:
     from django_esdb.recorders.outcomes import WaitResult
+
+# After which the calling code's own transaction is looked into; what a worker processes
+# is mostly there by then.
+_SOON_SECONDS = 0.1
 
 _Recorded = Iterable[Recording[Any]] | int
 
@@ -45,7 +50,8 @@ def wait_for(
 
     Raises:
         NotRegisteredError: There is no such projection.
-        TypeError: Its view is not in the database.
+        TypeError: Its view is not in the database, or an argument is not of its type.
+        ValueError: *timeout* is not a number that can be over.
         WaitInTransactionError: The calling code is in a transaction that does
             not see what others commit.
     """
@@ -70,32 +76,64 @@ async def async_wait_for(
     All waiters of the process share one thread, and one connection to each database,
     for their queries; a pause takes neither. Both end with the last waiter.
 
+    What takes longer is looked for once in the transaction of the calling code, too, if
+    it is in one, as code in a ``TestCase`` is.
+
     Raises:
         NotRegisteredError: There is no such projection.
-        TypeError: Its view is not in the database.
+        TypeError: Its view is not in the database, or an argument is not of its type.
+        ValueError: *timeout* is not a number that can be over.
+        WaitInTransactionError: The calling code is in a transaction that does
+            not see what others commit.
         django.db.Error: The database could not be asked, in the end.
     """
     # As above.
-    from django_esdb.recorders.outcomes import WaitResult
-    from django_esdb.recorders.waiting import poll, poll_pause
+    from django.db import Error as DatabaseError
 
+    from django_esdb.recorders.outcomes import WaitResult
+    from django_esdb.recorders.waiting import (
+        check_timeout,
+        outcome_in_transaction,
+        poll,
+        poll_pause,
+    )
+
+    check_timeout(timeout)
     waiting = _Waiting(projection, recorded)
     if waiting.awaited is None:
         return WaitResult.OTHER_TOPICS
     began = monotonic()
     polling = _polling
+    is_caller_asked = False
     with polling:
         while True:
-            polled = polling.submit(poll, waiting.tracked, waiting.awaited)
-            outcome = await asyncio.wrap_future(polled)
+            failure: DatabaseError | None = None
+            is_lost = True
+            try:
+                polled = polling.submit(poll, waiting.tracked, waiting.awaited)
+                outcome = await asyncio.wrap_future(polled)
+            except DatabaseError as error:
+                # Such as of a test's database in memory, whose tables its own
+                # transaction has locked.
+                outcome, is_lost = error, False
             if isinstance(outcome, WaitResult):
                 return outcome
+            failure = outcome
             waited = monotonic() - began
-            if waited >= timeout:
-                if outcome is not None:
-                    raise outcome
+            is_over = waited >= timeout or not is_lost
+            if not is_caller_asked and (is_over or waited >= _SOON_SECONDS):
+                is_caller_asked = True
+                if _is_for_sync_code():
+                    # In its thread, which may be in a transaction.
+                    ask = sync_to_async(outcome_in_transaction)
+                    known = await ask(waiting.tracked, waiting.awaited)
+                    if known is not None:
+                        return known
+            if is_over:
+                if failure is not None:
+                    raise failure
                 return WaitResult.TIMED_OUT
-            await asyncio.sleep(min(poll_pause(waited), timeout - waited))
+            await asyncio.sleep(min(poll_pause(waited), max(timeout - waited, 0)))
 
 
 class _Waiting:
@@ -119,9 +157,10 @@ class _Waiting:
             raise TypeError(msg)
         self.tracked = registration.tracked()
         self.awaited: Awaited | None = None
-        if isinstance(recorded, int):
+        if isinstance(recorded, int) and not isinstance(recorded, bool):
             self.awaited = Awaited(recorded)
             return
+        recorded = _recordings(recorded)
         topics = registration.topics
         notifications = [
             recording.notification
@@ -136,6 +175,23 @@ class _Waiting:
                     for each in notifications
                 ),
             )
+
+
+def _is_for_sync_code() -> bool:
+    """Return whether a thread of synchronous code waits for the running coroutine."""
+    return getattr(AsyncToSync.executors, "current", None) is not None
+
+
+def _recordings(recorded: object) -> tuple[Recording[Any], ...]:
+    if isinstance(recorded, Iterable):
+        found = tuple(recorded)
+        if all(isinstance(each, Recording) for each in found):
+            return found
+    msg = (
+        "recorded must be what save() of the application has returned, or a position, "
+        f"but is of type {type(recorded).__name__}"
+    )
+    raise TypeError(msg)
 
 
 class _Polling:

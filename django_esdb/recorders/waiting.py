@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from time import monotonic, sleep
@@ -87,11 +88,14 @@ def wait_for_outcome(
             be, or so many seconds are over. Until then the database is not asked again.
 
     Raises:
+        TypeError: *timeout* is no number.
+        ValueError: It is not one that can be over.
         django.db.Error: The database could not be asked, in the end.
         WaitInterruptedError: *interrupt* was set.
         WaitInTransactionError: The calling code is in a transaction that does not see
             what others commit.
     """
+    check_timeout(timeout)
     began = monotonic()
     is_seen = False
     while True:
@@ -121,6 +125,44 @@ def wait_for_outcome(
             sleep(pause)
         elif interrupt.wait(pause):
             raise WaitInterruptedError
+
+
+def outcome_in_transaction(
+    tracked: TrackedProjection, awaited: Awaited
+) -> WaitResult | None:
+    """
+    Return what has become of events where this thread is in a transaction of its own.
+
+    Others do not see what is in it, such as rows that a test has had projected.
+
+    Returns:
+        None if there is no transaction, or it is not known in it either.
+
+    Raises:
+        django.db.Error: The database could not be asked.
+        WaitInTransactionError: The transaction does not see what others commit.
+    """
+    if not connections[tracked.using].in_atomic_block:
+        return None
+    outcome = wait_for_outcome(tracked, awaited, 0)
+    return None if outcome is WaitResult.TIMED_OUT else outcome
+
+
+def check_timeout(timeout: object) -> None:
+    """
+    Refuse what is no number of seconds.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It is not one that can be over.
+    """
+    if not isinstance(timeout, int | float) or isinstance(timeout, bool):
+        name = type(timeout).__name__
+        msg = f"timeout must be a number of seconds, but is of type {name}"
+        raise TypeError(msg)
+    if math.isnan(timeout):
+        msg = "timeout must be a number of seconds, but is nan"
+        raise ValueError(msg)
 
 
 def poll(
