@@ -140,14 +140,14 @@ class IdentityMap:
         return entry
 
     def _find_by_value(self, attname: str, key: Any) -> Entry | None:
-        if self.is_saved_by_itself and any(map(self._is_changed, self.in_hand)):
+        if self.unit.holds_own_saves() and any(map(self._is_changed, self.in_hand)):
             self.unit.take_back_in_turn()
         if self.take_back_all() is Trust.DOUBTFUL:
             self.unit.flush()
         return self.keys.by_value(attname, key)
 
     def _find_in_hand(self, entry: Entry) -> Entry | None:
-        if self.is_saved_by_itself and self._is_changed(entry):
+        if self.unit.holds_own_saves() and self._is_changed(entry):
             # Rows that came before are saved before.
             self.unit.take_back_in_turn()
         if self.take_back(entry) is Trust.DOUBTFUL:
@@ -191,6 +191,7 @@ class IdentityMap:
             if known is not None and self.is_outdated(known):
                 known = self.keys.refresh(known)
             if known is not None:
+                self.instances.check_values(instance)
                 # As the database does, which is not asked here.
                 transaction.set_rollback(True, using=self.unit.using)
                 msg = f"{self.model.__name__} with primary key {pk!r} exists already"

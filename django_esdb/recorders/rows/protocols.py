@@ -52,6 +52,9 @@ class Work(Protocol):
     def flush(self) -> None:
         """Take back what is in hand, and write everything that is pending."""
 
+    def holds_own_saves(self) -> bool:
+        """Return whether the event has rows in hand that models' own code saves."""
+
     def take_back_in_turn(self) -> None:
         """Take back what is in hand, in the order in which the event has got it."""
 
@@ -107,7 +110,6 @@ class KnownRows(Protocol):
     deleted: dict[Any, int]
     dirty: dict[Entry, int]
     in_hand: dict[Entry, int]
-    is_saved_by_itself: bool
     changed_now: NotedChanges
 
     def is_outdated(self, entry: Entry) -> bool:

@@ -271,6 +271,12 @@ class UnitOfWork:
                 if rows.in_hand:
                     fill_in(rows)
 
+    def holds_own_saves(self) -> bool:
+        """Return whether the event has rows in hand that models' own code saves."""
+        return self.has_own_saves and any(
+            rows.in_hand and rows.is_saved_by_itself for rows in self._used
+        )
+
     def take_back_in_turn(self) -> None:
         """
         Take back what is in hand, in the order in which the event has got it.
@@ -313,8 +319,9 @@ class UnitOfWork:
 
     def _take_back_referred(self) -> None:
         """Take back the new rows that what is pending may refer to."""
+        are_in_turn = self.holds_own_saves()
         for rows in self._used:
-            if not rows.is_saved_by_itself:
+            if not are_in_turn:
                 rows.take_back_new()
             elif any(entry.is_unsaved for entry in rows.in_hand) and any(
                 other.references.lead_to(rows.model) for other in self._used

@@ -69,7 +69,7 @@ class Keys:
     def _take_back_new(self, key: Any) -> None:
         """Take back new rows that may have a key in another form."""
         rows = self._rows
-        if not rows.is_saved_by_itself:
+        if not self._unit.holds_own_saves():
             rows.take_back_new()
         elif any(
             entry.is_unsaved and _may_be_same(entry.pk, key) for entry in rows.in_hand

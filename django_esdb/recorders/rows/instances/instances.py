@@ -68,6 +68,7 @@ class Instances:
         self._info = info
         self._prepare_for = prepare_for
         self._using = using
+        self._connection = connection
         pk = info.pk.attname
         self._pk_attname = pk
         # All but the key; what the database generates is among them.
@@ -236,6 +237,17 @@ class Instances:
             else column.freeze(value)
             for column in self.columns
         ]
+
+    def check_values(self, instance: models.Model) -> None:
+        """
+        See to it that an instance could be inserted, as far as Django itself tells.
+
+        Raises:
+            Exception: What a field says of its value, as when it is saved.
+        """
+        for field in self._info.fields:
+            value = getattr(instance, field.attname)
+            field.get_db_prep_save(value, connection=self._connection)
 
     def put_back(self, entry: Entry) -> None:
         """Make an instance that is in hand have its row's values."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, models, transaction
+from django.db.models import F
 from django.db.models.signals import post_save, pre_save
 from django.test.utils import isolate_apps
 
@@ -152,7 +153,13 @@ def test_rows_that_look_at_others_are_saved_in_the_order_of_the_changes() -> Non
                 self.seen += ", ".join(f"{name} {visits}" for name, visits in owners)
                 super().save(**options)
 
+    def express(rows: Any) -> None:
+        rows(Owner).get("Ann").visits = F("visits") + 1
+        # The database has to be asked for it.
+        assert rows(Owner).get("Ann").visits == 1
+
     others: dict[str, Any] = {
+        "expression": express,
         "again": lambda rows: rows(Looking).get(1),
         "by code": lambda rows: rows(Looking, key="code").get(7),
         "gone": lambda rows: rows(Owner).delete("Bob"),
@@ -187,6 +194,7 @@ def test_rows_that_look_at_others_are_saved_in_the_order_of_the_changes() -> Non
         (("Ann", "looking", "again"), "Ann 1, Bob 0"),
         (("Ann", "looking", "by code"), "Ann 1, Bob 0"),
         (("looking", "Ann", "again"), "Ann 0, Bob 0"),
+        (("looking", "expression"), "Ann 0, Bob 0"),
     ]
     used_before: list[list[Any]] = [[], [Owner], [Looking]]
     with made_tables(Looking):

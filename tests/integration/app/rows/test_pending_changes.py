@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.core.exceptions import FieldDoesNotExist
+from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import (
     DatabaseError,
     IntegrityError,
@@ -372,4 +372,6 @@ def test_the_known_primary_key_is_refused_at_once(
         event(),
     ):
         rows(Animal).get(animal.pk)
+        with pytest.raises(ValidationError, match="must be a decimal"):
+            rows(Animal).add(Animal(pk=animal.pk, weight=Decimal("NaN")))
         rows(Animal).add(Animal(pk=animal.pk, name="Rex"))
