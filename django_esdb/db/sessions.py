@@ -14,6 +14,7 @@ from typing import Any
 from django.db import OperationalError, backends, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_esdb.db.held_connections import driver_connection
 from django_esdb.db.vendors import is_postgresql
 
 # The number of a connection that stays the same for as long as that lasts: an
@@ -48,7 +49,7 @@ class Session:
 
 def session_of(connection: BaseDatabaseWrapper) -> Session:
     """Return the session of an open connection; asks the database where it must."""
-    raw: Any = connection.connection
+    raw = driver_connection(connection)
     if connection.vendor == "sqlite":
         return Session(connection.alias, raw)
     if is_postgresql(connection):

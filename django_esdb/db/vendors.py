@@ -16,7 +16,8 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-# Of libpq, for a transaction that only a rollback can end.
+# Of libpq: there is no transaction, and one that only a rollback can end.
+_IDLE = 0
 _IN_ERROR = 3
 # The errors by which MySQL undoes a whole transaction, the second one if it is told to.
 _DEADLOCK = 1213
@@ -161,6 +162,28 @@ def has_ended_transaction(
         error.args[:1] == (_LOCK_WAIT_TIMEOUT,)
         and bool(_answer(connection, "SELECT @@innodb_rollback_on_timeout"))
     )
+
+
+def has_no_transaction(connection: BaseDatabaseWrapper) -> bool:
+    """
+    Return whether a transaction that was open is not any more, as far as is known here.
+
+    The database is not asked, and MySQL's driver does not tell. False for a connection
+    that is closed.
+    """
+    raw = connection.connection
+    if raw is None:
+        return False
+    if connection.vendor == "postgresql":
+        # Of psycopg, and of psycopg2.
+        known = getattr(raw, "pgconn", None) or raw.info
+        return int(known.transaction_status) == _IDLE
+    if connection.vendor == "sqlite":
+        try:
+            return not raw.in_transaction
+        except sqlite3.ProgrammingError:
+            return False
+    return False
 
 
 def _answer(connection: BaseDatabaseWrapper, query: str) -> Any:

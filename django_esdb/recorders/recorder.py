@@ -260,7 +260,7 @@ class DjangoTrackingRecorder(TrackingRecorder):
         replay_until: int | None,
     ) -> Iterator[Batch]:
         batch = Batch(connections[self._alias], unit, rows, self.name, replay_until)
-        with self._current.set(unit, batch):
+        with unit.hold(), self._current.set(unit, batch):
             yield batch
             batch.finish()
 
@@ -339,7 +339,7 @@ class DjangoTrackingRecorder(TrackingRecorder):
         with self._transaction(unit):
             tracked = self.tracked(tracking.application_name)
             advance_position(tracked, tracking.notification_id)
-            with self._current.set(unit, None, tracking):
+            with unit.hold(), self._current.set(unit, None, tracking):
                 yield
                 unit.finish()
 

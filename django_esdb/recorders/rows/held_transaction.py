@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from django.db import DatabaseError, NotSupportedError, transaction
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import DatabaseError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_esdb.db.effects import ending
 from django_esdb.db.errors import is_refused_after_another
-from django_esdb.db.vendors import has_ended_transaction, recovers_at_savepoints
+from django_esdb.db.held_connections import has_ended, held, would_end
+from django_esdb.db.vendors import (
+    has_ended_transaction,
+    has_no_transaction,
+    recovers_at_savepoints,
+)
 
 
 class HeldTransaction:
@@ -25,6 +33,27 @@ class HeldTransaction:
         self._connection = connection
         self._failed_by: DatabaseError | None = None
         self._is_over = False
+        self._is_held = self._is_lost = False
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Refuse what ends the transaction, which is open, within the block."""
+        self._is_held = True
+        with held(self._connection):
+            yield
+
+    def check_open(self) -> None:
+        """
+        Look whether the transaction is still there, without asking the database.
+
+        Raises:
+            NotSupportedError: It was ended past Django.
+        """
+        if self._is_held and not self._is_over and has_no_transaction(self._connection):
+            self._is_held = False
+            self._is_lost = True
+        if self._is_lost:
+            raise has_ended()
 
     def check_before(self, text: str) -> None:
         """
@@ -39,12 +68,7 @@ class HeldTransaction:
         # SQLite's transaction begins by a statement, too.
         words = self._connection.in_atomic_block and ending(text, self._connection)
         if words:
-            msg = (
-                f"{words} would end the transaction that rows and position are in "
-                "together; use transaction.atomic() for savepoints, delete rows by "
-                "Model.objects.all().delete(), and change tables by migrations"
-            )
-            raise NotSupportedError(msg)
+            raise would_end(words)
 
     def failed(self, error: DatabaseError) -> None:
         """

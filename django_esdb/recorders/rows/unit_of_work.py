@@ -81,6 +81,7 @@ class UnitOfWork:
         has_own_saves: Whether some models' rows are saved by themselves, by code that
             may look at other rows.
         by_pk: What was asked for by primary key; see :meth:`keyed_rows`.
+        hold: Makes a context in which nothing ends the transaction.
         has_to_end: Whether only the transaction's end tells if all is right, so
             that no other event may come before it.
     """
@@ -118,6 +119,7 @@ class UnitOfWork:
         # What this event has deleted within savepoints, which may be undone.
         self._deleted: list[tuple[IdentityMap, Entry]] = []
         self._transaction = HeldTransaction(self.connection)
+        self.hold = self._transaction.hold
 
     def rows(self, model: type[Model]) -> IdentityMap:
         """
@@ -170,6 +172,7 @@ class UnitOfWork:
             NotSupportedError: A row was changed in a way that is not supported.
         """
         self.event_ended()
+        self._transaction.check_open()
         # No event looks any more at what triggers make of it.
         if self._has_to_write():
             self._write()
@@ -401,6 +404,7 @@ class UnitOfWork:
         context: Any,
     ) -> Any:
         """Take the hook that Django has for every statement."""
+        self._transaction.check_open()
         if self.own_statements:
             return self._executed(execute, sql, params, many, context)
         text = text_of(sql, self.connection.connection)

@@ -10,6 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from django_esdb.db.effects import bare_name, tables_acting, tables_with_triggers
+from django_esdb.db.held_connections import driver_connection
 
 
 class Triggered:
@@ -21,7 +22,7 @@ class Triggered:
     """
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
-        self.session = connection.connection
+        self.session = driver_connection(connection)
         self._deleted_further, self._updated_further = tables_acting(connection)
         self._tables: frozenset[str] = frozenset()
         self.look(connection)
@@ -51,7 +52,7 @@ _known: WeakKeyDictionary[BaseDatabaseWrapper, Triggered] = WeakKeyDictionary()
 def triggered(connection: BaseDatabaseWrapper) -> Triggered:
     """Return what is known of a database; it is asked where nothing is."""
     found = _known.get(connection)
-    if found is None or found.session is not connection.connection:
+    if found is None or found.session is not driver_connection(connection):
         found = _known[connection] = Triggered(connection)
     return found
 

@@ -64,6 +64,113 @@ def test_a_statement_that_commits_is_refused(statement: str, sizes: list[int]) -
     assert isinstance(failed[2], NotSupportedError)
 
 
+def _commit() -> None:
+    connection.connection.commit()
+
+
+def _rollback() -> None:
+    connection.connection.rollback()
+
+
+def _leave() -> None:
+    with connection.connection:
+        pass
+
+
+def _begin() -> None:
+    if connection.vendor == "mysql":
+        connection.connection.begin()
+    elif connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.executescript("SELECT 1")
+    else:
+        with connection.cursor() as cursor:
+            cursor.connection.commit()
+
+
+def _commit_from_now_on() -> None:
+    if connection.vendor == "mysql":
+        connection.connection.autocommit(True)
+    elif connection.vendor == "sqlite":
+        connection.connection.isolation_level = None
+    else:
+        connection.connection.autocommit = True
+
+
+@pytest.mark.parametrize("sizes", [[], [1, 1, 1], [2]])
+@pytest.mark.parametrize("uses_rows", [True, False])
+@pytest.mark.parametrize(
+    "end", [_commit, _rollback, _leave, _begin, _commit_from_now_on]
+)
+def test_a_method_of_the_driver_that_ends_the_transaction_is_refused(
+    end: Any, uses_rows: bool, sizes: list[int]
+) -> None:
+    if end is _leave and connection.vendor == "mysql":
+        pytest.skip("its connection is closed, which is no end like these")
+
+    def added(name: str) -> Any:
+        return add(name) if uses_rows else lambda rows: create(name)
+
+    def create(name: str) -> None:
+        Counter.objects.create(name=name)
+
+    def event(rows: Any) -> None:
+        added("b")(rows)
+        end()
+        added("d")(rows)
+
+    connection.ensure_connection()
+    raw = connection.connection
+    failed = processed([added("a"), event, added("c")], sizes)
+
+    assert connection.connection is raw
+    assert names() == ["a", "c"]
+    assert [*failed] == [2]
+    if not (end is _commit_from_now_on and connection.vendor == "postgresql"):
+        assert isinstance(failed[2], NotSupportedError)
+        assert "use transaction.atomic() for savepoints" in str(failed[2])
+
+
+@pytest.mark.parametrize("sizes", [[], [1, 1, 1], [2]])
+@pytest.mark.parametrize("uses_rows", [True, False])
+def test_a_transaction_that_was_ended_past_django_is_noticed(
+    uses_rows: bool, sizes: list[int]
+) -> None:
+    if connection.vendor == "mysql":
+        pytest.skip("its driver does not tell")
+
+    def event(rows: Any) -> None:
+        if uses_rows:
+            rows(Counter).get("a").count += 1
+        driver = connection.connection
+        driver.cursor().execute("ROLLBACK")
+
+    failed = processed([add("a"), event, add("c")], sizes)
+
+    assert names() == ["a", "c"]
+    assert [*failed] == [2]
+    assert isinstance(failed[2], NotSupportedError)
+    assert "was ended through the driver's own" in str(failed[2])
+
+
+def test_methods_of_the_driver_are_as_before_when_the_events_are_processed() -> None:
+    called: list[str] = []
+
+    def event(rows: Any) -> None:
+        rows(Counter).add(Counter(name="a"))
+        transaction.on_commit(lambda: called.append(names()[0]))
+
+    assert not processed([event])
+    assert called == ["a"]
+    connection.set_autocommit(False)
+    try:
+        Counter.objects.create(name="b")
+        connection.connection.rollback()
+    finally:
+        connection.set_autocommit(True)
+    assert names() == ["a"]
+
+
 @pytest.mark.parametrize("sizes", [[], [1, 1, 1]])
 def test_texts_and_savepoints_end_nothing(sizes: list[int]) -> None:
     def event(rows: Any) -> None:
