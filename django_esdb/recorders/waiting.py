@@ -37,7 +37,7 @@ def poll_pause(waited: float) -> float:
     """
     if waited < _SOON_SECONDS:
         return _FIRST_WAIT_SECONDS
-    return min(waited * 1.25, _LONGEST_WAIT_SECONDS)
+    return min(waited / 2, _LONGEST_WAIT_SECONDS)
 
 
 def wait_until_processed(
