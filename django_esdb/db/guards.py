@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from time import sleep
 from typing import Any
 
+from django.db import Error as DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_esdb.db.effects import bare_name, names_in, text_of, writes_rows
@@ -17,6 +19,14 @@ from django_esdb.exceptions import ViewDatabaseError
 # Which connection has a limit: an attribute, since Django keeps the wrapper when it
 # connects again.
 _LIMITED = "_django_esdb_idle_limit"
+
+# Of MariaDB and MySQL; needs the privilege PROCESS.
+_TRANSACTION = (
+    "SELECT trx_isolation_level FROM information_schema.innodb_trx "
+    "WHERE trx_mysql_thread_id = CONNECTION_ID()"
+)
+# How long the server answers with the same list, and a bit.
+_TRANSACTIONS_KEPT_SECONDS = 0.11
 
 
 def refuse_statements(
@@ -124,8 +134,34 @@ def sees_new_commits(connection: BaseDatabaseWrapper) -> bool:
         return False
     with connection.cursor() as cursor:
         cursor.execute(query)
-        level = str(cursor.fetchone()[0])
+        is_seeing = _is_seeing(cursor.fetchone()[0])
+    # What was set for one transaction is no variable of MariaDB's or MySQL's.
+    if is_seeing and connection.vendor == "mysql":
+        return _is_seeing(_level_of_transaction(connection) or "read committed")
+    return is_seeing
+
+
+def _is_seeing(level: str) -> bool:
     return level.replace("-", " ").lower() in ("read committed", "read uncommitted")
+
+
+def _level_of_transaction(connection: BaseDatabaseWrapper) -> str | None:
+    """Return the level of the current transaction if the server says it, else None."""
+    level = None
+    for pause in (0, *[_TRANSACTIONS_KEPT_SECONDS] * 4):
+        sleep(pause)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(_TRANSACTION)
+                row = cursor.fetchone()
+        except DatabaseError:
+            # That takes a privilege.
+            return None
+        is_first, before, level = not pause, level, str(row[0]) if row else None
+        # A list that others have asked for just before may have the last transaction.
+        if level and (_is_seeing(level) or (level == before and not is_first)):
+            break
+    return level
 
 
 def limit_lock_waits(connection: BaseDatabaseWrapper, seconds: float) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from itertools import takewhile
+from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 
 from django_esdb.db.guards import sees_new_commits
 from django_esdb.exceptions import WaitInTransactionError
@@ -85,6 +87,30 @@ def test_isolation_level_is_noticed_wherever_it_was_set(level: str, sees: bool) 
     execute(SESSION[connection.vendor].format(level))
     with transaction.atomic():
         assert sees_new_commits(connection) is sees
+
+
+@pytest.mark.skipif(connection.vendor != "mysql", reason="others have it in a variable")
+def test_isolation_level_of_one_transaction_is_noticed() -> None:
+    execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    view = DjangoTrackingRecorder("projection")
+    with transaction.atomic():
+        assert not SchoolCounts.objects.exists()
+        with pytest.raises(WaitInTransactionError):
+            view.wait("App", 7, timeout=0.1, interrupt=threading.Event())
+    with transaction.atomic():
+        assert not SchoolCounts.objects.exists()
+        assert sees_new_commits(connection)
+
+
+@pytest.mark.skipif(connection.vendor != "mysql", reason="has no such privilege")
+def test_who_may_not_ask_for_the_level_of_a_transaction_may_wait() -> None:
+    def refuse(execute: Any, sql: str, *args: Any) -> Any:
+        if "innodb_trx" in sql:
+            raise OperationalError(1227, "Access denied; you need PROCESS")
+        return execute(sql, *args)
+
+    with transaction.atomic(), connection.execute_wrapper(refuse):
+        assert sees_new_commits(connection)
 
 
 def test_waiting_where_nothing_is_seen_is_an_error() -> None:
