@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from eventsourcing_eventstoredb.text import quoted
+
 _list_names: Callable[[], Iterable[str]] = tuple
 
 
@@ -16,7 +18,7 @@ def list_by(names: Callable[[], Iterable[str]]) -> None:
 def no_projection(name: str, names: Iterable[str]) -> str:
     """Return a text that no projection has this name, and which names there are."""
     listed = ", ".join(names) or "none"
-    return f"No projection {name!r} is registered; registered: {listed}"
+    return f"No projection {quoted(name)} is registered; registered: {listed}"
 
 
 def not_registered(name: str) -> str | None:

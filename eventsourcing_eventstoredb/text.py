@@ -41,12 +41,16 @@ def one_line(error: BaseException | str, limit: int = LONGEST_LINE) -> str:
     in ``\\x1b``.
 
     Args:
-        error: Whose class stands for a text that is empty.
+        error: Whose class stands for a text that is empty; a text may be so itself.
         limit: Most characters; a longer text is cut in the middle.
     """
-    text = error if isinstance(error, str) else _text_of(error)
+    text, if_empty = (
+        (error, "")
+        if isinstance(error, str)
+        else (_text_of(error), type(error).__name__)
+    )
     line = " ".join(_bounded(text, limit).split())
-    return _cut(_visible(line or type(error).__name__), limit)
+    return _cut(_visible(line or if_empty), limit)
 
 
 def named_line(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from django_esdb.status.status import shown
 from django_esdb.subscriptions.aggregates import aggregate_notifications, ids_of
 from django_esdb.subscriptions.received import Decoder, ReceivedEvent
 from django_esdb.topics.subscribed import is_among
-from eventsourcing_eventstoredb.text import LONGEST_NAME
+from eventsourcing_eventstoredb.text import LONGEST_NAME, quoted
 
 
 @dataclass(frozen=True)
@@ -121,4 +121,4 @@ def _event_at(
 
 
 def _name(aggregate: str) -> str:
-    return repr(shown(aggregate, LONGEST_NAME))
+    return quoted(aggregate)

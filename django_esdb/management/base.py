@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_esdb.runner import garbage
 from django_esdb.tracebacks import masked_traceback
+from eventsourcing_eventstoredb.text import one_line
 
 CONFIGURATION = 2
 FAILED = 1
@@ -36,7 +37,11 @@ class SafeCommand(BaseCommand):
     ) -> CommandParser:
         listed = ", ".join(f"{key} {text}" for key, text in self.exit_statuses.items())
         kwargs.setdefault("epilog", f"Exit status: {listed}.")
-        return super().create_parser(prog_name, subcommand, **kwargs)
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        say = parser.error
+        # It repeats what was given, which may be long and have whatever in it.
+        parser.error = lambda message: say(one_line(message))  # type: ignore[method-assign]
+        return parser
 
     def expect_many_objects(self) -> None:
         """

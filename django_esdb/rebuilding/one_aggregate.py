@@ -46,7 +46,7 @@ from django_esdb.subscriptions.positions import check_same_store
 from django_esdb.subscriptions.received import Decoder, ReceivedEvent
 from django_esdb.topics.subscribed import is_among
 from eventsourcing_eventstoredb.metadata import handling
-from eventsourcing_eventstoredb.text import describe, named_line, one_line
+from eventsourcing_eventstoredb.text import describe, named_line, quoted
 
 _METHOD = "aggregate_rows"
 # After so many events that are read the lease is renewed.
@@ -214,7 +214,7 @@ def _read(
 
 def _no_events(registration: Registration, aggregate: str) -> NoSuchAggregateError:
     return NoSuchAggregateError(
-        f"There are no events of aggregate {one_line(aggregate, 100)!r} in "
+        f"There are no events of aggregate {quoted(aggregate)} in "
         f"{registration.application_name!r}"
     )
 

@@ -28,6 +28,8 @@ def aggregate_notifications(
         PersistenceError: The store cannot be used.
     """
     read = getattr(app.recorder, "aggregate_notifications", None)
+    if not _can_be_encoded(aggregate):
+        return
     for each in ids_of(aggregate):
         found = False
         for notification in _all_of(app, each) if read is None else read(each):
@@ -35,6 +37,15 @@ def aggregate_notifications(
             yield notification
         if found:
             return
+
+
+def _can_be_encoded(text: str) -> bool:
+    """Return whether anything can be so named; not what has bytes of no character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def ids_of(aggregate: str) -> tuple[str, ...]:

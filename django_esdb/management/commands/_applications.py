@@ -16,7 +16,7 @@ from django_esdb.exceptions import ConfigurationError
 from django_esdb.management.base import CONFIGURATION, FAILED
 from django_esdb.registry import registry
 from django_esdb.topics.subscribed import class_of
-from eventsourcing_eventstoredb.text import LONGEST_NAME, one_line
+from eventsourcing_eventstoredb.text import one_line, quoted
 
 
 def add_application_argument(parser: ArgumentParser) -> None:
@@ -95,7 +95,7 @@ def _class_at(
     if found is None or not issubclass(found, Application):
         listed = ", ".join(map(one_line, sorted(known))) or "none"
         msg = (
-            f"There is no application {one_line(name, LONGEST_NAME)!r}; projections "
+            f"There is no application {quoted(name)}; projections "
             f"are registered for: {listed}"
         )
         raise CommandError(msg, returncode=CONFIGURATION)

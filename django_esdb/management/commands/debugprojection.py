@@ -32,7 +32,7 @@ from django_esdb.runner.time_limits.endings import (
     write_to_stderr,
 )
 from django_esdb.runner.worker import HANG_STATUS
-from eventsourcing_eventstoredb.text import counted
+from eventsourcing_eventstoredb.text import counted, quoted
 
 _SECONDS = 5.0
 # For a thread that is told that its time is over to say so itself.
@@ -197,6 +197,6 @@ class Command(SafeCommand):
 
 def _position(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 20):
-        msg = f"{text!r} is no position"
+        msg = f"{quoted(text)} is no position"
         raise ArgumentTypeError(msg)
     return int(text)

@@ -29,7 +29,7 @@ from django_esdb.management.commands._applications import (
 from django_esdb.management.commands._projections import require_valid_configuration
 from django_esdb.moments import exact_time, parse_since
 from eventsourcing_eventstoredb.browsing.browser import BrowsedEvent, Page
-from eventsourcing_eventstoredb.text import LONGEST_NAME, one_line
+from eventsourcing_eventstoredb.text import LONGEST_NAME, one_line, quoted
 
 _FOLLOW_SECONDS = 0.5
 _FOLLOW_PAGE = 500
@@ -262,7 +262,7 @@ def _since(text: str) -> datetime:
 
 
 def _positive(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) <= _MOST:
-        msg = f"{text!r} is no whole number from 1 to {_MOST}"
+    if not text.isdecimal() or len(text) > 20 or not 0 < int(text) <= _MOST:
+        msg = f"{quoted(text)} is no whole number from 1 to {_MOST}"
         raise ArgumentTypeError(msg)
     return int(text)

@@ -28,6 +28,7 @@ from django_esdb.status.status import (
     projection_statuses,
     shown,
 )
+from eventsourcing_eventstoredb.text import quoted
 
 _WATCH_SECONDS = 1.0
 _HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
@@ -142,7 +143,7 @@ def _found(names: Sequence[str]) -> list[ProjectionStatus]:
     for name in names:
         if name not in known:
             listed = ", ".join(sorted(map(shown, known))) or "none"
-            msg = f"There is no projection {shown(name)!r}; there are: {listed}"
+            msg = f"There is no projection {quoted(name)}; there are: {listed}"
             raise CommandError(msg, returncode=CONFIGURATION)
     return [each for each in statuses if not names or each.projection in names]
 

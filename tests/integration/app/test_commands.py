@@ -19,7 +19,7 @@ from django.core.management import (
 from django_esdb.management.base import SafeCommand
 from django_esdb.runner.garbage import expect_many_objects
 from eventsourcing_eventstoredb.server import cli, daemon
-from eventsourcing_eventstoredb.text import counted
+from eventsourcing_eventstoredb.text import counted, quoted
 from example_project.demo import cli as demo
 
 SECRET = "s3cret-w0rd"
@@ -162,3 +162,51 @@ def test_an_unforeseen_error_is_masked_too() -> None:
 )
 def test_numbers_have_their_noun(number: int, said: str) -> None:
     assert counted(number, "event", "events") == said
+
+
+@pytest.mark.parametrize(("app", "name"), COMMANDS)
+def test_what_is_repeated_of_arguments_is_short_and_can_be_seen(
+    app: str, name: str
+) -> None:
+    command = load_command_class(app, name)
+    assert isinstance(command, SafeCommand)
+    parser = command.create_parser("manage.py", name)
+
+    for given in (f"--{'x' * 5000}", "--\x1b[31m\ud800"):
+        with pytest.raises(CommandError) as refused:
+            parser.parse_args([*_positionals(parser), given])
+        assert str(refused.value).isprintable()
+        assert len(str(refused.value)) < 1200
+
+
+def _positionals(parser: Any) -> list[str]:
+    return [
+        "TrainingSchoolProjection"
+        for action in parser._actions
+        if not action.option_strings and action.nargs is None
+    ]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("showprojections",),
+        ("projectionhealth",),
+        ("retryfailedevents",),
+        ("resetprojection",),
+        ("checktopics",),
+    ],
+)
+@pytest.mark.parametrize("given", ["", "x" * 5000, "\x1b[31mred", "a\\b"])
+def test_names_that_there_are_not_are_quoted_once(
+    settings: Any, arguments: tuple[str], given: str
+) -> None:
+    settings.ESDB_URI = "esdb://localhost?Tls=false"
+
+    with pytest.raises(CommandError) as refused:
+        call_command(*arguments, given)
+
+    assert refused.value.returncode == 2
+    assert quoted(given) in str(refused.value)
+    assert len(str(refused.value)) < 400

@@ -159,6 +159,8 @@ def test_what_is_wrong_is_one_line(school: TrainingSchool) -> None:
         (("Nobody", "--aggregate", FIDO), "No projection 'Nobody'"),
         ((NAME,), "Say which events"),
         ((NAME, "--aggregate", "nobody"), "no events of aggregate 'nobody'"),
+        # A byte that is no character of UTF-8.
+        ((NAME, "--aggregate", "\udcff"), r"no events of aggregate '\udcff'"),
         ((NAME, "--event", str(position + 1)), "There is no event of"),
         ((NAME, "--event", "1", "--from", "1"), "Give --from or --event"),
         ((NAME, "--event", "1", "--anew"), "--anew begins with the first event"),

@@ -46,6 +46,10 @@ def test_an_error_without_a_text_is_reported_by_its_class() -> None:
     assert one_line(UnspeakableError()) == "UnspeakableError"
 
 
+def test_an_empty_text_stays_empty() -> None:
+    assert one_line("") == one_line(" \n ") == ""
+
+
 def test_a_long_text_keeps_its_beginning_and_its_end() -> None:
     line = one_line(ValueError(f"begin {'x' * 10_000_000} end"))
 
