@@ -7,7 +7,7 @@ import traceback
 
 from django_esdb.exceptions import EventError, EventHangError
 from django_esdb.masking import STARS, masked
-from eventsourcing_eventstoredb.text import one_line, storable
+from eventsourcing_eventstoredb.text import named_line, one_line, storable
 
 # Of the text, in characters. What is longer loses its beginning: the place and the
 # cause come last.
@@ -59,14 +59,24 @@ def masked_traceback(error: BaseException) -> str:
 
 def _formatted(error: BaseException) -> str:
     # A negative limit keeps the innermost frames. Values are never asked for.
-    parts = traceback.TracebackException.from_exception(error, limit=-_MOST_FRAMES)
-    return "".join(parts.format())
+    try:
+        parts = traceback.TracebackException.from_exception(error, limit=-_MOST_FRAMES)
+        return "".join(parts.format())
+    except BaseException:
+        # Code of the error's own, such as that of its notes, has failed in turn.
+        places = traceback.format_tb(error.__traceback__, -_MOST_FRAMES)
+        return "".join([*places, named_line(error)])
 
 
 def safe_lines(text: str, limit: int = LONGEST_TRACEBACK) -> str:
     """Return lines, bounded, without secrets and with nothing that cannot be seen."""
     lines = _PRIVATE_KEY.sub(STARS, text).rstrip().split("\n")
-    said = "\n".join(map(_safe_line, lines))
+    last, length = [], -1
+    # No more of them than are kept: an error's text may have millions.
+    while lines and length <= limit:
+        last.append(_safe_line(lines.pop()))
+        length += len(last[-1]) + 1
+    said = "\n".join(reversed(last))
     if len(said) <= limit:
         return said
     kept = said[-(limit - len(_CUT) - 1) :]

@@ -55,7 +55,7 @@ def one_line(error: BaseException | str, limit: int = LONGEST_LINE) -> str:
 
 def named_line(error: BaseException) -> str:
     """Return an error's class and text as one line; the class says it where none is."""
-    name, line = type(error).__name__, one_line(error)
+    name, line = one_line(type(error).__name__, LONGEST_NAME), one_line(error)
     return line if line == name else f"{name}: {line}"
 
 
@@ -136,8 +136,9 @@ def describe(notification: Notification) -> str:
 def _text_of(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:
-        # An error whose text cannot be made is reported all the same.
+    except BaseException:
+        # An error whose text cannot be made is reported all the same. What is raised
+        # here is the text's, also what would end a thread, as SystemExit.
         return ""
 
 

@@ -176,9 +176,9 @@ def _state_of(error: BaseException) -> str | None:
 def _has_code(error: BaseException) -> bool:
     """Return whether it is a database's error, also a driver's that is not wrapped."""
     drivers = ("MySQLdb", "pymysql", "psycopg", "sqlite3", "_sqlite3")
-    return isinstance(error, DatabaseError) or type(error).__module__.startswith(
-        drivers
-    )
+    # What a class says of its module is not always a text.
+    module = str(type(error).__module__)
+    return isinstance(error, DatabaseError) or module.startswith(drivers)
 
 
 def _by_state(state: str) -> Cause:

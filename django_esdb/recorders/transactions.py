@@ -41,7 +41,12 @@ def view_transaction(
             else:
                 wrapper = refuse_statements(view_name, using, alias, tables)
             stack.enter_context(connections[alias].execute_wrapper(wrapper))
-        yield
+        try:
+            yield
+        except BaseException:
+            # Whatever a statement says on a connection that the handler has closed.
+            unit.check_connection()
+            raise
 
 
 def move_position(

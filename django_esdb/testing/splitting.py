@@ -84,7 +84,8 @@ class Splitting:
         for way, sizes in self._ways():
             outcome = self._run(sizes, {})
             if isinstance(outcome, EventError):
-                yield way, outcome.__cause__ or outcome
+                cause = outcome.__cause__
+                yield way, outcome if cause is None else cause
             else:
                 yield way, None
 

@@ -32,6 +32,7 @@ class HeldTransaction:
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self._connection = connection
         self._failed_by: DatabaseError | None = None
+        self._closed: transaction.TransactionManagementError | None = None
         self._is_over = False
         self._is_held = self._is_lost = False
 
@@ -48,12 +49,30 @@ class HeldTransaction:
 
         Raises:
             NotSupportedError: It was ended past Django.
+            TransactionManagementError: Its connection was closed.
         """
+        self.check_connection()
         if self._is_held and not self._is_over and has_no_transaction(self._connection):
             self._is_held = False
             self._is_lost = True
         if self._is_lost:
             raise has_ended()
+
+    def check_connection(self) -> None:
+        """
+        Look whether the connection is the one that the transaction was begun on.
+
+        Raises:
+            TransactionManagementError: It was closed.
+        """
+        if self._connection.closed_in_transaction:
+            # The same one, however often it is caught.
+            self._closed = self._closed or transaction.TransactionManagementError(
+                "The connection was closed within the transaction, of which nothing is "
+                "committed therefore; a handler may close those that a thread of its "
+                "own has opened, and in that thread, but not the view's"
+            )
+            raise self._closed
 
     def check_before(self, text: str) -> None:
         """
@@ -97,6 +116,7 @@ class HeldTransaction:
         Raises:
             TransactionManagementError: The database would not commit it.
         """
+        self.check_connection()
         error = self._failed_by
         if error is None:
             return

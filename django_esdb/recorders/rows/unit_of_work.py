@@ -179,6 +179,10 @@ class UnitOfWork:
         for rows in self._used:
             rows.kept.check()
 
+    def check_connection(self) -> None:
+        """Raise a TransactionManagementError if it was closed in the transaction."""
+        self._transaction.check_connection()
+
     def close(self) -> None:
         """
         Forget everything, whether or not it is written.

@@ -347,7 +347,9 @@ class BatchProcessor:
                 note_brake(failure)
             raise failure
         notification = event.notification
-        reason = named_line(failure.__cause__ or failure)
+        # Not by its truth, which an error may have of its own.
+        cause = failure.__cause__
+        reason = named_line(failure if cause is None else cause)
         place = traceback_of(failure)
         skipped = self._policy.skipped + (action is OnFailure.SKIP)
         with self._view.batch(

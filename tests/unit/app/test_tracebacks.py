@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from django_esdb import tracebacks
 from django_esdb.exceptions import EventCrashError, EventHangError, EventProcessingError
 from django_esdb.tracebacks import LONGEST_TRACEBACK, safe_lines, traceback_of
 
@@ -101,3 +102,31 @@ def test_a_long_text_loses_its_beginning() -> None:
 
     assert shown[0] == "[...]"
     assert shown[1:] == lines[-len(shown) + 1 :]
+
+
+def test_of_millions_of_lines_no_more_are_made_safe_than_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = []
+    safe_line = tracebacks._safe_line
+    monkeypatch.setattr(
+        tracebacks, "_safe_line", lambda line: made.append(line) or safe_line(line)
+    )
+
+    shown = traceback_of(caught(lambda: raise_(ValueError("x\n" * 1_000_000))))
+
+    assert len(shown) <= LONGEST_TRACEBACK
+    assert len(made) <= LONGEST_TRACEBACK
+
+
+class NotedError(Exception):
+    @property
+    def __notes__(self) -> list[str]:
+        raise SystemExit
+
+
+def test_an_error_whose_notes_fail_has_its_places() -> None:
+    text = traceback_of(caught(lambda: raise_(NotedError("text"))))
+
+    assert "in raise_" in text
+    assert text.endswith("\nNotedError: text")

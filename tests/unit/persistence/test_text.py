@@ -12,6 +12,7 @@ from eventsourcing_eventstoredb.text import (
     closed,
     describe,
     isolated,
+    named_line,
     one_line,
     quoted,
     storable,
@@ -42,8 +43,23 @@ def test_an_error_is_one_line_in_which_all_can_be_seen(text: str, line: str) -> 
     assert one_line(ValueError(text)) == line
 
 
-def test_an_error_without_a_text_is_reported_by_its_class() -> None:
-    assert one_line(UnspeakableError()) == "UnspeakableError"
+class UnspeakableExitError(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(1)
+
+
+@pytest.mark.parametrize("kind", [UnspeakableError, UnspeakableExitError])
+def test_an_error_without_a_text_is_reported_by_its_class(
+    kind: type[Exception],
+) -> None:
+    assert one_line(kind()) == named_line(kind()) == kind.__name__
+
+
+def test_a_long_name_is_cut() -> None:
+    kind = type("E" * 100_000, (Exception,), {})
+
+    assert len(named_line(kind("text"))) < 2 * LONGEST_NAME
+    assert len(one_line(kind())) <= LONGEST_LINE
 
 
 def test_an_empty_text_stays_empty() -> None:
