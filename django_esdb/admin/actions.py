@@ -12,6 +12,7 @@ from django.db import Error as DatabaseError
 from django.db import router
 from django.utils.translation import gettext, ngettext
 
+from django_esdb.admin.unregistered import why_unprocessable
 from django_esdb.conf import settings
 from django_esdb.failures.attempts import Outcome, Report
 from django_esdb.failures.audit import AdminAudit
@@ -232,10 +233,7 @@ def _retry(
     retried = Retried(row.projection)
     registration = registration_of(row)
     if registration is None:
-        retried.failure = gettext(
-            "it is not registered for %(application)s and this database, so nothing "
-            "can process its events"
-        ) % {"application": shown(row.application, 100)}
+        retried.failure = why_unprocessable(row)
         return retried
 
     def report(event: FailedEvent, error: str) -> None:

@@ -15,6 +15,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext, gettext_lazy
 
 from django_esdb.admin.payloads import may_read_payloads
+from django_esdb.admin.unregistered import why_unprocessable
 from django_esdb.applications.store_address import store_hint
 from django_esdb.conf import settings
 from django_esdb.debugging.dry_run import DryRun, EventRun
@@ -70,11 +71,7 @@ def try_event(event: FailedEvent) -> Trial:
     """
     registration = registration_of(event)
     if registration is None:
-        text = gettext(
-            "it is not registered for %(application)s and this database, so nothing "
-            "can process its events"
-        )
-        return Trial(problem=text % {"application": shown(event.application, 100)})
+        return Trial(problem=why_unprocessable(event))
     seconds = min(settings.ESDB_WEB_DEADLINE, settings.ESDB_EVENT_SECONDS)
     choice = Choice(event.originator_id, only=event.position)
     dry_run = DryRun(registration, choice, TimeLimit(seconds))

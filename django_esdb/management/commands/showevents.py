@@ -55,18 +55,21 @@ class Command(SafeCommand):
         parser.add_argument(
             "--stream",
             default="",
+            type=_text,
             metavar="ID",
             help="Show one stream: an aggregate's ID, or a stream's own name.",
         )
         parser.add_argument(
             "--prefix",
             default="",
+            type=_text,
             metavar="TEXT",
             help="Show streams whose names begin with it.",
         )
         parser.add_argument(
             "--topic",
             action="append",
+            type=_text,
             default=[],
             dest="topics",
             metavar="T",
@@ -259,6 +262,15 @@ def _since(text: str) -> datetime:
         return parse_since(text)
     except ValueError as error:
         raise ArgumentTypeError(str(error)) from error
+
+
+def _text(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        msg = f"{quoted(text)} has what is no character of UTF-8"
+        raise ArgumentTypeError(msg) from None
+    return text
 
 
 def _positive(text: str) -> int:

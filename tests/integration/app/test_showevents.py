@@ -199,6 +199,10 @@ def test_events_are_found_by_time(school: TrainingSchool, where: str) -> None:
         ("--since", "999999w", "is no time"),
         ("--limit", "0", "is no whole number from 1"),
         ("--limit", "many", "is no whole number from 1"),
+        ("--limit", "9" * 5000, "is no whole number from 1"),
+        ("--stream", "\udcff", "is no character of UTF-8"),
+        ("--prefix", "\udcff", "is no character of UTF-8"),
+        ("--topic", "\udcff", "is no character of UTF-8"),
     ],
 )
 def test_wrong_values_are_refused(

@@ -22,6 +22,7 @@ from django_esdb.models import (
     ProjectionState,
     ProjectionTracking,
     SkippedEvent,
+    build_name,
 )
 from django_esdb.policies import OnFailure
 from django_esdb.registry import Registration, registry
@@ -326,6 +327,21 @@ def test_what_is_not_registered_cannot_be_retried(
             )
         ]
     assert "not registered: it was renamed" in text(admin_client.get(TRACKING))
+
+
+@pytest.mark.any_database
+def test_events_of_a_build_are_said_to_be_tried_after_the_switch(
+    admin_client: Client, parked: list[FailedEvent]
+) -> None:
+    FailedEvent.objects.update(projection=build_name("Picky"))
+
+    [(level, line)] = said(act(admin_client, FAILED, "retry", parked[0]))
+
+    assert level == "error"
+    assert "its rows are built next to those in use" in line
+    assert line.endswith("run manage.py rebuildprojection Picky --beside --restart")
+    trial = reverse("admin:django_esdb_failedevent_trial", args=[parked[0].pk])
+    assert "its rows are built next to those in use" in text(admin_client.post(trial))
 
 
 def test_each_event_has_its_own_transaction_whatever_requests_have(
