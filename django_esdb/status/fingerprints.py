@@ -9,18 +9,20 @@ they were begun with is kept, and compared.
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import inspect
 import io
+import sys
 import textwrap
 import threading
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from django_esdb.registry import Registration
+from django_esdb.registry import Registration, register_projection
 
 # Changes of these are not the project's.
 _LIBRARIES = ("django_esdb", "eventsourcing", "django", "builtins", "abc", "typing")
@@ -89,11 +91,11 @@ def _source(cls: type[Any]) -> str:
 def _read_source(cls: type[Any]) -> str:
     for _ in range(_ATTEMPTS - 1):
         with suppress(SystemError):
-            return _significant(inspect.getsource(cls))
-    return _significant(inspect.getsource(cls))
+            return _significant(cls)
+    return _significant(cls)
 
 
-def _without_registration(source: str) -> str:
+def _without_registration(source: str, names: Mapping[str, Any]) -> str:
     """Leave out a class's topics, which count by themselves, and its registration."""
     lines = source.splitlines(keepends=True)
     try:
@@ -104,7 +106,7 @@ def _without_registration(source: str) -> str:
     if not isinstance(definition, ast.ClassDef):
         return source
     left_out: list[ast.expr | ast.stmt] = [
-        *(each for each in definition.decorator_list if _registers(each)),
+        *(each for each in definition.decorator_list if _registers(each, names)),
         *(each for each in definition.body if _sets_topics(each)),
     ]
     for node in left_out:
@@ -113,10 +115,25 @@ def _without_registration(source: str) -> str:
     return "".join(lines)
 
 
-def _registers(decorator: ast.expr) -> bool:
+def _registers(decorator: ast.expr, names: Mapping[str, Any]) -> bool:
     called = decorator.func if isinstance(decorator, ast.Call) else decorator
     name = getattr(called, "attr", getattr(called, "id", ""))
-    return bool(name == "register_projection")
+    if name == "register_projection":
+        return True
+    # It may be imported as another name, or have some of its arguments already.
+    found = _value(called, names)
+    while isinstance(found, functools.partial):
+        found = found.func
+    return found is register_projection
+
+
+def _value(expression: ast.expr, names: Mapping[str, Any]) -> Any:
+    """Return what a name of a module stands for, with dots or without; else None."""
+    if isinstance(expression, ast.Attribute):
+        # Not of whatever is there: a property may do anything.
+        owner = _value(expression.value, names)
+        return vars(owner).get(expression.attr) if inspect.ismodule(owner) else None
+    return names.get(expression.id) if isinstance(expression, ast.Name) else None
 
 
 def _sets_topics(statement: ast.stmt) -> bool:
@@ -128,8 +145,10 @@ def _sets_topics(statement: ast.stmt) -> bool:
     return any(isinstance(each, ast.Name) and each.id == "topics" for each in targets)
 
 
-def _significant(source: str) -> str:
-    readline = io.StringIO(_without_registration(textwrap.dedent(source))).readline
+def _significant(cls: type[Any]) -> str:
+    source = textwrap.dedent(inspect.getsource(cls))
+    names = getattr(sys.modules.get(cls.__module__), "__dict__", {})
+    readline = io.StringIO(_without_registration(source, names)).readline
     tokens = list(tokenize.generate_tokens(readline))
     texts: list[str] = []
     before = tokenize.NEWLINE

@@ -8,10 +8,12 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
 
+from django_esdb import registry as registry_module
 from django_esdb.policies import OnFailure
 from django_esdb.registry import Registration
 from django_esdb.status.fingerprints import fingerprint
@@ -52,6 +54,10 @@ def test_a_fingerprint_is_kept_with_the_first_event_and_no_later(
     assert tracking().fingerprint == first
     assert fingerprint(registration(projection_class=Changed)) != first
 
+
+# Names by which projections may be registered as well.
+registered = registry_module.register_projection
+parking = partial(registered, on_failure="park")
 
 PROJECTION = '''
 class Projection{base}:
@@ -151,7 +157,7 @@ def test_a_fingerprint_bears_with_other_codes_use_of_the_parser(
 
 
 SOURCE = """
-@register_projection(application_class=A, view_class=V{policy})
+@{register}(application_class=A, view_class=V{policy})
 {decorator}class Projection(Base):
     topics = (
         {topics},
@@ -167,6 +173,7 @@ def test_policy_and_order_of_topics_are_no_part_of_the_fingerprint(
 ) -> None:
     def of(*topics: str, **changes: str) -> str:
         parts = {"policy": "", "decorator": "", "topics": '"a"', "body": "pass"}
+        parts["register"] = "register_projection"
         changed = another_class()
         sources[changed] = SOURCE.format(**{**parts, **changes})
         if topics:
@@ -178,6 +185,9 @@ def test_policy_and_order_of_topics_are_no_part_of_the_fingerprint(
     assert of("a", "b") != of("a")
     assert of() != of(body="return 1")
     assert of() != of(decorator="@other\n")
+    for register in ("registered", "registry_module.register_projection", "parking"):
+        assert of() == of(register=register, policy=", retries=3")
+    assert of() != of(register="other")
     assert fingerprint(registration()) == fingerprint(
         registration(on_failure=OnFailure.PARK, retries=7)
     )
