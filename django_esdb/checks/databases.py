@@ -10,8 +10,13 @@ from django.db import NotSupportedError, connections
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from django_esdb.db.vendors import begins_without_write_lock, most_connections
+from django_esdb.db.vendors import (
+    begins_without_write_lock,
+    most_connections,
+    useless_lock_wait,
+)
 from django_esdb.exceptions import ViewDatabaseError
+from django_esdb.masking import shown_value
 from django_esdb.recorders.recorder import DjangoTrackingRecorder
 from django_esdb.recorders.rows.schema.model_info import model_info
 from django_esdb.registry import Registration, registry
@@ -47,6 +52,17 @@ def check_databases() -> Iterator[CheckMessage]:
                 hint=_('Set OPTIONS["pool"]["max_size"] to %(needed)s or more.')
                 % {"needed": needed},
                 id="django_esdb.W022",
+            )
+        seconds = useless_lock_wait(connection)
+        if seconds is not None:
+            yield Warning(
+                _(
+                    "SQLite database %(alias)s has the timeout %(seconds)s, so what "
+                    "finds it locked fails before another one can have written."
+                )
+                % {"alias": repr(alias), "seconds": shown_value(seconds)},
+                hint=_('Set OPTIONS["timeout"] to a number of seconds, such as 20.'),
+                id="django_esdb.W026",
             )
         if begins_without_write_lock(connection):
             yield Warning(

@@ -28,6 +28,8 @@ _POSTGRESQL_IMMEDIATE = """
     FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace
     WHERE c.condeferrable AND NOT c.condeferred
 """
+# Seconds in which another writer's transaction has ended, if all goes well.
+_SHORTEST_LOCK_WAIT = 1
 # Of psycopg's pools, unless they are told.
 _POOL_SIZE = 4
 
@@ -218,13 +220,39 @@ def begins_without_write_lock(connection: BaseDatabaseWrapper) -> bool:
 
     A database in memory has no other writers. Does not connect.
     """
-    if connection.vendor != "sqlite":
-        return False
-    name = str(connection.settings_dict["NAME"])
-    if name == ":memory:" or "mode=memory" in name:
+    if connection.vendor != "sqlite" or is_in_memory(connection):
         return False
     mode = connection.settings_dict["OPTIONS"].get("transaction_mode") or "DEFERRED"
     return str(mode).upper() not in ("IMMEDIATE", "EXCLUSIVE")
+
+
+def is_in_memory(connection: BaseDatabaseWrapper) -> bool:
+    """
+    Return whether a database is in a process's memory, where no other one finds it.
+
+    Does not connect.
+    """
+    name = str(connection.settings_dict["NAME"])
+    return connection.vendor == "sqlite" and (
+        name == ":memory:" or "mode=memory" in name
+    )
+
+
+def useless_lock_wait(connection: BaseDatabaseWrapper) -> object:
+    """
+    Return for how long a writer waits for others, if it is too short or no number.
+
+    None where it is long enough, or the database is not one with a single writer. Does
+    not connect.
+    """
+    if connection.vendor != "sqlite" or is_in_memory(connection):
+        return None
+    options = connection.settings_dict["OPTIONS"]
+    seconds: object = options.get("timeout", _SHORTEST_LOCK_WAIT)
+    if isinstance(seconds, int | float) and not isinstance(seconds, bool):
+        # Neither is one that is none, nan.
+        return None if seconds >= _SHORTEST_LOCK_WAIT else seconds
+    return str(seconds) if seconds is None else seconds
 
 
 def most_connections(connection: BaseDatabaseWrapper) -> int | None:

@@ -17,6 +17,7 @@ from django.utils import translation
 
 from django_esdb.checks.configuration import check_all
 from django_esdb.checks.topics import check_topics_of
+from django_esdb.db.vendors import is_in_memory
 from django_esdb.exceptions import NotRegisteredError
 from django_esdb.failures.parking import failed_events
 from django_esdb.management.base import CONFIGURATION, FAILED
@@ -168,6 +169,12 @@ def require_migrations(registrations: Iterable[Registration]) -> None:
             for migration, _ in plan
             if migration.app_label in app_labels
         ]
+        if unapplied and is_in_memory(connections[alias]):
+            msg = (
+                f"Database {alias!r} is SQLite in memory, where each process has one "
+                "of its own, without tables and rows: use a file, PostgreSQL or MariaDB"
+            )
+            raise CommandError(msg, returncode=CONFIGURATION)
         if unapplied:
             option = "" if alias == "default" else f" --database {alias}"
             msg = (

@@ -8,15 +8,18 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.db.utils import ConnectionHandler
 from django.test import Client, override_settings
 from django.utils import timezone
 
 from django_esdb.checks.databases import check_databases, check_read_models
 from django_esdb.leases.acquiring import acquire_lease
+from django_esdb.management.commands import _projections
 from django_esdb.moments import time_text
 from django_esdb.registry import Registration, registry
 from example_project.training_school.application import TrainingSchool
@@ -82,6 +85,40 @@ def test_sqlite_takes_its_write_lock_at_once(
     assert of_mode(None) == of_mode("deferred") == ["django_esdb.W023"]
     assert of_mode("exclusive") == []
     assert of_mode(None, ":memory:") == []
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="others lock rows")
+def test_sqlite_waits_for_its_lock(changed: Callable[..., list[str]]) -> None:
+    def of_timeout(timeout: Any, name: str = "site.sqlite3") -> list[str]:
+        return changed(OPTIONS={"timeout": timeout}, NAME=name)
+
+    for wrong in (0, 0.5, -1, None, "20", True, float("nan")):
+        assert of_timeout(wrong) == ["django_esdb.W026"]
+    assert of_timeout(20) == of_timeout(1.0) == []
+    assert of_timeout(0, ":memory:") == []
+
+
+@pytest.mark.django_db
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="it is in files elsewhere")
+@pytest.mark.parametrize(
+    "command", ["runprojections", "showprojections", "resetprojection"]
+)
+def test_a_worker_with_a_database_in_memory_says_what_is_wrong(
+    settings: Any, command: str
+) -> None:
+    settings.ESDB_URI = "esdb://localhost?Tls=false"
+    memory = ConnectionHandler(
+        {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+    )
+    name = "TrainingSchoolProjection"
+
+    with (
+        patch.object(_projections, "connections", memory),
+        pytest.raises(CommandError, match="'default' is SQLite in memory") as refused,
+    ):
+        call_command(command, name)
+    memory.close_all()
+    assert refused.value.returncode == 2
 
 
 def test_models_that_rows_cannot_take_are_found() -> None:
