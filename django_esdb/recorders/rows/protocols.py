@@ -107,6 +107,7 @@ class KnownRows(Protocol):
     index_of: dict[str, int]
     uniques: UniqueValues
     entries: dict[Any, Entry]
+    unkeyed: list[Entry]
     deleted: dict[Any, int]
     dirty: dict[Entry, int]
     in_hand: dict[Entry, int]

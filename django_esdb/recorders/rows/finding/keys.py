@@ -223,7 +223,7 @@ class Keys:
         integers = self._column(attname).integers
         if integers is not None:
             # Others cannot be there, and SQLite's driver does not take them.
-            keys = [key for key in keys if key in integers]
+            keys = [key for key in keys if isinstance(key, int) and key in integers]
         names = ("pk", *(column.attname for column in self._rows.columns))
         at_once = most_parameters(unit.connection)
         for start in range(0, len(keys), at_once):
@@ -309,7 +309,12 @@ class Keys:
         entry, value = self._index.setdefault(attname, {}).get(key, (None, None))
         if entry is None or entry.current[self._position(attname)] != value:
             return None
-        is_there = entry.pk is None or self._rows.entries.get(entry.pk) is entry
+        is_there = (
+            self._rows.entries.get(entry.pk) is entry
+            if entry.pk is not None
+            # It may have been added within a savepoint that was undone.
+            else entry in self._rows.unkeyed
+        )
         return entry if is_there else None
 
     def _forget_absent(self, attname: str, value: Any) -> None:

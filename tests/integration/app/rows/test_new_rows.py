@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from django.contrib.contenttypes.fields import GenericForeignKey
 from django.contrib.contenttypes.models import ContentType
-from django.db import connection, models
+from django.db import IntegrityError, connection, models, transaction
 from django.test.utils import isolate_apps
 
 from tests.support.batches import Runner
@@ -139,3 +140,28 @@ def test_more_rows_are_deleted_than_a_statement_has_parameters() -> None:
         connection.connection.setlimit(kind, before)
 
     assert (found, failed) == ([], set())
+
+
+@pytest.mark.parametrize("sizes", [[], [1, 1, 1]])
+def test_a_new_row_that_a_savepoint_undid_is_not_found_by_its_unique_value(
+    sizes: list[int],
+) -> None:
+    def add(rows: Any) -> None:
+        with suppress(IntegrityError, ZeroDivisionError), transaction.atomic():
+            rows(Pack, key="title").get_or_none("a")
+            rows(Pack).add(Pack(title="a"))
+            rows(Pack, key="title").get("a").rank += 1
+            raise ZeroDivisionError
+        assert rows(Pack, key="title").get_or_none("a") is None
+
+    def add_again(rows: Any) -> None:
+        with suppress(IntegrityError), transaction.atomic():
+            rows(Pack).add(Pack(title="b"))
+        rows(Pack, key="title").get("b").rank += 1
+
+    def find(rows: Any) -> None:
+        rows(Pack, key="title").get("b").rank += 1
+
+    Pack.objects.create(title="b")
+    assert not processed([add, find, add_again], sizes)
+    assert list(Pack.objects.values_list("title", "rank")) == [("b", 2)]
