@@ -40,6 +40,7 @@ class Blame:
         error: BaseException,
         *,
         is_searching: bool,
+        has_lock: bool = False,
     ) -> bool:
         """
         Return whether an error is about these events; asks the database.
@@ -51,6 +52,8 @@ class Blame:
             events: What was to be processed in one transaction, which is undone.
             error: What it failed with.
             is_searching: Whether more events have failed before, these among them.
+            has_lock: Whether a handler has raised it, in a transaction that had begun
+                to write: where there is one lock for all, nobody else had it then.
         """
         if error is events[0].error and not is_transient(error):
             return True
@@ -59,7 +62,10 @@ class Blame:
         cause = cause_of(error)
         if cause is Cause.EVENT:
             return True
-        if cause is Cause.IDLE or (cause is Cause.LOCK and not self._has_row_locks()):
+        if cause is Cause.IDLE:
+            return False
+        if cause is Cause.LOCK and not (has_lock or self._has_row_locks()):
+            # Smaller parts would wait for the one lock as well.
             return False
         if not self._can_write():
             return False
@@ -70,7 +76,6 @@ class Blame:
         return count(events[0].notification.id, is_alone=is_alone)
 
     def _has_row_locks(self) -> bool:
-        # Where there is one lock for all, smaller parts would wait for it as well.
         return can_skip_locked_rows(connections[self._tracked.using])
 
     def _can_write(self) -> bool:

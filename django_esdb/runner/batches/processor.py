@@ -92,6 +92,7 @@ class BatchProcessor:
         self._parked = ParkedAggregates(tracked)
         self._blame = Blame(tracked, self._policy)
         self._search: CrashSearch | None = None
+        self._is_handling = False
         row = tracked.row()
         self.position = row.position
         self._policy.skipped = row.skipped_in_a_row
@@ -155,6 +156,7 @@ class BatchProcessor:
         self, events: Sequence[ReceivedEvent], *, is_searching: bool = False
     ) -> int:
         """Process at least one event and return how many."""
+        self._is_handling = False
         try:
             self._signals.began(events)
             try:
@@ -168,7 +170,9 @@ class BatchProcessor:
             self._signals.undone(events, error)
             if was_too_slow and self._policy.slow(self._clock.position):
                 raise
-            if not self._blame.falls_on(events, error, is_searching=is_searching):
+            if not self._blame.falls_on(
+                events, error, is_searching=is_searching, has_lock=self._is_handling
+            ):
                 raise
             if len(events) == 1:
                 failure = event_error(self._projection.name, events[0], error)
@@ -249,6 +253,7 @@ class BatchProcessor:
             self._clock.begin_transaction(events[0].notification, batch.session)
             parked = self._parked.among(event.notification for event in events)
             handling = monotonic()
+            self._is_handling = True
             done = 0
             for event in events:
                 batch.begin(event.tracking)
@@ -275,6 +280,7 @@ class BatchProcessor:
             if self._policy.skipped and not has_processed:
                 batch.end_at(last.id, skipped_in_a_row=self._policy.skipped)
             handle(None)
+            self._is_handling = False
             self._clock.commit()
             committing = monotonic()
         self._moved(last.id, done)
