@@ -8,12 +8,15 @@ that is ``async def`` or a generator would be passed over with each event.
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import singledispatchmethod
 from typing import Any
 
 from eventsourcing import dispatch
+
+from django_esdb.handlers.forks import end_child
 
 _DISPATCHING = (singledispatchmethod, dispatch.singledispatchmethod)
 
@@ -39,8 +42,12 @@ class CheckedProjection:
 
     def process_event(self, domain_event: Any, tracking: Any) -> None:
         """Process an event; raises a TypeError if the handler has only begun."""
+        process_id = os.getpid()
         with self._around():
-            returned = self._process_event(domain_event, tracking)
+            try:
+                returned = self._process_event(domain_event, tracking)
+            finally:
+                end_child(process_id)
         if returned is not None:
             check_returned(returned)
 

@@ -10,6 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_esdb.db.effects import ending
 from django_esdb.db.errors import is_refused_after_another
+from django_esdb.db.forked import kept_from_children
 from django_esdb.db.held_connections import has_ended, held, would_end
 from django_esdb.db.vendors import (
     has_ended_transaction,
@@ -40,7 +41,7 @@ class HeldTransaction:
     def hold(self) -> Iterator[None]:
         """Refuse what ends the transaction, which is open, within the block."""
         self._is_held = True
-        with held(self._connection):
+        with kept_from_children(self._connection), held(self._connection):
             yield
 
     def check_open(self) -> None:

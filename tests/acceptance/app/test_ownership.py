@@ -474,3 +474,18 @@ def test_a_handler_that_lets_no_thread_run_ends_the_process(
     with worker(hooked) as this:
         assert this.status() == 1
     assert any("fault_injection/apps.py" in line for line in this.lines)
+
+
+def test_a_child_that_a_handler_has_forked_does_not_do_its_parents_work(
+    hooked: Project, writing: TrainingSchool, tmp_path: Path
+) -> None:
+    writing.register("Fido")
+    for trick in ("fork", "exit", "sit"):
+        writing.add_trick("Fido", trick)
+
+    output = hooked.manage("runprojections", "--until-caught-up")
+
+    assert (tmp_path / "fork").read_text() == "1"
+    assert (tmp_path / "exit").read_text() == "7"
+    assert output.stderr.count("A handler has forked, and the child has come back") == 1
+    assert state(hooked)["counts"] == [[1, 3]]

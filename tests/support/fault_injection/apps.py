@@ -3,7 +3,7 @@ Lets tests say what happens within a handler of another process.
 
 The trick's name says what: ``wait`` until the file ``go`` is there, ``crash`` the
 process, ``fail`` (or ``hang``, with ``FAULTS_HANG``), ``hang`` until ``go`` is there,
-too, ``stall`` all threads. Files are
+too, ``stall`` all threads, ``fork``, or ``exit`` from a child. Files are
 in the directory ``FAULTS_DIRECTORY``.
 
 When a projection has been told to stop, the file ``stopping-`` and the process's ID
@@ -20,11 +20,14 @@ import importlib
 import os
 import re
 import signal
+import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from django.apps import AppConfig
+from django.db import transaction
 
 
 class FaultInjectionConfig(AppConfig):
@@ -80,6 +83,20 @@ def _note(what: str) -> None:
         (Path(directory) / f"{what}-{os.getpid()}").touch()
 
 
+def _fork(status: Path, *, exits: bool) -> None:
+    """Have a child come back from the handler, and write down how it ended."""
+    child = os.fork()
+    if child:
+        ended = os.waitpid(child, 0)[1]
+        status.write_text(str(os.waitstatus_to_exitcode(ended)))
+        return
+    with suppress(Exception), transaction.atomic():
+        # What goes back to a savepoint, on the parent's connection if it could.
+        raise RuntimeError
+    if exits:
+        sys.exit(7)
+
+
 def _act(trick: str) -> None:
     directory = Path(os.environ["FAULTS_DIRECTORY"])
     if trick == "fail" and os.environ.get("FAULTS_HANG"):
@@ -91,6 +108,8 @@ def _act(trick: str) -> None:
     elif trick == "hang":
         while not (directory / "go").exists():
             time.sleep(0.01)
+    elif trick in ("fork", "exit"):
+        _fork(directory / trick, exits=trick == "exit")
     elif trick == "stall":
         re.match("(a+)+$", "a" * 64 + "b")
     elif trick == "crash" and not (directory / "go").exists():
