@@ -139,6 +139,7 @@ class UnitOfWork:
                     "cannot hold both"
                 )
                 raise ViewDatabaseError(msg)
+            self.triggers.check_is_table(model)
             kind = (
                 FilteredIdentityMap
                 if model_info(model).has_own_queryset()

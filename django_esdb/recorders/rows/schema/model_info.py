@@ -319,9 +319,29 @@ def _check_supported(model: type[models.Model]) -> None:
         problem = "the primary key has several fields; use the model's manager"
     elif not meta.managed and meta.db_table == "":
         problem = "the model has no table"
+    elif not meta.managed and (other := _other_of_table(model)):
+        # Neither would know what is changed through the other one.
+        problem = (
+            f"the model has the table of {other.__name__}; use rows({other.__name__})"
+        )
     if problem:
         msg = f"rows({name}) is not possible: {problem}"
         raise NotSupportedError(msg)
+
+
+def _other_of_table(model: type[models.Model]) -> type[models.Model] | None:
+    """Return the model that an unmanaged one's table belongs to, if it is another."""
+    others = [
+        other
+        for other in model._meta.apps.get_models(include_auto_created=True)
+        if other._meta.db_table == model._meta.db_table
+        and other._meta.concrete_model is other
+        and other is not model
+    ]
+    owner = min(
+        (model, *others), key=lambda each: (not each._meta.managed, each._meta.label)
+    )
+    return None if owner is model else owner
 
 
 def _is_plain_unique(constraint: models.BaseConstraint) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from weakref import WeakKeyDictionary
 
+from django.db import NotSupportedError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
@@ -25,6 +26,7 @@ class Triggered:
         self.session = driver_connection(connection)
         self._deleted_further, self._updated_further = tables_acting(connection)
         self._tables: frozenset[str] = frozenset()
+        self._views: frozenset[str] | None = None
         self.look(connection)
 
     def look(self, connection: BaseDatabaseWrapper) -> bool:
@@ -39,6 +41,14 @@ class Triggered:
     def are_deleted_further(self, model: type[Model]) -> bool:
         """Return whether deleting a model's rows deletes or changes others."""
         return _table_of(model) in self._deleted_further
+
+    def has_view(self, connection: BaseDatabaseWrapper, model: type[Model]) -> bool:
+        """Return whether a model's table is a view; asks the database once."""
+        if self._views is None:
+            with connection.cursor() as cursor:
+                found = connection.introspection.get_table_list(cursor)
+            self._views = frozenset(t.name.lower() for t in found if t.type == "v")
+        return _table_of(model) in self._views
 
 
 def _table_of(model: type[Model]) -> str:
@@ -92,6 +102,26 @@ class Triggers:
     def are_deleted_further(self, model: type[Model]) -> bool:
         """Return whether the database deletes or changes others with a model's rows."""
         return self._found().are_deleted_further(model)
+
+    def check_is_table(self, model: type[Model]) -> None:
+        """
+        See to it that a model's rows change by themselves alone.
+
+        Raises:
+            NotSupportedError: They are a view's.
+        """
+        # Django makes no views.
+        if model._meta.managed:
+            return
+        known = self._found()
+        with self._own_statements():
+            is_view = known.has_view(self._connection, model)
+        if is_view:
+            msg = (
+                f"rows({model.__name__}) is not possible: {model._meta.db_table} is a "
+                "view, whose rows change with others; use the model's manager"
+            )
+            raise NotSupportedError(msg)
 
     def _found(self) -> Triggered:
         if self._known is None:
