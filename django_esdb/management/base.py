@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -15,6 +17,12 @@ from eventsourcing_eventstoredb.text import one_line
 CONFIGURATION = 2
 FAILED = 1
 LEASE = 3
+
+
+def _write_nowhere() -> None:
+    """Have Python not complain, at its end, of what it has yet to write."""
+    with suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 class SafeCommand(BaseCommand):
@@ -29,6 +37,13 @@ class SafeCommand(BaseCommand):
 
     exit_statuses: ClassVar[Mapping[str, str]] = {}
     is_from_shell = False
+
+    def __init__(self, stdout: Any = None, *args: Any, **kwargs: Any) -> None:
+        if stdout is None and sys.stdout is None:
+            # A process may be started without one.
+            stdout = open(os.devnull, "w")  # noqa: SIM115
+        super().__init__(stdout, *args, **kwargs)
+
     # Those that concern a command it runs itself, to report the first error in a line.
     requires_system_checks: Any = ()
 
@@ -56,7 +71,16 @@ class SafeCommand(BaseCommand):
         """Run as from a shell; an error's traceback is printed without secrets."""
         self.is_from_shell = True
         try:
-            super().run_from_argv(argv)
+            try:
+                super().run_from_argv(argv)
+            finally:
+                # Now rather than when Python ends, where nothing can be said of it.
+                self.stdout.flush()
+        except BrokenPipeError:
+            # As with «| head».
+            _write_nowhere()
+            self.stderr.write("The output is not read any more", self.style.ERROR)
+            sys.exit(FAILED)
         except Exception as error:
             # A command's own error comes here with --traceback alone.
             self.stderr.write(masked_traceback(error), self.style.ERROR)

@@ -10,6 +10,7 @@ from django.utils.translation import gettext_noop, ngettext
 
 from django_esdb.models import ProjectionState
 from django_esdb.registry import Registration
+from eventsourcing_eventstoredb.text import one_line
 
 # Of a projection whose owner has exited without releasing its lease.
 LOST = "lost"
@@ -21,7 +22,11 @@ DEFINITION_CHANGED = gettext_noop(
 
 def state_label(state: str) -> str:
     """Return a state as the admin shows it, in the language that is active."""
-    return _("Lost") if state == LOST else str(ProjectionState(state).label)
+    if state == LOST:
+        return _("Lost")
+    # Newer code may have written others, during a rolling deploy.
+    known = state in ProjectionState.values
+    return str(ProjectionState(state).label) if known else one_line(state)
 
 
 def advice(

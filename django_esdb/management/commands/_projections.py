@@ -103,7 +103,8 @@ def is_confirmed(warning: str) -> bool:
     """Say what will be done, and return whether the user wants it; blocks."""
     try:
         return input(f"{warning} Type yes to continue: ").strip() == "yes"
-    except EOFError:
+    except (EOFError, RuntimeError):
+        # Nobody is there, or nothing that could be asked on.
         return False
 
 
