@@ -267,6 +267,5 @@ class FailedEventAdmin(EventColumns, ActingAdmin):
             "back": request.get_full_path(),
         }
         request.current_app = self.admin_site.name
-        return TemplateResponse(
-            request, f"{_TEMPLATES}/discard_confirmation.html", context
-        )
+        template = f"{_TEMPLATES}/discard_confirmation.html"
+        return showable(TemplateResponse(request, template, context))

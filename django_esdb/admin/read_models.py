@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import DatabaseError, DataError, models
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.text import capfirst
@@ -22,6 +24,10 @@ from django_esdb.registry import registry
 from django_esdb.status.status import shown
 from eventsourcing_eventstoredb.text import storable
 
+# Whose values Django takes as they are.
+_UNCHECKED = re.compile(r"__(?:i?regex|(?:iso_)?year)(?:__|$)")
+# What cannot be seen, and is no text in HTML either.
+_CONTROL = re.compile("[\0-\x08\x0b\x0e-\x1f\x7f-\x9f]")
 _EVENTS = "django_esdb_storedevent_changelist"
 _TRACKING = "django_esdb_projectiontracking_change"
 
@@ -48,7 +54,15 @@ class _ShowableTemplate:
         # Some databases keep half a surrogate pair in a JSONField, and no page
         # that has one in it can be encoded.
         page = self._resolve().render(context, request)
-        return storable(isolate_texts(page))
+        return _CONTROL.sub("\ufffd", storable(isolate_texts(page)))
+
+
+def _is_asked_wrongly(request: HttpRequest, error: Exception) -> bool:
+    """Return whether an error is of what the address asks for, and of nothing else."""
+    if isinstance(error, OverflowError | DataError):
+        return bool(request.GET)
+    # SQLite and MariaDB tell no wrong pattern from other errors.
+    return any(_UNCHECKED.search(name) for name in request.GET)
 
 
 class ReadModelAdmin(_ModelAdmin):
@@ -107,6 +121,15 @@ class ReadModelAdmin(_ModelAdmin):
         if isinstance(response, TemplateResponse):
             self._complete_list(request, response)
         return showable(response)
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        try:
+            return super().get_changelist_instance(request)
+        except (OverflowError, ValueError, DatabaseError) as error:
+            if not _is_asked_wrongly(request, error):
+                raise
+            # The list is shown without what was asked for.
+            raise IncorrectLookupParameters from error
 
     def changeform_view(
         self,

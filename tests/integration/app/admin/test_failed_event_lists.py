@@ -331,3 +331,39 @@ def test_pages_cost_the_same_with_four_times_as_many_events(
     for name in ("all", "half way", "projection", "kind", "aggregate", "one"):
         if connection.vendor != "sqlite":
             assert many[name].amount < 1_000, (name, many)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "error__regex=(",
+        "error__iregex=[",
+        "parked_at__year=99999999",
+        "parked_at__year__gte=99999999",
+        "id=99999999999999999999999999",
+        "position__gt=99999999999999999999999999",
+        "unknown=1",
+    ],
+)
+def test_what_the_address_asks_for_wrongly_is_no_failure(
+    admin_client: Client, query: str
+) -> None:
+    many_failed(1)
+
+    answer = admin_client.get(f"{FAILED}?{query}")
+
+    assert answer.status_code in (200, 302)
+    if answer.status_code == 302:
+        assert answer.url == f"{FAILED}?e=1"
+
+
+@pytest.mark.any_database
+def test_no_page_has_characters_that_cannot_be_seen(admin_client: Client) -> None:
+    [event] = many_failed(1, "a \x1b[31mred\x07\x9b error", projection="Pi\x1bcky")
+
+    pages = [admin_client.get(FAILED), admin_client.get(f"{FAILED}{event.pk}/change/")]
+    pages.append(act(admin_client, FAILED, "discard", event))
+
+    for page in pages:
+        assert re.search("[\x1b\x07\x9b]", text(page)) is None
+        assert "Pi\ufffdcky" in text(page)
