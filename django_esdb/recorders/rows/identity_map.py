@@ -59,8 +59,8 @@ class IdentityMap:
         )
         self.keys = Keys(self)
         self.entries: dict[Any, Entry] = {}
-        # New rows whose primary key the database will choose.
-        self.unkeyed: list[Entry] = []
+        # New rows whose primary key the database will choose, with how it does so.
+        self.unkeyed: dict[Entry, Any] = {}
         # Each with the stretch in which it was deleted.
         self.deleted: dict[Any, int] = {}
         # What has to be written, in the order of the changes, each with the stretch in
@@ -183,7 +183,7 @@ class IdentityMap:
             setattr(instance, self.info.pk.attname, pk)
         if pk is None or hasattr(pk, "resolve_expression"):
             entry = Entry(None, instance, self.instances.unset)
-            self.unkeyed.append(entry)
+            self.unkeyed[entry] = pk
         else:
             pk = self.keys.normalised("pk", pk)
             setattr(instance, self.info.pk.attname, pk)
@@ -471,8 +471,7 @@ class IdentityMap:
         for instance in (entry.instance, *self.kept.of(entry)):
             if instance is not None:
                 instance.pk = pk
-        if entry in self.unkeyed:
-            self.unkeyed.remove(entry)
+        self.unkeyed.pop(entry, None)
 
     def others_have_written(self) -> None:
         """Trust nothing that was loaded."""

@@ -107,7 +107,7 @@ class KnownRows(Protocol):
     index_of: dict[str, int]
     uniques: UniqueValues
     entries: dict[Any, Entry]
-    unkeyed: list[Entry]
+    unkeyed: dict[Entry, Any]
     deleted: dict[Any, int]
     dirty: dict[Entry, int]
     in_hand: dict[Entry, int]

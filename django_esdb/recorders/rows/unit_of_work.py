@@ -140,11 +140,10 @@ class UnitOfWork:
                 )
                 raise ViewDatabaseError(msg)
             self.triggers.check_is_table(model)
-            kind = (
-                FilteredIdentityMap
-                if model_info(model).has_own_queryset()
-                else IdentityMap
-            )
+            info, kind = model_info(model), IdentityMap
+            if info.has_own_queryset():
+                info.check_manager()
+                kind = FilteredIdentityMap
             found = self._maps[model] = kind(self, model)
             self._used = tuple(self._maps.values())
         return found

@@ -188,6 +188,22 @@ class ModelInfo:
         manager = self.model._default_manager
         return not is_djangos(type(manager).get_queryset)
 
+    def check_manager(self) -> None:
+        """
+        See to it that the model's manager gives rows no more than their columns.
+
+        Raises:
+            NotSupportedError: It does.
+        """
+        annotated = self.model._default_manager.all().query.annotation_select
+        if annotated:
+            msg = (
+                f"rows({self.model.__name__}) is not possible: the default manager "
+                f"annotates {', '.join(annotated)}, which rows would not have; use "
+                "alias() there, or the model's manager"
+            )
+            raise NotSupportedError(msg)
+
     def has_filtering_manager(self) -> bool:
         """Return whether the model's manager does not find all rows."""
         query = self.model._default_manager.all().query

@@ -150,7 +150,7 @@ def _insert_unkeyed(
     for some in _parts(connection, entries, fields):
         values = [
             (
-                *([_default_key(entry, pk)] if has_default else ()),
+                *([rows.unkeyed.get(entry)] if has_default else ()),
                 *_values(columns, entry),
             )
             for entry in some
@@ -158,11 +158,6 @@ def _insert_unkeyed(
         found = _execute_insertion(rows, fields, values, [pk])
         for entry, returned in zip(some, found, strict=True):
             rows.keyed(entry, returned[0])
-
-
-def _default_key(entry: Entry, pk: Field) -> Any:
-    instance = entry.instance
-    return None if instance is None else instance.__dict__.get(pk.attname)
 
 
 def _parts(

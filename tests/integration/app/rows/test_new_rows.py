@@ -165,3 +165,23 @@ def test_a_new_row_that_a_savepoint_undid_is_not_found_by_its_unique_value(
     Pack.objects.create(title="b")
     assert not processed([add, find, add_again], sizes)
     assert list(Pack.objects.values_list("title", "rank")) == [("b", 2)]
+
+
+def test_a_key_is_the_databases_default_also_if_no_statement_follows() -> None:
+    with isolate_apps("tests.support.rows_app"):
+
+        class Numbered(models.Model):
+            id = models.IntegerField(primary_key=True, db_default=77)
+            count = models.IntegerField(default=0)
+
+            class Meta:
+                app_label = "rows_app"
+
+    def add(rows: Any) -> None:
+        rows(Numbered).add(Numbered())
+
+    def change(rows: Any) -> None:
+        rows(Numbered).get(77).count += 1
+
+    with made_tables(Numbered):
+        assert outcomes(Numbered, [add, change, add]) == ([(77, 1)], {3})

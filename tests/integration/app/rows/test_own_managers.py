@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import models
+from django.db import NotSupportedError, models
+from django.db.models import F
 from django.test.utils import isolate_apps
 
 from tests.support.made_events import made_tables, outcomes
@@ -121,3 +122,21 @@ def test_a_row_is_found_as_its_manager_is_told_for_each_event(
         cow.objects.all().delete()
 
     assert (found, failed) == ([(1, 4, 2)], set())
+
+
+def test_rows_of_a_manager_that_annotates_them_are_refused() -> None:
+    herd, cow = model_found_by(lambda cows: cows.annotate(more=F("milk") + 1))
+    _, found = model_found_by(lambda cows: cows.alias(more=F("milk") + 1))
+
+    def event(rows: Any) -> None:
+        with pytest.raises(NotSupportedError, match="annotates more, which rows would"):
+            rows(cow)
+        rows(found)
+        assert cow.objects.get(pk=1).more == 1
+
+    def begin() -> None:
+        herd.objects.get_or_create(pk=1)
+        cow.objects.create(pk=1, herd_id=1)
+
+    with made_tables(herd, cow):
+        assert outcomes(cow, [event, event], begin=begin) == ([(1, 0, 1)], set())
