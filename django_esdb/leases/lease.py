@@ -289,9 +289,13 @@ class Lease:
         elif is_rebuilder(row.owner):
             error = LeaseLostError(f"{name} is being rebuilt by {row.owner}")
         else:
+            # Each of the others takes a token, too.
             return LeaseLostError(
                 f"{name} was taken over by {row.owner}, since its lease was not "
                 f"renewed for {self.seconds:g} s"
+                if row.token == self.token + 1
+                else f"{name} was taken over by {row.owner}, and reset, paused or "
+                "taken over by others before"
             )
         error.was_reset = True
         return error

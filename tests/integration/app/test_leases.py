@@ -18,7 +18,7 @@ from django_esdb.db.functions import DatabaseTime
 from django_esdb.exceptions import LeaseLostError, PositionMovedError
 from django_esdb.leases import process_identity
 from django_esdb.leases.acquiring import acquire_lease
-from django_esdb.leases.lease import Lease
+from django_esdb.leases.lease import Lease, next_token
 from django_esdb.leases.process_identity import is_gone, new_owner
 from django_esdb.leases.tracked import TrackedProjection
 from django_esdb.models import ProjectionState, ProjectionTracking
@@ -108,7 +108,21 @@ def test_who_was_taken_over_cannot_renew_and_learns_by_whom() -> None:
         first.renew()
 
     assert second.owner in str(raised.value)
+    assert "since its lease was not renewed for 60 s" in str(raised.value)
     assert TRACKED.row().owner == second.owner
+
+
+def test_a_lease_that_was_taken_away_is_not_said_to_be_over() -> None:
+    first = acquired()
+    row = TRACKED.row()
+    # As a reset does, after which whoever comes first takes over.
+    TRACKED.queryset().update(token=next_token(row), owner="", leased_until=None)
+    second = acquired()
+
+    with pytest.raises(LeaseLostError) as raised:
+        first.renew()
+
+    assert f"taken over by {second.owner}, and reset, paused" in str(raised.value)
 
 
 def test_who_was_taken_over_releases_nothing() -> None:
