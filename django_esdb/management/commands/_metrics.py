@@ -10,7 +10,7 @@ from django.core.management.base import CommandError
 from django_esdb.exceptions import MissingExtraError
 from django_esdb.management.base import CONFIGURATION
 from django_esdb.registry import Registration
-from eventsourcing_eventstoredb.text import one_line
+from eventsourcing_eventstoredb.text import LONGEST_NAME, one_line, quoted
 
 
 @contextmanager
@@ -40,9 +40,14 @@ def metrics_served(
         from django_esdb.contrib.prometheus.server import MetricsServer
     except MissingExtraError as error:
         raise CommandError(str(error), returncode=CONFIGURATION) from None
-    where = f"[{host}]" if ":" in host else host
+    shown = one_line(host, LONGEST_NAME)
+    where = f"[{shown}]" if ":" in host else shown
     try:
         server = MetricsServer(registrations, host=host, port=port)
+    except UnicodeError as error:
+        # Python makes it of names that can be none, before it asks for their address.
+        msg = f"--metrics-host {quoted(host)} is no address: {one_line(error)}"
+        raise CommandError(msg, returncode=CONFIGURATION) from None
     except OSError as error:
         msg = (
             f"Metrics cannot be served on {where}:{port}: "

@@ -7,6 +7,7 @@ from django.core.management.base import CommandError
 
 from django_esdb.management.base import SafeCommand
 from eventsourcing_eventstoredb.server import DataFileError, ServerError, cli
+from eventsourcing_eventstoredb.text import one_line
 
 
 class Command(SafeCommand):
@@ -25,7 +26,7 @@ class Command(SafeCommand):
             server = cli.server_from(Namespace(**options))
             cli.serve_until_stopped(server, self._say)
         except (DataFileError, ServerError) as error:
-            raise CommandError(" ".join(str(error).split())) from error
+            raise CommandError(one_line(error)) from error
 
     def _say(self, line: str) -> None:
         self.stdout.write(line)

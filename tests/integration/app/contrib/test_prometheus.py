@@ -327,6 +327,30 @@ def test_a_port_that_is_taken_is_one_line(
     assert raised.value.returncode == 2
 
 
+@pytest.mark.parametrize("host", ["a..b", "x" * 5000, "\udcff", "[::1"])
+def test_a_host_that_can_be_none_is_one_line(
+    school: TrainingSchool, own_registry: CollectorRegistry, host: str
+) -> None:
+    with pytest.raises(CommandError) as raised:
+        call_command(
+            *("runprojections", "--until-caught-up"),
+            *("--metrics-port=0", f"--metrics-host={host}"),
+        )
+
+    assert raised.value.returncode == 2
+    assert str(raised.value).isprintable()
+    assert len(str(raised.value)) < 500
+
+
+@pytest.mark.parametrize("host", ["x" * 5000, "a\x1bb", "\udcff"])
+def test_a_host_that_others_reach_is_shown_in_one_line(host: str) -> None:
+    with pytest.raises(CommandError, match="others can reach") as raised:
+        call_command("runeventstore", f"--host={host}")
+
+    assert str(raised.value).isprintable()
+    assert len(str(raised.value)) <= 1000
+
+
 def test_a_missing_extra_is_one_line() -> None:
     said = import_without("prometheus_client", "django_esdb.contrib.prometheus")
 
