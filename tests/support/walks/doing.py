@@ -252,13 +252,11 @@ class Doing:
         gauge, _ = self._rows(Gauge).get_or_create(3, {})
         gauge.level = len(found)
 
-    def permit(self, name: str, number: int, is_related: bool) -> None:
+    def permit(self, name: str, number: int, is_related: bool, specimen: Any) -> None:
         keeper, _ = self._rows(Keeper).get_or_create(name, {})
-        permit = (
-            Permit(keeper=keeper, number=number)
-            if is_related
-            else Permit(keeper_id=name, number=number)
-        )
+        whose = {"keeper": keeper} if is_related else {"keeper_id": name}
+        # One of a specimen that has got one may be refused.
+        permit = Permit(number=number, specimen_id=specimen, **whose)
         self._rows(Permit).add(permit)
 
     def chip(self, key: Any, code: int) -> None:

@@ -206,7 +206,11 @@ SIMPLE = st.one_of(
     st.tuples(st.just("describe"), models),
     st.tuples(st.just("filter"), st.lists(st.sampled_from(SPECIMENS))),
     st.tuples(
-        st.just("permit"), st.sampled_from(KEEPERS), st.integers(1, 2), st.booleans()
+        st.just("permit"),
+        st.sampled_from(KEEPERS),
+        st.integers(1, 2),
+        st.booleans(),
+        VALUE[Permit]["specimen_id"],
     ),
     st.tuples(st.just("chip"), st.sampled_from(SPECIMENS), st.integers(1, 3)),
     st.tuples(st.just("swap"), st.sampled_from(KEEPERS), st.sampled_from(KEEPERS)),
