@@ -108,6 +108,9 @@ class Condition:
         """Note that another process has taken over."""
         # There is nothing left to release.
         self.give_back(ProjectionState.STOPPED, is_lost=True)
+        if error.was_reset or error.was_paused:
+            # Somebody has begun it anew, so its events have all their retries again.
+            self._policy.forget_failures()
         self._reporter.lease_lost(error)
 
     def turn_failed(self, *, has_progressed: bool) -> None:

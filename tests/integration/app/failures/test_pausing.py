@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from eventsourcing.persistence import Tracking
 
+from django_esdb import signals
 from django_esdb.exceptions import EventProcessingError
 from django_esdb.failures.retrying import retry_failed_events
 from django_esdb.models import ProjectionState
 from django_esdb.policies import FailurePolicy, OnFailure
+from django_esdb.rebuilding.resetting import reset_projection
 from django_esdb.registry import Registration
 from django_esdb.runner.decisions import STANDBY_SECONDS
 from example_project.training_school.application import TrainingSchool
@@ -203,3 +205,27 @@ def test_a_store_that_is_away_is_no_failing_event(
         school.close()
 
     assert supervisor.events == ["started"]
+
+
+def test_a_projection_that_was_reset_has_all_its_retries_again(
+    school: TrainingSchool, failing: MakeRegistration
+) -> None:
+    school.register("Fido")
+    school.add_trick("Fido", "burn")
+    registration = failing(on_failure=OnFailure.STOP, retries=3)
+
+    counts: list[int] = []
+
+    def reset_at_the_second(failures: int, **kwargs: Any) -> None:
+        counts.append(failures)
+        if len(counts) == 2:
+            reset_projection(registration)
+
+    signals.event_failed.connect(reset_at_the_second)
+    try:
+        with running(registration) as supervisor:
+            supervisor.wait_for("paused")
+    finally:
+        signals.event_failed.disconnect(reset_at_the_second)
+
+    assert counts == [1, 2, 1, 2, 3, 4]
