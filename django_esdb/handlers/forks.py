@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import NoReturn
+
+# How many forks lie between this process and the first one. Who has called a handler
+# compares it after each event, where asking for the process's number takes longer.
+depth = 0
 
 
-def end_child(process_id: int) -> None:
+def end_child() -> NoReturn:
     """
-    End this process, unless it has the given number; does not return then.
+    End this process, which a handler has forked, and which has come back from it.
 
-    A child that came back from a handler would go on as a second owner of the lease,
-    on its parent's connections. Called when a handler has returned or raised: after
-    ``SystemExit`` the child ends with its status, else with 1 and a line that says why.
-
-    Args:
-        process_id: Of the process that has called the handler.
+    It would go on as a second owner of the lease, on its parent's connections. After
+    ``SystemExit`` it ends with its status, else with 1 and a line that says why.
     """
-    if os.getpid() == process_id:
-        return
     status = 1
     try:
         error = sys.exc_info()[1]
@@ -38,3 +37,11 @@ def _status_of(error: SystemExit) -> int:
     if error.code is None:
         return 0
     return error.code if isinstance(error.code, int) else 1
+
+
+def _note_fork() -> None:
+    global depth
+    depth += 1
+
+
+os.register_at_fork(after_in_child=_note_fork)

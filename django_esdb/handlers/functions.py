@@ -8,7 +8,6 @@ that is ``async def`` or a generator would be passed over with each event.
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import singledispatchmethod
@@ -16,7 +15,7 @@ from typing import Any
 
 from eventsourcing import dispatch
 
-from django_esdb.handlers.forks import end_child
+from django_esdb.handlers import forks
 
 _DISPATCHING = (singledispatchmethod, dispatch.singledispatchmethod)
 
@@ -42,12 +41,13 @@ class CheckedProjection:
 
     def process_event(self, domain_event: Any, tracking: Any) -> None:
         """Process an event; raises a TypeError if the handler has only begun."""
-        process_id = os.getpid()
+        depth = forks.depth
         with self._around():
             try:
                 returned = self._process_event(domain_event, tracking)
             finally:
-                end_child(process_id)
+                if forks.depth != depth:
+                    forks.end_child()
         if returned is not None:
             check_returned(returned)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from time import monotonic
 from typing import Any
@@ -13,7 +12,7 @@ from eventsourcing.projection import Projection
 from django_esdb.exceptions import EventCrashError, EventError
 from django_esdb.failures.parking import ParkedAggregates, aggregate_key
 from django_esdb.failures.skipping import note_skipped
-from django_esdb.handlers.forks import end_child
+from django_esdb.handlers import forks
 from django_esdb.handlers.functions import EventHandlers, check_returned
 from django_esdb.leases.lease import Lease
 from django_esdb.policies import FailurePolicy, OnFailure
@@ -235,7 +234,7 @@ class BatchProcessor:
         """Process events in a transaction; return how many it came to."""
         last = events[-1].notification
         handler_of = self._handlers.for_batch()
-        lease, process_id = self._lease, os.getpid()
+        lease, depth = self._lease, forks.depth
         self._clock.begin(events[0].notification)
         began = monotonic()
         end = self._last_moment(began)
@@ -272,7 +271,8 @@ class BatchProcessor:
                     try:
                         returned = handler(domain_event, event.tracking)
                     finally:
-                        end_child(process_id)
+                        if forks.depth != depth:
+                            forks.end_child()
                     if returned is not None:
                         check_returned(returned)
                 done += 1
