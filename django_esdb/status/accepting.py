@@ -18,6 +18,9 @@ def accept_definition(registration: Registration) -> bool:
         django.db.Error: The database cannot be used.
     """
     rows = registration.tracked().queryset()
-    if not is_definition_changed(registration, rows.first()):
+    row = rows.first()
+    if row is None or not is_definition_changed(registration, row):
         return False
-    return bool(rows.update(fingerprint=fingerprint(registration)))
+    # Not those that were begun meanwhile, by whatever code that was.
+    same = rows.filter(fingerprint=row.fingerprint, position__isnull=False)
+    return bool(same.update(fingerprint=fingerprint(registration)))

@@ -11,6 +11,7 @@ from django.core.management import CommandError, call_command
 
 from django_esdb.models import ProjectionState
 from django_esdb.registry import Registration
+from django_esdb.status import accepting
 from django_esdb.status.accepting import accept_definition
 from django_esdb.status.fingerprints import fingerprint
 from django_esdb.status.status import is_definition_changed
@@ -65,6 +66,28 @@ def test_changed_definition_is_accepted(
     assert tracking().fingerprint == fingerprint(school_projection)
     assert not is_definition_changed(school_projection, tracking())
     assert not accept_definition(school_projection)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("begun_anew", [{"fingerprint": "1" * 64}, {"position": None}])
+def test_rows_that_are_begun_anew_meanwhile_are_not_accepted(
+    school: TrainingSchool,
+    school_projection: Registration,
+    monkeypatch: pytest.MonkeyPatch,
+    begun_anew: dict[str, Any],
+) -> None:
+    school.register("Fido")
+    catch_up(school_projection)
+    rows = school_projection.tracked().queryset()
+    rows.update(fingerprint="0" * 64)
+
+    def changed(*args: Any) -> bool:
+        return bool(rows.update(**begun_anew))
+
+    monkeypatch.setattr(accepting, "is_definition_changed", changed)
+
+    assert not accept_definition(school_projection)
+    assert tracking().fingerprint in ("0" * 64, "1" * 64)
 
 
 @pytest.mark.django_db
