@@ -254,7 +254,7 @@ class IdentityMap:
             entry.stored is None
             or self.uniques.is_unseen(entry)
             or not is_alone
-            or self.unit.has_own_saves
+            or self.unit.holds_own_saves()
         ):
             # The database has to see what the row was; and what depends on it, or looks
             # at it, has to be there as it is by now.

@@ -14,7 +14,7 @@ from django.test.utils import isolate_apps
 
 from tests.support.batches import Runner
 from tests.support.made_events import made_tables, outcomes
-from tests.support.rows_app.models import Owner, Site
+from tests.support.rows_app.models import Counter, Keeper, Owner, Site
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -251,3 +251,37 @@ def test_a_new_row_is_saved_when_all_is_though_another_one_has_to_be_read() -> N
 
     assert not failed
     assert found == [("a", 1, 1), ("b", 1, 2)]
+
+
+def test_what_an_event_before_has_used_makes_no_difference() -> None:
+    with isolate_apps("tests.support.rows_app"):
+
+        class Own(models.Model):
+            id = models.IntegerField(primary_key=True)
+
+            class Meta:
+                app_label = "rows_app"
+
+            def save(self, **options: Any) -> None:
+                super().save(**options)
+
+    def use(rows: Any) -> None:
+        rows(Own).get_or_create(1)
+
+    def hand_on(rows: Any) -> None:
+        ann, bob = rows(Keeper).get("Ann"), rows(Keeper).get("Bob")
+        with suppress(IntegrityError), transaction.atomic():
+            ann.badge = "b"
+            rows(Counter).delete("c")
+            bob.badge = "c"
+
+    def begin() -> None:
+        Keeper.objects.create(name="Ann", badge="a")
+        Keeper.objects.create(name="Bob", badge="b")
+        Counter.objects.get_or_create(name="c")
+
+    with made_tables(Own):
+        found, failed = outcomes(Keeper, [use, hand_on], begin=begin)
+
+    assert not failed
+    assert [row[:2] for row in found] == [("Ann", "b"), ("Bob", "c")]
