@@ -146,7 +146,13 @@ class _Waiting:
         from django_esdb.recorders.outcomes import Awaited
         from django_esdb.recorders.recorder import DjangoTrackingRecorder
 
-        name = projection if isinstance(projection, str) else projection.name
+        name: object = getattr(projection, "name", projection)
+        if not isinstance(name, str):
+            msg = (
+                "projection must be a registered projection or its name, but is of "
+                f"type {type(projection).__name__}"
+            )
+            raise TypeError(msg)
         registration = registry.get(name)
         view_class = registration.view_class
         if not issubclass(view_class, DjangoTrackingRecorder):

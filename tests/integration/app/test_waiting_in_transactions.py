@@ -79,6 +79,13 @@ def test_what_is_no_number_of_seconds_is_refused(
 
 
 @each_form
+@pytest.mark.parametrize("projection", [None, 5, object])
+def test_what_is_no_projection_is_refused(wait: Any, projection: Any) -> None:
+    with pytest.raises(TypeError, match="projection must be a registered projection"):
+        wait(projection, 1)
+
+
+@each_form
 @pytest.mark.parametrize("recorded", [None, 1.5, True, "abc", [1], DogAggregate("A")])
 def test_what_is_neither_recordings_nor_a_position_is_refused(
     school_projection: Registration, wait: Any, recorded: Any
