@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Mapping
@@ -70,6 +71,9 @@ class SafeCommand(BaseCommand):
     def run_from_argv(self, argv: list[str]) -> None:
         """Run as from a shell; an error's traceback is printed without secrets."""
         self.is_from_shell = True
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # Stored text may have what the terminal's encoding has not.
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             try:
                 super().run_from_argv(argv)

@@ -1,11 +1,11 @@
-"""Commands whose output goes where nobody reads it."""
+"""Commands whose output goes where nobody reads it, or not all can be written."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,10 +20,30 @@ from django_esdb.management.base import SafeCommand
 class Saying(SafeCommand):
     def handle(self, *args, **options):
         for _ in range({lines}):
-            self.stdout.write("x" * 100)
+            self.stdout.write({text!a} * 100)
 
 Saying().run_from_argv(["manage.py", "saying"])
 """
+
+
+def run(
+    output: Any, *, lines: int = 1, text: str = "x", stdout: str = "sys.stdout"
+) -> Any:
+    """Run a command in a process of its own, whose output can have ASCII only."""
+    code = CODE.format(stdout=stdout, lines=lines, text=text)
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        stdout=output,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "example_project.settings",
+            "PYTHONIOENCODING": "ascii",
+        },
+    )
 
 
 @pytest.mark.parametrize(
@@ -36,22 +56,18 @@ Saying().run_from_argv(["manage.py", "saying"])
     ],
 )
 def test_an_output_that_nobody_reads_is_no_traceback(
-    tmp_path: Path, stdout: str, lines: int, status: int, said: str
+    stdout: str, lines: int, status: int, said: str
 ) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    ended = subprocess.run(
-        [sys.executable, "-c", CODE.format(stdout=stdout, lines=lines)],
-        stdout=writing,
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "DJANGO_SETTINGS_MODULE": "example_project.settings",
-            "DATABASE_URL": f"sqlite:///{tmp_path}/db.sqlite3",
-        },
-    )
+    ended = run(writing, lines=lines, stdout=stdout)
     os.close(writing)
+
     assert (ended.returncode, ended.stderr) == (status, said)
+
+
+def test_what_the_outputs_encoding_has_not_is_escaped() -> None:
+    ended = run(subprocess.PIPE, text="é犬\ud800")
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout == r"\xe9\u72ac\ud800" * 100 + "\n"
