@@ -325,15 +325,22 @@ class UnitOfWork:
             self.write()
 
     def _take_back_referred(self) -> None:
-        """Take back the new rows that what is pending may refer to."""
-        are_in_turn = self.holds_own_saves()
-        for rows in self._used:
-            if not are_in_turn:
-                rows.take_back_new()
-            elif any(entry.is_unsaved for entry in rows.in_hand) and any(
-                other.references.lead_to(rows.model) for other in self._used
-            ):
+        """Take back the new rows that what is pending refers to."""
+        # One more round at the most for what those refer to in turn.
+        for _ in self._used:
+            referred = [
+                rows
+                for rows in self._used
+                if any(entry.is_unsaved for entry in rows.in_hand)
+                and any(other.references.lead_to(rows.model) for other in self._used)
+            ]
+            if not referred:
+                break
+            if self.holds_own_saves():
                 self.take_back_in_turn()
+                break
+            for rows in referred:
+                rows.take_back_new()
 
     def _write(self) -> None:
         self._is_writing = True

@@ -67,14 +67,21 @@ class Keys:
         return entry
 
     def _take_back_new(self, key: Any) -> None:
-        """Take back new rows that may have a key in another form."""
+        """
+        Take back new rows, if one may have a key in another form.
+
+        Others are not to be written before all is: whether a key has to be looked for
+        depends on the batch.
+        """
         rows = self._rows
-        if not self._unit.holds_own_saves():
-            rows.take_back_new()
-        elif any(
+        if not any(
             entry.is_unsaved and _may_be_same(entry.pk, key) for entry in rows.in_hand
         ):
+            return
+        if self._unit.holds_own_saves():
             self._unit.take_back_in_turn()
+        else:
+            rows.take_back_new()
 
     def by_value(self, attname: str, key: Any) -> Entry | None:
         """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -13,7 +14,7 @@ from django.test.utils import isolate_apps
 
 from tests.support.batches import Runner
 from tests.support.made_events import made_tables, outcomes, processed
-from tests.support.rows_app.models import Gauge, Specimen
+from tests.support.rows_app.models import Gauge, Keeper, Permit, Specimen
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -104,3 +105,33 @@ def test_what_is_no_key_is_refused_as_a_query_refuses_it(
         for ask in (rows(model).get, rows(model).delete, rows(model).increment):
             with pytest.raises(error, match="none"):
                 ask("none")
+
+
+@pytest.mark.parametrize("sought", ["Nobody", "Bob"])
+def test_a_new_row_waits_for_what_the_event_changes_though_a_key_is_looked_for(
+    sought: str,
+) -> None:
+    def look(rows: Any) -> None:
+        rows(Keeper).get_or_none("Nobody")
+        rows(Keeper).get("Bob").rank += 1
+
+    def hand_on(rows: Any) -> None:
+        rows(Keeper).add(Keeper(name="Cy", badge="b"))
+        rows(Keeper).get_or_none(sought)
+        rows(Keeper).get("Bob").badge = "c"
+
+    def refer(rows: Any) -> None:
+        # The reference is written when the keys are looked for, so the row has to be.
+        keeper = rows(Keeper).add(Keeper(name="Dan", badge="d"))
+        rows(Permit).add(Permit(keeper=keeper, number=1))
+        assert rows(Permit, key="specimen").get_or_none(UUID(int=1)) is None
+        rows(Keeper).get_or_none("No one")
+
+    def begin() -> None:
+        Permit.objects.all().delete()
+        Keeper.objects.create(name="Bob", badge="b")
+
+    found, failed = outcomes(Keeper, [look, hand_on, look, refer], begin=begin)
+
+    assert not failed
+    assert [row[:2] for row in found] == [("Bob", "c"), ("Cy", "b"), ("Dan", "d")]
