@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
@@ -27,7 +27,8 @@ def parse_since(text: str) -> datetime:
     ago = re.fullmatch(r"([0-9]{1,6})([smhdw])", text)
     with suppress(ValueError, OverflowError):
         if ago:
-            return timezone.now() - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+            # With a zone also where USE_TZ is False: events' times have one.
+            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
         moment = parse_datetime(text)
         if moment is None and (day := parse_date(text)):
             moment = datetime(day.year, day.month, day.day)
@@ -45,16 +46,19 @@ def exact_time(value: datetime | None) -> str:
     """
     if value is None:
         return "-"
-    return f"{timezone.localtime(value):%Y-%m-%d %H:%M:%S.%f %Z}"
+    return f"{_local(value):%Y-%m-%d %H:%M:%S.%f %Z}".rstrip()
 
 
 def time_text(value: datetime | None) -> str:
     """Return a moment in the current time zone to the second; ``-`` for None."""
     if value is None:
         return "-"
-    if timezone.is_aware(value):
-        value = timezone.localtime(value)
-    return f"{value:%Y-%m-%d %H:%M:%S %Z}".rstrip()
+    return f"{_local(value):%Y-%m-%d %H:%M:%S %Z}".rstrip()
+
+
+def _local(value: datetime) -> datetime:
+    # Where USE_TZ is False, the database's have no zone, and are in the project's.
+    return timezone.localtime(value) if timezone.is_aware(value) else value
 
 
 def in_largest_unit(seconds: float) -> tuple[int, str]:

@@ -15,16 +15,23 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.utils import ConnectionHandler
 from django.test import Client, override_settings
+from django.urls import reverse
 from django.utils import timezone
 
 from django_esdb.checks.databases import check_databases, check_read_models
 from django_esdb.leases.acquiring import acquire_lease
 from django_esdb.management.commands import _projections
-from django_esdb.moments import time_text
+from django_esdb.models import FailedEvent
+from django_esdb.moments import exact_time, parse_since, time_text
 from django_esdb.registry import Registration, registry
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.projections import TrainingSchoolView
-from tests.support.failed_events import TRACKING, PickyProjection
+from tests.support.failed_events import (
+    FAILED,
+    TRACKING,
+    PickyProjection,
+    many_failed,
+)
 from tests.support.rows_app.models import BigOwner, Owner
 
 
@@ -162,4 +169,15 @@ def test_times_without_a_zone_are_shown_in_the_local_one(
         assert abs(until - expected) < timedelta(minutes=1)
         page = admin_client.get(TRACKING).content.decode()
         assert time_text(until) in page
+
+        [event] = many_failed(1)
+        school_projection.tracked().queryset().update(
+            event_time=event.parked_at, position=1
+        )
+        parked = exact_time(FailedEvent.objects.get().parked_at)
+        change = f"{FAILED}{event.pk}/change/"
+        dogs = reverse("admin:training_school_dog_changelist")
+        for path in (f"{FAILED}groups/", change, dogs):
+            assert parked in admin_client.get(path).content.decode()
+        assert parse_since("2h").tzinfo is not None
     connection.close()
