@@ -72,8 +72,10 @@ class SafeCommand(BaseCommand):
         """Run as from a shell; an error's traceback is printed without secrets."""
         self.is_from_shell = True
         if isinstance(sys.stdout, io.TextIOWrapper):
-            # Stored text may have what the terminal's encoding has not.
-            sys.stdout.reconfigure(errors="backslashreplace")
+            # Stored text may have what the terminal's encoding has not. A file whose
+            # descriptor has become a pipe's says that it cannot seek, and does so.
+            with suppress(OSError):
+                sys.stdout.reconfigure(errors="backslashreplace")
         try:
             try:
                 super().run_from_argv(argv)
