@@ -197,6 +197,12 @@ class Walks:
             if not isinstance(failed[number], DatabaseError):
                 # The handler has failed by itself before the database was asked.
                 reject()
+        for number in failed.keys() - failed_plainly.keys() - refused:
+            is_told_at_once = not isinstance(failed[number], DatabaseError)
+            if is_told_at_once and undoes_something(allowed[number - 1]):
+                # A new row with a known key is refused for its values when it is
+                # added, and otherwise when it is saved, which was undone.
+                reject()
         assert failed_plainly.keys() == failed.keys() - refused
         assert singly == plain
         # An instance keeps what it was assigned, whatever the database makes of it.
