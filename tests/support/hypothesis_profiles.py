@@ -22,7 +22,7 @@ def load() -> None:
     base = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     same = settings(base, derandomize=True, database=None, phases=_WITHOUT_SHRINKING)
     settings.register_profile("quick", same, max_examples=15)
-    settings.register_profile("thorough", same, max_examples=100)
+    settings.register_profile("thorough", same, max_examples=60)
     settings.register_profile(
         "stress", base, max_examples=1000, phases=_WITHOUT_SHRINKING
     )
