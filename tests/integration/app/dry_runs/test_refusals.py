@@ -80,9 +80,18 @@ def test_definitions_of_tables_are_not_committed_with_the_rest(tried: Tried) -> 
     assert "dry_parent" not in connection.introspection.table_names()
 
 
+def test_a_commit_by_the_driver_is_refused(
+    tried: Tried, school: TrainingSchool
+) -> None:
+    run = tried(lambda view, tracking: connection.connection.commit())
+
+    assert run.error.startswith("NotSupportedError: connection.commit() would end the")
+
+
 def test_a_commit_past_django_is_told(tried: Tried, school: TrainingSchool) -> None:
     def act(view: Any, tracking: Tracking) -> None:
-        connection.connection.commit()
+        # What the driver's own cursor executes is not looked at before.
+        connection.connection.cursor().execute("COMMIT")
 
     with pytest.raises(DryRunError, match="the transaction has ended at position"):
         tried(act)
