@@ -19,7 +19,8 @@ from django_esdb.topics.subscribed import is_among
 from eventsourcing_eventstoredb.text import storable
 
 if TYPE_CHECKING:
-    from django_esdb.recorders.outcomes import WaitResult
+    from django_esdb.leases.tracked import TrackedProjection
+    from django_esdb.recorders.outcomes import Awaited, WaitResult
 
 # After which the calling code's own transaction is looked into; what a worker processes
 # is mostly there by then.
@@ -93,7 +94,6 @@ async def async_wait_for(
     from django_esdb.recorders.outcomes import WaitResult
     from django_esdb.recorders.waiting import (
         check_timeout,
-        outcome_in_transaction,
         poll,
         poll_pause,
     )
@@ -107,33 +107,29 @@ async def async_wait_for(
     is_caller_asked = False
     with polling:
         while True:
-            failure: DatabaseError | None = None
-            is_lost = True
+            outcome: WaitResult | DatabaseError | None
+            has_failed = False
             try:
                 polled = polling.submit(poll, waiting.tracked, waiting.awaited)
                 outcome = await asyncio.wrap_future(polled)
             except DatabaseError as error:
                 # Such as of a test's database in memory, whose tables its own
                 # transaction has locked.
-                outcome, is_lost = error, False
+                outcome, has_failed = error, True
             if isinstance(outcome, WaitResult):
                 return outcome
-            failure = outcome
             waited = monotonic() - began
-            is_over = waited >= timeout or not is_lost
+            is_over = has_failed or waited >= timeout
             if not is_caller_asked and (is_over or waited >= _SOON_SECONDS):
                 is_caller_asked = True
-                if _is_for_sync_code():
-                    # In its thread, which may be in a transaction.
-                    ask = sync_to_async(outcome_in_transaction)
-                    known = await ask(waiting.tracked, waiting.awaited)
-                    if known is not None:
-                        return known
+                known = await _outcome_of_caller(waiting.tracked, waiting.awaited)
+                if known is not None:
+                    return known
             if is_over:
-                if failure is not None:
-                    raise failure
+                if outcome is not None:
+                    raise outcome
                 return WaitResult.TIMED_OUT
-            await asyncio.sleep(min(poll_pause(waited), max(timeout - waited, 0)))
+            await asyncio.sleep(min(poll_pause(waited), timeout - waited))
 
 
 class _Waiting:
@@ -183,9 +179,17 @@ class _Waiting:
             )
 
 
-def _is_for_sync_code() -> bool:
-    """Return whether a thread of synchronous code waits for the running coroutine."""
-    return getattr(AsyncToSync.executors, "current", None) is not None
+async def _outcome_of_caller(
+    tracked: TrackedProjection, awaited: Awaited
+) -> WaitResult | None:
+    """Ask in the thread of synchronous code that waits for this, if there is one."""
+    # As above.
+    from django_esdb.recorders.waiting import outcome_in_transaction
+
+    if getattr(AsyncToSync.executors, "current", None) is None:
+        return None
+    # It may be in a transaction.
+    return await sync_to_async(outcome_in_transaction)(tracked, awaited)
 
 
 def _recordings(recorded: object) -> tuple[Recording[Any], ...]:
