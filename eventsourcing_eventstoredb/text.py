@@ -69,6 +69,15 @@ def quoted(name: object, limit: int = LONGEST_NAME) -> str:
     return _cut(repr(_bounded(str(name), limit)), limit)
 
 
+def can_be_encoded(text: str) -> bool:
+    """Return whether anything can be so named; not what has bytes of no character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def storable(text: str) -> str:
     """
     Return text that every database stores and every page shows.

@@ -22,8 +22,9 @@ from django_esdb.checks.connections import (
 )
 from django_esdb.checks.databases import check_databases, check_read_models
 from django_esdb.checks.distributions import check_distributions
-from django_esdb.checks.environment_names import check_environment_names, nearest
+from django_esdb.checks.environment_names import check_environment_names
 from django_esdb.checks.event_metadata import check_event_metadata
+from django_esdb.checks.misspelt import nearest, suggestion
 from django_esdb.checks.numbers import check_numbers
 from django_esdb.checks.payload_redaction import check_payload_redaction
 from django_esdb.checks.projections import check_projections
@@ -110,8 +111,7 @@ def check_setting_names() -> Iterator[CheckMessage]:
                     _("The settings are %(names)s.")
                     % {"names": ", ".join(sorted(KNOWN_SETTINGS))}
                     if meant is None
-                    else _("Did you mean %(name)s? If not, silence this check.")
-                    % {"name": meant}
+                    else suggestion(meant)
                 ),
                 id="django_esdb.W002",
             )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from difflib import get_close_matches
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from django.core.checks import CheckMessage, Warning  # noqa: A004
 from django.utils.translation import gettext as _
 from eventsourcing.application import Application
 
+from django_esdb.checks.misspelt import nearest, suggestion
 from django_esdb.conf import MODULE_KEYS, settings
 from django_esdb.registry import registry
 from eventsourcing_eventstoredb.factory import EventStoreDBFactory
@@ -91,12 +91,6 @@ def check_environment_names() -> Iterator[CheckMessage]:
             yield from _check(_("The process's environment"), key, prefixes)
 
 
-def nearest(name: str, known: Iterable[str], cutoff: float) -> str | None:
-    """Return the known name that is most like another one, None if none is."""
-    found = get_close_matches(name.upper(), sorted(known), n=1, cutoff=cutoff)
-    return found[0] if found else None
-
-
 def _check(place: str, key: str, prefixes: Collection[str]) -> Iterator[CheckMessage]:
     own = [prefix for prefix in prefixes if key.startswith(prefix)]
     if key in _NAMES or any(key.removeprefix(prefix) in _NAMES for prefix in own):
@@ -111,8 +105,7 @@ def _check(place: str, key: str, prefixes: Collection[str]) -> Iterator[CheckMes
         hint=(
             _("The names are %(names)s.") % {"names": ", ".join(sorted(OUR_NAMES))}
             if meant is None
-            else _("Did you mean %(name)s? If not, silence this check.")
-            % {"name": meant}
+            else suggestion(meant)
         ),
         id="django_esdb.W014",
     )

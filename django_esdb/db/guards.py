@@ -147,7 +147,7 @@ def _is_seeing(level: str) -> bool:
 
 def _level_of_transaction(connection: BaseDatabaseWrapper) -> str | None:
     """Return the level of the current transaction if the server says it, else None."""
-    level = None
+    before = None
     for pause in (0, *[_TRANSACTIONS_KEPT_SECONDS] * 4):
         sleep(pause)
         try:
@@ -157,11 +157,12 @@ def _level_of_transaction(connection: BaseDatabaseWrapper) -> str | None:
         except DatabaseError:
             # That takes a privilege.
             return None
-        is_first, before, level = not pause, level, str(row[0]) if row else None
+        level = str(row[0]) if row else None
         # A list that others have asked for just before may have the last transaction.
-        if level and (_is_seeing(level) or (level == before and not is_first)):
-            break
-    return level
+        if level and (_is_seeing(level) or level == before):
+            return level
+        before = level
+    return before
 
 
 def limit_lock_waits(connection: BaseDatabaseWrapper, seconds: float) -> None:

@@ -11,12 +11,6 @@ from typing import Any, NoReturn
 from django.db import NotSupportedError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-# Of a driver's connections: each ends the transaction that is open.
-_ENDING = {
-    "postgresql": ("commit", "rollback"),
-    "mysql": ("commit", "rollback", "begin", "autocommit"),
-}
-
 
 def would_end(words: str) -> NotSupportedError:
     """Return the error for what would end the transaction of rows and position."""
@@ -61,7 +55,7 @@ def held(connection: BaseDatabaseWrapper) -> Iterator[None]:
         return
     # Not of drivers that are written in C altogether, as psycopg2 is.
     attributes = getattr(raw, "__dict__", None)
-    refused = _refusing(_ENDING.get(connection.vendor, ()))
+    refused = _REFUSED.get(connection.vendor, {})
     if attributes is None or not refused or refused.keys() <= attributes.keys():
         yield
         return
@@ -79,11 +73,6 @@ def driver_connection(connection: BaseDatabaseWrapper) -> Any:
     return raw.raw if isinstance(raw, _HeldSqlite) else raw
 
 
-@cache
-def _refusing(names: tuple[str, ...]) -> dict[str, Callable[..., NoReturn]]:
-    return {name: _refuse(name) for name in names}
-
-
 def _refuse(name: str) -> Callable[..., NoReturn]:
     words = f"connection.{name}()"
 
@@ -91,6 +80,16 @@ def _refuse(name: str) -> Callable[..., NoReturn]:
         raise would_end(words)
 
     return refuse
+
+
+# Of a driver's connections: each ends the transaction that is open.
+_REFUSED = {
+    vendor: {name: _refuse(name) for name in names}
+    for vendor, names in (
+        ("postgresql", ("commit", "rollback")),
+        ("mysql", ("commit", "rollback", "begin", "autocommit")),
+    )
+}
 
 
 class _HeldSqlite:

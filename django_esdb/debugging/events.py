@@ -82,7 +82,7 @@ def chosen_events(
         events.append(decoded(notification))
     if not is_known:
         msg = (
-            f"There are no events of aggregate {_name(choice.aggregate)} in "
+            f"There are no events of aggregate {quoted(choice.aggregate)} in "
             f"{registration.application_name!r}"
         )
         raise DryRunError(msg)
@@ -107,7 +107,7 @@ def _event_at(
     if choice.aggregate and aggregate_key(notification) not in ids_of(choice.aggregate):
         msg = (
             f"The event at position {position} is of another aggregate: "
-            f"{_name(aggregate_key(notification))}"
+            f"{quoted(aggregate_key(notification))}"
         )
         raise DryRunError(msg)
     if not is_among(notification.topic, registration.topics):
@@ -118,7 +118,3 @@ def _event_at(
         )
         raise DryRunError(msg)
     return notification
-
-
-def _name(aggregate: str) -> str:
-    return quoted(aggregate)

@@ -38,15 +38,14 @@ class SafeCommand(BaseCommand):
 
     exit_statuses: ClassVar[Mapping[str, str]] = {}
     is_from_shell = False
+    # Those that concern a command it runs itself, to report the first error in a line.
+    requires_system_checks: Any = ()
 
     def __init__(self, stdout: Any = None, *args: Any, **kwargs: Any) -> None:
         if stdout is None and sys.stdout is None:
             # A process may be started without one.
             stdout = open(os.devnull, "w")  # noqa: SIM115
         super().__init__(stdout, *args, **kwargs)
-
-    # Those that concern a command it runs itself, to report the first error in a line.
-    requires_system_checks: Any = ()
 
     def create_parser(
         self, prog_name: str, subcommand: str, **kwargs: Any

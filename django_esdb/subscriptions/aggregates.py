@@ -9,6 +9,8 @@ from uuid import UUID
 from eventsourcing.application import Application
 from eventsourcing.persistence import Notification
 
+from eventsourcing_eventstoredb.text import can_be_encoded
+
 _PAGE = 500
 
 
@@ -28,7 +30,7 @@ def aggregate_notifications(
         PersistenceError: The store cannot be used.
     """
     read = getattr(app.recorder, "aggregate_notifications", None)
-    if not _can_be_encoded(aggregate):
+    if not can_be_encoded(aggregate):
         return
     for each in ids_of(aggregate):
         found = False
@@ -37,15 +39,6 @@ def aggregate_notifications(
             yield notification
         if found:
             return
-
-
-def _can_be_encoded(text: str) -> bool:
-    """Return whether anything can be so named; not what has bytes of no character."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def ids_of(aggregate: str) -> tuple[str, ...]:

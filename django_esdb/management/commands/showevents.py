@@ -29,7 +29,12 @@ from django_esdb.management.commands._applications import (
 from django_esdb.management.commands._projections import require_valid_configuration
 from django_esdb.moments import exact_time, parse_since
 from eventsourcing_eventstoredb.browsing.browser import BrowsedEvent, Page
-from eventsourcing_eventstoredb.text import LONGEST_NAME, one_line, quoted
+from eventsourcing_eventstoredb.text import (
+    LONGEST_NAME,
+    can_be_encoded,
+    one_line,
+    quoted,
+)
 
 _FOLLOW_SECONDS = 0.5
 _FOLLOW_PAGE = 500
@@ -265,11 +270,9 @@ def _since(text: str) -> datetime:
 
 
 def _text(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
+    if not can_be_encoded(text):
         msg = f"{quoted(text)} has what is no character of UTF-8"
-        raise ArgumentTypeError(msg) from None
+        raise ArgumentTypeError(msg)
     return text
 
 

@@ -53,9 +53,9 @@ class HeldTransaction:
             TransactionManagementError: Its connection was closed.
         """
         self.check_connection()
-        if self._is_held and not self._is_over and has_no_transaction(self._connection):
-            self._is_held = False
-            self._is_lost = True
+        self._is_lost = self._is_lost or (
+            self._is_held and not self._is_over and has_no_transaction(self._connection)
+        )
         if self._is_lost:
             raise has_ended()
 
