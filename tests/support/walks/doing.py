@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from copy import copy
 from typing import Any
 
 from django.db import IntegrityError, models, transaction
@@ -55,7 +56,8 @@ class PlainRows:
         if found is None:
             return False
         self._plain.unwatch(found)
-        found.delete()
+        # Whoever holds the instance is not told: rows are deleted by their keys.
+        copy(found).delete()
         return True
 
     def increment(self, key: Any, **amounts: Any) -> None:
