@@ -33,8 +33,8 @@ class FilteredIdentityMap(IdentityMap):
         query = self.model._default_manager.all().query
         is_other = query.where != self._filter and self._filter is not None
         self._filter = query.where
-        if query.where and not self._is_read_back:
-            self._is_read_back = is_other = True
+        if query.where and not self.is_read_back:
+            self.is_read_back = is_other = True
             self.choose_ways()
         if not _is_about_rows_alone(query):
             self.unit.read_again()

@@ -17,15 +17,12 @@ from django_esdb.recorders.rows.entry import Entry
 from django_esdb.recorders.rows.finding.keys import Keys
 from django_esdb.recorders.rows.finding.references import GivenReferences
 from django_esdb.recorders.rows.instances.added_state import AddedState
-from django_esdb.recorders.rows.instances.instances import (
-    CLEAN_STATE_SIZE,
-    Changes,
-    Instances,
-)
+from django_esdb.recorders.rows.instances.instances import CLEAN_STATE_SIZE, Instances
 from django_esdb.recorders.rows.instances.kept_instances import KeptInstances
 from django_esdb.recorders.rows.protocols import NotedChanges, Work
 from django_esdb.recorders.rows.schema.model_info import model_info
-from django_esdb.recorders.rows.single_rows import delete_by_itself, save_by_itself
+from django_esdb.recorders.rows.single_rows import delete_by_itself
+from django_esdb.recorders.rows.taking_back import TakingBack
 from django_esdb.recorders.rows.values.frozen import Trust
 from django_esdb.recorders.rows.values.unique_values import UniqueValues
 
@@ -73,10 +70,10 @@ class IdentityMap:
         self.kept = KeptInstances(info, self.instances)
         self._kept = self.kept.by_entry
         self.references = GivenReferences(self)
-        self._is_doubtful = info.doubtful is None or bool(info.doubtful)
-        self._is_read_back = info.has_generated or info.has_filtering_manager()
-        self._referred = {index_of[attname] for attname in info.referred}
-        self._pk_attname = info.pk.attname
+        self.is_doubtful = info.doubtful is None or bool(info.doubtful)
+        self.is_read_back = info.has_generated or info.has_filtering_manager()
+        self._taking_back = TakingBack(self)
+        self.take_back = self._taking_back.take_back
         self._is_thawed = any(column.thaw for column in self.columns)
         # As save() does, which writes all columns.
         self.rewritten = [
@@ -99,8 +96,8 @@ class IdentityMap:
         self.is_simple = not (
             info.relations
             or info.unique_groups
-            or self._is_doubtful
-            or self._is_read_back
+            or self.is_doubtful
+            or self.is_read_back
             or self.is_saved_by_itself
         )
         self._addable = self.instances.addable if self.is_simple else {}
@@ -294,106 +291,6 @@ class IdentityMap:
             if entry.is_unsaved:
                 self.take_back(entry)
 
-    def take_back(self, entry: Entry) -> Trust:
-        """
-        Note what the handler has made of an instance, as the database will have it.
-
-        Returns:
-            Whether the database has to be asked now.
-
-        Raises:
-            NotSupportedError: The row's primary key was changed.
-        """
-        instance = entry.instance
-        if instance is None or entry.is_being_saved:
-            return Trust.CERTAIN
-        values = instance.__dict__
-        if values.get(self._pk_attname) is not entry.pk and self._is_gone(entry):
-            return Trust.CERTAIN
-        if id(instance) in self.unit.being_saved and not entry.is_unsaved:
-            # It is on its way to the database, by the handler's own call.
-            return Trust.CERTAIN
-        if self.info.relations:
-            is_new = entry.is_unsaved
-            self.instances.resolve_relations(instance, self.unit, is_saved=is_new)
-        changes, trust = self.instances.changes(entry, values)
-        if trust is None and not entry.is_unsaved:
-            return Trust.CERTAIN
-        return self._change(entry, changes, trust or Trust.CERTAIN)
-
-    def _is_gone(self, entry: Entry) -> bool:
-        """Return whether the handler has deleted an instance by itself."""
-        if (
-            entry.instance.pk is None
-            and self.is_outdated(entry)
-            # Else it is about to be a copy.
-            and not self.unit.targets.is_there(self.model, entry.pk)
-        ):
-            del self.in_hand[entry]
-            return True
-        self.instances.check_key(entry)
-        return False
-
-    def _change(self, entry: Entry, changes: Changes, trust: Trust) -> Trust:
-        """Note a change; return whether the database has to be asked now."""
-        is_new, entry.is_unsaved = entry.is_unsaved, False
-        if self.is_simple:
-            for index, value in changes:
-                entry.current[index] = value
-            if entry.is_behind:
-                entry.writes_all = True
-        else:
-            further = self._change_with_care(entry, changes, is_new)
-            if further is None:
-                # It is saved already, and will be read again.
-                return Trust.CERTAIN
-            if further > trust:
-                trust = further
-        self.dirty[entry] = self.unit.stretch
-        if trust is not Trust.CERTAIN:
-            entry.is_computed = True
-            self.keys.computed()
-        return trust
-
-    def _change_with_care(
-        self, entry: Entry, changes: Changes, is_new: bool
-    ) -> Trust | None:
-        changed = [index for index, _ in changes]
-        self.instances.resolve_relations(entry.instance, self.unit)
-        if self.uniques.is_unseen(entry) and self.uniques.concern(changed):
-            # The database has to see what the row was in between.
-            self.unit.write()
-        if self.is_saved_by_itself:
-            save_by_itself(self, entry, is_new=is_new)
-            return None
-        for index, value in changes:
-            entry.current[index] = value
-        entry.writes_all |= entry.is_behind
-        self.references.note(entry, changed)
-        for index in changed:
-            self.keys.changed(entry, index)
-        trust = Trust.COMPUTED if self._is_read_back else Trust.CERTAIN
-        if entry.pk is not None and self.entries.get(entry.pk) is not entry:
-            # The manager has left it out, and may find it by now.
-            self.keys.added(entry.pk)
-            trust = Trust.DOUBTFUL
-        if (is_new or self.uniques.concern(changed)) and self.uniques.given(entry):
-            trust = Trust.DOUBTFUL
-        if self._is_doubtful and self._concern_rules(changed):
-            trust = Trust.DOUBTFUL
-            if self.info.has_deferred:
-                self.unit.look_at_rules()
-        if self._referred and not is_new and not self._referred.isdisjoint(changed):
-            trust = Trust.DOUBTFUL
-            self.unit.look_at_rules()
-        return trust
-
-    def _concern_rules(self, changed: list[int]) -> bool:
-        doubtful = self.info.doubtful
-        return doubtful is None or any(
-            self.columns[index].attname in doubtful for index in changed
-        )
-
     def _prepare_for(self, entry: Entry, expression: Any) -> None:
         self.unit.prepare_for(self, entry, expression)
 
@@ -412,7 +309,8 @@ class IdentityMap:
         """
         worst = Trust.CERTAIN
         note, clean_size = self.instances.note, self.instances.clean_size
-        pk_attname, dirty = self._pk_attname, self.dirty
+        pk_attname, dirty = self.info.pk.attname, self.dirty
+        is_gone = self._taking_back.is_gone
         stretch = self.unit.stretch
         for entry in tuple(self.in_hand):
             instance = entry.instance
@@ -421,7 +319,7 @@ class IdentityMap:
             values = instance.__dict__
             if not is_taken_back:
                 # As in take_back, without a call for each row.
-                if values.get(pk_attname) is not entry.pk and self._is_gone(entry):
+                if values.get(pk_attname) is not entry.pk and is_gone(entry):
                     continue
                 trust = note(entry, values)
                 if trust is not None or entry.is_unsaved:

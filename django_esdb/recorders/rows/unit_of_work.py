@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import DatabaseError, connections, router, transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db import connections, router, transaction
 from django.db.models import Model
 
-from django_esdb.db.effects import text_of
 from django_esdb.db.vendors import (
     check_references_now,
     checks_references_late,
     immediate_constraints,
-    writes_in_functions,
 )
 from django_esdb.exceptions import ViewDatabaseError
 from django_esdb.recorders.rows.block import Block
@@ -26,24 +22,18 @@ from django_esdb.recorders.rows.filtered_map import FilteredIdentityMap
 from django_esdb.recorders.rows.finding.targets import Targets
 from django_esdb.recorders.rows.held_transaction import HeldTransaction
 from django_esdb.recorders.rows.identity_map import IdentityMap
-from django_esdb.recorders.rows.instances.own_saves import being_saved, saved_now
+from django_esdb.recorders.rows.instances.own_saves import being_saved
+from django_esdb.recorders.rows.noticed_statements import NoticedStatements
 from django_esdb.recorders.rows.protocols import FoundTargets
 from django_esdb.recorders.rows.rows import Rows
 from django_esdb.recorders.rows.schema.model_info import (
     model_info,
-    tables_looked_at_late,
 )
 from django_esdb.recorders.rows.schema.triggered import Triggers
-from django_esdb.recorders.rows.single_rows import note_saved
-from django_esdb.recorders.rows.statements import Statement, kind_of
 from django_esdb.recorders.rows.values.frozen import Trust
 from django_esdb.recorders.rows.writing.expression_order import ExpressionOrder
 from django_esdb.recorders.rows.writing.worked_out import fill_in
 from django_esdb.recorders.rows.writing.writing import write
-
-# Statements that name the tables to which they write.
-_NAMING = ("INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE", "WITH")
-_NAME = re.compile(r"""[`"]([^`"]+)[`"]|([A-Za-z_][\w$]*)""")
 
 
 def _no_keys(model: type[Model]) -> Iterable[Any]:
@@ -80,6 +70,8 @@ class UnitOfWork:
         targets: Which rows are there that references lead to.
         has_own_saves: Whether some models' rows are saved by themselves, by code that
             may look at other rows.
+        used: What is known of each model whose rows were asked for.
+        execute_wrapper: Takes the hook that Django has for every statement.
         by_pk: What was asked for by primary key; see :meth:`keyed_rows`.
         hold: Makes a context in which nothing ends the transaction.
         has_to_end: Whether only the transaction's end tells if all is right, so
@@ -104,8 +96,8 @@ class UnitOfWork:
         self.saving_one = Block()
         self.trusting_references = Block()
         self._maps: dict[type[Model], IdentityMap] = {}
-        # The same in a tuple, since more may be used while all are looked at.
-        self._used: tuple[IdentityMap, ...] = ()
+        # A tuple, since more may be used while all are looked at.
+        self.used: tuple[IdentityMap, ...] = ()
         self._keyed: dict[str, dict[type[Model], Rows[Any]]] = {}
         self.by_pk = self._keyed["pk"] = {}
         self.triggers = Triggers(self.connection, self.own_statements)
@@ -113,13 +105,14 @@ class UnitOfWork:
         self._immediate: tuple[str, ...] | None = None
         self._is_writing = False
         self._is_flushing = False
-        self._is_releasing = False
         self._may_lead_nowhere = False
         self._expressions = ExpressionOrder()
         # What this event has deleted within savepoints, which may be undone.
         self._deleted: list[tuple[IdentityMap, Entry]] = []
         self._transaction = HeldTransaction(self.connection)
         self.hold = self._transaction.hold
+        self._statements = NoticedStatements(self, self._transaction)
+        self.execute_wrapper = self._statements.execute_wrapper
 
     def rows(self, model: type[Model]) -> IdentityMap:
         """
@@ -145,7 +138,7 @@ class UnitOfWork:
                 info.check_manager()
                 kind = FilteredIdentityMap
             found = self._maps[model] = kind(self, model)
-            self._used = tuple(self._maps.values())
+            self.used = tuple(self._maps.values())
         return found
 
     @property
@@ -176,7 +169,7 @@ class UnitOfWork:
         # No event looks any more at what triggers make of it.
         if self._has_to_write():
             self._write()
-        for rows in self._used:
+        for rows in self.used:
             rows.kept.check()
 
     def check_connection(self) -> None:
@@ -190,10 +183,10 @@ class UnitOfWork:
         Where a connection is lost, Django opens another one on its way out of
         the transaction; nothing may be written on that.
         """
-        for rows in self._used:
+        for rows in self.used:
             rows.close()
         self._maps.clear()
-        self._used = ()
+        self.used = ()
         self._deleted.clear()
         self._keyed.clear()
         self.by_pk.clear()
@@ -221,14 +214,14 @@ class UnitOfWork:
         for rows in held:
             rows.event_ended(is_taken_back=True)
         self._deleted.clear()
-        self._end_stretch()
+        self.end_stretch()
 
     def _take_back_at_the_end(self) -> tuple[Trust, list[IdentityMap]]:
         """Return how far values are known, and of which models rows are still held."""
         is_taken_back = self.has_own_saves
         worst = self._take_back() if is_taken_back else Trust.CERTAIN
         held = []
-        for rows in self._used:
+        for rows in self.used:
             if not rows.in_hand:
                 continue
             if rows.is_simple:
@@ -240,9 +233,15 @@ class UnitOfWork:
                 worst = trust
         return worst, held
 
-    def _end_stretch(self) -> None:
+    def end_stretch(self) -> None:
+        """
+        Note that a statement of the handler's, or another event, is next.
+
+        Raises:
+            NotSupportedError: A row that an expression is about was changed.
+        """
         if self._expressions:
-            self._expressions.check(self._used)
+            self._expressions.check(self.used)
             self._expressions.clear()
         self.stretch += 1
 
@@ -263,7 +262,7 @@ class UnitOfWork:
         """Look once in a batch which there are; return whether they are others now."""
         has_changed = self.triggers.look()
         if has_changed:
-            for rows in self._used:
+            for rows in self.used:
                 rows.choose_ways()
         return has_changed
 
@@ -274,14 +273,14 @@ class UnitOfWork:
         self.take_back_in_turn()
         self.write()
         if not self.saving_one:
-            for rows in self._used:
+            for rows in self.used:
                 if rows.in_hand:
                     fill_in(rows)
 
     def holds_own_saves(self) -> bool:
         """Return whether the event has rows in hand that models' own code saves."""
         return self.has_own_saves and any(
-            rows.in_hand and rows.is_saved_by_itself for rows in self._used
+            rows.in_hand and rows.is_saved_by_itself for rows in self.used
         )
 
     def take_back_in_turn(self) -> None:
@@ -294,7 +293,7 @@ class UnitOfWork:
         if self.saving_one or self._is_flushing:
             return
         self._is_flushing = True
-        if any(rows.in_hand for rows in self._used):
+        if any(rows.in_hand for rows in self.used):
             self.being_saved = {id(instance) for instance in being_saved()}
         try:
             trust = self._take_back()
@@ -310,7 +309,7 @@ class UnitOfWork:
             were_unknown = self._look_at_triggers()
             self._write()
             if were_unknown:
-                self._others_have_written()
+                self.others_have_written()
 
     def write_taken_back(self) -> None:
         """
@@ -327,12 +326,12 @@ class UnitOfWork:
     def _take_back_referred(self) -> None:
         """Take back the new rows that what is pending refers to."""
         # One more round at the most for what those refer to in turn.
-        for _ in self._used:
+        for _ in self.used:
             referred = [
                 rows
-                for rows in self._used
+                for rows in self.used
                 if any(entry.is_unsaved for entry in rows.in_hand)
-                and any(other.references.lead_to(rows.model) for other in self._used)
+                and any(other.references.lead_to(rows.model) for other in self.used)
             ]
             if not referred:
                 break
@@ -346,13 +345,13 @@ class UnitOfWork:
         self._is_writing = True
         try:
             with self._marking(), self.own_statements():
-                write(self.connection, self._used)
+                write(self.connection, self.used)
         finally:
             self._is_writing = False
 
     def _has_to_write(self) -> bool:
         return not self._is_writing and any(
-            rows.dirty or rows.deleted for rows in self._used
+            rows.dirty or rows.deleted for rows in self.used
         )
 
     def prepare_for(self, rows: IdentityMap, entry: Entry, expression: Any) -> None:
@@ -363,23 +362,23 @@ class UnitOfWork:
             NotSupportedError: The same event has changed that, before or after.
         """
         if self._expressions.assigned(rows, entry, expression):
-            self._expressions.check(self._used)
+            self._expressions.check(self.used)
             self.write()
 
     def read_again(self) -> None:
         """Write what is pending, and trust nothing that was loaded."""
         self.flush()
-        self._others_have_written()
+        self.others_have_written()
 
     def read_again_for_another_filter(self) -> None:
         """Trust nothing that was loaded, and leave alone what the event has in hand."""
         self.write_taken_back()
-        self._others_have_written()
+        self.others_have_written()
 
     def refresh(self) -> None:
         """Do as before and after a statement of the handler's that is not seen."""
         self.read_again()
-        self._end_stretch()
+        self.end_stretch()
 
     def is_new_elsewhere(self, instance: Model) -> bool:
         """Return whether an instance is a new row whose key is not known yet."""
@@ -390,6 +389,10 @@ class UnitOfWork:
         if entry is not None:
             rows.take_back(entry)
         return entry is not None
+
+    def find_used(self, instance: Model) -> IdentityMap | None:
+        """Return what is known of the rows of an instance's model, if it is used."""
+        return self._maps.get(type(instance))
 
     def has_added(self, instance: Model) -> bool:
         """Return whether an instance is a row's that is in hand."""
@@ -406,80 +409,9 @@ class UnitOfWork:
         """Have the database look when the event ends at what it would look at late."""
         self._may_lead_nowhere = True
 
-    def execute_wrapper(
-        self,
-        execute: Callable[..., Any],
-        sql: Any,
-        params: Any,
-        many: bool,
-        context: Any,
-    ) -> Any:
-        """Take the hook that Django has for every statement."""
-        self._transaction.check_open()
-        if self.own_statements:
-            return self._executed(execute, sql, params, many, context)
-        text = text_of(sql, self.connection.connection)
-        self._transaction.check_before(text)
-        kind = kind_of(text)
-        if kind is Statement.ROLLBACK:
-            result = execute(sql, params, many, context)
-            self._transaction.rolled_back()
-            self._rolled_back()
-            return result
-        if self._maps:
-            if kind is Statement.RELEASE:
-                self._flush_before_release(text)
-            else:
-                self.flush()
-        if not self.saving_one:
-            self._end_stretch()
-        result = self._executed(execute, sql, params, many, context)
-        if kind is Statement.WRITE:
-            self._others_have_written()
-            self._note_own_saves()
-            is_trusted = bool(self.trusting_references)
-            if not is_trusted and _is_looked_at_late(text, self.connection):
-                self._may_lead_nowhere = True
-        return result
-
-    def _note_own_saves(self) -> None:
-        if any(rows.in_hand or rows.kept for rows in self._used):
-            for instance, names in saved_now():
-                rows = self._maps.get(type(instance))
-                if rows is not None:
-                    note_saved(rows, instance, names)
-                    rows.kept.saved(instance)
-
-    def _executed(self, execute: Callable[..., Any], *args: Any) -> Any:
-        try:
-            return execute(*args)
-        except DatabaseError as error:
-            self._transaction.failed(error)
-            raise
-
-    def _flush_before_release(self, text: str) -> None:
-        """
-        Write what is pending before a savepoint is released, or go back to it.
-
-        A model's own code, such as ``save()``, may have told Django by then that only
-        the transaction's end helps.
-        """
-        self._is_releasing = True
-        try:
-            self.flush()
-        except Exception as error:
-            transaction.set_rollback(False, using=self.connection.alias)
-            if not isinstance(error, DatabaseError):
-                # After the database's own errors Django itself goes back to it.
-                with self.connection.cursor() as cursor:
-                    cursor.execute(text.replace("RELEASE", "ROLLBACK TO", 1))
-            raise
-        finally:
-            self._is_releasing = False
-
     def _take_back(self) -> Trust:
         worst = Trust.CERTAIN
-        used = [rows for rows in self._used if rows.in_hand]
+        used = [rows for rows in self.used if rows.in_hand]
         if self.has_own_saves and len(used) > 1:
             # Models' own code may look at rows of others that were changed before.
             in_turn = sorted(
@@ -494,18 +426,20 @@ class UnitOfWork:
             worst = max(worst, rows.take_back_all())
         return worst
 
-    def _others_have_written(self) -> None:
+    def others_have_written(self) -> None:
+        """Trust nothing that was loaded."""
         self.generation += 1
         self.targets.forget()
-        for rows in self._used:
+        for rows in self.used:
             rows.others_have_written()
 
-    def _rolled_back(self) -> None:
+    def rolled_back(self) -> None:
+        """Note that the database went back to a savepoint."""
         self.generation += 1
         self.targets.forget()
         self._expressions.clear()
         deleted, self._deleted = self._deleted, []
-        for rows in self._used:
+        for rows in self.used:
             rows.rolled_back([entry for of, entry in deleted if of is rows])
         # An outer savepoint may be undone, too.
         self._deleted += [(of, e) for of, e in deleted if e not in of.in_hand]
@@ -517,16 +451,6 @@ class UnitOfWork:
             yield
         except Exception:
             # Django itself goes back to a savepoint that could not be released.
-            if not self._is_releasing:
+            if not self._statements.is_releasing:
                 transaction.set_rollback(True, using=self.using)
             raise
-
-
-def _is_looked_at_late(text: str, connection: BaseDatabaseWrapper) -> bool:
-    if not text.lstrip()[:7].upper().startswith(_NAMING):
-        # What functions and procedures write to is not known.
-        return writes_in_functions(connection)
-    tables = tables_looked_at_late()
-    return any(
-        (quoted or plain).lower() in tables for quoted, plain in _NAME.findall(text)
-    )
