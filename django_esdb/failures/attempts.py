@@ -21,6 +21,8 @@ from django_esdb.applications.shared import make_application
 from django_esdb.db.connections import close_if_lost
 from django_esdb.db.errors import is_transient
 from django_esdb.db.sessions import Session, session_of
+from django_esdb.exceptions import FailedEventError
+from django_esdb.failures.ahead import is_ahead
 from django_esdb.failures.audit import Audit
 from django_esdb.failures.parking import failed_events, is_event
 from django_esdb.handlers.functions import CheckedProjection
@@ -58,6 +60,11 @@ class Outcome:
 
 # In place of an error: it is not put aside any more.
 _GONE = "gone"
+
+_AHEAD = (
+    "the projection's position was moved back, and it comes to this event again: start "
+    "runprojections"
+)
 
 Report = Callable[[FailedEvent, str], None]
 
@@ -154,6 +161,9 @@ class Attempts:
                 ):
                     if not is_there:
                         return _GONE
+                    if is_ahead(self._tracked, event.position):
+                        # It would be processed now, and when it comes again.
+                        raise FailedEventError(_AHEAD)
                     domain_event = self._app.mapper.to_domain_event(notification)
                     tracking = Tracking(self._tracked.application, notification.id)
                     begin(tracking)

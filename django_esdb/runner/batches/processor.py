@@ -10,6 +10,7 @@ from eventsourcing.persistence import Notification
 from eventsourcing.projection import Projection
 
 from django_esdb.exceptions import EventCrashError, EventError
+from django_esdb.failures.ahead import forget_ahead
 from django_esdb.failures.parking import ParkedAggregates, aggregate_key
 from django_esdb.failures.skipping import note_skipped
 from django_esdb.handlers import forks
@@ -90,6 +91,7 @@ class BatchProcessor:
         self._row_keys = getattr(projection, "row_keys", None)
         tracked = view.tracked(application_name)
         self._tracked = tracked
+        forget_ahead(tracked)
         self._parked = ParkedAggregates(tracked)
         self._blame = Blame(tracked, self._policy)
         self._search: CrashSearch | None = None

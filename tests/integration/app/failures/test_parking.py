@@ -11,7 +11,7 @@ from django_esdb.exceptions import FailedEventError
 from django_esdb.failures.attempts import Attempts
 from django_esdb.failures.discarding import discard_failed_events
 from django_esdb.failures.retrying import retry_failed_events
-from django_esdb.models import FailedEvent
+from django_esdb.models import FailedEvent, ProjectionTracking, SkippedEvent
 from django_esdb.policies import OnFailure
 from django_esdb.registry import Registration
 from eventsourcing_eventstoredb.server import EmbeddedServer
@@ -128,6 +128,68 @@ def test_an_event_that_its_store_does_not_have_keeps_no_other_from_being_tried(
     assert "it is not in the store any more" in left.error
     assert tricks("Rex") == ["burn"]
     assert there.originator_id == str(DogAggregate.create_id("Rex"))
+
+
+@pytest.mark.parametrize("fails", [True, False])
+@pytest.mark.parametrize("is_deleted", [True, False])
+@pytest.mark.parametrize("on_failure", [OnFailure.PARK, OnFailure.SKIP])
+def test_what_is_noted_ahead_of_a_position_that_was_moved_back_is_forgotten(
+    school: TrainingSchool,
+    failing: MakeRegistration,
+    caplog: pytest.LogCaptureFixture,
+    on_failure: OnFailure,
+    *,
+    is_deleted: bool,
+    fails: bool,
+) -> None:
+    registered = school.register("Fido")
+    burned = school.add_trick("Fido", "burn")
+    registration = failing(on_failure=on_failure)
+    catch_up(registration)
+    kind = FailedEvent if on_failure is OnFailure.PARK else SkippedEvent
+    before = kind.objects.get()
+    # By hand; nothing of the package does so.
+    if is_deleted:
+        ProjectionTracking.objects.all().delete()
+        Dog.objects.all().delete()
+        SchoolCounts.objects.all().delete()
+    else:
+        ProjectionTracking.objects.update(position=registered)
+    if not fails:
+        FailingProjection.bad.clear()
+
+    catch_up(registration)
+
+    count = {"failed": 0, "skipped": 0}
+    count["failed" if on_failure is OnFailure.PARK else "skipped"] = 1
+    assert (
+        "Notes of events forgotten, since the projection comes to them again: "
+        "projection=Failing application=TrainingSchool "
+        f"{'' if is_deleted else f'position={registered} '}"
+        f"failed={count['failed']} skipped={count['skipped']}"
+    ) in caplog.text
+    assert [each.position for each in kind.objects.all()] == [burned] * fails
+    assert not kind.objects.filter(pk=before.pk).exists()
+    assert tricks("Fido") == ([] if fails else ["burn"])
+
+
+def test_an_event_that_comes_again_is_not_retried_before(
+    school: TrainingSchool, failing: MakeRegistration
+) -> None:
+    registered = school.register("Fido")
+    school.add_trick("Fido", "burn")
+    registration = failing(on_failure=OnFailure.PARK)
+    catch_up(registration)
+    FailingProjection.bad.clear()
+    ProjectionTracking.objects.update(position=registered)
+
+    outcome = retry_failed_events(registration)
+
+    assert (outcome.resolved, outcome.failed) == (0, 1)
+    assert "the projection's position was moved back" in FailedEvent.objects.get().error
+    catch_up(registration)
+    assert not FailedEvent.objects.exists()
+    assert tricks("Fido") == ["burn"]
 
 
 def test_retrying_while_the_projection_runs_loses_nothing(
