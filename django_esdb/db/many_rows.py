@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_esdb.db.copied_rows import can_copy, copy_rows
 from django_esdb.db.fields import Field
+from django_esdb.db.vendors import most_characters
+
+T = TypeVar("T")
 
 # Rows in a statement. More of them make a VALUES list no faster, and a CASE slower,
 # in which each row's key is looked for among all.
@@ -26,6 +29,47 @@ def can_write_many(connection: BaseDatabaseWrapper, fields: Sequence[Field]) -> 
         not hasattr(field, "get_placeholder") or isinstance(field, models.BinaryField)
         for field in fields
     )
+
+
+def in_parts(
+    connection: BaseDatabaseWrapper,
+    rows: Sequence[T],
+    at_once: int,
+    values_of: Callable[[T], Iterable[Any]],
+) -> Iterator[Sequence[T]]:
+    """
+    Yield as many rows at a time as a statement can be about.
+
+    Args:
+        connection: Whose statements they are.
+        rows: The rows.
+        at_once: How many may be in a statement.
+        values_of: Returns what may be long of a row: texts, bytes and tuples of texts.
+    """
+    limit = most_characters(connection)
+    if limit is None:
+        for start in range(0, len(rows), at_once):
+            yield rows[start : start + at_once]
+        return
+    start = length = 0
+    for end, row in enumerate(rows):
+        more = _length(values_of(row))
+        if end > start and (length + more > limit or end - start >= at_once):
+            yield rows[start:end]
+            start, length = end, 0
+        length += more
+    if rows:
+        yield rows[start:]
+
+
+def _length(values: Iterable[Any]) -> int:
+    length = 0
+    for value in values:
+        if isinstance(value, str | bytes):
+            length += len(value)
+        elif type(value) is tuple:
+            length += sum(map(len, value))
+    return length
 
 
 def insert_many(
@@ -173,8 +217,7 @@ def _update_by_case(
     key = quote(_column(model._meta.pk))
     count = 0
     with connection.cursor() as cursor:
-        for start in range(0, len(rows), _CASE_ROWS):
-            some = rows[start : start + _CASE_ROWS]
+        for some in in_parts(connection, rows, _CASE_ROWS, tuple):
             assignments, parameters = [], []
             for index, field in enumerate(fields, start=1):
                 cases = " WHEN %s THEN %s" * len(some)

@@ -30,6 +30,9 @@ _POSTGRESQL_IMMEDIATE = """
 """
 # Seconds in which another writer's transaction has ended, if all goes well.
 _SHORTEST_LOCK_WAIT = 1
+# Few enough for the smallest packet that a server of MySQL is commonly told to take,
+# also where each character takes several bytes.
+_CHARACTERS_OF_MANY_ROWS = 250_000
 # Of psycopg's pools, unless they are told.
 _POOL_SIZE = 4
 
@@ -87,6 +90,15 @@ def most_parameters(connection: BaseDatabaseWrapper) -> int:
     if getlimit is None:
         return 999
     return min(int(getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)), 30_000)
+
+
+def most_characters(connection: BaseDatabaseWrapper) -> int | None:
+    """
+    Return how long all values in a statement for several rows may be; None for any.
+
+    MySQL ends the connection where a statement is longer than ``max_allowed_packet``.
+    """
+    return _CHARACTERS_OF_MANY_ROWS if connection.vendor == "mysql" else None
 
 
 def checks_references_late(connection: BaseDatabaseWrapper) -> bool:

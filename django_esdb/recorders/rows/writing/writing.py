@@ -12,7 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import sql
 
 from django_esdb.db.fields import Field, names_columns
-from django_esdb.db.many_rows import can_write_many, insert_many, update_many
+from django_esdb.db.many_rows import can_write_many, in_parts, insert_many, update_many
 from django_esdb.db.vendors import most_parameters, returns_new_rows
 from django_esdb.recorders.rows.entry import Entry
 from django_esdb.recorders.rows.identity_map import IdentityMap
@@ -163,10 +163,9 @@ def _insert_unkeyed(
 def _parts(
     connection: BaseDatabaseWrapper, entries: Sequence[Entry], fields: Sequence[Field]
 ) -> Iterator[Sequence[Entry]]:
-    """Yield as many rows at a time as a statement can have parameters for."""
+    """Yield as many rows at a time as a statement can have values for."""
     at_once = max(1, most_parameters(connection) // max(1, len(fields)))
-    for start in range(0, len(entries), at_once):
-        yield entries[start : start + at_once]
+    return in_parts(connection, entries, at_once, lambda entry: entry.current)
 
 
 def _execute_insertion(

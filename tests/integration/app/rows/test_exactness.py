@@ -7,6 +7,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import pytest
+from django.db import connection, models
 from django.db.models import F
 from eventsourcing.persistence import Notification, Tracking
 from eventsourcing.projection import Projection
@@ -18,6 +19,7 @@ from django_esdb.models import ProjectionTracking
 from django_esdb.recorders import DjangoTrackingRecorder
 from django_esdb.runner.batches.processor import BatchProcessor
 from django_esdb.subscriptions.received import ReceivedEvent
+from tests.support.made_events import made_tables, processed
 from tests.support.rows_app.models import Animal, Counter, Owner, Visit
 from tests.support.walks.running import empty
 
@@ -156,3 +158,36 @@ def test_batches_leave_the_rows_that_single_events_leave(
 
     assert outcome(operations, cuts) == singly
     assert outcome(operations, set()) == singly
+
+
+@pytest.mark.skipif(connection.vendor != "mysql", reason="has no such limit")
+def test_long_texts_fit_into_statements_however_many_there_are() -> None:
+    class Essay(models.Model):
+        id = models.IntegerField(primary_key=True)
+        text = models.TextField()
+
+        class Meta:
+            app_label = "rows_app"
+
+    class Letter(models.Model):
+        text = models.TextField()
+
+        class Meta:
+            app_label = "rows_app"
+
+    # The server takes 16 MiB at once, unless it is told to take more.
+    length, numbers = 2_000_000, range(1, 10)
+
+    def add(rows: Any) -> None:
+        for number in numbers:
+            rows(Essay).add(Essay(id=number, text="a" * length))
+            rows(Letter).add(Letter(text="a" * length))
+
+    def change(rows: Any) -> None:
+        for row in rows(Essay).filter(pk__in=numbers):
+            row.text = "b" * length
+
+    with made_tables(Essay, Letter):
+        assert processed([add, change]) == {}
+        essays = Essay.objects.filter(text__startswith="b")
+        assert (essays.count(), Letter.objects.count()) == (9, 9)
