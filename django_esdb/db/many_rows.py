@@ -19,8 +19,17 @@ T = TypeVar("T")
 # in which each row's key is looked for among all.
 _VALUES_ROWS = 1_000
 _CASE_ROWS = 200
-# Casting to a text of some length would cut off what is too long.
-_LENGTH = re.compile(r"(char|character varying)\s*\(\d+\)")
+# Types that have a length, by which a cast cuts off in silence what a column refuses.
+# Some are of length one where none is given, so values are cast to such without one.
+_LENGTH = r"(?!\w)\s*(?:\(\s*\d+\s*\))?"
+_WITHOUT_LENGTH = [
+    (re.compile(kind + _LENGTH, re.IGNORECASE), name)
+    for kind, name in (
+        (r"(varchar|(national\s+)?char(acter)?\s+varying)", "varchar"),
+        (r"(nchar|bpchar|(national\s+)?char(acter)?)", "bpchar"),
+        (r"(varbit|bit(\s+varying)?)", "varbit"),
+    )
+]
 
 
 def can_write_many(connection: BaseDatabaseWrapper, fields: Sequence[Field]) -> bool:
@@ -204,7 +213,11 @@ def _update_from_values(
 
 
 def _type(connection: BaseDatabaseWrapper, field: Field) -> str:
-    return _LENGTH.sub(r"\1", field.cast_db_type(connection) or "text")
+    kind = field.cast_db_type(connection) or "text"
+    for pattern, name in _WITHOUT_LENGTH:
+        if found := pattern.match(kind):
+            return name + kind[found.end() :]
+    return kind
 
 
 def _update_by_case(

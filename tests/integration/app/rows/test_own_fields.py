@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from django.db import models
+from django.db import connection, models
 from django.test.utils import isolate_apps
 
 from tests.support.made_events import made_tables, outcomes
@@ -38,6 +38,17 @@ class Labels(models.CharField):
 
     def get_prep_value(self, value: Any) -> Any:
         return value.text if isinstance(value, Label) else value
+
+
+class Typed(models.Field):
+    """Has a type of the database's."""
+
+    def __init__(self, kind: str = "text", **options: Any) -> None:
+        super().__init__(**options)
+        self._kind = kind
+
+    def db_type(self, connection: Any) -> str:
+        return self._kind
 
 
 def models_keyed_by(key: models.Field[Any, Any]) -> tuple[Any, Any]:
@@ -116,3 +127,44 @@ def test_references_lead_to_keys_of_each_kind(field: Any, key: Any, other: Any) 
 
     assert rows == [(1, key), (2, key)]
     assert failed == {3}
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="only there by a cast")
+@pytest.mark.parametrize(
+    ("kind", "values", "too_long"),
+    [
+        ("char(3)", ("abc", "xyz"), "abcd"),
+        ("CHARACTER (3)", ("abc", "xyz"), "abcd"),
+        ("char(3)[]", (["abc"], ["xyz"]), ["abcd"]),
+        ("varchar(3)", ("abc", "xyz"), "abcd"),
+        ("bit(4)", ("1010", "0101"), "10101"),
+        ("bit varying(4)", ("1010", "01"), "10101"),
+    ],
+)
+def test_values_of_types_with_a_length_are_not_cut_off(
+    kind: str, values: tuple[Any, Any], too_long: Any
+) -> None:
+    with isolate_apps("tests.support.rows_app"):
+
+        class Wrapped(models.Model):
+            id = models.IntegerField(primary_key=True)
+            value: Any = Typed(kind, null=True)
+
+            class Meta:
+                app_label = "rows_app"
+
+    def begin() -> None:
+        Wrapped.objects.bulk_create([Wrapped(id=1), Wrapped(id=2)])
+
+    def change(*values: Any) -> Any:
+        def change(rows: Any) -> None:
+            for key, value in enumerate(values, start=1):
+                rows(Wrapped).get(key).value = value
+
+        return change
+
+    events = [change(*values), change(values[1], too_long)]
+    with made_tables(Wrapped):
+        found, failed = outcomes(Wrapped, events, begin=begin)
+
+    assert (found, failed) == ([(1, values[0]), (2, values[1])], {2})
