@@ -10,6 +10,8 @@ from django_esdb.recorders.rows.values.frozen import Opaque, Settled, Trust, tha
 # Between these PostgreSQL keeps numbers of JSON as they are.
 _LEAST_FLOAT = 1e-4
 _LARGEST_FLOAT = 1e15
+# MariaDB takes 32 lists and objects within each other, and no more.
+_DEEPEST = 30
 
 
 class JSONValues:
@@ -75,26 +77,29 @@ _PLAIN_FORMAT = 2
 _OBJECT = b"{"
 
 
-def _is_plain_json(value: Any) -> bool:
+def _is_plain_json(value: Any, depth: int = 0) -> bool:
     """
     Return whether every database gives back just this value.
 
     PostgreSQL makes whole numbers of large floats and has no negative zero; some
-    databases refuse infinities, NUL and half a surrogate pair.
+    databases refuse infinities, NUL, half a surrogate pair, and what lies too deep.
     """
     kind = type(value)
     if kind is str:
         return bool(value.isascii() and "\0" not in value) or _is_plain_text(value)
+    if (kind is list or kind is dict) and depth >= _DEEPEST:
+        return False
     if kind is list:
         for item in value:
             # Mostly these, without a call for each.
             is_plain = type(item) is str and item.isascii() and "\0" not in item
-            if not is_plain and not _is_plain_json(item):
+            if not is_plain and not _is_plain_json(item, depth + 1):
                 return False
         return True
     if kind is dict:
-        return all(type(key) is str and _is_plain_text(key) for key in value) and all(
-            map(_is_plain_json, value.values())
+        return all(
+            type(key) is str and _is_plain_text(key) and _is_plain_json(item, depth + 1)
+            for key, item in value.items()
         )
     if kind is float:
         return _LEAST_FLOAT < abs(value) < _LARGEST_FLOAT or repr(value) == "0.0"

@@ -37,6 +37,31 @@ def begin() -> None:
     Keeper.objects.create(name="Bob", notes="")
 
 
+@pytest.mark.parametrize("sizes", [[1, 1], []])
+@pytest.mark.parametrize("kind", [list, dict])
+def test_json_that_lies_deep_is_refused_where_the_database_does(
+    kind: type, sizes: list[int]
+) -> None:
+    deep: Any = kind()
+    for _ in range(40):
+        deep = [deep] if kind is list else {"a": deep}
+
+    def set_data(value: Any) -> Any:
+        def set_data(rows: Any) -> None:
+            specimen = rows(Specimen).get(UUID(int=1))
+            specimen.data, specimen.number = value, specimen.number + 1
+
+        return set_data
+
+    events = [set_data(deep), set_data([])]
+    Specimen.objects.create(id=UUID(int=1))
+    failed = processed(events, sizes)
+
+    is_refused = connection.vendor == "mysql"
+    assert set(failed) == ({1} if is_refused else set())
+    assert Specimen.objects.get().number == (2 if is_refused else 3)
+
+
 def test_a_value_that_others_have_changed_finds_no_row() -> None:
     events = [note_holder("a"), set_badge("b"), note_holder("a"), note_holder("b")]
     rows, failed = outcomes(Keeper, events, begin=begin)
