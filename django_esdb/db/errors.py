@@ -13,8 +13,9 @@ cause   what it means                      SQLSTATE         errno             SQ
 LOCK    another transaction is in the way  40, 55P03        1205, 1213, ...   5, 6
 IDLE    the transaction waited too long    25P03, 25P04
         and was ended
-OUTAGE  lost, shut down, full, read-only   08, 53, 57, 58,  1053, 1114,       10, 13,
-                                           25006            1290, 2006, ...   8, ...
+OUTAGE  lost, shut down, full, read-only,  08, 28, 3D000,   1045, 1053,       10, 13,
+        or not let in                      53, 57, 58,      1114, 1290,       8, ...
+                                           25006            2006, ...
 EVENT   all else
 ======  =================================  ===============  ================  ========
 """
@@ -58,9 +59,10 @@ class Cause(Enum):
 _LOCK_STATES = ("40", "55P03", "55006")
 _NO_LOCK_STATES = ("40002",)
 _IDLE_STATES = ("25P03", "25P04")
-# Connections; resources, such as space and connections; an operator's intervention,
-# such as a shutdown; the system's own failures; read-only after a failover.
-_OUTAGE_STATES = ("08", "53", "57", "58", "25006")
+# Connections; who is let in, and a database that is not there, both while connecting;
+# resources, such as space and connections; an operator's intervention, such as a
+# shutdown; the system's own failures; read-only after a failover.
+_OUTAGE_STATES = ("08", "28", "3D000", "53", "57", "58", "25006")
 
 _LOCK_NUMBERS = {
     1020,  # A row has changed since it was read.
@@ -77,11 +79,15 @@ _OUTAGE_NUMBERS = {
     3,  # A file cannot be written.
     *(1021, 1026, 1030, 1037, 1038, 1041, 1114, 1206),  # Space and memory.
     *(1040, 1042, 1043, 1129, 1203, 1226),  # Connecting.
+    # Not let in, as while a password is changed or an account is locked.
+    *(1044, 1045, 1130, 1251, 1698, 1820, 1862, 3118, 4151),
+    1049,  # A database that is not there, as before it is restored.
     *(1047, 1053, 1077, 1079, 1080, 1152, 1184, 1927, 4031),  # Ended, or not ready.
     *(1158, 1159, 1160, 1161),  # The network.
     *(1290, 1792, 1836, 1874),  # Read-only.
     *(1317, 1969, 3024),  # Interrupted, or longer than statements may take.
     *(
+        2001,
         2002,
         2003,
         2004,
@@ -93,6 +99,8 @@ _OUTAGE_NUMBERS = {
         2026,
         2027,
         2055,
+        2059,
+        2061,
     ),  # The client's.
 }
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from tests.support.database_servers import (
     PostgreSQLServer,
     database_server,
 )
-from tests.support.databases import new_database
+from tests.support.databases import connected, new_database
 from tests.support.processes import SECONDS, Watched
 from tests.support.projects import Project, example
 from tests.support.running_stores import store_variables
@@ -195,6 +196,41 @@ def test_a_restart_while_nothing_happens(
         assert [this.terminate() for this in workers] == [0, 0]
 
     assert_exact(crashing, dogs=2, tricks=0)
+
+
+@pytest.mark.slow("makes a database server")
+def test_who_is_not_let_in_for_a_while_goes_on_afterwards(
+    crashing: Project, database: DatabaseServer, writing: TrainingSchool
+) -> None:
+    url = crashing.env["DATABASE_URL"]
+    is_postgresql = url.startswith("postgres")
+    let_in, shut_out = (
+        ("ALTER ROLE guest LOGIN", "ALTER ROLE guest NOLOGIN")
+        if is_postgresql
+        else ("ALTER USER guest ACCOUNT UNLOCK", "ALTER USER guest ACCOUNT LOCK")
+    )
+    with connected(database.url) as admin, closing(admin.cursor()) as cursor:
+        if is_postgresql:
+            cursor.execute("CREATE ROLE guest SUPERUSER LOGIN")
+        else:
+            cursor.execute("CREATE USER guest")
+            cursor.execute("GRANT ALL ON *.* TO guest")
+        own = re.sub("//[a-z]+@", "//guest@", url)
+        crashing.env["DATABASE_URL"] = own
+        first = writing.register("dog 0")
+        with owner_and_standby(crashing) as workers:
+            wait_for_position(crashing, first)
+            cursor.execute(shut_out)
+            kill_connections(url)
+            writing.register("dog 1")
+            wait_until(lambda: any(lines(this, INTERRUPTED) for this in workers))
+            # Long enough for several attempts.
+            time.sleep(2)
+            cursor.execute(let_in)
+            wait_for_position(crashing, writing.register("dog 2"))
+            assert [this.terminate() for this in workers] == [0, 0]
+
+    assert_exact(crashing, dogs=3, tricks=0)
 
 
 @pytest.mark.slow("makes a database server and crashes it")

@@ -388,6 +388,19 @@ def test_a_cause_counts_where_an_error_only_wraps_it() -> None:
     assert cause_of(SystemExit(1205)) is Cause.EVENT
 
 
+@pytest.mark.parametrize("number", [1044, 1045, 1049, 1130, 1698, 3118, 4151])
+def test_who_is_not_let_in_may_be_later(number: int) -> None:
+    assert cause_of(DatabaseOperationalError(number, "not let in")) is Cause.OUTAGE
+
+
+@pytest.mark.parametrize("state", ["28000", "28P01", "3D000"])
+def test_who_is_not_let_in_by_a_server_that_says_why_may_be_later(state: str) -> None:
+    error = DatabaseOperationalError("not let in")
+    error.sqlstate = state  # type: ignore[attr-defined]
+
+    assert cause_of(error) is Cause.OUTAGE
+
+
 def test_events_before_one_that_meets_a_lock_are_committed(
     school: TrainingSchool, provoking: Callable[..., Registration]
 ) -> None:
