@@ -28,7 +28,7 @@ $(STAMP): pyproject.toml $(wildcard requirements/constraints-*.txt) | $(BIN)/pyt
 	./requirements/install $(BIN)/python
 	@touch $(DEMO_STAMP) $@
 
-# The demo needs a part of that only. Whoever has all has this, too.
+# The demo needs a part of that only. The full environment has this, too.
 $(DEMO_STAMP): pyproject.toml $(wildcard requirements/demo-*.txt) | $(BIN)/python
 	@echo "Installing what the demo needs into $(VENV)/"
 	@./requirements/install $(BIN)/python demo
@@ -119,7 +119,7 @@ stress: $(STAMP) ## Kill everything at random moments, see that nothing is lost 
 	@HYPOTHESIS_PROFILE=stress $(BIN)/python -m tests -m hypothesis tests/integration/app/rows
 
 .PHONY: outages
-outages: $(STAMP) ## Measure how soon all goes on after elections and restarts of the store
+outages: $(STAMP) ## Measure how soon everything recovers after elections and restarts of the store
 	@$(BIN)/python -m tests.support.stress.outages
 
 .PHONY: bench

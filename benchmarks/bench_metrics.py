@@ -4,7 +4,7 @@ What metrics and traces cost, next to what a batch costs.
     python -m benchmarks.bench_metrics [--quick]
 
 One process measures, in turns, the CPU time of batches without receivers, of one live
-event and of 500, and that of sending what a batch sends: to nobody, to the metrics for
+event and of 500, and that of sending what a batch sends: to none, to the metrics for
 Prometheus, and to OpenTelemetry's spans, which are made and dropped. The least of all
 turns counts, since what else the machine does only adds to it. The last columns say
 which part of a batch's time that is.

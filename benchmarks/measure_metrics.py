@@ -89,7 +89,7 @@ def main() -> None:
     }
     batches: dict[int, list[float]] = {size: [] for size in EVENTS}
     ways: dict[str, list[float]] = {
-        way: [] for way in ("nobody", "prometheus", "opentelemetry")
+        way: [] for way in ("none", "prometheus", "opentelemetry")
     }
     for _ in range(turns):
         for size, events in EVENTS.items():

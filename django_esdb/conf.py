@@ -365,7 +365,7 @@ def without_empty(env: Mapping[str, str]) -> dict[str, str]:
     """
     Return an environment without what says nothing about where events are kept.
 
-    The library takes an empty text, such as a container's variable that nobody has
+    The library takes an empty text, such as a container's variable that was not
     set, for a choice, and would keep events in memory.
     """
     return {key: value for key, value in env.items() if value or not _says_where(key)}

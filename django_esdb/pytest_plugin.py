@@ -2,7 +2,7 @@
 Fixtures for pytest, with what ``django_esdb.testing`` has.
 
 Name this module in ``pytest_plugins``, in the ``conftest.py`` at the root of the tests.
-It is no entry point, so whoever does not name it pays nothing for it.
+It is no entry point, so a project that does not name it pays nothing for it.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def ready(request: HttpRequest) -> HttpResponse:
             max_behind=settings.ESDB_MAX_BEHIND, max_idle=settings.ESDB_MAX_IDLE
         )
     except DatabaseError:
-        # Whoever asks need not be told more; Django's log has it.
+        # The client need not be told more; Django's log has it.
         answer = {"status": "not ready", "reason": "a database cannot be used"}
         return JsonResponse(answer, status=_UNAVAILABLE)
     is_ready = all(each.is_ready for each in found)

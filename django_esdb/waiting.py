@@ -225,7 +225,7 @@ class _Polling:
         with self._lock:
             self._waiters -= 1
             if not self._waiters and self._executor is not None:
-                # Nobody else could close the thread's own.
+                # Only the thread itself could close its own.
                 self._executor.submit(close_connections)
                 self._executor.shutdown(wait=False)
                 self._executor = None

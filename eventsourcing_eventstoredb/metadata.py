@@ -201,7 +201,7 @@ def decoded(metadata: bytes) -> dict[str, str]:
     """
     Return what an event's stored metadata says, without its version.
 
-    Whoever has written it: what is no text comes as its JSON, and what is no JSON
+    By any client: what is no text comes as its JSON, and what is no JSON
     object at all as nothing.
     """
     try:

@@ -1,4 +1,4 @@
-"""Who wants to know of each save, such as tracing; nobody unless asked for."""
+"""What is told of each save, such as tracing; nothing unless asked for."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ The embedded server with another disk, or with a transaction for each append.
 Further options are the server's own. A commit waits until the disk has it, which takes
 from a few hundredths of a millisecond, where something between answers for the disk, to
 ten and more. ``--sync-ms`` has each commit of the writer wait for so much longer, as it
-would in SQLite's own wait: other threads go on, and nothing else is written.
+would in SQLite's own wait: other threads continue, and nothing else is written.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def seconds_behind(lag: Lag) -> str:
     """Return how long a projection is behind; ``-`` if that is not known."""
     if lag.seconds is None:
         return NOTHING
-    # Whoever is behind by an event of the same moment is not at the end.
+    # A projection that is behind by an event of the same moment is not at the end.
     text = "<1 s" if 0 < lag.seconds < 1 else duration(lag.seconds)
     return text if lag.is_current else _at_least(text)
 

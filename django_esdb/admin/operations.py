@@ -141,7 +141,7 @@ def _deleted(made: Counter[str]) -> str:
 def _plan_to_pause(registration: Registration, status: ProjectionStatus) -> Plan:
     lines = [
         gettext(
-            "From then on it processes nothing, until somebody resumes it. Neither a "
+            "From then on it processes nothing, until it is resumed here. Neither a "
             "restart nor a deployment does. Its read models stay as they are."
         )
     ]
@@ -163,8 +163,8 @@ def _pause(registration: Registration, user: Any) -> Said:
 def _plan_to_resume(registration: Registration, status: ProjectionStatus) -> Plan:
     lines = [
         gettext(
-            "The process that stands by for it goes on with the next event. If none "
-            "does, it goes on when runprojections is started."
+            "The process that stands by for it continues with the next event. If none "
+            "does, it continues when runprojections is started."
         )
     ]
     if status.error:
@@ -293,7 +293,7 @@ def _rebuild(registration: Registration, user: Any) -> Said:
         if is_new:
             AdminAudit(user, tracked).rebuild_requested()
     if not is_new:
-        text = gettext("%(projection)s: somebody has asked for a rebuild before.")
+        text = gettext("%(projection)s: a rebuild was requested before.")
         return Said(_about(registration, text), messages.INFO)
     text = gettext("%(projection)s is rebuilt in the background.")
     if is_run(tracked):

@@ -66,7 +66,7 @@ def guard_every_application() -> None:
     Have applications on other stores, however they are made, read allowed topics only.
 
     Those on EventStoreDB do so by themselves. What is in this process's memory alone
-    has been written by nobody else, and is left as it is, unless
+    has not been written by other code, and is left as it is, unless
     :func:`~django_esdb.get_application` has made it. Idempotent.
     """
     construct = Application.__init__

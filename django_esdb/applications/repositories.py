@@ -4,7 +4,7 @@ Repositories whose cache may be used by any number of threads.
 With ``AGGREGATE_CACHE_MAXSIZE`` the library's repository keeps aggregates and brings
 them up to date where they lie: another thread that copies one meanwhile gets a part of
 the new events. Without ``AGGREGATE_CACHE_FASTFORWARD`` it keeps the very object that
-was saved, which its owner goes on changing.
+was saved, which its owner keeps changing.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ class _Newest(Cache[Any, Any]):
             self.keep(key, deepcopy(value) if self._copies else value)
 
     def keep(self, key: Any, value: Any) -> None:
-        """Put what nobody changes any more, unless a newer one is there."""
+        """Put what is not changed any more, unless a newer one is there."""
         with self._lock:
             try:
                 is_older = self._cache.get(key).version > value.version

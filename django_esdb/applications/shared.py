@@ -70,7 +70,7 @@ async def asave(
     application: Application[Any], *objs: Any, **kwargs: Any
 ) -> list[Recording[Any]]:
     """
-    Save as the application's ``save`` does, in a thread, while the event loop goes on.
+    Save as the application's ``save`` does, in a thread; the event loop continues.
 
     With Django's ASGI handler each request has a thread of its own, so that requests
     save side by side. A task that is cancelled meanwhile does not wait for the end: the

@@ -89,7 +89,7 @@ def check_env() -> Iterator[CheckMessage]:
 
 
 def check_texts() -> Iterator[CheckMessage]:
-    """What is no text would be made one that nobody has meant."""
+    """What is no text would be made one that was not meant."""
     for problem in no_texts():
         yield Error(
             _("A setting cannot be used: %(reason)s.") % {"reason": problem},

@@ -9,7 +9,7 @@ from django_esdb.exceptions import MissingExtraError
 
 def require(module: str, extra: str, asked_by: str) -> None:
     """
-    Refuse to go on without a package.
+    Refuse to continue without a package.
 
     Args:
         module: What it is imported as.

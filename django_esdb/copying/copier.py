@@ -3,7 +3,7 @@ Copying the events of a source into EventStoreDB, one after the other.
 
 Copies are appended in the order of the source and are known by their IDs. So those
 that EventStoreDB has are always the first ones of the source, wherever a copy was
-interrupted: the next one passes over these, compares them, and goes on behind. In the
+interrupted: the next one passes over these, compares them, and continues behind. In the
 end all are read again on both sides.
 """
 
@@ -93,7 +93,7 @@ def copy_events(
     Copy an application's events and snapshots, and check them; blocks until then.
 
     Events that are saved in the source meanwhile may be left out. What EventStoreDB
-    has is never overwritten. After an error, or a kill, the same call goes on. Memory
+    has is never overwritten. After an error, or a kill, the same call continues. Memory
     is needed for a bounded number of events and aggregates.
 
     Args:

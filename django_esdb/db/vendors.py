@@ -22,7 +22,7 @@ _IN_ERROR = 3
 # The errors by which MySQL undoes a whole transaction, the second one if it is told to.
 _DEADLOCK = 1213
 _LOCK_WAIT_TIMEOUT = 1205
-# Constraints that might be deferred, and are not unless somebody says so.
+# Constraints that might be deferred, and are not unless they are told to be.
 _POSTGRESQL_IMMEDIATE = """
     SELECT quote_ident(n.nspname) || '.' || quote_ident(c.conname)
     FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace
@@ -123,7 +123,7 @@ def check_references_now(
 
     Args:
         connection: To the database.
-        immediate: What it looks at with each statement, and goes on to.
+        immediate: What it looks at with each statement, and then does to it.
 
     Returns:
         Whether it could; else only the end of the transaction tells.

@@ -24,7 +24,7 @@ from eventsourcing_eventstoredb.text import named_line
 from eventsourcing_eventstoredb.topics.allowlist import TopicAllowlist, missing_module
 from eventsourcing_eventstoredb.topics.id_types import is_uuid, topic_originator_id_type
 
-# Whoever can write to the store can make any number of them, of any length.
+# A client that can write to the store can make any number of them, of any length.
 MOST_TOPICS = 10_000
 _LONGEST_TOPIC = 1_000
 

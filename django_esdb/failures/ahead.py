@@ -2,7 +2,7 @@
 Notes of failed and skipped events that a projection has yet to come to.
 
 An event is noted in the transaction that moves the position to it, so there is none
-behind the position, unless somebody has deleted the projection's row, or moved its
+behind the position, unless an operator has deleted the projection's row, or moved its
 position back, by hand. The projection comes to these events again then.
 """
 
@@ -37,7 +37,7 @@ def forget_ahead(tracked: TrackedProjection) -> None:
     if not any(tracked.unprocessed(kind).filter(ahead).exists() for kind in kinds):
         return
     with tracked.locked():
-        # Asked again, since only now nobody moves it.
+        # Asked again, since only now it cannot be moved.
         ahead = _ahead(tracked)
         failed, skipped = (
             tracked.unprocessed(kind).filter(ahead).order_by().delete()[0]

@@ -91,7 +91,7 @@ class Attempts:
         outcome: What to count in.
         report: Called for each event that was tried.
         audit: Notes each event, in its transaction.
-        clock: Told of each event; None if nobody looks whether it hangs.
+        clock: Told of each event; None if hangs are not watched for.
     """
 
     def __init__(

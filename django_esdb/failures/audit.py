@@ -24,7 +24,7 @@ _LONGEST_NAME = 200
 
 
 class Audit:
-    """Notes nothing; for commands, which whoever may run them does."""
+    """Notes nothing; for commands, whose users are not known."""
 
     user = ""
 

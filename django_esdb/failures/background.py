@@ -29,7 +29,7 @@ def retry_requested(
     clock: RetryClock | None = None,
 ) -> bool:
     """
-    Try events again that somebody has asked for in the admin; blocks for a while.
+    Try events again that were requested in the admin; blocks for a while.
 
     Each is tried once. What is left after some time stays asked for, as does what is
     behind an error of the database or the event store, which is logged.
@@ -37,7 +37,7 @@ def retry_requested(
     Args:
         registration: The projection.
         is_stopping: Whether no other event may be begun.
-        clock: Told of each event; None if nobody looks whether it hangs.
+        clock: Told of each event; None if hangs are not watched for.
 
     Returns:
         Whether more can be tried at once. False after an error.

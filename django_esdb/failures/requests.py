@@ -57,7 +57,7 @@ def request_retry(audit: Audit, events: FailedEventQuerySet) -> int:
 
 def forget_request(tracked: TrackedProjection, event: FailedEvent) -> None:
     """
-    Note, before an event is tried, that nobody waits for it any more.
+    Note, before an event is tried, that its request is being carried out.
 
     One that ends its process must not do so again and again.
     """

@@ -49,7 +49,7 @@ def retry_failed_events(
             empty text.
         limits: How much to do; the rest is left for the background.
         audit: Notes what is done.
-        clock: Told of each event; None if nobody looks whether it hangs.
+        clock: Told of each event; None if hangs are not watched for.
 
     Raises:
         FailedEventError: There is no such event, or it is not the first.
@@ -103,7 +103,7 @@ def retry_selected(
         report: Called for each event with why it is still there, or an empty text.
         limits: How much to do; the rest is left for the background.
         audit: Notes what is done.
-        clock: Told of each event; None if nobody looks whether it hangs.
+        clock: Told of each event; None if hangs are not watched for.
 
     Raises:
         PersistenceError: The event store cannot be used.

@@ -14,7 +14,7 @@ from django_esdb.models import (
     UnprocessedEvent,
 )
 
-# Enough to look for a cause, and for all that somebody may be waiting for.
+# Enough to look for a cause, and for all that callers may be waiting for.
 MOST_KEPT = 1_000
 
 _WAITED = "discarded while it waited for an earlier one"

@@ -15,7 +15,7 @@ def end_child() -> NoReturn:
     """
     End this process, which a handler has forked, and which has come back from it.
 
-    It would go on as a second owner of the lease, on its parent's connections. After
+    It would continue as a second owner of the lease, on its parent's connections. After
     ``SystemExit`` it ends with its status, else with 1 and a line that says why.
     """
     status = 1

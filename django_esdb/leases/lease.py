@@ -237,7 +237,7 @@ class Lease:
         End the lease now, though its process still works on something and hangs.
 
         The owner's name stays, so that the next one knows that it was not released. The
-        token grows: should the process go on after all, it cannot commit any more.
+        token grows: should the process continue after all, it cannot commit any more.
 
         Args:
             error: What it hangs at, in one line.

@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='projectiontracking',
             name='attempts',
-            field=models.PositiveIntegerField(default=0, help_text='How often the next event was tried in vain.'),
+            field=models.PositiveIntegerField(default=0, help_text='How often the next event was tried and failed.'),
         ),
         migrations.AddField(
             model_name='projectiontracking',
@@ -43,12 +43,12 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='projectiontracking',
             name='leased_until',
-            field=models.DateTimeField(help_text="Until when nobody else takes over, by the database's clock.", null=True),
+            field=models.DateTimeField(help_text="Until when no other process takes over, by the database's clock.", null=True),
         ),
         migrations.AddField(
             model_name='projectiontracking',
             name='owner',
-            field=models.CharField(blank=True, default='', help_text='Host, process and a random part; empty after a stop in good order.', max_length=255),
+            field=models.CharField(blank=True, default='', help_text='Host, process and a random part; empty after a clean shutdown.', max_length=255),
         ),
         migrations.AddField(
             model_name='projectiontracking',
@@ -63,7 +63,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='projectiontracking',
             name='token',
-            field=models.PositiveBigIntegerField(default=0, help_text='Counts owners. Whoever has an earlier token cannot commit.'),
+            field=models.PositiveBigIntegerField(default=0, help_text='Counts owners. An owner with an earlier token cannot commit.'),
         ),
         migrations.CreateModel(
             name='FailedEvent',

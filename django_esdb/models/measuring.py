@@ -67,7 +67,7 @@ class ProjectionLag(models.Model):
     class Meta:
         verbose_name = _("projection lag")
         verbose_name_plural = _("projection lags")
-        # Nobody is to edit it.
+        # It is not to be edited.
         default_permissions = ()
 
     def __str__(self) -> str:
@@ -78,8 +78,9 @@ class ProjectionSample(models.Model):
     """
     How far a projection was behind, and how fast it was, in a minute of the last hour.
 
-    Written by whoever measures the lag, once a minute. A minute has the row of the one
-    an hour before, so that there are never more than :data:`SAMPLES` of a projection.
+    Written by the worker that measures the lag, once a minute. A minute has the row
+    of the one an hour before, so that there are never more than :data:`SAMPLES` of a
+    projection.
     """
 
     tracking = models.ForeignKey(
@@ -107,7 +108,7 @@ class ProjectionSample(models.Model):
     class Meta:
         verbose_name = _("projection sample")
         verbose_name_plural = _("projection samples")
-        # Nobody is to edit it.
+        # It is not to be edited.
         default_permissions = ()
         constraints = (
             models.UniqueConstraint(

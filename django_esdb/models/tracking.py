@@ -287,7 +287,7 @@ class ProjectionTracking(models.Model):
 
     @property
     def is_paused_by_hand(self) -> bool:
-        """Whether somebody has paused it, so that no start of a process resumes it."""
+        """Whether a user has paused it, so that no start of a process resumes it."""
         return self.state == ProjectionState.PAUSED and self.paused_by == BY_HAND
 
     def pausing_fingerprints(self) -> list[str]:

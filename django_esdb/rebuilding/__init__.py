@@ -1,3 +1,3 @@
-"""Making a projection's rows anew, while a site and workers run."""
+"""Rebuilding a projection's rows, while a site and workers run."""
 
 from __future__ import annotations

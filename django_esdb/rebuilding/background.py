@@ -20,9 +20,9 @@ logger = logging.getLogger("django_esdb.runner")
 
 def begin_requested(registration: Registration, lease: Lease) -> Begun | None:
     """
-    Begin the rebuild that somebody has asked for, if so, with the lease at hand.
+    Begin the rebuild that was requested, if one was, with the lease at hand.
 
-    One that is refused is logged and not asked for any more: the projection goes on
+    One that is refused is logged and not asked for any more: the projection continues
     with what is there.
 
     Raises:

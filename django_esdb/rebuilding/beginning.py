@@ -3,7 +3,7 @@ The transaction with which a rebuild begins.
 
 All that a projection has made is deleted in it, and its position taken back, by who has
 the projection's lease from then on. Whatever happens later, the row says that events
-are to be processed from the first one: any process goes on with that.
+are to be processed from the first one: any process continues with that.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from django_esdb.subscriptions.positions import check_same_store
 @dataclass(frozen=True)
 class Begun:
     """
-    A rebuild that has begun, or goes on.
+    A rebuild that has begun, or continues.
 
     Attributes:
         lease: Of who rebuilds.
         until: The last position that is part of it; None if there were no events.
         rows: How many rows were deleted, by the model's label; None if none were, since
-            it goes on with a rebuild that was broken off.
+            it continues with a rebuild that was broken off.
     """
 
     lease: Lease
@@ -85,7 +85,7 @@ def take_over(
     registration: Registration, owner: str, seconds: float, *, afresh: bool = False
 ) -> Begun:
     """
-    Take a projection from whoever runs it, and begin to rebuild it.
+    Take a projection from its owner, and begin to rebuild it.
 
     Waits for a batch that is under way. Its owner, if it has one, cannot commit any
     more, and stands by.
@@ -132,10 +132,10 @@ def take_over(
 
 def begin_again(registration: Registration, lease: Lease) -> Begun | None:
     """
-    Begin the rebuild that somebody has asked for, with the lease at hand.
+    Begin the rebuild that was requested, with the lease at hand.
 
     Returns:
-        None if nobody asks for it any more.
+        None if the request was withdrawn.
 
     Raises:
         LeaseLostError: Another process has taken over.

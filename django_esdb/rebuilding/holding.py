@@ -1,4 +1,4 @@
-"""Taking a projection from whoever runs it, while its position stays where it is."""
+"""Taking a projection from its owner, while its position stays where it is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django_esdb.models import ProjectionTracking
 
 def hold_lease(tracked: TrackedProjection, row: ProjectionTracking) -> Lease:
     """
-    Take a projection from whoever runs it, which stands by.
+    Take a projection from its owner, which stands by.
 
     Within a transaction only, in which the projection's row is locked.
 

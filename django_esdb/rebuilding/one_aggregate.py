@@ -1,5 +1,5 @@
 """
-Making the rows of one aggregate anew.
+Rebuilding the rows of one aggregate.
 
 The projection's lease is taken, so that its position stays where it is; then the
 aggregate's events up to there are read from the store. In one transaction its rows are
@@ -56,7 +56,7 @@ _RENEWED_AFTER = 500
 @dataclass(frozen=True)
 class RebuiltAggregate:
     """
-    An aggregate whose rows are made anew.
+    An aggregate whose rows are rebuilt.
 
     Attributes:
         rows: How many rows were deleted, by the model's label.
@@ -171,7 +171,7 @@ def delete_rows_of(view: DjangoTrackingRecorder, originator_id: Any) -> Counter[
 
 
 def _hold(tracked: TrackedProjection) -> tuple[Lease, int]:
-    """Take the lease from whoever has it; return it and the position, which stays."""
+    """Take the lease from its owner; return it and the position, which stays."""
     with tracked.locked():
         row = tracked.row()
         lease = hold_lease(tracked, row)

@@ -35,11 +35,11 @@ def request_rebuild(registration: Registration, user: str = "") -> bool:
         user: Key of who asks for it, as text; kept until it is carried out.
 
     Returns:
-        Whether nobody had asked for it before.
+        Whether it had not been requested before.
 
     Raises:
         ConfigurationError: The view keeps its position itself, so that it cannot be
-            rebuilt, or declares no ``read_models``, so that nobody knows its rows.
+            rebuilt, or declares no ``read_models``, so that its rows are not known.
         django.db.Error: The database cannot be used.
     """
     rebuilt_view(registration)

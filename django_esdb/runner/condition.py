@@ -30,7 +30,7 @@ class Condition:
         policy: What to do about events that fail.
         reporter: Tells receivers of signals.
         interrupts: Told when the lease is lost.
-        startup: Told when the projection has begun; None if nobody asks for that.
+        startup: Told when the projection has begun; None if that is not asked for.
 
     Attributes:
         ownership: The time in which this process has the lease; None if it has not.
@@ -109,7 +109,7 @@ class Condition:
         # There is nothing left to release.
         self.give_back(ProjectionState.STOPPED, is_lost=True)
         if error.was_reset or error.was_paused:
-            # Somebody has begun it anew, so its events have all their retries again.
+            # It was restarted, so its events have all their retries again.
             self._policy.forget_failures()
         self._reporter.lease_lost(error)
 

@@ -44,19 +44,19 @@ class Interrupts:
             self._end_term()
 
     def event_hangs(self, error: EventHangError) -> None:
-        """Have it end, if it ever goes on from an event that hangs."""
+        """Have it end, if it ever continues from an event that hangs."""
         with self._changed:
             self.hangs = error
             self.is_stopping = True
             self._end_term()
 
     def forget_loss(self) -> bool:
-        """Go on without the lease that was lost; return whether one was."""
+        """Continue without the lease that was lost; return whether one was."""
         lost, self.lost = self.lost, None
         return lost is not None
 
     def wait(self, seconds: float) -> bool:
-        """Wait so long at most for something to do; return whether to go on at all."""
+        """Wait so long at most for something to do; return whether to continue."""
         with self._changed:
             self._changed.wait_for(self.has_to_act, max(seconds, 0.0))
             return not self.is_stopping

@@ -44,7 +44,7 @@ from django_esdb.topics.allowlist import (
 from django_esdb.topics.subscribed import with_subscribed_topics
 from eventsourcing_eventstoredb.subscriptions.state import SubscriptionState
 
-# How long an event waits for others that is processed once more: nobody waits for it.
+# How long an event waits for others that is processed once more: no caller waits.
 _REPLAY_BATCH_SECONDS = 1.0
 
 

@@ -74,7 +74,7 @@ class LeaseRenewal:
         self._look_at_requests()
 
     def _look_at_requests(self) -> None:
-        """See, with one query, what somebody has asked for in the admin."""
+        """See, with one query, what was requested in the admin."""
         tracked = self._lease.tracked
         asked = (
             tracked.queryset()

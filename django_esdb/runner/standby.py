@@ -28,7 +28,7 @@ class Standby:
     Args:
         registration: The projection.
         look: Reads its row while it waits, with those of others.
-        take_over: Takes the lease, the first time, from whoever has it, as the owner
+        take_over: Takes the lease, the first time, from its owner, as the owner
             that it is called with; None to wait until it is free.
     """
 
@@ -78,7 +78,7 @@ class Standby:
         if row.state != ProjectionState.PAUSED:
             return False
         if row.is_paused_by_hand:
-            # A deployment or a restart is no reason to go on.
+            # A deployment or a restart is no reason to continue.
             return True
         gave_up = row.pausing_fingerprints()
         if gave_up and fingerprint(self._registration) not in gave_up:

@@ -66,8 +66,8 @@ class Supervisor:
             there is one alone.
         wait: For how many seconds from the first attempt an event store is waited
             for that is not there yet.
-        watch: Looks how far the projection is behind; None if nobody does.
-        take_over: Takes the lease, at first, from whoever has it; see
+        watch: Looks how far the projection is behind; None if that is not measured.
+        take_over: Takes the lease, at first, from its owner; see
             :class:`~django_esdb.runner.standby.Standby`.
         goal: Up to where to run with *until_caught_up*; None for all that is recorded
             when it begins.
@@ -188,7 +188,7 @@ class Supervisor:
                 return
 
     def _begin_rebuild(self, lease: Lease) -> None:
-        """Start over, if somebody has asked for that."""
+        """Start over, if that was requested."""
         lease.rebuild_requested = False
         begun = begin_requested(self.registration, lease)
         if begun is not None and begun.rows is not None:

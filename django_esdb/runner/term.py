@@ -77,7 +77,7 @@ class Term:
             the caller need not know.
         recovers_at_end: Whether only one that has caught up by then has recovered, so
             that the event which failed cannot be ahead.
-        watch: Told of the runner while it runs; None if nobody is to know.
+        watch: Told of the runner while it runs; None for none.
         position: Of the event that was processed last, as far as it is known.
         store_is_away: Called with the subscription's state when the event store cannot
             be used for two seconds, and with None when it can again.
@@ -210,7 +210,7 @@ class Term:
         self._recovered = None
 
     def _retry_requested(self, runner: ProjectionRunner) -> None:
-        """Try failed events again that somebody has asked for in the admin."""
+        """Try failed events again that were requested in the admin."""
         if self._lease.retry_requested:
             # Until it is seen again that there are some.
             self._lease.retry_requested = False

@@ -51,7 +51,7 @@ class Options:
         fail_fast: End all projections when one fails or would be paused.
         wait: Seconds for which an event store is waited for that is not there yet.
         shutdown_timeout: Seconds that stopping may take; None for no limit.
-        take_over: Takes the lease of the one projection from whoever has it; None to
+        take_over: Takes the lease of the one projection from its owner; None to
             wait for it.
         goal: Up to where to run it until it has caught up; None for all.
     """

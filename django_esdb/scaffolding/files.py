@@ -27,7 +27,7 @@ def write_files(files: Mapping[Path, str]) -> None:
         for path, text in texts.items():
             before = path.read_bytes() if path.exists() else None
             if before is None:
-                # Fails where somebody else has made it meanwhile.
+                # Fails where another process has made it meanwhile.
                 with path.open("x", encoding="utf-8") as file:
                     undo.append(path.unlink)
                     file.write(text)

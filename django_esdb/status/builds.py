@@ -104,14 +104,15 @@ def about_build(projection: str, build: BuildStatus) -> str:
     }
     if build.is_under_way:
         text = _(
-            "A rebuild next to the rows in use goes on since %(since)s: position "
+            "A rebuild next to the rows in use continues since %(since)s: position "
             "%(position)s of %(target)s, %(left)s events left, %(rate)s/s, by "
             "%(owner)s; %(abort)s drops it."
         )
         return _with_error(text % values, build)
     text = _(
         "A rebuild next to the rows in use, begun at %(since)s, has stopped at "
-        "position %(position)s of %(target)s: %(command)s goes on, %(abort)s drops it."
+        "position %(position)s of %(target)s: %(command)s continues, %(abort)s drops "
+        "it."
     )
     return _with_error(text % values, build)
 

@@ -36,7 +36,7 @@ def last_hour(
     """
     Return samples of projections by their statuses' keys, earliest first.
 
-    One query for each database. A minute in which nobody measured has no sample.
+    One query for each database. A minute without a measurement has no sample.
 
     Raises:
         django.db.Error: A database cannot be used.

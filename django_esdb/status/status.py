@@ -67,7 +67,7 @@ class ProjectionStatus:
         skipped_events: How many events were left out, as far as they are kept.
         replay_until: The last position of events that are processed again, as in a
             rebuild, while that is under way; else None.
-        is_rebuild_requested: Whether somebody has asked for a rebuild that has yet to
+        is_rebuild_requested: Whether a rebuild was requested that has yet to
             begin.
         build: A rebuild that is made next to the rows in use; None if there is none.
         advice: What to know or do, a line each.

@@ -19,7 +19,7 @@ def remind(subscription: Subscription[Any]) -> None:
     Have a subscription look for new events, even if it is not notified of them.
 
     The library's subscriptions to PostgreSQL look once, and begin to listen in another
-    thread. What is recorded in between notifies nobody: it would be seen when another
+    thread. What is recorded in between sends none: it would be seen when another
     event is recorded. The same is so where a proxy of connections loses notifications.
     It ends when the subscription is collected.
 

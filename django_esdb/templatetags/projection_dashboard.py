@@ -17,7 +17,7 @@ _OK = 200
 @register.simple_tag(takes_context=True)
 def projection_dashboard(context: template.Context) -> str:
     """
-    Return what the view of the figures answers to whoever gets this page.
+    Return what the view of the figures answers to the user who gets this page.
 
     Empty for users who may not see it, and on a site without pages of projections.
     """

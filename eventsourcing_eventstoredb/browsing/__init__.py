@@ -1,3 +1,3 @@
-"""Looking at what lies in the store, whoever wrote it."""
+"""Looking at what lies in the store, by any client."""
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 Looking at what lies in the store, newest first, page by page.
 
-For people: events come as they are stored, whoever wrote them, and none is decoded.
+For people: events come as they are stored, by any client, and none is decoded.
 What is read is what is shown, so that long streams cost no more than short ones.
 """
 

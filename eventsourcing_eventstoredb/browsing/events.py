@@ -1,4 +1,4 @@
-"""Events as they lie in the store, whoever wrote them, none of them decoded."""
+"""Events as they lie in the store, by any client, none of them decoded."""
 
 from __future__ import annotations
 

@@ -26,9 +26,9 @@ class Page:
 
     Attributes:
         events: Those that match.
-        next_before: What to go on before, for older ones; None if there are none. There
-            may be some though this page is short or empty: then so many were looked at
-            that did not match.
+        next_before: What to continue before, for older ones; None if there are none.
+            There may be some though this page is short or empty: then so many were
+            looked at that did not match.
     """
 
     events: tuple[BrowsedEvent, ...]

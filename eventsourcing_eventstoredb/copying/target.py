@@ -243,7 +243,7 @@ class CopyTarget:
         Append a snapshot behind those that are there, of which all have lower versions.
 
         Raises:
-            CopyError: Somebody else has taken one meanwhile.
+            CopyError: Another process has taken one meanwhile.
             eventsourcing.persistence.PersistenceError: The server refuses, or cannot
                 be asked.
         """

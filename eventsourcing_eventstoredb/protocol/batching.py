@@ -227,7 +227,7 @@ class BatchCall:
         return False
 
     def close(self) -> None:
-        """End the call: whoever waits for an answer gets an error."""
+        """End the call: callers that wait for an answer get an error."""
         with self._lock:
             self._is_open = False
         self._call.cancel()

@@ -13,7 +13,7 @@ from eventsourcing_eventstoredb.protocol.connectors import Connector
 from eventsourcing_eventstoredb.protocol.errors import CallError, Reason
 from eventsourcing_eventstoredb.protocol.questions import Question
 
-# Seconds from the first answer on in which others have to come. Who is frozen goes on
+# Seconds from the first answer on in which others have to come. Who is frozen continues
 # being named for a while, so who is named has to answer, too.
 _OTHERS_SECONDS = 1.0
 _TURN_SECONDS = 0.002

@@ -1,7 +1,7 @@
 """
 Random IDs of events, a few dozen at a time.
 
-Python lets other threads go on while it asks the system for random bytes. Where many
+Python lets other threads continue while it asks the system for random bytes. Where many
 save, the one that asks waits for its turn again, which takes longer than all else.
 """
 

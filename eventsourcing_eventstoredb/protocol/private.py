@@ -211,7 +211,7 @@ class ByteCall:
         next_event, operate = self._call.next_event, self._call.operate
         status: Any = None
         # Events that will come, beside that of a message that is being sent. Counted
-        # without the lock, since nobody else adds to them: who sends holds it a while.
+        # without the lock, since only this thread adds to them: sending holds it.
         due = self._begun
         while due or self._is_still_sending():
             for operation in next_event().batch_operations:

@@ -178,7 +178,7 @@ class EventStoreDBApplicationRecorder(
                 if reason_of(error) is not Reason.POSITION or stop == start:
                     raise
                 assert start is not None
-                # The library's notification log goes on at the last ID and one.
+                # The library's notification log continues at the last ID and one.
                 before = start - 1
                 return self._selected(before, before, limit, stop, topics, seconds)
 
@@ -225,8 +225,8 @@ class EventStoreDBApplicationRecorder(
             return []
         msg = (
             f"Reading all streams: position {start} is inside an event, and only where "
-            "one begins can be read from; to go on after a notification, select with "
-            "start=ID and inclusive_of_start=False"
+            "one begins can be read from; to continue after a notification, select "
+            "with start=ID and inclusive_of_start=False"
         )
         raise PositionRefusedError(msg) from refused.__cause__
 

@@ -1,7 +1,7 @@
 """
 Beginning aggregates in streams that are new, and telling when they are not.
 
-EventStoreDB goes on counting in a stream that was deleted. It accepts an aggregate's
+EventStoreDB continues counting in a stream that was deleted. It accepts an aggregate's
 first events, and they lie at other positions than their versions say. No expected
 version tells such a stream from a new one, so nothing that travels with the append can
 refuse it. What is known before prevents it; otherwise the answer to the append tells.

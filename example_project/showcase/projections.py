@@ -18,7 +18,7 @@ from example_project.showcase.models import Certificate, Newcomer, PopularTrick
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.domain import Dog
 
-# Nobody has ever seen a dog do this when it was told to.
+# No dog has ever been seen to do this when it was told to.
 NOT_CERTIFIED = "take a nap"
 
 

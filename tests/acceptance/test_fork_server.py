@@ -1,4 +1,4 @@
-"""Commands of tests are forked from a process that nobody else should notice."""
+"""Commands of tests are forked from a process that tests should not notice."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ SOME = (
 )
 LEFT_OUT = (
     "is about the embedded server",
-    "needs an event store of its own: nobody else may write meanwhile",
+    "needs an event store of its own: no other client may write meanwhile",
     "needs no event store, or makes one of its own",
     "stops, kills or freezes its event store",
 )

@@ -27,7 +27,7 @@ class OwnProcess(Command):
     is_from_shell = True
 
     def expect_many_objects(self) -> None:
-        """The tests' process goes on."""
+        """The tests' process continues."""
 
 
 def build_beside(name: str, *arguments: str, **options: Any) -> str:

@@ -27,7 +27,7 @@ class Entry:
     Attributes:
         id: As compiled files have it: with its context, its plural behind it.
         texts: The translations, one for each number where it has a plural.
-        is_fuzzy: Whether somebody has to look at it again.
+        is_fuzzy: Whether it has to be looked at again.
         flags: What the line of flags says.
     """
 

@@ -101,7 +101,7 @@ class EventStore:
         suspend(self._process.pid)
 
     def wake(self) -> None:
-        """Let it go on, after :meth:`freeze`."""
+        """Let it continue, after :meth:`freeze`."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 

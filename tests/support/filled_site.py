@@ -130,7 +130,7 @@ def _failed(notification: Any, error: str = "", traceback: str = "") -> FailedEv
 
 def _note(row: models.Model) -> None:
     """Have a row have a history."""
-    user, _ = User.objects.get_or_create(username="somebody")
+    user, _ = User.objects.get_or_create(username="visitor")
     LogEntry.objects.create(
         user=user,
         content_type=ContentType.objects.get_for_model(row),

@@ -184,7 +184,7 @@ class _Server:
             self._libc.prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
     def close(self) -> None:
-        """End the server; processes that it has forked go on."""
+        """End the server; processes that it has forked continue."""
         if not self.is_usable:
             return
         self._is_closed = True
@@ -193,7 +193,7 @@ class _Server:
         try:
             self._wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
-            # Somebody else has its socket, such as a process that a test forked.
+            # Another process has its socket, such as one that a test forked.
             self._kill()
             self._wait(_END_SECONDS)
 

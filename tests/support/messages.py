@@ -20,7 +20,7 @@ FILLED_IN = "…"
 
 _ERROR = re.compile(r"(Error|Exception|Warning|Configured|DoesNotExist|Exit)$")
 _LOGGED = ("warning", "error", "exception", "critical", "log")
-# Others whose arguments somebody reads; «failure» is what an attribute is set to.
+# Others whose arguments users read; «failure» is what an attribute is set to.
 _SHOWN = ("message_user", "add_error", "warn", "write_to_stderr", "failure")
 # What errors of the event store say, each with its class.
 _CLASSES = ("Reason",)
@@ -35,7 +35,7 @@ _ONLY_PASS_ON = ("text", "masking", "tracebacks")
 @dataclass(frozen=True, order=True)
 class Message:
     """
-    A text, or a part of one, that somebody may get.
+    A text, or a part of one, that users may get.
 
     Attributes:
         module: Path of the module that it stands in, from the project's folder.
@@ -102,7 +102,7 @@ class _Module:
         }
 
     def spoken(self) -> Iterator[ast.expr]:
-        """Return what is shown to somebody."""
+        """Return what is shown to users."""
         for node in self._nodes:
             if isinstance(node, ast.Call):
                 yield from self._spoken(node)
@@ -190,7 +190,7 @@ class _Module:
         self, function: ast.FunctionDef, name: str, index: int
     ) -> Iterator[Message]:
         """Return the texts that callers in the module pass to a function."""
-        # Nobody passes the first one of a method.
+        # The first one of a method is not passed by callers.
         index -= function.args.args[0].arg == "self" if function.args.args else 0
         for call in self._nodes:
             if isinstance(call, ast.Call) and _name(call.func) == function.name:

@@ -34,7 +34,7 @@ NOT_LOOKED_AT = {
 }
 _READ_MODELS = (Dog, SchoolCounts, Certificate, Newcomer, PopularTrick)
 _FORBIDDEN, _NOT_FOUND, _NOT_ALLOWED = 403, 404, 405
-# A permission that nobody has, superusers included.
+# A permission that no user has, superusers included.
 NEVER = "never"
 
 
@@ -152,7 +152,7 @@ def _example(filled: Filled) -> Iterator[Page]:
     dogs = reverse("training_school:dogs")
     register = reverse("training_school:register")
     dog = reverse("training_school:dog", args=[filled.dog.pk])
-    nobody = reverse("training_school:dog", args=[UUID(int=0)])
+    absent = reverse("training_school:dog", args=[UUID(int=0)])
     yield Page(path=dogs, needs=None, presses={"Register a dog": ""})
     yield Page(path=f"{dogs}?page=2", needs=None, presses={"Register a dog": ""})
     for path, label, values in (
@@ -167,7 +167,7 @@ def _example(filled: Filled) -> Iterator[Page]:
             presses={label: ""},
             reach=_submit(values),
         )
-    yield Page(path=nobody, needs=None, status=_NOT_FOUND, presses={"All dogs": ""})
+    yield Page(path=absent, needs=None, status=_NOT_FOUND, presses={"All dogs": ""})
 
 
 def _submit(values: dict[str, str]) -> Callable[[Browser], None]:

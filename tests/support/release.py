@@ -49,7 +49,7 @@ def refuse_changes(folder: Path) -> None:
     See that a checkout is as it was committed.
 
     Raises:
-        ReleaseError: It is not, so that nobody could build the same again.
+        ReleaseError: It is not, so that the same cannot be built again.
     """
     status = ["git", "status", "--porcelain"]
     changed = subprocess.run(status, cwd=folder, capture_output=True, text=True).stdout

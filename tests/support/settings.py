@@ -36,8 +36,8 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         "init_command": "PRAGMA synchronous=OFF",
     }
 else:
-    # What waits for a lock that nobody releases fails, rather than to wait for ever, or
-    # for a day, as it is with MariaDB's locks on tables.
+    # What waits for a lock that is never released fails, rather than to wait for ever,
+    # or for a day, as it is with MariaDB's locks on tables.
     DATABASES["default"]["OPTIONS"] = {
         **DATABASES["default"].get("OPTIONS", {}),
         **(

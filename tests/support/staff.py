@@ -15,9 +15,9 @@ OPERATE = (
     *("pause_projectiontracking", "resume_projectiontracking"),
     *("retry_failedevent", "debug_failedevent", "view_payload"),
 )
-# Who is nobody has an account for the admin, and no permission.
+# A stranger has an account for the admin, and no permission.
 KINDS: dict[str, tuple[str, ...] | None] = {
-    "nobody": (),
+    "stranger": (),
     "viewer": VIEW,
     "operator": (*VIEW, *OPERATE),
     "superuser": None,

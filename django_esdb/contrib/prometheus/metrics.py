@@ -122,7 +122,7 @@ class ProjectionMetrics:
         for each in registrations:
             self._begin_at_zero(each.name, each.application_name)
         for signal, receiver in self._receivers:
-            # Whoever connects need not keep this.
+            # Receivers need not be kept by the caller.
             signal.connect(receiver, weak=False)
 
     def close(self) -> None:

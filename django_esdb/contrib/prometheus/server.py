@@ -103,7 +103,7 @@ def _listen(host: str, port: int, registry: CollectorRegistry) -> WSGIServer:
         daemon_threads = True
 
         def handle_error(self, request: Any, client_address: Any) -> None:
-            # Who asked is gone: nobody waits for an answer.
+            # The client is gone, and waits for no answer.
             logger.debug("Metrics were not sent: client=%s", client_address)
 
     return make_server(host, port, app, Server, _Handler)

@@ -35,7 +35,7 @@ def projections_shown(
     """
     Show how far projections are while the block runs them.
 
-    The database is asked in a thread of its own, whoever runs them. The part that is
+    The database is asked in a thread of its own, by each process. The part that is
     done is that of the positions up to where the events end, as a worker measures it,
     or to where a rebuild is over.
 

@@ -70,7 +70,7 @@ def seconds_behind(status: ProjectionStatus) -> str:
     lag = status.lag
     if lag.seconds is None:
         return _NOTHING
-    # Whoever is behind by an event of the same moment is not at the end.
+    # A projection that is behind by an event of the same moment is not at the end.
     text = "<1 s" if 0 < lag.seconds < 1 else duration(lag.seconds)
     return text if lag.is_current else f"at least {text}"
 

@@ -104,7 +104,7 @@ def is_confirmed(warning: str) -> bool:
     try:
         return input(f"{warning} Type yes to continue: ").strip() == "yes"
     except (EOFError, RuntimeError):
-        # Nobody is there, or nothing that could be asked on.
+        # There is no user, or no terminal to ask on.
         return False
 
 

@@ -86,7 +86,7 @@ class BesideRebuild:
         Build and switch; blocks. The second set is dropped then, if it can be.
 
         Raises:
-            CommandError: It is not done; the text says what stands, and how to go on.
+            CommandError: It is not done; the text says what stands and how to continue.
         """
         with self._told():
             for name in finish_ended([self._registration]):
@@ -170,7 +170,7 @@ class BesideRebuild:
                 f"Building {name} next to the rows in use, which stay until it is done"
             )
             if begun.goes_on:
-                said = f"Going on with building {name} next to the rows in use"
+                said = f"Continuing to build {name} next to the rows in use"
             elif begun.was_outdated:
                 said += "; what was built before is of other code or tables"
             self._shown.say(said)
@@ -178,7 +178,7 @@ class BesideRebuild:
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """Say what stands, and how to go on, where it is not done."""
+        """Say what stands, and how to continue, where it is not done."""
         name = self._registration.name
         try:
             yield
@@ -205,7 +205,7 @@ class BesideRebuild:
         if record is None or record.ended_at is not None:
             return "" if self._record_id is None else "; it was aborted"
         return (
-            f"; the rows in use stand. The same command goes on, and manage.py "
+            f"; the rows in use stand. The same command continues, and manage.py "
             f"rebuildprojection {name} --abort drops what is built"
         )
 

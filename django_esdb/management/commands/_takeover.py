@@ -1,4 +1,4 @@
-"""Running a projection that is taken from whoever has it, up to a goal."""
+"""Running a projection that is taken from its owner, up to a goal."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Command(SafeCommand):
     help = (
         "Copies the events and snapshots of an application from another store into "
         "EventStoreDB, and checks them. What is there is never overwritten, and the "
-        "same command goes on where it was interrupted."
+        "same command continues where it was interrupted."
     )
     exit_statuses = {
         "0": "all is there and checked, or could be copied (--dry-run)",
@@ -102,7 +102,7 @@ class Command(SafeCommand):
         except CopyError as error:
             raise CommandError(one_line(error), returncode=FAILED) from error
         except KeyboardInterrupt:
-            msg = "Interrupted; the same command goes on from there"
+            msg = "Interrupted; the same command continues from there"
             raise CommandError(msg, returncode=FAILED) from None
         if not is_silent:
             for line in _lines(outcome, is_dry_run=options["dry_run"]):

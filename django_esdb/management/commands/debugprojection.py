@@ -185,7 +185,8 @@ class Command(SafeCommand):
     def _write_end(self, run: DryRun, count: int, *, is_json: bool) -> None:
         if run.has_more:
             self.stderr.write(
-                f"There are more events: these are the first {count}; go on with --from"
+                f"There are more events: these are the first {count}; "
+                "continue with --from"
             )
         if is_json:
             return

@@ -56,7 +56,7 @@ class Command(SafeCommand):
         "Makes the rows of a projection's read models anew: takes it from the process "
         "that runs it, deletes its rows, failed events and position in one "
         "transaction, processes all events that there are by then, and gives it back. "
-        "Where that was broken off, the same command goes on."
+        "Where that was broken off, the same command continues."
     )
     exit_statuses = {
         "0": "rebuilt",
@@ -89,7 +89,7 @@ class Command(SafeCommand):
         parser.add_argument(
             "--restart",
             action="store_true",
-            help="Begin again, instead of going on with what was broken off.",
+            help="Begin again, instead of continuing what was broken off.",
         )
         parser.add_argument(
             "--batch-size",
@@ -180,7 +180,7 @@ class Command(SafeCommand):
         try:
             said = what_is_deleted(rows_of(registration, only))
             warning = (
-                f"The rows of aggregate {aggregate} will be made anew: "
+                f"The rows of aggregate {aggregate} will be rebuilt: "
                 f"{said or 'no row'} will be deleted."
             )
             if interactive and not is_confirmed(warning):
@@ -253,7 +253,7 @@ class _Rebuild:
         if row.is_replaying:
             msg = (
                 f"{name} is stopped at position {row.position or 0} of "
-                f"{row.replay_until}: the same command goes on there, and so does "
+                f"{row.replay_until}: the same command continues there, and so does "
                 "runprojections"
             )
             raise CommandError(msg, returncode=FAILED)
@@ -268,7 +268,7 @@ class _Rebuild:
         )
         goal.is_at(begun.until)
         if begun.rows is None:
-            self._shown.say(f"Going on with the rebuild of {name}")
+            self._shown.say(f"Continuing the rebuild of {name}")
         else:
             said = what_is_deleted(begun.rows)
             self._shown.say(

@@ -99,7 +99,7 @@ class Command(SafeCommand):
         parser.add_argument(
             "--follow",
             action="store_true",
-            help="Go on with events that come, until interrupted.",
+            help="Continue with events that come, until interrupted.",
         )
         parser.add_argument(
             "--full",
@@ -222,7 +222,7 @@ def _last(stored: StoredEvents, stream: str, options: dict[str, Any]) -> Page:
 def _following(
     stored: StoredEvents, stream: str, position: int | None, options: dict[str, Any]
 ) -> Iterator[tuple[Sequence[BrowsedEvent], int | None]]:
-    """Yield what follows a position, with the position to go on from each time."""
+    """Yield what follows a position, with the position to continue from each time."""
     head = stored.head()
     if head is None or head == position:
         return

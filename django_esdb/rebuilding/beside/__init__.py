@@ -1,3 +1,3 @@
-"""Making a projection's rows anew next to those in use, which it then replaces."""
+"""Rebuilding a projection's rows next to those in use, which they then replace."""
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
-A build's record: beginning it, going on with it, aborting it, and what is left of it.
+A build's record: beginning it, continuing it, aborting it, and what is left of it.
 
 Tables cannot be made and dropped in a transaction everywhere. So the record names them
 before they are made, and is there until they are dropped. Until a build has committed
-its first batch, its tables count as half made. Whoever comes next does what is left.
+its first batch, its tables count as half made. The next process does what is left.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ from django_esdb.subscriptions.positions import check_same_store
 @dataclass(frozen=True)
 class BuildBegun:
     """
-    A build that has begun, or goes on.
+    A build that has begun, or continues.
 
     Attributes:
         lease: Of who builds.
         target: Up to where it has to come now.
-        goes_on: Whether it goes on with what was broken off.
+        goes_on: Whether it continues with what was broken off.
         record_id: Of the record of the build.
         was_outdated: Whether it begins again, since code or tables have changed.
     """
@@ -140,8 +140,8 @@ def begin_build(
         seconds: How long the lease of the build lasts when it is not renewed; making
             the tables is taken to be done by then.
         afresh: Whether to begin again where a build was broken off.
-        record_id: Of the build that the caller has begun before, to go on with that one
-            only; None to go on with whichever is there, or begin one.
+        record_id: Of the build that the caller has begun before, to continue with that
+            one only; None to continue with whichever is there, or begin one.
 
     Raises:
         LeaseHeldError: Another process builds it.
@@ -160,7 +160,7 @@ def begin_build(
         held.owner = row.owner
         raise held
     try:
-        # Once more: whoever aborts it now, does so with the lease.
+        # Once more: a process that aborts it now has the lease.
         _require_same(registration, record_id)
         return _begin(registration, lease, second, afresh=afresh)
     except BaseException:
@@ -225,7 +225,7 @@ def abort_build(registration: Registration) -> bool:
         Whether there was a build.
 
     Raises:
-        django.db.Error: The database cannot be used. Called again, it goes on.
+        django.db.Error: The database cannot be used. Called again, it continues.
     """
     record = build_record(registration)
     if record is None:
@@ -345,7 +345,7 @@ def _start_over(
     except LeaseLostError:
         known = build_record(registration)
         if known is None or known.ended_at is not None:
-            # It was aborted meanwhile: nobody else knows of them.
+            # It was aborted meanwhile: no other process knows of them.
             drop_tables(build.using, second.tables)
         raise
     return record

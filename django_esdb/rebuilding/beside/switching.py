@@ -78,7 +78,7 @@ class Switched:
 
 def hold(registration: Registration) -> Held:
     """
-    Take a projection from whoever runs it, which stands by; its position stays.
+    Take a projection from its owner, which stands by; its position stays.
 
     Waits for a batch that is under way.
 

@@ -184,7 +184,7 @@ def drop_tables(using: str, tables: Iterable[str]) -> list[str]:
 
 
 def _drop(connection: BaseDatabaseWrapper, table: str) -> None:
-    # Somebody else may drop it at the same time.
+    # Another process may drop it at the same time.
     with connection.cursor() as cursor:
         cursor.execute(f"DROP TABLE IF EXISTS {connection.ops.quote_name(table)}")
 

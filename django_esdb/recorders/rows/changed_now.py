@@ -8,7 +8,7 @@ from django_esdb.recorders.rows.protocols import KnownRows
 
 class ChangedNow:
     """
-    Remembers what was changed and written in the stretch that is going on.
+    Remembers what was changed and written in the present stretch.
 
     Args:
         rows: The identity map that this is a part of, which knows what was changed and

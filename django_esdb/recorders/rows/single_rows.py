@@ -88,7 +88,7 @@ def _being_saved(entry: Entry) -> Iterator[None]:
     try:
         yield
     finally:
-        # If it is refused, the handler may go on with it.
+        # If it is refused, the handler may continue with it.
         entry.is_being_saved = False
 
 

@@ -44,7 +44,7 @@ def send_event_failed(
 
 class BatchSignals:
     """
-    Sends a processor's signals; those of batches only where somebody listens.
+    Sends a processor's signals; those of batches only where there are receivers.
 
     Args:
         projection_class: The sender.

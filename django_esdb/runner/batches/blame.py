@@ -53,7 +53,7 @@ class Blame:
             error: What it failed with.
             is_searching: Whether more events have failed before, these among them.
             has_lock: Whether a handler has raised it, in a transaction that had begun
-                to write: where there is one lock for all, nobody else had it then.
+                to write: where there is one lock for all, no other process had it then.
         """
         if error is events[0].error and not is_transient(error):
             return True

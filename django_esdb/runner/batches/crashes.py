@@ -18,7 +18,7 @@ _PARTS = 8
 
 class CrashSearch:
     """
-    Which events are processed together after a process has ended without a word.
+    Which events are processed together after a process has ended without noting why.
 
     Each part is noted in the projection's row before it is processed, so the next
     process, if there has to be one, looks in that part alone. What was processed is no

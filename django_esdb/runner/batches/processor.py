@@ -209,7 +209,7 @@ class BatchProcessor:
                 self._search.failed()
             raise
         except Exception:
-            # The process goes on, so this was no end of it.
+            # The process continues, so this was no end of it.
             done = 0
             self._search.interrupted(crashes)
             raise

@@ -39,7 +39,7 @@ class EventReader:
         subscription: The library's, on any persistence module.
         batch_size: Most events in a batch, and in any batch to come.
         batch_seconds: How long a batch's first event waits for others, in seconds.
-        clock: Told which event is decoded; None if nobody asks.
+        clock: Told which event is decoded; None if it is not watched.
 
     Attributes:
         decodes_late: Whether who takes a batch decodes its events, one after the other:

@@ -31,7 +31,7 @@ def done_within(seconds: float, call: Callable[[], object]) -> bool:
 
 
 def write_to_stderr(line: str) -> None:
-    """Write a line without any lock of Python's, and without a word if it cannot be."""
+    """Write a line without any lock of Python's, and nothing if that fails."""
     with suppress(OSError):
         os.write(2, f"{line}\n".encode(errors="backslashreplace"))
 

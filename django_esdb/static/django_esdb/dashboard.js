@@ -76,7 +76,7 @@
 
   function plan() {
     clearTimeout(timer);
-    // Nobody looks at a page that is hidden.
+    // A hidden page is not looked at.
     if (!document.hidden) timer = setTimeout(look, pause);
   }
 

@@ -27,12 +27,12 @@ def can_receive(requests: Iterator[Any]) -> bool:
 
 class Receiver:
     """
-    Takes the requests of one call, which nobody else may take meanwhile.
+    Takes the requests of one call, which no other thread may take meanwhile.
 
     Args:
         requests: What grpcio has.
         take: Gets each request with its bytes, in their order, and None when no more
-            will come; returns whether to go on, never after that. Called by grpcio's
+            will come; returns whether to continue, never after that. Called by grpcio's
             polling thread, so it must neither block nor raise.
     """
 
@@ -45,7 +45,7 @@ class Receiver:
         self._take = take
 
     def start(self) -> None:
-        """Go on: at first, and after each time that *take* has returned False."""
+        """Continue: at first, and after each time that *take* has returned False."""
         with self._state.condition:
             has_begun = self._begin()
             if has_begun:
@@ -73,7 +73,7 @@ class Receiver:
         with self._state.condition:
             if request is None and self._state.client is private.OPEN:
                 self._state.client = private.CLOSED
-            # Within: once it is told not to go on, it may be started by any thread.
+            # Within: once it is told not to continue, it may be started by any thread.
             if self._take(request, len(serialized or b"")):
                 if self._begin():
                     return None, ()

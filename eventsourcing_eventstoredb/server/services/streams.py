@@ -291,7 +291,7 @@ def _silent_from_an_event_on(
     """
     Do as 23.10, where the client did not say how ids are to be written.
 
-    It fails at the first event, unheard: the call goes on, and nothing comes any more.
+    It fails at the first event, unheard: the call continues, and nothing comes.
     """
     for page in pages:
         told = list(takewhile(lambda each: not each.HasField("event"), page))

@@ -1,9 +1,9 @@
 """
 Group commit: what waits to be written is written in one transaction.
 
-A commit waits for the disk, and how much it writes matters little. So whoever writes
-takes along what others have waiting, and while that waits for the disk, the next group
-gathers.
+A commit waits for the disk, and how much it writes matters little. So a thread that
+writes takes along what others have waiting, and while that waits for the disk, the
+next group gathers.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ class Names:
         )
 
     def forget_indexed(self) -> None:
-        """Forget names that are in the index now. Nobody may look at an older state."""
+        """Forget names that are in the index now. Older states may not be used."""
         self._note_indexed(self._keys)
         self._keys.clear()
         self._most = MOST_UNINDEXED

@@ -78,7 +78,7 @@ class Queries:
 
     def stream(self, name: str) -> StreamState | None:
         """Tell what is known of a stream, or None when it was never written to."""
-        # Names go to the index, and out of mind, while nobody has the lock.
+        # Names go to the index, and out of mind, while no thread has the lock.
         with self._lock:
             key = self._names.key(name)
             if key is None:

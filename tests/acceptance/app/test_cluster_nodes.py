@@ -44,7 +44,7 @@ def test_a_look_for_a_later_position_that_fails_ends_nothing(
     with school_at(cluster) as school, running(school_projection):
         school.register("Fido")
         wait_until(lambda: Dog.objects.count() == 1)
-        # What is open goes on, and nothing else is answered.
+        # What is open continues, and nothing else is answered.
         cluster.leaderless()
         wait_until(lambda: caplog.text.count("Looking for a later position failed") > 2)
         cluster.elect(0)

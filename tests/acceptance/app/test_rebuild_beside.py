@@ -1,4 +1,4 @@
-"""A killed rebuild next to the rows in use goes on, or the old rows stand."""
+"""A killed rebuild next to the rows in use continues, or the old rows stand."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_wherever_it_is_killed_it_goes_on_or_the_old_rows_stand(
     del spoilt.env["FAULTS_KILL_AT"]
     names = ["Fido", "Rex"] if has_switched else ["Fido", "wrong"]
     assert rows(spoilt) == (names, (2, 2))
-    # Workers go on with the rows in use at once.
+    # Workers continue with the rows in use at once.
     with school_at(server) as school:
         last = school.register("Spot")
     said = spoilt.manage("runprojections", "--until-caught-up").stdout
@@ -186,7 +186,7 @@ def test_killed_in_the_middle_it_goes_on_or_is_aborted_while_readers_see_old_row
         spoilt.manage("rebuildprojection", *BESIDE, check=False)
         (tmp_path / "go").touch()
         said = spoilt.manage("rebuildprojection", *BESIDE).stdout
-        assert f"Going on with building {NAME}" in said
+        assert f"Continuing to build {NAME}" in said
         assert rows(spoilt) == new
     assert seen == [old, new]
     assert is_nothing_left(spoilt)
@@ -231,10 +231,10 @@ def test_a_signal_stops_it_and_it_goes_on(
         (tmp_path / "go").touch()
         assert rebuild.status() == 1
     [said] = [line for line in rebuild.lines if "is stopped" in line]
-    assert "The same command goes on" in said
+    assert "The same command continues" in said
     assert rows(faulty) == old
 
-    assert f"Going on with building {NAME}" in (
+    assert f"Continuing to build {NAME}" in (
         faulty.manage("rebuildprojection", *BESIDE).stdout
     )
     assert rows(faulty) == (["Fido"], (1, 3))

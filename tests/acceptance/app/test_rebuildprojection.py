@@ -1,4 +1,4 @@
-"""A rebuild that is killed goes on, in the same command or in a worker."""
+"""A rebuild that is killed continues, in the same command or in a worker."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_who_is_killed_in_the_middle_is_followed_by_another(
     (tmp_path / "go").touch()
     if goes_on == "command":
         result = project.manage("rebuildprojection", *options)
-        assert f"Going on with the rebuild of {NAME}" in result.stdout
+        assert f"Continuing the rebuild of {NAME}" in result.stdout
         assert f"{NAME} is rebuilt from 3 events" in result.stdout
     else:
         with worker(project, "--until-caught-up") as second:
@@ -93,7 +93,7 @@ def test_a_worker_stands_by_and_the_first_signal_stops_a_rebuild(
             wait_for_stop(tmp_path, rebuild)
             (tmp_path / "go").touch()
             assert rebuild.status() == 1
-            rebuild.wait_for("the same command goes on there")
+            rebuild.wait_for("the same command continues there")
         running.wait_for(f"Running {NAME}", 2)
         assert running.terminate() == 0
     project.manage("runprojections", "--until-caught-up")

@@ -145,7 +145,7 @@ def test_certificate_is_not_looked_at_without_tls(project: Project) -> None:
 
 @pytest.mark.any_database
 def test_unknown_name_is_refused_and_known_ones_listed(project: Project) -> None:
-    refused(project, "Nobody", says="'Nobody' is registered; registered: Training")
+    refused(project, "Unknown", says="'Unknown' is registered; registered: Training")
 
 
 @pytest.mark.any_database

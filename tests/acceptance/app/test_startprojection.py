@@ -105,7 +105,7 @@ class OddTextsTests(TestCase):
 
 
 class Puppy(Aggregate):
-    """Nobody records its events."""
+    """Its events are not recorded."""
 
 
 class Site:
@@ -193,7 +193,7 @@ def test_what_is_written_works_as_it_is(tmp_path: Path) -> None:
     site.run("-m", "ruff", "check", "--isolated", *modules)
     site.run("-m", "ruff", "format", "--check", "--isolated", *modules)
 
-    # Again it is somebody's code.
+    # Again it is the user's own code.
     before = site.texts()
     refused = site.start("Others", "--aggregate", "school.domain:Dog", status=1)
     assert refused.startswith("CommandError: nothing was written: ")

@@ -44,7 +44,7 @@ class Deed:
         labels: What is pressed for it, one after the other.
         needs: Which permission it takes.
         page: Where it begins.
-        sent: Where that leads to, and what is sent there, by whoever goes on alone.
+        sent: Where that leads to, and what is sent there, without the page.
         of: The projection whose button it is, on a page of several.
         row: Of the list's row that is chosen first.
         is_done: Tells whether it is done.
@@ -236,7 +236,7 @@ def test_who_has_the_permission_has_it_done(
     assert browser.complaints() == []
 
 
-@pytest.mark.parametrize("kind", ["visitor", "nobody", "viewer"])
+@pytest.mark.parametrize("kind", ["visitor", "stranger", "viewer"])
 def test_who_does_not_is_refused_also_by_a_request_made_by_hand(
     filled: Filled, client: Client, kind: str
 ) -> None:
@@ -251,7 +251,7 @@ def test_who_does_not_is_refused_also_by_a_request_made_by_hand(
         if kind == "visitor":
             assert response.status_code == 302
             assert response.headers["location"].startswith(reverse("admin:login"))
-        elif kind == "nobody" or page not in (FAILED, TRACKING):
+        elif kind == "stranger" or page not in (FAILED, TRACKING):
             assert response.status_code == 403, name
         # The lists themselves are the viewer's to see.
     response = client.post(page_of(FailedEvent, "trial", filled.working.pk))

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.any_database
 
 WIDTHS = (1280, 390)
 SCHEMES = ("light", "dark")
-# What shows somebody something.
+# What shows something to users.
 CONTENT = "#result_list, #changelist, .esdb-card, fieldset, pre, #content table, dl"
 # What differs each time, though the page is the same.
 CHANGING = re.compile(r'name="csrfmiddlewaretoken" value="\w+"')

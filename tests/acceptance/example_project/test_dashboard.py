@@ -21,7 +21,7 @@ pytestmark = [needs_browser, pytest.mark.any_database]
 
 DASHBOARD = "/admin/django_esdb/"
 NAME = TrainingSchoolProjection.name
-# As if somebody looked at the page again.
+# As if a user looked at the page again.
 LOOK = "document.dispatchEvent(new Event('visibilitychange'))"
 
 

@@ -168,7 +168,7 @@ def test_projections_are_in_the_states_that_an_operator_meets(shared: RunningDem
         "'{}Projection'"
     )
     assert ask(tracked.format("state, position", "Newcomers")) == [("paused", None)]
-    # Somebody has asked for a rebuild, which is done.
+    # A rebuild is requested, which is done.
     noted = "SELECT count(*) FROM django_admin_log WHERE change_message LIKE 'Rebuild%'"
     requested = tracked.format("rebuild_requested_at", "PopularTricks")
     counted = "SELECT sum(dogs) FROM showcase_populartrick"

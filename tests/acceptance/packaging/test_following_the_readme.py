@@ -50,7 +50,7 @@ class Reader:
         self.folder = folder
         self._began = time.monotonic()
         self._env = _empty_environment(folder, wheel)
-        # In place of ports that somebody may use.
+        # In place of ports that may be in use.
         store, self._site = free_port(), free_port()
         self._changes = {
             "localhost:2113": f"localhost:{store}",
@@ -106,7 +106,7 @@ class Reader:
             file.write(text)
 
     def _type(self, text: str) -> None:
-        """Type commands into a terminal: the first, unless they go on running."""
+        """Type commands into a terminal: the first, unless they continue running."""
         runs = text.rstrip().rpartition("\n")[2].startswith("python manage.py run")
         terminal = self._terminals[0]
         if runs:

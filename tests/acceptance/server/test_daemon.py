@@ -152,7 +152,7 @@ def test_who_just_asks_whether_a_server_runs_is_none(
     pid_file.write_text("1\n")
     descriptor = os.open(pid_file, os.O_RDONLY)
     lock_descriptor(descriptor)
-    # Whoever asks has its answer while the other one pauses.
+    # A client has its answer while the other one pauses.
     monkeypatch.setattr(time, "sleep", lambda seconds: os.close(descriptor))
 
     assert running_pid(pid_file) == 0

@@ -1,4 +1,4 @@
-"""The short form of ``make outages``: all goes on, though how soon is not looked at."""
+"""The short form of ``make outages``: all recovers, however long it takes."""
 
 from __future__ import annotations
 

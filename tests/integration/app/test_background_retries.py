@@ -1,4 +1,4 @@
-"""Failed events that somebody has asked for are tried by who runs the projection."""
+"""Requested retries are made by the process that runs the projection."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_a_store_that_is_away_leaves_them_asked_for(
     assert FailedEvent.objects.exclude(retry_requested_at=None).count() >= 2
 
 
-@pytest.mark.parametrize("user", ["", "12345678", "nobody"])
+@pytest.mark.parametrize("user", ["", "12345678", "unknown"])
 def test_a_user_who_is_gone_is_no_obstacle(
     picky: Registration, parked: list[FailedEvent], user: str
 ) -> None:

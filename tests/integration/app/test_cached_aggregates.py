@@ -189,7 +189,7 @@ def test_without_fast_forward_what_was_saved_last_is_kept(
     second: Hound = kennel.repository.get(hound_id)
     first.add_trick("sit")
     kennel.save(first)
-    # Goes on with what it has saved, and is not through.
+    # Continues with what it has saved, and is not through.
     first.add_trick("think")
 
     third: Hound = kennel.repository.get(hound_id)

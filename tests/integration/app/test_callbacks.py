@@ -169,7 +169,7 @@ def fail_in_a_statement() -> None:
 
 def fail_in_a_transaction() -> None:
     with transaction.atomic():
-        Dog.objects.update(name="Nobody")
+        Dog.objects.update(name="Renamed")
         fail_in_a_statement()
 
 
@@ -183,11 +183,11 @@ def lose_the_connection() -> None:
 
 def leave_autocommit_off() -> None:
     transaction.set_autocommit(False)
-    Dog.objects.update(name="Nobody")
+    Dog.objects.update(name="Renamed")
 
 
 async def call_later() -> None:
-    pytest.fail("nobody awaits it")
+    pytest.fail("it is not awaited")
 
 
 def fail_in_another() -> None:

@@ -175,7 +175,7 @@ def test_what_is_skipped_since_processes_end_there_is_the_event_alone() -> None:
 
 
 def live_and_skip(bad: Collection[int]) -> None:
-    """Live as processes do that know nothing of each other, until one goes on."""
+    """Live as processes do that know nothing of each other, until one continues."""
     while live(bad, FailurePolicy(OnFailure.SKIP, retries=0)) is None:
         pass
 

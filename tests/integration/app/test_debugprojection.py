@@ -156,9 +156,9 @@ def test_what_is_wrong_is_one_line(school: TrainingSchool) -> None:
     position = school.register("Fido")
 
     for arguments, said in (
-        (("Nobody", "--aggregate", FIDO), "No projection 'Nobody'"),
+        (("Unknown", "--aggregate", FIDO), "No projection 'Unknown'"),
         ((NAME,), "Say which events"),
-        ((NAME, "--aggregate", "nobody"), "no events of aggregate 'nobody'"),
+        ((NAME, "--aggregate", "unknown"), "no events of aggregate 'unknown'"),
         # A byte that is no character of UTF-8.
         ((NAME, "--aggregate", "\udcff"), r"no events of aggregate '\udcff'"),
         ((NAME, "--event", str(position + 1)), "There is no event of"),

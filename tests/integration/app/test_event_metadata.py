@@ -87,7 +87,7 @@ def test_handlers_see_it_and_what_they_save_follows(
     with event_metadata({CORRELATION_ID: "order 1"}):
         school.register("Max")
 
-    with event_metadata(user="of whoever starts the runner"):
+    with event_metadata(user="of the thread that starts the runner"):
         catch_up(registration(projection_class=Seeing))
     catch_up(registration(projection_class=Seeing))
 

@@ -70,7 +70,7 @@ def hang_once(registration: Registration) -> EventHangError:
     has_hung = threading.Event()
     this = Running(registration, hung=lambda hung: has_hung.set())
     this.thread.start()
-    assert has_hung.wait(SECONDS), "it hangs, and nobody notices"
+    assert has_hung.wait(SECONDS), "it hangs unnoticed"
     wakes.set()
     this.thread.join(SECONDS)
     wakes.clear()

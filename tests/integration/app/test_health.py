@@ -253,8 +253,8 @@ def test_probes_need_no_login_and_only_read(row: ProjectionTracking) -> None:
 
 
 def test_a_name_that_is_not_there_is_refused() -> None:
-    with pytest.raises(CommandError, match="Nobody") as caught:
-        call_command("projectionhealth", "Nobody")
+    with pytest.raises(CommandError, match="Unknown") as caught:
+        call_command("projectionhealth", "Unknown")
 
     assert caught.value.returncode == 2
 

@@ -225,12 +225,12 @@ def test_another_processes_projection_is_left_to_it(
         watch.look()
         return ProjectionLag.objects.get().total == 1
 
-    # It looks a while at what a busy store has, and goes on at the next look.
+    # It looks a while at what a busy store has, and continues at the next look.
     wait_until(looks)
     watch._close_own_app()
 
 
-@pytest.mark.own_store("nobody else may write meanwhile")
+@pytest.mark.own_store("no other client may write meanwhile")
 def test_what_does_not_change_costs_the_database_nothing(
     school: TrainingSchool,
     school_projection: Registration,

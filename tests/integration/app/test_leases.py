@@ -115,7 +115,7 @@ def test_who_was_taken_over_cannot_renew_and_learns_by_whom() -> None:
 def test_a_lease_that_was_taken_away_is_not_said_to_be_over() -> None:
     first = acquired()
     row = TRACKED.row()
-    # As a reset does, after which whoever comes first takes over.
+    # As a reset does, after which the first process takes over.
     TRACKED.queryset().update(token=next_token(row), owner="", leased_until=None)
     second = acquired()
 

@@ -43,7 +43,7 @@ ORDERS: dict[str, list[list[bytes]]] = {
     "behind again": [[CAUGHT_UP], [FELL_BEHIND], [CAUGHT_UP_AT]],
     "behind for ever": [[CAUGHT_UP], [FELL_BEHIND]],
     "never caught up": [],
-    "what nobody knows": [[UNKNOWN_MESSAGE], [UNKNOWN_MESSAGE], [UNKNOWN_MESSAGE]],
+    "what is unknown": [[UNKNOWN_MESSAGE], [UNKNOWN_MESSAGE], [UNKNOWN_MESSAGE]],
 }
 
 

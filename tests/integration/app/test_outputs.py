@@ -1,4 +1,4 @@
-"""Commands whose output goes where nobody reads it, or not all can be written."""
+"""Commands whose output goes where it is not read, or not all can be written."""
 
 from __future__ import annotations
 

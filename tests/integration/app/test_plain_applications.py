@@ -110,7 +110,7 @@ def test_empty_texts_choose_no_memory(
     prefix: str,
     key: str,
 ) -> None:
-    """As a container's variables are where nobody has set them."""
+    """As a container's variables are where they were not set."""
     settings.ESDB_URI = server.uri
     empty = {prefix + key: ""}
 

@@ -182,9 +182,7 @@ def test_it_says_what_will_be_deleted_and_asks(
     with pytest.raises(CommandError, match="Nothing was rebuilt"):
         run("--only", fido)
 
-    assert (
-        f"of aggregate {fido} will be made anew: 1 row of training_school" in asked[0]
-    )
+    assert f"of aggregate {fido} will be rebuilt: 1 row of training_school" in asked[0]
     assert tricks("Fido") == ["wrong"]
 
 

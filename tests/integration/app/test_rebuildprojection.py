@@ -185,13 +185,13 @@ def test_what_was_broken_off_goes_on_without_being_asked(
     with view.batch("TrainingSchool", None, 0, lease=begun.lease):
         pass
 
-    assert f"Going on with the rebuild of {NAME}" in run(NAME)
+    assert f"Continuing the rebuild of {NAME}" in run(NAME)
 
     assert tracking().position >= begun.until
     assert not tracking().is_replaying
     begun = take_over(school_projection, "gone", 60)
     assert f"Rebuilding {NAME}" in run(NAME, "--no-input", "--restart")
-    # What was asked for in the meantime begins anew, too.
+    # What was asked for in the meantime restarts, too.
     begun = take_over(school_projection, "gone", 60)
     request_rebuild(school_projection)
     assert f"Rebuilding {NAME}" in run(NAME, "--no-input")
@@ -216,7 +216,7 @@ def test_an_event_that_fails_ends_it_and_the_same_command_goes_on(
     assert tracking().state == ProjectionState.PAUSED
     PickyProjection.bad.clear()
     said = run("Picky", "--no-input")
-    assert "Going on" in said
+    assert "Continuing" in said
     assert "is rebuilt" in said
     assert tricks("Fido") == ["burn"]
     assert (tracking().state, tracking().error) == (ProjectionState.STOPPED, "")
@@ -334,7 +334,7 @@ def test_unknown_names_and_rows_are_refused(
         pass
 
     monkeypatch.setitem(registry._registry, NAME, registration(view_class=View))
-    for name, text in (("Nobody", "No projection 'Nobody'"), (NAME, "read_models")):
+    for name, text in (("Unknown", "No projection 'Unknown'"), (NAME, "read_models")):
         with pytest.raises(CommandError, match=text) as refused:
             run(name, "--no-input")
         assert refused.value.returncode == 2

@@ -181,7 +181,7 @@ def test_a_database_that_is_held_up_delays_no_other_lease_for_long(
 
 @contextmanager
 def in_a_thread(run: Callable[[], None], go_on: threading.Event) -> Iterator[None]:
-    """Have a thread run something, which goes on at the end at the latest."""
+    """Have a thread run something, which continues at the end at the latest."""
     thread = threading.Thread(target=run)
     thread.start()
     try:

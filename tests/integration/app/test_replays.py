@@ -33,7 +33,7 @@ MakeRegistration = Callable[..., Registration]
 
 
 class Telling(TrainingSchoolProjection):
-    """Tells somebody of each trick; some events fail, and some tellings do."""
+    """Sends a message for each trick; some events fail, and some tellings do."""
 
     name = "Telling"
     told: list[str] = []

@@ -36,7 +36,7 @@ def test_a_database_that_is_lost_at_the_start_is_reported(
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["--until-caught-up"]], ids=["going on", "until caught up"]
+    "arguments", [[], ["--until-caught-up"]], ids=["continuing", "until caught up"]
 )
 @pytest.mark.parametrize(
     ("uri", "says", "status"),

@@ -70,7 +70,7 @@ def tricks(events: Any) -> list[str]:
 
 @contextmanager
 def following(*arguments: str) -> Iterator[Output]:
-    """Run the command until the end of the block; it goes on with what comes."""
+    """Run the command until the end of the block; it continues with what comes."""
     out, err = Output(), io.StringIO()
     thread = threading.Thread(
         target=call_command,

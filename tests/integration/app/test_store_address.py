@@ -134,6 +134,6 @@ def test_a_traceback_has_the_cause_of_a_command_s_error(
     settings.ESDB_URI = "esdb://127.0.0.1:9?Tls=false"
 
     with pytest.raises(CommandError) as raised:
-        call_command(command, "Nobody", traceback=True)
+        call_command(command, "Unknown", traceback=True)
 
     assert raised.value.__cause__ is not None

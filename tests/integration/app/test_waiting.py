@@ -81,7 +81,7 @@ def test_other_topics_need_no_waiting(
 
 def test_wrong_projections_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(NotRegisteredError):
-        wait_for("Nobody", [])
+        wait_for("Unknown", [])
 
     class InMemory(TrainingSchoolProjection):
         pass
@@ -230,7 +230,7 @@ def test_who_awaits_in_a_forked_process_has_a_thread_of_its_own(
     project: Project,
 ) -> None:
     # The thread is in no statement when the process forks: the database's locks, too,
-    # would be the child's then, and with nobody to release them.
+    # would be the child's then, and with no thread to release them.
     code = (
         "import asyncio, os, threading\n"
         "from django_esdb import async_wait_for\n"

@@ -184,7 +184,7 @@ def test_a_full_buffer_makes_the_server_wait(
     assert [first[0].id, *rest] == ids
 
 
-@pytest.mark.own_store("nobody else may write to it")
+@pytest.mark.own_store("no other client may write to it")
 def test_passed_over_is_the_last_event_of_others(
     recorder: EventStoreDBApplicationRecorder,
 ) -> None:

@@ -460,12 +460,12 @@ def test_clients_with_other_credentials_have_calls_of_their_own(
                 ("reader", "wrong"),
             )
         ]
-        admin, reader, nobody = map(EventStoreDBApplicationRecorder, clients)
+        admin, reader, stranger = map(EventStoreDBApplicationRecorder, clients)
 
         assert insert_new(admin)
         assert insert_new(reader)
         with pytest.raises(ProgrammingError, match="does not know this user"):
-            insert_new(nobody)
+            insert_new(stranger)
         assert len(threads()) == 2
         assert insert_new(reader)
         for client in clients:

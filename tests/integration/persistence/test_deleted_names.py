@@ -73,7 +73,7 @@ class Process:
 
 
 class DeletedNames(RuleBasedStateMachine):
-    """Two processes, and somebody who deletes and writes past them."""
+    """Two processes, and a client that deletes and writes past them."""
 
     def __init__(self, uri: str) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ class DeletedNames(RuleBasedStateMachine):
             target.append(count)
         else:
             place = ""
-        # Without a word about it, nothing was written: the end looks.
+        # Without a message about it, nothing was written: the end looks.
         assert ("lie" in str(raised.value)) is bool(place)
         assert place in str(raised.value)
 

@@ -157,7 +157,7 @@ def test_threads_that_wait_share_one_look(
     client.close()
 
 
-@pytest.mark.own_store("the other nodes speak no TLS, and know nobody's password")
+@pytest.mark.own_store("the other nodes speak no TLS, and know no passwords")
 @pytest.mark.parametrize("trailers", [True, False], ids=["told where", "not told"])
 def test_a_save_goes_to_the_leader_that_a_former_one_names(
     nodes: list[Node], server: EmbeddedServer, trailers: bool

@@ -44,7 +44,7 @@ MakeSchool = Callable[..., TrainingSchool]
 
 
 def provided() -> dict[str, str]:
-    return {"host": "here", "user": "nobody"}
+    return {"host": "here", "user": "anonymous"}
 
 
 def badly_provided() -> dict[str, str]:

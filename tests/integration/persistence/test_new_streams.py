@@ -248,7 +248,7 @@ def test_any_thread_may_add_names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @MADE_FROM_NAMES
 @pytest.mark.parametrize("takes_batches", [None, True, False])
-@pytest.mark.own_store("nobody else may write meanwhile")
+@pytest.mark.own_store("no other client may write meanwhile")
 def test_asking_writes_nothing(
     recorder: EventStoreDBApplicationRecorder,
     other: EventStoreDBApplicationRecorder,
@@ -397,7 +397,7 @@ def test_who_has_not_looked_is_told_by_the_answer_and_refused_from_then_on(
         IntegrityError, match=rf"'{stream}' was deleted .* now lies at position 3 on"
     ):
         insert(recorder, deleted)
-    # Nobody who saves again writes it once more.
+    # Saving again writes it not once more.
     for each in (recorder, other, recorder):
         with pytest.raises(IntegrityError, match="the stream's last event is 3"):
             insert(each, deleted)

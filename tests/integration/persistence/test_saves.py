@@ -174,7 +174,7 @@ def test_a_save_that_meets_its_deadline_is_no_conflict(
         recorder.insert_events(stored(originator_id, 0, 1))
     store.wake()
 
-    # The server may carry out what nobody waits for any more, or not.
+    # The server may carry out what is not waited for any more, or not.
     with suppress(IntegrityError):
         patient.insert_events(stored(originator_id, 0, 1))
     assert len(patient.select_events(originator_id)) == 1

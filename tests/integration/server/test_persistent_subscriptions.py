@@ -212,8 +212,8 @@ def test_a_group_cannot_be_made_twice(client: EventStoreDBClient):
 
 
 def test_settings_that_make_no_sense_are_refused(client: EventStoreDBClient):
-    with pytest.raises(InternalError, match="Consumer strategy Nobody does not exist"):
-        client.create_subscription_to_all("group", consumer_strategy="Nobody")
+    with pytest.raises(InternalError, match="Consumer strategy Unknown does not exist"):
+        client.create_subscription_to_all("group", consumer_strategy="Unknown")
     with pytest.raises(InternalError, match="failed"):
         client.create_subscription_to_stream("group", "$all")
     with pytest.raises(InternalError, match="failed"):

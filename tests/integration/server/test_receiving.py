@@ -1,4 +1,4 @@
-"""Requests of one call: all are taken in their order, whoever takes them."""
+"""Requests of one call: all are taken in their order, by any thread."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def test_an_admin_may_do_everything(connect: Connect):
 
 
 @pytest.mark.parametrize(
-    "credentials", ["admin:wrong", "nobody:changeit", "rex:changeit", "admin:"]
+    "credentials", ["admin:wrong", "unknown:changeit", "rex:changeit", "admin:"]
 )
 def test_wrong_credentials_are_unauthenticated(connect: Connect, credentials: str):
     client = connect(credentials.replace("admin:", "admin:x", 1))

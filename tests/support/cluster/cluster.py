@@ -63,7 +63,7 @@ class ClusterNode:
         self.is_running = False
 
     def wake(self) -> None:
-        """Let it go on (SIGCONT), in the role that it was given meanwhile."""
+        """Let it continue (SIGCONT), in the role that it was given meanwhile."""
         self._send(signal.SIGCONT)
         self.is_running = True
         self._come_back()
@@ -190,7 +190,7 @@ class Cluster:
         Let there be no leader until :meth:`elect`.
 
         Gossip says ``Unknown`` of each node, and they are not ready for anything;
-        subscriptions that are open go on.
+        subscriptions that are open continue.
 
         Args:
             reads: Whether reads and new subscriptions are answered all the same.

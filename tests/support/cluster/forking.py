@@ -93,7 +93,7 @@ class _Forking:
 
 
 def main() -> None:
-    """Fork what is asked for, until nobody can ask any more."""
+    """Fork what is asked for, until no process can ask any more."""
 
     def store(data: str) -> tuple[str, Any]:
         server = EmbeddedServer(data=data).start()
@@ -103,7 +103,7 @@ def main() -> None:
         server = Node(control=Path(control), data=Path(data), port=port, **others)
         return f"127.0.0.1:{port}", server
 
-    # Whoever started it ends it.
+    # It is ended by the process that started it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     forking = _Forking({"store": store, "node": node})
     try:

@@ -62,7 +62,7 @@ class Launcher:
             try:
                 self._process.wait(_END_SECONDS)
             except subprocess.TimeoutExpired:
-                # Somebody else has its pipe, such as a process that a test forked.
+                # Another process has its pipe, such as one that a test forked.
                 self._process.kill()
 
     def _ask(self, **command: object) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from tests.support.docs.blocks import Block, blocks_of
 from tests.support.docs.following import SECONDS, URI
 from tests.support.projects import ROOT
 
-# What projects read from the environment, with names and keys of nobody.
+# What projects read from the environment, with invented names and keys.
 ENVIRONMENT = {
     "EVENTSTOREDB_USERNAME": "school",
     "EVENTSTOREDB_PASSWORD": "only for this test",

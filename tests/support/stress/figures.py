@@ -16,7 +16,7 @@ from tests.support.stress.snapshots import Database
 from tests.support.stress.verdict import PROJECTIONS
 from tests.support.stress.writers import Answer, Write
 
-# Whoever takes longer is taken to hang.
+# What takes longer is taken to hang.
 _PATIENCE_SECONDS = 180.0
 _POLL_SECONDS = 0.02
 
@@ -91,7 +91,7 @@ class Caller(threading.Thread):
 
 
 class Saves:
-    """Registers dogs, each by one save that nobody repeats, and notes the answers."""
+    """Registers dogs, each by one save that is not repeated, and notes the answers."""
 
     def __init__(self, school: TrainingSchool, who: str) -> None:
         self.writes: list[Write] = []
@@ -147,5 +147,5 @@ def until(is_so: Callable[[], bool], what: str) -> None:
     end = time.monotonic() + _PATIENCE_SECONDS
     while not is_so():
         if time.monotonic() > end:
-            raise StressError(f"{what}: nothing goes on")
+            raise StressError(f"{what}: nothing continues")
         time.sleep(_POLL_SECONDS)

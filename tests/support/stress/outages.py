@@ -1,5 +1,5 @@
 """
-How soon all goes on after outages: measured, and held against what is promised.
+How soon everything recovers after outages: measured, and held against what is promised.
 
 Elections and a leader that is frozen are tried with the cluster of
 :mod:`tests.support.cluster`, stops and kills with a store that is one process. The
@@ -41,7 +41,7 @@ FROZEN_SECONDS = 45.0
 # How long a worker runs before there is a store at all.
 WORKER_ALONE_SECONDS = 10.0
 
-# How soon calls go on once there is a leader.
+# How soon calls continue once there is a leader.
 CALL_SECONDS = 8.0
 
 
@@ -50,7 +50,7 @@ def measure_cluster(url: str, figures: Figures, say: Callable[[str], None]) -> N
     Measure elections, and a leader that is frozen.
 
     Raises:
-        StressError: Something is lost, or there twice, or nothing goes on.
+        StressError: Something is lost, or there twice, or nothing continues.
     """
     with ExitStack() as stack:
         cluster = stack.enter_context(Cluster())
@@ -110,7 +110,7 @@ def measure_store(url: str, figures: Figures, say: Callable[[str], None]) -> Non
     Measure a single store that goes away and comes back.
 
     Raises:
-        StressError: Something is lost, or there twice, or nothing goes on.
+        StressError: Something is lost, or there twice, or nothing continues.
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -200,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(
         prog="python -m tests.support.stress.outages",
-        description="Measures how soon reads, saves and rows go on after elections,"
+        description="Measures how soon reads, saves and rows continue after elections,"
         " frozen leaders and restarts of the store; takes three minutes. Exit status: 0"
         " as soon as promised, 1 something took longer or disagrees, 2 wrong options.",
     )

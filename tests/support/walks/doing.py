@@ -56,7 +56,7 @@ class PlainRows:
         if found is None:
             return False
         self._plain.unwatch(found)
-        # Whoever holds the instance is not told: rows are deleted by their keys.
+        # The instance that a handler holds is not told: rows are deleted by their keys.
         copy(found).delete()
         return True
 

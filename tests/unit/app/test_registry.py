@@ -60,7 +60,7 @@ def test_name_can_be_registered_once(
 
 def test_unknown_name_lists_known_ones(registry: ProjectionRegistry) -> None:
     with pytest.raises(NotRegisteredError, match="registered: Counting"):
-        registry.get("Nobody")
+        registry.get("Unknown")
     registry.unregister("Counting")
     with pytest.raises(NotRegisteredError, match="registered: none"):
         registry.get("Counting")

@@ -130,9 +130,9 @@ def test_a_provider_is_asked_for_each_save_and_blocks_say_more() -> None:
 
     def provider() -> dict[str, str]:
         asked.append(1)
-        return {"count": str(len(asked)), "user": "nobody"}
+        return {"count": str(len(asked)), "user": "anonymous"}
 
-    assert collected(provider) == {"count": "1", "user": "nobody"}
+    assert collected(provider) == {"count": "1", "user": "anonymous"}
     with event_metadata(user="7"):
         assert collected(provider) == {"count": "2", "user": "7"}
     assert collected(lambda: None) == {}

@@ -111,7 +111,7 @@ class _Values:
 def _insert(
     connection: BaseDatabaseWrapper, rows: IdentityMap, entries: Sequence[Entry]
 ) -> None:
-    # One after the other: most databases go on numbering at the highest key.
+    # One after the other: most databases continue numbering at the highest key.
     for has_keys, group in groupby(entries, lambda entry: entry.pk is not None):
         some = list(group)
         if has_keys:

@@ -205,7 +205,7 @@ def test_a_rebuild_waits_for_a_process_and_is_asked_for_once(
 
     said = f"{NAME} is rebuilt when a process runs it: start runprojections."
     assert do(admin_client, "rebuild") == [("warning", said)]
-    said = f"{NAME}: somebody has asked for a rebuild before."
+    said = f"{NAME}: a rebuild was requested before."
     assert do(admin_client, "rebuild") == [("info", said)]
     assert history() == ["Rebuild requested"]
 

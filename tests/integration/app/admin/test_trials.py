@@ -162,7 +162,7 @@ def test_a_handler_that_hangs_holds_up_neither_the_page_nor_others(
     page = text(trial(admin_client, parked[0]))
 
     assert "and is undone" in page
-    # Whoever has to write can.
+    # Other connections can write.
     Dog.objects.filter(name="Fido").update(name="Rover")
     ProjectionTracking.objects.update(token=7)
     assert tricks("Rover") == []

@@ -152,8 +152,8 @@ def test_what_is_not_there_is_told(
 ) -> None:
     position = school.register("Fido")
 
-    with pytest.raises(DryRunError, match="no events of aggregate 'nobody'"):
-        runs(school_projection, "nobody")
+    with pytest.raises(DryRunError, match="no events of aggregate 'unknown'"):
+        runs(school_projection, "unknown")
     with pytest.raises(DryRunError, match=f"no event .* at position {position + 1}"):
         runs(school_projection, only=position + 1)
     with pytest.raises(DryRunError, match=f"is of another aggregate: '{dog_id()}'"):

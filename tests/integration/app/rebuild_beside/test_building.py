@@ -1,4 +1,4 @@
-"""``rebuildprojection --beside``: the site goes on reading until the rows switch."""
+"""``rebuildprojection --beside``: the site continues reading until the rows switch."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_a_build_that_is_under_way_is_shown_is_alone_and_can_be_aborted(
         assert build.position < build.target
         assert f"position {build.position} of {build.target}" in status.advice[-1]
         page = admin_client.get("/admin/django_esdb/").content.decode()
-        assert "A rebuild next to the rows in use goes on" in page
+        assert "A rebuild next to the rows in use continues" in page
         assert "rebuildprojection Waiting --abort" in page
         change = f"/admin/django_esdb/projectiontracking/{row('Waiting').pk}/change/"
         assert "--abort" in admin_client.get(change).content.decode()
@@ -215,7 +215,7 @@ def test_what_was_broken_off_goes_on_and_the_old_rows_stand(
 
     said = build_beside(NAME)
 
-    assert f"Going on with building {NAME}" in said
+    assert f"Continuing to build {NAME}" in said
     assert "is rebuilt from 4 events" in said
     assert names() == ["Fido", "Rex", "Spot"]
     assert is_nothing_left()
@@ -267,7 +267,7 @@ def test_an_event_that_fails_stops_it_and_it_goes_on_when_that_is_repaired(
     assert "cannot burn" in status.advice[-1]
     assert status.is_well or not status.error
     PickyProjection.bad = set()
-    assert "Going on" in build_beside("Picky")
+    assert "Continuing" in build_beside("Picky")
     assert is_nothing_left()
 
 

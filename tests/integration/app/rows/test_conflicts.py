@@ -119,7 +119,7 @@ def keep_snapshots() -> None:
             return
         cursor.execute("SHOW VARIABLES LIKE 'innodb_snapshot_isolation'")
         if not cursor.fetchall():
-            pytest.skip("goes on with rows that have changed")
+            pytest.skip("continues with rows that have changed")
         cursor.execute("SET SESSION innodb_snapshot_isolation = ON")
         cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 

@@ -107,12 +107,12 @@ def test_what_is_no_key_is_refused_as_a_query_refuses_it(
                 ask("none")
 
 
-@pytest.mark.parametrize("sought", ["Nobody", "Bob"])
+@pytest.mark.parametrize("sought", ["Absent", "Bob"])
 def test_a_new_row_waits_for_what_the_event_changes_though_a_key_is_looked_for(
     sought: str,
 ) -> None:
     def look(rows: Any) -> None:
-        rows(Keeper).get_or_none("Nobody")
+        rows(Keeper).get_or_none("Absent")
         rows(Keeper).get("Bob").rank += 1
 
     def hand_on(rows: Any) -> None:

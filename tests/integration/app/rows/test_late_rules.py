@@ -166,14 +166,14 @@ def test_a_reference_that_is_corrected_or_undone_is_not_looked_at() -> None:
     def correct(rows: Any) -> None:
         site = rows(Site).get(1)
         with suppress(IntegrityError), transaction.atomic():
-            site.owner_id = "nobody"
+            site.owner_id = "absent"
             assert Owner.objects.exists()
             site.owner_id = "Ann"
 
     def undo(rows: Any) -> None:
         site = rows(Site).get(1)
         with suppress(IntegrityError, ZeroDivisionError), transaction.atomic():
-            site.owner_id = "nobody"
+            site.owner_id = "absent"
             assert Owner.objects.exists()
             1 / 0  # noqa: B018
         site.name = "undone"

@@ -1,4 +1,4 @@
-"""New rows that a handler goes on with before they are written."""
+"""New rows that a handler continues with before they are written."""
 
 from __future__ import annotations
 

@@ -336,7 +336,7 @@ def test_a_changed_primary_key_is_refused(runner: Runner, rows: Any) -> None:
         (lambda rows: rows(Animal).add(Animal(name="Fido")), IntegrityError),
         (
             lambda rows: rows(Animal).add(
-                Animal(pk=UUID(int=1), name="x", owner_id="nobody")
+                Animal(pk=UUID(int=1), name="x", owner_id="absent")
             ),
             IntegrityError,
         ),

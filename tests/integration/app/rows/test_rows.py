@@ -179,7 +179,7 @@ def test_missing_rows(runner: Runner, rows: Any) -> None:
         with pytest.raises(Animal.DoesNotExist, match=str(key)):
             rows(Animal).get(key)
         assert rows(Animal).get_or_none(key) is None
-        assert rows(Animal, key="name").get_or_none("Nobody") is None
+        assert rows(Animal, key="name").get_or_none("Absent") is None
         assert rows(Animal).filter(pk__in=[key]) == []
         assert not rows(Animal).delete(key)
 

@@ -203,7 +203,7 @@ def test_rows_that_others_refer_to_have_to_be_there(
 def test_rows_that_refer_to_what_is_gone_are_refused(transactional_db: None) -> None:
     with _Made(Pack) as second:
         with second.redirected():
-            Pack.objects.create(title="new", patron_id="nobody")
+            Pack.objects.create(title="new", patron_id="absent")
         with pytest.raises(IntegrityError):
             exchange(second)
     assert not Pack.objects.exists()

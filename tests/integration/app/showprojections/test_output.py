@@ -104,9 +104,9 @@ def test_a_projection_that_is_named_is_shown_with_its_places(
 
 def test_a_name_that_is_not_there_is_refused_with_those_that_are() -> None:
     with pytest.raises(
-        CommandError, match="no projection 'Nobody'; there are: TrainingSchoolProj"
+        CommandError, match="no projection 'Unknown'; there are: TrainingSchoolProj"
     ) as caught:
-        table("Nobody")
+        table("Unknown")
 
     assert caught.value.returncode == 2
 

@@ -34,7 +34,7 @@ def test_an_event_that_fails_and_then_pauses_its_projection(
     Picky.errors["burn"] = errors
     with running(picky(retries=2)):
         paused = heard.wait_for("projection_paused")
-        # Whoever resumes it at once is before its worker, which then has not to wait.
+        # A receiver that resumes it at once is before its worker, which need not wait.
         heard.wait_for("standing_by")
         assert retry_failed_events(picky()).resumed
         wait_until(lambda: list(Dog.objects.get().tricks) == ["burn"])

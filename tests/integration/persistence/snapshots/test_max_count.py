@@ -69,7 +69,7 @@ def test_a_deleted_stream_is_not_deleted_again(
         app.take_snapshot(counter.id, version=1)
         assert versions(client, stream) == [1]
 
-        # A server may say so for a moment after the stream has been begun anew.
+        # A server may say so for a moment after the stream has been restarted.
         client.set_stream_metadata(stream, metadata={"$tb": 2**63 - 1})
         assert not recorder._max_count._write(stream)  # type: ignore[attr-defined]
 
