@@ -102,6 +102,7 @@ class Command(SafeCommand):
         add_progress_argument(parser)
 
     def handle(self, *args: Any, name: str, **options: Any) -> None:
+        _refuse_without_effect(**options)
         require_valid_configuration()
         [registration] = choose([name])
         require_migrations([registration])
@@ -133,15 +134,11 @@ class Command(SafeCommand):
         registration: Registration,
         *,
         abort: bool,
-        only: str | None,
         restart: bool,
         batch_size: int | None,
         shutdown_timeout: float,
         **options: Any,
     ) -> None:
-        if only is not None:
-            msg = "--only rebuilds one aggregate in place: leave out --beside, --abort"
-            raise CommandError(msg, returncode=CONFIGURATION)
         if abort:
             self.stdout.write(abort_beside(registration))
             return
@@ -215,6 +212,32 @@ class Command(SafeCommand):
             f"{registration.name} will be rebuilt from the first event: {deleted}, and "
             "pages show few or no rows until it is done."
         )
+
+
+def _refuse_without_effect(
+    *,
+    only: str | None,
+    abort: bool,
+    beside: bool,
+    restart: bool,
+    batch_size: int | None,
+    **options: Any,
+) -> None:
+    """Raise CommandError for options that others of the command would not heed."""
+    given = {"--restart": restart, "--batch-size": batch_size is not None}
+    if only is not None:
+        given = {"--beside": beside, "--abort": abort, **given}
+    elif not abort:
+        return
+    unheeded = ", ".join(option for option, is_given in given.items() if is_given)
+    if not unheeded:
+        return
+    msg = (
+        f"--abort drops what --beside has built, builds nothing: leave out {unheeded}"
+        if only is None
+        else f"--only rebuilds one aggregate in place: leave out {unheeded}"
+    )
+    raise CommandError(msg, returncode=CONFIGURATION)
 
 
 class _Rebuild:

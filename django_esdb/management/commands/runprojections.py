@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from django_esdb.exceptions import LeaseHeldError, LeaseLostError, ProjectionError
-from django_esdb.management.base import FAILED, LEASE, SafeCommand
+from django_esdb.management.base import CONFIGURATION, FAILED, LEASE, SafeCommand
 from django_esdb.management.commands._metrics import metrics_served
 from django_esdb.management.commands._projection_progress import projections_shown
 from django_esdb.management.commands._projections import (
@@ -31,6 +31,8 @@ from django_esdb.registry import Registration
 from django_esdb.runner.worker import Options, Worker
 from django_esdb.tracebacks import masked_traceback
 
+# This machine only.
+_METRICS_HOST = "127.0.0.1"
 # For an event store that is started with it.
 _WAIT_SECONDS = 30.0
 
@@ -99,9 +101,8 @@ class Command(SafeCommand):
         )
         parser.add_argument(
             "--metrics-host",
-            default="127.0.0.1",
             metavar="HOST",
-            help="Address to serve metrics on (default: %(default)s).",
+            help=f"Address to serve metrics on (default: {_METRICS_HOST}).",
         )
         add_progress_argument(parser)
         parser.add_argument(
@@ -137,10 +138,13 @@ class Command(SafeCommand):
         wait: float,
         shutdown_timeout: float,
         metrics_port: int | None = None,
-        metrics_host: str = "",
+        metrics_host: str | None = None,
         created: Any = lambda worker: None,
         **options: Any,
     ) -> None:
+        if metrics_host is not None and metrics_port is None:
+            msg = "--metrics-host needs --metrics-port: else no metrics are served"
+            raise CommandError(msg, returncode=CONFIGURATION)
         require_valid_configuration()
         registrations = choose(names)
         require_migrations(registrations)
@@ -168,7 +172,12 @@ class Command(SafeCommand):
             with (
                 projections_shown(shown, "Catching up", registrations),
                 Told(shown, self.style).of(registrations),
-                metrics_served(registrations, metrics_host, metrics_port, shown.say),
+                metrics_served(
+                    registrations,
+                    _METRICS_HOST if metrics_host is None else metrics_host,
+                    metrics_port,
+                    shown.say,
+                ),
             ):
                 errors = worker.run()
             if not errors and not until_caught_up:

@@ -88,3 +88,13 @@ def test_an_address_that_is_not_there_is_one_line(project: Project) -> None:
         "--metrics-host=nowhere.invalid",
         says="Metrics cannot be served on nowhere.invalid:0: ",
     )
+
+
+def test_an_address_without_a_port_is_refused_instead_of_serving_nothing(
+    project: Project,
+) -> None:
+    refused(
+        project,
+        "--metrics-host=0.0.0.0",
+        says="--metrics-host needs --metrics-port",
+    )

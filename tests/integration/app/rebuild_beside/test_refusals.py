@@ -77,9 +77,6 @@ def test_it_needs_a_process_of_its_own_and_whole_rows(
     with pytest.raises(CommandError, match="as a process of its own") as refused:
         call_command("rebuildprojection", NAME, "--beside")
     assert refused.value.returncode == 2
-    with pytest.raises(CommandError, match="leave out --beside") as refused:
-        build_beside(NAME, "--only", "x")
-    assert refused.value.returncode == 2
 
     class View(DjangoTrackingRecorder):
         pass
@@ -87,6 +84,25 @@ def test_it_needs_a_process_of_its_own_and_whole_rows(
     only(view_class=View)
     with pytest.raises(CommandError, match="read_models") as refused:
         build_beside(NAME)
+    assert refused.value.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "unheeded"),
+    [
+        (["--beside", "--only=x"], "--beside"),
+        (["--abort", "--only=x", "--restart"], "--abort, --restart"),
+        (["--only=x", "--batch-size=5"], "--batch-size"),
+        (["--abort", "--restart"], "--restart"),
+        (["--abort", "--beside", "--batch-size=5"], "--batch-size"),
+    ],
+)
+def test_options_that_others_would_not_heed_are_refused(
+    spoilt: TrainingSchool, only: Any, options: list[str], unheeded: str
+) -> None:
+    with pytest.raises(CommandError, match=f": leave out {unheeded}$") as refused:
+        call_command("rebuildprojection", NAME, *options)
+
     assert refused.value.returncode == 2
 
 
