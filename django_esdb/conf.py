@@ -16,6 +16,7 @@ from eventsourcing.utils import Environment
 
 from django_esdb.exceptions import ConfigurationError
 from django_esdb.masking import Masked
+from eventsourcing_eventstoredb.text import text_or_class
 from eventsourcing_eventstoredb.topics.allowlist import REGISTERED, TopicAllowlist
 
 PERSISTENCE_MODULE = "eventsourcing_eventstoredb"
@@ -217,7 +218,11 @@ def build_env(
         SNAPSHOT_MAX_COUNT: settings.ESDB_SNAPSHOT_MAX_COUNT,
     }
     # What is empty is not set; anything else is passed on, and refused if it is wrong.
-    env = {key: str(value) for key, value in derived.items() if value not in (None, "")}
+    env = {
+        key: text_or_class(value)
+        for key, value in derived.items()
+        if value not in (None, "")
+    }
     class_env = getattr(application_class, "env", {})
     if (
         named_module("", {**without_empty(class_env), **without_empty(os.environ)})

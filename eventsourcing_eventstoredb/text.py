@@ -66,7 +66,15 @@ def counted(number: int, one: str, several: str) -> str:
 
 def quoted(name: object, limit: int = LONGEST_NAME) -> str:
     """Return a name in quotes with what cannot be seen in it escaped."""
-    return _cut(repr(_bounded(str(name), limit)), limit)
+    return _cut(repr(_bounded(text_or_class(name), limit)), limit)
+
+
+def text_or_class(value: object) -> str:
+    """Return a value's text, and of one that has none, since it fails, its class."""
+    try:
+        return str(value)
+    except Exception:
+        return f"<{type(value).__name__}>"
 
 
 def can_be_encoded(text: str) -> bool:

@@ -11,7 +11,7 @@ from django.dispatch import receiver
 from eventsourcing.utils import resolve_topic
 
 from django_esdb.conf import settings
-from eventsourcing_eventstoredb.text import named_line, quoted
+from eventsourcing_eventstoredb.text import named_line, quoted, text_or_class
 from eventsourcing_eventstoredb.topics.aliases import are_in_place, set_aliases
 
 _NONE: Mapping[str, str] = MappingProxyType({})
@@ -53,7 +53,7 @@ def _classes(value: object) -> tuple[dict[str, type], dict[str, str]]:
         if isinstance(found, type):
             classes[topic] = found
         else:
-            problems[str(topic)] = f"{quoted(topic)} {found}"
+            problems[text_or_class(topic)] = f"{quoted(topic)} {found}"
     return classes, problems
 
 

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy
 from django_esdb import get_application
 from django_esdb.checks.configuration import check_all
 from django_esdb.checks.environment_names import LIBRARY_NAMES
-from django_esdb.conf import build_env
+from django_esdb.conf import KNOWN_SETTINGS, build_env
 from django_esdb.exceptions import ConfigurationError
 from example_project.training_school.application import TrainingSchool
 
@@ -39,6 +39,29 @@ def test_what_is_no_text_is_not_made_one(settings: Any, name: str, value: Any) -
     assert SECRET not in str(message)
     with pytest.raises(ConfigurationError, match=f"{name} must be a text"):
         get_application(TrainingSchool)
+
+
+class Unshown:
+    """Has no text."""
+
+    def __repr__(self) -> str:
+        msg = "it cannot be shown"
+        raise RuntimeError(msg)
+
+
+@pytest.mark.parametrize("name", sorted(KNOWN_SETTINGS))
+@pytest.mark.parametrize(
+    "value",
+    [Unshown(), [Unshown()], {Unshown(): "a"}, {"a": Unshown()}],
+    ids=["alone", "in a list", "as a key", "as a value"],
+)
+def test_values_that_cannot_be_shown_are_refused_all_the_same(
+    settings: Any, name: str, value: Any
+) -> None:
+    settings.ESDB_URI = "esdb://localhost?Tls=false"
+    setattr(settings, name, value)
+
+    assert any(message.level >= ERROR for message in check_all())
 
 
 def test_texts_may_be_lazy_and_certificates_a_path(
