@@ -4,12 +4,15 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import CommandError, no_translations
+from django.db import Error as DatabaseError
 
 from django_esdb.conf import settings
+from django_esdb.db.errors import is_transient
 from django_esdb.management.base import FAILED, SafeCommand
 from django_esdb.management.commands._projections import (
     choose,
     database_errors,
+    require_migrations,
     seconds,
 )
 from django_esdb.status.health import projection_health
@@ -25,7 +28,7 @@ class Command(SafeCommand):
     exit_statuses = {
         "0": "all are healthy",
         "1": "one is not, which a line says, or a database cannot be used",
-        "2": "there is no such projection",
+        "2": "there is no such projection, or something is not configured",
     }
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -67,13 +70,22 @@ class Command(SafeCommand):
         ready: bool,
         **options: Any,
     ) -> None:
-        chosen = [each.name for each in choose(names)]
+        registrations = choose(names)
+        chosen = [each.name for each in registrations]
         if max_behind is None:
             max_behind = settings.ESDB_MAX_BEHIND
         if max_idle is None:
             max_idle = settings.ESDB_MAX_IDLE
         with database_errors():
-            found = projection_health(chosen, max_behind=max_behind, max_idle=max_idle)
+            try:
+                found = projection_health(
+                    chosen, max_behind=max_behind, max_idle=max_idle
+                )
+            except DatabaseError as error:
+                if not is_transient(error):
+                    # Tables that are not there have a reason that can be told.
+                    require_migrations(registrations)
+                raise
         problems = [
             f"{shown(each.status.projection)} is not healthy: {problem}"
             for each in found

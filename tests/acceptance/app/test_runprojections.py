@@ -161,6 +161,23 @@ def test_unapplied_migrations_are_refused(project: Project) -> None:
 
     result = refused(project, says="django_esdb.0001_initial")
     assert "manage.py migrate" in result.stderr
+    probe = project.manage("projectionhealth", check=False)
+    assert probe.returncode == 2
+    assert "run manage.py migrate" in probe.stderr
+    assert len(probe.stderr.splitlines()) == 1
+
+
+@pytest.mark.any_database
+@pytest.mark.parametrize(
+    "command", ["runprojections", "projectionhealth", "showprojections"]
+)
+def test_a_database_in_memory_is_called_so(project: Project, command: str) -> None:
+    project.env["DATABASE_URL"] = "sqlite://:memory:"
+
+    result = project.manage(command, check=False)
+
+    assert result.returncode == 2
+    assert "is SQLite in memory, where each process has one of its own" in result.stderr
 
 
 @pytest.mark.any_database
