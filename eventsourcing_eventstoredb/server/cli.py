@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from eventsourcing_eventstoredb.client_library import ClientLibraryError
 from eventsourcing_eventstoredb.server.engine.append_size import MAX_APPEND_BYTES
-from eventsourcing_eventstoredb.server.exceptions import ServerError
+from eventsourcing_eventstoredb.server.exceptions import ServerError, error_line
 from eventsourcing_eventstoredb.server.storage.database import DataFileError
 from eventsourcing_eventstoredb.signal_threads import stopped_by_signals
 from eventsourcing_eventstoredb.version import __version__
@@ -281,7 +281,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         serve_until_stopped(server_from(options), _print)
     except (DataFileError, ServerError) as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{error_line(error)}\n")
         return EXIT_FAILED
     return 0
 

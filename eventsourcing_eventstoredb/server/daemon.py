@@ -25,7 +25,7 @@ from eventsourcing_eventstoredb.server.cli import (
     make_server,
     serve_until_stopped,
 )
-from eventsourcing_eventstoredb.server.exceptions import ServerError
+from eventsourcing_eventstoredb.server.exceptions import ServerError, error_line
 from eventsourcing_eventstoredb.server.pid_file import (
     DaemonError,
     PidFile,
@@ -144,7 +144,7 @@ def _serve(pid_file: Path, port: int, data: Path | None) -> int:
     try:
         serve_until_stopped(make_server(port=port, data=data), _say_and_detach)
     except (DataFileError, ServerError) as error:
-        raise DaemonError(" ".join(str(error).split())) from None
+        raise DaemonError(error_line(error)) from None
     finally:
         file.remove()
     return 0
@@ -207,7 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             said = stop(options.pid_file)
     except DaemonError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{error_line(error)}\n")
         return EXIT_FAILED
     sys.stdout.write(f"{said}\n")
     return 0

@@ -293,7 +293,7 @@ class EmbeddedServer:
                 if credentials is None
                 else server.add_secure_port(self.target, credentials)
             )
-        except (OSError, OverflowError, RuntimeError) as error:
+        except (OSError, OverflowError, RuntimeError, UnicodeError) as error:
             raise ServerError(_cannot_listen(self.target, self.port, error)) from error
         return port
 

@@ -99,6 +99,31 @@ def test_a_port_that_does_not_exist_is_one_line(port, capsys):
     assert line == f"There is no port {port}: give one from 0 to 65535."
 
 
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        ("no\x1b[31m\nwhere", "no\\x1b[31m where"),
+        ("a..b", "a..b"),
+        ("x" * 300, "x" * 300),
+        ("", ""),
+    ],
+    ids=["with a colour", "with an empty part", "too long", "empty"],
+)
+def test_a_host_that_can_be_none_is_one_line(host, shown, capsys):
+    assert main(["--insecure", "--port", "0", "--host", host]) == 1
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"Cannot listen on {shown}:0: ")
+    assert line.endswith(". Choose another host or port.")
+
+
+def test_a_file_with_a_hostile_name_is_one_line(tmp_path, capsys):
+    assert main(["--port", "0", "--data", str(tmp_path / "\x1b[2J\n" / "file")]) == 1
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.isprintable()
+
+
 def test_a_file_that_is_no_database_is_one_line_and_left_alone(tmp_path, capsys):
     file = tmp_path / "notes.txt"
     file.write_text("remember the milk\n" * 100)
