@@ -5,6 +5,7 @@ from uuid import uuid4
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.contrib.contenttypes.models import ContentType
+from django.db import connection
 from django.test import TransactionTestCase
 
 from example_project.training_school.models import Dog
@@ -42,3 +43,25 @@ def test_what_migrations_make_is_made_anew_where_a_test_has_changed_it() -> None
     empty(TransactionTestCase())
 
     assert permissions() == made
+
+
+def test_a_table_may_be_elsewhere_meanwhile() -> None:
+    empty(TransactionTestCase())
+    Dog.objects.create(id=uuid4(), name="Fido")
+    table = Dog._meta.db_table
+    with connection.schema_editor() as editor:
+        editor.alter_db_table(Dog, table, "elsewhere")
+    try:
+        User.objects.create_user("operator")
+
+        empty(TransactionTestCase())
+
+        assert not User.objects.exists()
+    finally:
+        with connection.schema_editor() as editor:
+            editor.alter_db_table(Dog, "elsewhere", table)
+    assert Dog.objects.exists()
+
+    empty(TransactionTestCase())
+
+    assert not Dog.objects.exists()
