@@ -1,4 +1,8 @@
-"""The sdist and the wheel of this checkout, built as front ends of Python do."""
+"""
+The sdist and the wheel of this checkout, as front ends of Python have them built.
+
+pip would install the build system once more to build the wheel, which is most of it.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +16,15 @@ from typing import Any
 
 from tests.support.projects import ROOT
 
-_SDIST = """
-import sys
+# As PEP 517 has it: in the folder of the checkout, and in that of the unpacked sdist.
+_BUILD = """
+import os, shutil, sys
 from poetry.core.masonry import api
-api.build_sdist(sys.argv[1])
+folder = sys.argv[1]
+sdist = api.build_sdist(folder)
+shutil.unpack_archive(os.path.join(folder, sdist), os.path.join(folder, "unpacked"))
+os.chdir(os.path.join(folder, "unpacked", sdist.removesuffix(".tar.gz")))
+api.build_wheel(folder)
 """
 
 
@@ -74,22 +83,19 @@ def build(folder: Path) -> Built:
     """
     requires = pyproject()["build-system"]["requires"]
     system = folder / "build-system"
-    pip = [sys.executable, "-m", "pip", "--quiet"]
+    install = [sys.executable, "-m", "pip", "--quiet", "install", "--no-compile"]
     installed = subprocess.run(
-        [*pip, "install", "--target", system, *requires], capture_output=True, text=True
+        [*install, "--target", system, *requires], capture_output=True, text=True
     )
     if installed.returncode:
         raise NoBuildSystemError(installed.stderr)
     copy_tracked(folder / "checkout")
     subprocess.run(
-        [sys.executable, "-c", _SDIST, folder],
+        # With nothing but the build system.
+        [sys.executable, "-S", "-c", _BUILD, folder],
         cwd=folder / "checkout",
         env={"PYTHONPATH": str(system)},
         check=True,
-    )
-    (sdist,) = folder.glob("*.tar.gz")
-    subprocess.run(
-        [*pip, "wheel", "--no-deps", "--wheel-dir", folder, sdist], check=True
     )
     built = built_in(folder)
     assert built is not None
