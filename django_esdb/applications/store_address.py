@@ -10,11 +10,11 @@ from typing import Any
 from django.db import Error as DatabaseError
 from eventsourcing.application import Application
 from eventsourcing.persistence import PersistenceError
+from eventsourcing.utils import Environment
 
 from django_esdb.conf import (
     PERSISTENCE_MODULE,
     application_environment,
-    build_env,
     settings,
 )
 from django_esdb.db.errors import is_transient
@@ -117,13 +117,35 @@ def _with_hint(
     return with_hint
 
 
-def _source(env: Any) -> str:
-    """Return the name of the setting or variable that the address comes from."""
-    for key in env.create_keys(_URI):
-        if key in settings.ESDB_ENV:
+def place_of(env: Environment, name: str, setting: str) -> str:
+    """
+    Return where a variable of an application's environment is set.
+
+    Args:
+        env: The application's environment.
+        name: The variable, without the application's name before it.
+        setting: The setting that says the same.
+
+    Returns:
+        The setting's name, the variable's, or such as ``ESDB_ENV['CIPHER_KEY']``.
+    """
+    for key in env.create_keys(name):
+        if settings.ESDB_ENV.get(key):
             return f"ESDB_ENV[{key!r}]"
-        if key == _URI and settings.ESDB_URI:
-            return "the setting ESDB_URI"
-        if key in os.environ and key not in build_env():
-            return f"the environment variable {key}"
-    return "the application's env"
+        if key == name and getattr(settings, setting):
+            return setting
+        if os.environ.get(key):
+            return key
+        if key in env:
+            return f"{env.name}.env[{key!r}]"
+    return setting
+
+
+def _source(env: Environment) -> str:
+    """Return the name of the setting or variable that the address comes from."""
+    place = place_of(env, _URI, "ESDB_URI")
+    if place == "ESDB_URI":
+        return "the setting ESDB_URI"
+    if place in os.environ:
+        return f"the environment variable {place}"
+    return place if place.startswith("ESDB_ENV") else "the application's env"

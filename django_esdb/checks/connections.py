@@ -9,6 +9,7 @@ from django.core.checks import CheckMessage, Error
 from django.utils.translation import gettext as _
 from eventsourcing.utils import Environment
 
+from django_esdb.applications.store_address import place_of
 from django_esdb.conf import (
     CONTENT_TYPE,
     PERSISTENCE_MODULE,
@@ -33,6 +34,11 @@ from eventsourcing_eventstoredb.encoding.content_types import (
 )
 
 ADDRESS_MISSING = "django_esdb.E001"
+
+_CREDENTIALS = {
+    "EVENTSTOREDB_USERNAME": "ESDB_USERNAME",
+    "EVENTSTOREDB_PASSWORD": "ESDB_PASSWORD",
+}
 
 
 def check_topic_allowlist() -> Iterator[CheckMessage]:
@@ -112,7 +118,8 @@ def _check_connection(env: Environment) -> CheckMessage | None:
 
 
 def _blamed(uri: str, env: Environment) -> str:
-    """Return which setting is to be corrected, of those that make a connection."""
+    """Return what is to be corrected, of what makes a connection, and where it is."""
+    address = place_of(env, "EVENTSTOREDB_URI", "ESDB_URI")
     try:
         parse_connection(
             uri,
@@ -122,10 +129,15 @@ def _blamed(uri: str, env: Environment) -> str:
             node_preference=env.get("EVENTSTOREDB_NODE_PREFERENCE"),
         )
     except ConnectionSettingsError:
-        return "ESDB_URI"
-    if env.get("EVENTSTOREDB_USERNAME") or env.get("EVENTSTOREDB_PASSWORD"):
-        return _("ESDB_USERNAME or ESDB_PASSWORD")
-    return "ESDB_URI"
+        return address
+    names = [
+        place_of(env, name, setting)
+        for name, setting in _CREDENTIALS.items()
+        if env.get(name)
+    ]
+    if len(names) == len(_CREDENTIALS):
+        return _("%(name)s or %(other)s") % {"name": names[0], "other": names[1]}
+    return names[0] if names else address
 
 
 def _check_client_library(env: Environment) -> CheckMessage | None:

@@ -146,6 +146,53 @@ def test_credentials_that_cannot_be_sent_are_said_to_be_their_settings(
 
 
 @pytest.mark.parametrize(
+    ("given", "variables", "env", "place"),
+    [
+        ("EVENTSTOREDB_URI", {}, {}, "ESDB_ENV['EVENTSTOREDB_URI']"),
+        (
+            "TRAININGSCHOOL_EVENTSTOREDB_URI",
+            {},
+            {},
+            "ESDB_ENV['TRAININGSCHOOL_EVENTSTOREDB_URI']",
+        ),
+        ("", {"EVENTSTOREDB_URI": "esdb://h:x"}, {}, "EVENTSTOREDB_URI"),
+        (
+            "",
+            {},
+            {"EVENTSTOREDB_URI": "esdb://h:x"},
+            "TrainingSchool.env['EVENTSTOREDB_URI']",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_named_where_it_is(
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    given: str,
+    variables: dict[str, str],
+    env: dict[str, str],
+    place: str,
+) -> None:
+    settings.ESDB_URI = "" if given in ("", "EVENTSTOREDB_URI") else "esdb://localhost"
+    settings.ESDB_ENV = {given: "esdb://h:x"} if given else {}
+    monkeypatch.setattr(TrainingSchool, "env", env)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    [message] = check_all()
+    assert message.msg.startswith(f"{place} cannot be used:")
+
+
+def test_credentials_are_named_where_they_are(settings: Any) -> None:
+    settings.ESDB_URI = "esdb://localhost"
+    settings.ESDB_PASSWORD = SECRET
+    settings.ESDB_ENV = {"EVENTSTOREDB_USERNAME": "ad:min"}
+    [message] = check_all()
+    assert message.msg.startswith(
+        "ESDB_ENV['EVENTSTOREDB_USERNAME'] or ESDB_PASSWORD cannot be used:"
+    )
+
+
+@pytest.mark.parametrize(
     ("key", "meant"),
     [
         ("COMPRESOR_TOPIC", "COMPRESSOR_TOPIC"),
