@@ -92,6 +92,7 @@ class IdentityMap:
         )
         self.is_saved_by_itself = self._has_triggers or info.is_saved_by_itself()
         self.unit.has_own_saves |= self.is_saved_by_itself
+        self.instances.keeps_forms = self.is_saved_by_itself
         # Whether values have only to be compared and written.
         self.is_simple = not (
             info.relations

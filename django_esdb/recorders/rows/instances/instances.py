@@ -53,6 +53,8 @@ class Instances:
             columns' values; -1 where that does not tell.
         addable: Integers that can be added to without an instance, by attribute: each
             with its index and the numbers that the column takes.
+        keeps_forms: Whether values stay in instances in the form in which they were
+            assigned, as where these are saved one by one.
         note: Takes a row and what its instance has, and gives the row the settled value
             of each column that differs; returns how far these values are known, None
             if none differs. It puts what differs in order in the instance, too.
@@ -83,6 +85,7 @@ class Instances:
             for index, column in enumerate(self.columns)
             if getattr(column.field, "generated", False)
         }
+        self.keeps_forms = False
         self._presaved = info.presaved
         self._described = info.described
         # One call less for the models that have no such fields.
@@ -206,14 +209,17 @@ class Instances:
                     current[index] = value
                     worst = worst or Trust.CERTAIN
                 continue
-            frozen = value
-            if freeze is not None:
-                frozen = freeze(value)
-                if frozen == before and type(frozen) is type(before):
-                    continue
+            frozen = value if freeze is None else freeze(value)
+            if (
+                frozen == before
+                and type(frozen) is type(before)
+                and (freeze is not None or repr(value) == repr(before))
+            ):
+                continue
             settled, trust = settle(value, frozen)
             if settled is not value and trust is Trust.CERTAIN and freeze is None:
-                seen[attname] = settled
+                if not self.keeps_forms:
+                    seen[attname] = settled
                 # It is a change, though the database makes the same of it as before.
                 is_other = settled == before and repr(value) != repr(before)
                 worst = worst or Trust.CERTAIN if is_other else worst

@@ -91,6 +91,36 @@ def test_what_is_changed_after_a_save_is_saved_when_the_event_ends() -> None:
     assert found == [(1, 5, 7, 7)]
 
 
+def test_the_same_value_in_another_form_is_no_change_after_a_save() -> None:
+    with isolate_apps("tests.support.rows_app"):
+
+        class Saved(models.Model):
+            id = models.IntegerField(primary_key=True)
+            saves = models.IntegerField(default=0)
+            number = models.IntegerField(default=0)
+
+            class Meta:
+                app_label = "rows_app"
+
+            def save(self, **options: Any) -> None:
+                self.saves += 1
+                super().save(**options)
+
+    def save(rows: Any) -> None:
+        row = rows(Saved).get(1)
+        for _ in range(2):
+            # Another text each time.
+            row.number = "".join(["4", "2"])
+            Owner.objects.count()
+
+    with made_tables(Saved):
+        found, failed = outcomes(
+            Saved, [save], begin=lambda: Saved.objects.create(pk=1)
+        )
+
+    assert (found, failed) == ([(1, 2, 42)], set())
+
+
 def test_a_save_that_fails_may_be_caught() -> None:
     seen: list[Any] = []
     model = _counting(seen)
