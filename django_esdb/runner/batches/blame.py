@@ -41,6 +41,7 @@ class Blame:
         *,
         is_searching: bool,
         has_lock: bool = False,
+        is_beginning: bool = False,
     ) -> bool:
         """
         Return whether an error is about these events; asks the database.
@@ -61,7 +62,7 @@ class Blame:
             return False
         cause = cause_of(error)
         if cause is Cause.EVENT:
-            return True
+            return not (is_beginning and isinstance(error, DatabaseError))
         if cause is Cause.IDLE:
             return False
         if cause is Cause.LOCK and not (has_lock or self._has_row_locks()):

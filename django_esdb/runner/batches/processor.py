@@ -95,7 +95,7 @@ class BatchProcessor:
         self._parked = ParkedAggregates(tracked)
         self._blame = Blame(tracked, self._policy)
         self._search: CrashSearch | None = None
-        self._is_handling = False
+        self._is_handling = self._is_beginning = False
         row = tracked.row()
         self.position = row.position
         self._policy.skipped = row.skipped_in_a_row
@@ -159,7 +159,7 @@ class BatchProcessor:
         self, events: Sequence[ReceivedEvent], *, is_searching: bool = False
     ) -> int:
         """Process at least one event and return how many."""
-        self._is_handling = False
+        self._is_handling = self._is_beginning = False
         try:
             self._signals.began(events)
             try:
@@ -174,7 +174,11 @@ class BatchProcessor:
             if was_too_slow and self._policy.slow(self._clock.position):
                 raise
             if not self._blame.falls_on(
-                events, error, is_searching=is_searching, has_lock=self._is_handling
+                events,
+                error,
+                is_searching=is_searching,
+                has_lock=self._is_handling,
+                is_beginning=self._is_beginning,
             ):
                 raise
             if len(events) == 1:
@@ -242,6 +246,7 @@ class BatchProcessor:
         end = self._last_moment(began)
         put_behind: list[Notification] = []
         is_slow = self._policy.is_slow(events[0].notification.id)
+        self._is_beginning = True
         with self._view.batch(
             self._application_name,
             self.position,
@@ -256,7 +261,7 @@ class BatchProcessor:
             self._clock.begin_transaction(events[0].notification, batch.session)
             parked = self._parked.among(event.notification for event in events)
             handling = monotonic()
-            self._is_handling = True
+            self._is_handling, self._is_beginning = True, False
             done = 0
             for event in events:
                 batch.begin(event.tracking)

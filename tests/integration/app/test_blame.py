@@ -15,7 +15,13 @@ from django.db import connection
 from eventsourcing.persistence import OperationalError, Tracking
 
 from django_esdb.db.errors import Cause, cause_of, is_transient
-from django_esdb.models import FailedEvent, ProjectionTracking, SkippedEvent
+from django_esdb.exceptions import EventError, ProjectionError
+from django_esdb.models import (
+    FailedEvent,
+    ProjectionState,
+    ProjectionTracking,
+    SkippedEvent,
+)
 from django_esdb.policies import OnFailure
 from django_esdb.registry import Registration
 from django_esdb.runner import decisions
@@ -367,6 +373,56 @@ def test_a_batch_that_is_too_big_is_halved(
 
     assert tracking().position >= last
     assert tricks("Fido") == [f"trick {number}" for number in range(20)]
+
+
+# What no event is to blame for
+
+_REFUSING = {
+    SQLITE: """
+        CREATE TRIGGER refusing BEFORE UPDATE OF position
+        ON django_esdb_projectiontracking
+        BEGIN SELECT RAISE(ABORT, 'not moved'); END
+    """,
+    POSTGRESQL: """
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql
+        AS $$ BEGIN RAISE EXCEPTION 'not moved'; END $$;
+        CREATE TRIGGER refusing BEFORE UPDATE OF position
+        ON django_esdb_projectiontracking FOR EACH ROW EXECUTE FUNCTION refuse()
+    """,
+    MARIADB: """
+        CREATE TRIGGER refusing BEFORE UPDATE ON django_esdb_projectiontracking
+        FOR EACH ROW IF NOT (NEW.position <=> OLD.position) THEN
+        SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'not moved'; END IF
+    """,
+}
+
+
+@pytest.fixture
+def _refusing() -> Iterator[None]:
+    """Have the database refuse to move positions."""
+    do(_REFUSING[connection.vendor])
+    yield
+    if connection.vendor == POSTGRESQL:
+        do("DROP FUNCTION refuse CASCADE")
+    else:
+        do("DROP TRIGGER refusing")
+
+
+@pytest.mark.usefixtures("_refusing")
+@pytest.mark.parametrize("policy", OnFailure)
+def test_no_event_is_blamed_where_the_position_cannot_be_moved(
+    school: TrainingSchool, provoking: MakeRegistration, policy: OnFailure
+) -> None:
+    school.register("Fido")
+    registration = provoking(lambda: None, 0, on_failure=policy)
+
+    with pytest.raises(ProjectionError, match="not moved") as failed:
+        catch_up(registration)
+
+    assert not isinstance(failed.value, EventError)
+    assert tracking().state == ProjectionState.STOPPED
+    assert not FailedEvent.objects.exists()
+    assert not SkippedEvent.objects.exists()
 
 
 # Single errors
