@@ -75,6 +75,8 @@ def delete_by_itself(rows: KnownRows, entry: Entry, *, is_trusted: bool) -> None
             # Without arguments, as a model's own method may have none.
             instance.delete()
     if instance.pk is None:
+        # It is deleted by its key, of which who holds the instance is not told.
+        instance.pk = entry.pk
         rows.unit.note_deleted(rows, entry)
         rows.forget(entry)
     else:

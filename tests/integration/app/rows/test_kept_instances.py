@@ -9,7 +9,7 @@ from django.db import transaction
 
 from tests.support.batches import Runner
 from tests.support.made_events import processed
-from tests.support.rows_app.models import Animal, Counter, Gauge, Specimen, Visit
+from tests.support.rows_app.models import Animal, Counter, Gauge, Owner, Specimen, Visit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -53,6 +53,22 @@ def test_callbacks_find_new_rows_as_those_that_are_there(sizes: list[int]) -> No
 
     assert not processed([change] * 3, sizes)
     assert called == [(n == 1, n, False, "default") for n in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("sizes", BATCHES)
+@pytest.mark.parametrize("made", [Counter, Owner])
+def test_what_is_held_of_a_deleted_row_has_its_key(
+    made: type[Any], sizes: list[int]
+) -> None:
+    called: list[Any] = []
+
+    def add_and_delete(rows: Any) -> None:
+        row = rows(made).add(made(name="a"))
+        transaction.on_commit(lambda: called.append(row.pk))
+        assert rows(made).delete("a")
+
+    assert not processed([add_and_delete] * 2, sizes)
+    assert called == ["a"] * 2
 
 
 def test_what_is_held_is_not_what_the_next_event_is_given(
