@@ -119,16 +119,42 @@ def start(folder: Path) -> Iterator[Start]:
             demo.process.terminate()
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
-    """A demo for tests that leave it as it is: each takes seconds to start."""
-    demo = RunningDemo(tmp_path_factory.mktemp("demo") / "a + b #1")
-    with demo.process:
-        yield demo
-        demo.process.terminate()
+def let_the_admin_in(demo: RunningDemo) -> None:
+    """Log in with the password that was printed, and which nobody else can read."""
+    code = (
+        "import django, sys; django.setup()\n"
+        "from django.contrib.auth import authenticate\n"
+        "print(authenticate(username=sys.argv[1], password=sys.argv[2]).is_superuser)"
+    )
+    arguments = [sys.executable, "-c", code, demo["User"], demo["Password"]]
+    database = str(demo.folder / "site.sqlite3").replace(" ", "%20")
+    env = {
+        **clean_environment(),
+        "DJANGO_SETTINGS_MODULE": "example_project.settings",
+        "DATABASE_URL": f"sqlite:///{database.replace('+', '%2B').replace('#', '%23')}",
+    }
+
+    assert subprocess.check_output(arguments, env=env, cwd=ROOT) == b"True\n"
+    for name in ("admin-password", "secret-key"):
+        assert stat.S_IMODE((demo.folder / name).stat().st_mode) == 0o600
+    assert len(demo["Password"]) >= 12
+
+
+def refuse_another(demo: RunningDemo) -> None:
+    """Start a second one, which its folder is refused."""
+    second = RunningDemo(demo.folder)
+
+    with second.process:
+        status = second.process.wait(timeout=60)
+        (line,) = second.process.stderr.read().splitlines()
+    assert status == 1
+    assert line.startswith("Another demo uses the folder ")
+    assert f"process {demo.process.pid}: stop it first" in line
+    assert demo.has_children()
 
 
 def test_shows_a_seeded_school_and_stops_with_all_its_parts(start: Start):
+    """All in one, since each demo takes seconds to start."""
     demo = start()
 
     assert len(demo.children) == 3
@@ -138,6 +164,8 @@ def test_shows_a_seeded_school_and_stops_with_all_its_parts(start: Start):
     assert "font:" in read(demo["Web site"] + "static/training_school/style.css")
     with EventStoreDBClient(demo["Event store"]) as client:
         assert client.get_commit_position() > 0
+    let_the_admin_in(demo)
+    refuse_another(demo)
 
     status, output, errors = demo.end()
     assert (status, errors) == (0, "")
@@ -147,12 +175,13 @@ def test_shows_a_seeded_school_and_stops_with_all_its_parts(start: Start):
 
 
 @pytest.mark.slow("starts five processes and waits for what they do")
-def test_projections_are_in_the_states_that_an_operator_meets(shared: RunningDemo):
-    page = read(shared["Web site"])
-    assert f'href="/{shared["Dashboard"].removeprefix(shared["Web site"])}"' in page
+def test_projections_are_in_the_states_that_an_operator_meets(start: Start):
+    demo = start()
+    page = read(demo["Web site"])
+    assert f'href="/{demo["Dashboard"].removeprefix(demo["Web site"])}"' in page
 
     def ask(sql: str) -> list[tuple[Any, ...]]:
-        path = shared.folder / "site.sqlite3"
+        path = demo.folder / "site.sqlite3"
         with closing(sqlite3.connect(path, timeout=60)) as database:
             return database.execute(sql).fetchall()
 
@@ -174,26 +203,6 @@ def test_projections_are_in_the_states_that_an_operator_meets(shared: RunningDem
     counted = "SELECT sum(dogs) FROM showcase_populartrick"
     assert ask(noted) == [(1,)]
     wait_until(lambda: ask(requested) == [(None,)] and ask(counted) == [(48,)])
-
-
-def test_the_admin_can_log_in_with_the_printed_password(shared: RunningDemo):
-    code = (
-        "import django, sys; django.setup()\n"
-        "from django.contrib.auth import authenticate\n"
-        "print(authenticate(username=sys.argv[1], password=sys.argv[2]).is_superuser)"
-    )
-    arguments = [sys.executable, "-c", code, shared["User"], shared["Password"]]
-    database = str(shared.folder / "site.sqlite3").replace(" ", "%20")
-    env = {
-        **clean_environment(),
-        "DJANGO_SETTINGS_MODULE": "example_project.settings",
-        "DATABASE_URL": f"sqlite:///{database.replace('+', '%2B').replace('#', '%23')}",
-    }
-
-    assert subprocess.check_output(arguments, env=env, cwd=ROOT) == b"True\n"
-    for name in ("admin-password", "secret-key"):
-        assert stat.S_IMODE((shared.folder / name).stat().st_mode) == 0o600
-    assert len(shared["Password"]) >= 12
 
 
 @pytest.mark.slow("starts two demos, of five processes each")
@@ -233,18 +242,6 @@ def test_a_port_that_is_taken_gives_another_one(start: Start):
         )
         assert f":{port}" not in demo["Event store"]
         assert "<h1>Dogs</h1>" in read(demo["Web site"])
-
-
-def test_one_folder_has_one_demo(shared: RunningDemo):
-    second = RunningDemo(shared.folder)
-
-    with second.process:
-        status = second.process.wait(timeout=60)
-        (line,) = second.process.stderr.read().splitlines()
-    assert status == 1
-    assert line.startswith("Another demo uses the folder ")
-    assert f"process {shared.process.pid}: stop it first" in line
-    assert shared.has_children()
 
 
 @pytest.mark.slow("starts five processes and waits for their end")
