@@ -19,8 +19,9 @@ from django_esdb.admin.actions import request_limits, retry_projection
 from django_esdb.admin.dashboard import DashboardPages
 from django_esdb.admin.event_columns import SHORT, preformatted
 from django_esdb.admin.figures import NOTHING
-from django_esdb.models import BESIDE, FailedEvent, ProjectionTracking, SkippedEvent
+from django_esdb.models import FailedEvent, ProjectionTracking, SkippedEvent
 from django_esdb.moments import time_text
+from django_esdb.registered_names import BESIDE
 from django_esdb.status.advice import state_label
 from django_esdb.status.rows import with_details
 from django_esdb.status.status import ProjectionStatus, place, shown, status_of

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from django.utils.translation import gettext
 
-from django_esdb.models import BESIDE, FailedEvent, ProjectionTracking
+from django_esdb.models import FailedEvent, ProjectionTracking
+from django_esdb.registered_names import BESIDE
 from django_esdb.registry import registry
 from django_esdb.status.status import shown
 

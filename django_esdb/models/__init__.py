@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django_esdb.models.building import (
-    BESIDE,
     RebuildBeside,
     build_name,
 )
@@ -31,7 +30,6 @@ from django_esdb.models.unprocessed import (
 )
 
 __all__ = [
-    "BESIDE",
     "BY_HAND",
     "OWNED_STATES",
     "SAMPLES",

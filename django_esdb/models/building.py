@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
-# Of a build's own row in the tracking table: the projection's name, with this behind.
-BESIDE = "__beside"
+from django_esdb.registered_names import BESIDE
 
 
 def build_name(projection: str) -> str:

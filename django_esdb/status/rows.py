@@ -12,7 +12,6 @@ from django.db.models.functions import Coalesce
 from django_esdb.exceptions import ViewDatabaseError
 from django_esdb.leases.tracked import TrackedProjection
 from django_esdb.models import (
-    BESIDE,
     FailedEvent,
     ProjectionTracking,
     ProjectionTrackingQuerySet,
@@ -20,6 +19,7 @@ from django_esdb.models import (
     SkippedEvent,
     build_name,
 )
+from django_esdb.registered_names import BESIDE
 from django_esdb.registry import Registration, registry
 
 

@@ -13,10 +13,10 @@ from django.db import connection
 from django_esdb.management.commands import _rebuild_beside
 from django_esdb.management.commands.rebuildprojection import Command
 from django_esdb.models import (
-    BESIDE,
     ProjectionTracking,
     RebuildBeside,
 )
+from django_esdb.registered_names import BESIDE
 from example_project.training_school.models import Dog, SchoolCounts
 from example_project.training_school.projections import TrainingSchoolProjection
 

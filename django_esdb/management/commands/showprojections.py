@@ -19,6 +19,7 @@ from django_esdb.management.commands._projections import (
     require_migrations,
     require_valid_configuration,
 )
+from django_esdb.registered_names import build_hint
 from django_esdb.registry import registry
 from django_esdb.status.builds import BuildStatus
 from django_esdb.status.failed_places import failed_places
@@ -143,7 +144,8 @@ def _found(names: Sequence[str]) -> list[ProjectionStatus]:
     for name in names:
         if name not in known:
             listed = ", ".join(sorted(map(shown, known))) or "none"
-            msg = f"There is no projection {quoted(name)}; there are: {listed}"
+            hint = build_hint(name, known)
+            msg = f"There is no projection {quoted(name)}{hint}; there are: {listed}"
             raise CommandError(msg, returncode=CONFIGURATION)
     return [each for each in statuses if not names or each.projection in names]
 

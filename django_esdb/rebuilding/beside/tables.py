@@ -22,9 +22,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.options import Options
 
 from django_esdb.exceptions import ConfigurationError
-from django_esdb.models import BESIDE
 from django_esdb.rebuilding.resetting import referring_first
 from django_esdb.recorders.rows.schema.model_info import tables_looked_at_late
+from django_esdb.registered_names import BESIDE
 
 # Where the database has no limit of its own.
 _LONGEST_TABLE = 200

@@ -149,6 +149,23 @@ def test_unknown_name_is_refused_and_known_ones_listed(project: Project) -> None
 
 
 @pytest.mark.any_database
+@pytest.mark.parametrize(
+    "command", ["runprojections", "showprojections", "resetprojection"]
+)
+def test_the_name_of_a_build_is_refused_with_that_of_its_projection(
+    project: Project, command: str
+) -> None:
+    name = "TrainingSchoolProjection"
+
+    result = project.manage(command, f"{name}__beside", check=False)
+
+    assert result.returncode == 2
+    assert (
+        f": it is what rebuildprojection {name} --beside builds, so name {name}; "
+    ) in result.stderr
+
+
+@pytest.mark.any_database
 def test_no_registered_projection_is_refused(project: Project) -> None:
     project.env["DJANGO_SETTINGS_MODULE"] = "tests.support.apps.settings"
     project.env["TEST_PLAIN"] = "yes"

@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, given, settings
 
 from django_esdb.db.exchanging import Exchange, exchange_rows
 from django_esdb.exceptions import ConfigurationError
-from django_esdb.models import BESIDE
 from django_esdb.rebuilding.beside.tables import (
     SecondSet,
     drop_tables,
     second_name,
     tables_there,
 )
+from django_esdb.registered_names import BESIDE
 from tests.support.rows_app.models import (
     BigOwner,
     Chip,
