@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from io import StringIO
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
 from django.core.management.base import SystemCheckError
+from django.db import transaction
 
 from django_esdb import get_application
 from django_esdb.applications.shared import close_applications
@@ -110,3 +112,18 @@ def test_one_that_is_there_waits_for_no_other(
         finally:
             SlowSchool.may_be_made.set()
     close_applications()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_save_stays_when_a_transaction_of_djangos_is_rolled_back(
+    server: EmbeddedServer, settings: Any
+) -> None:
+    settings.ESDB_URI = server.uri
+    school = get_application(TrainingSchool)
+    school.register("Rex")
+
+    with suppress(ZeroDivisionError), transaction.atomic():
+        school.add_trick("Rex", "sit")
+        1 / 0  # noqa: B018
+
+    assert school.get_dog_details("Rex")["tricks"] == ("sit",)
