@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -19,11 +20,19 @@ CONFIGURATION = 2
 FAILED = 1
 LEASE = 3
 
+# Of an output whose disk is full, or broken.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
 
 def _write_nowhere() -> None:
     """Have Python not complain, at its end, of what it has yet to write."""
     with suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+def _is_output_full(error: OSError) -> bool:
+    # Of a file that is opened, such as one that a command makes, it has the name.
+    return error.errno in _FULL and error.filename is None
 
 
 class SafeCommand(BaseCommand):
@@ -87,6 +96,11 @@ class SafeCommand(BaseCommand):
             self.stderr.write("The output is not read any more", self.style.ERROR)
             sys.exit(FAILED)
         except Exception as error:
+            if isinstance(error, OSError) and _is_output_full(error):
+                _write_nowhere()
+                said = f"The output cannot be written: {error.strerror}"
+                self.stderr.write(said, self.style.ERROR)
+                sys.exit(FAILED)
             # A command's own error comes here with --traceback alone.
             self.stderr.write(masked_traceback(error), self.style.ERROR)
             is_known = isinstance(error, CommandError)

@@ -46,6 +46,22 @@ def run(
     )
 
 
+@pytest.mark.skipif(
+    not os.path.exists("/dev/full"), reason="no file is full from the beginning"
+)
+@pytest.mark.parametrize("lines", [1, 10_000])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_an_output_that_is_full_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, lines: int, unbuffered: str
+) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    with open("/dev/full", "w") as full:
+        result = run(full, lines=lines)
+
+    assert result.returncode == 1
+    assert result.stderr == ("The output cannot be written: No space left on device\n")
+
+
 @pytest.mark.parametrize(
     ("stdout", "lines", "status", "said"),
     [
