@@ -70,6 +70,7 @@ class Lease:
         retry_requested: Whether failed events are to be tried again, as was seen when
             the lease was renewed.
         rebuild_requested: Whether the projection is to be rebuilt, likewise.
+        with_next_move: Other fields of the row to set when the position is moved next.
     """
 
     tracked: TrackedProjection
@@ -83,6 +84,7 @@ class Lease:
     attempted_position: int | None = None
     retry_requested: bool = field(default=False, init=False)
     rebuild_requested: bool = field(default=False, init=False)
+    with_next_move: dict[str, Any] = field(default_factory=dict, init=False)
     _last_state: tuple[str, str] | None = field(default=None, init=False)
 
     def expiry(self) -> DatabaseTime:

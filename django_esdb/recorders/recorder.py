@@ -219,7 +219,7 @@ class DjangoTrackingRecorder(TrackingRecorder):
         with self._transaction(unit):
             session = None
             if lease is not None:
-                changes["leased_until"] = lease.expiry()
+                changes.update(leased_until=lease.expiry(), **lease.with_next_move)
                 idle = lease.seconds / 2 if idle_seconds is None else idle_seconds
                 session = limit_idle_transactions(connections[self._alias], idle)
             tracked = self.tracked(application_name)
@@ -229,6 +229,8 @@ class DjangoTrackingRecorder(TrackingRecorder):
             with self._working_in(unit, rows, replay_until) as batch:
                 batch.session = session
                 yield batch
+        if lease is not None:
+            lease.with_next_move = {}
 
     @contextmanager
     def batch_in_place(

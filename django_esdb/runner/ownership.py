@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from django.db import Error as DatabaseError
+from django.db.models import Case, Value, When
 
 from django_esdb.exceptions import EventError, EventHangError, LeaseLostError
 from django_esdb.leases.lease import Lease
@@ -15,7 +16,7 @@ from django_esdb.registry import Registration
 from django_esdb.runner.renewals import LeaseRenewal
 from django_esdb.runner.time_limits.hangs import release_what_hangs
 from django_esdb.runner.time_limits.slow_events import EventClock
-from django_esdb.status.fingerprints import fingerprint
+from django_esdb.status.fingerprints import SEVERAL, fingerprint
 from django_esdb.tracebacks import traceback_of
 from eventsourcing_eventstoredb.text import one_line
 
@@ -50,9 +51,14 @@ class Ownership:
         if self._is_prepared:
             return
         self._registration = registration
-        if self.lease.tracked.row().position is None:
-            current = fingerprint(registration)
+        current, row = fingerprint(registration), self.lease.tracked.row()
+        if row.position is None:
             self.lease.tracked.queryset().update(fingerprint=current)
+        elif row.fingerprint not in ("", current):
+            # Unless it is accepted until then.
+            is_accepted = When(fingerprint=current, then=Value(current))
+            several = Case(is_accepted, default=Value(SEVERAL))
+            self.lease.with_next_move = {"fingerprint": several}
         if not self.may_recover:
             self.lease.set_state(ProjectionState.RUNNING)
         self._is_prepared = True

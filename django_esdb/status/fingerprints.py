@@ -24,6 +24,9 @@ from weakref import WeakKeyDictionary
 
 from django_esdb.registry import Registration, register_projection
 
+# In place of one where rows are of more than one definition: it is that of none.
+SEVERAL = "several definitions"
+
 # Changes of these are not the project's.
 _LIBRARIES = ("django_esdb", "eventsourcing", "django", "builtins", "abc", "typing")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -88,6 +89,51 @@ def test_rows_that_are_begun_anew_meanwhile_are_not_accepted(
 
     assert not accept_definition(school_projection)
     assert tracking().fingerprint in ("0" * 64, "1" * 64)
+
+
+class FewerTopics(TrainingSchoolProjection):
+    """The same projection with code that passes over tricks."""
+
+    name = NAME
+    topics = TrainingSchoolProjection.topics[:1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_other_code_that_has_run_in_between_is_told_of_when_it_is_gone(
+    school: TrainingSchool, school_projection: Registration
+) -> None:
+    other = replace(school_projection, projection_class=FewerTopics)
+    school.register("Fido")
+    catch_up(school_projection)
+    school.add_trick("Fido", "sit")
+    school.register("Rex")
+    catch_up(other)
+    assert is_definition_changed(other, tracking())
+
+    catch_up(school_projection)
+
+    assert tricks("Fido") == []
+    assert is_definition_changed(school_projection, tracking())
+    assert "is accepted" in accept()
+    school.register("Bello")
+    catch_up(school_projection)
+    assert not is_definition_changed(school_projection, tracking())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_other_code_that_is_accepted_before_it_processes_is_not_told_of(
+    school: TrainingSchool, school_projection: Registration
+) -> None:
+    other = replace(school_projection, projection_class=FewerTopics)
+    school.register("Fido")
+    catch_up(school_projection)
+    with running(other):
+        wait_until(lambda: tracking().owner)
+        accept_definition(other)
+        last = school.register("Rex")
+        wait_until(lambda: (tracking().position or 0) >= last)
+
+    assert tracking().fingerprint == fingerprint(other)
 
 
 @pytest.mark.django_db
