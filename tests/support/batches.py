@@ -22,7 +22,8 @@ def changes(statements: CaptureQueriesContext) -> list[str]:
         if not q["sql"].startswith(("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE"))
         and "projectiontracking" not in q["sql"]
         and "trigger" not in q["sql"]
-        and "foreign_key_list" not in q["sql"]
+        and "sqlite_master" not in q["sql"]
+        and "pragma_" not in q["sql"]
         and "pg_constraint" not in q["sql"]
         and "information_schema" not in q["sql"]
     ]

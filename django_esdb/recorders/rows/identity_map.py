@@ -70,7 +70,7 @@ class IdentityMap:
         self.kept = KeptInstances(info, self.instances)
         self._kept = self.kept.by_entry
         self.references = GivenReferences(self)
-        self.is_doubtful = info.doubtful is None or bool(info.doubtful)
+        self._choose_doubts()
         self.is_read_back = info.has_generated or info.has_filtering_manager()
         self._taking_back = TakingBack(self)
         self.take_back = self._taking_back.take_back
@@ -82,6 +82,19 @@ class IdentityMap:
             if column.is_rewritten and not self.instances.is_read_only(index)
         ]
         self.choose_ways()
+
+    def _choose_doubts(self) -> None:
+        """Find out which values the database may refuse by a rule not known here."""
+        rules = self.unit.triggers.rules_of(self.model)
+        told = self.info.doubtful
+        # By attribute; None for all.
+        self.doubtful: frozenset[str] | None = (
+            None
+            if told is None or rules.attnames is None
+            else rules.attnames.union(told)
+        )
+        self.is_doubtful = self.doubtful is None or bool(self.doubtful)
+        self.is_looked_at_late = self.info.has_deferred or rules.is_late
 
     def choose_ways(self) -> None:
         """Find out how rows are written: by themselves, or many at once."""

@@ -21,6 +21,8 @@ class HeldRows(KnownRows, Protocol):
         is_simple: Whether values have only to be compared and written.
         is_saved_by_itself: Whether the model's own code saves each row.
         is_doubtful: Whether the database has rules that a change may break.
+        doubtful: The attributes that such rules are about; None for all.
+        is_looked_at_late: Whether it may look at one when the transaction ends.
         is_read_back: Whether the database may make more of a row than was written.
     """
 
@@ -29,6 +31,8 @@ class HeldRows(KnownRows, Protocol):
     is_simple: bool
     is_saved_by_itself: bool
     is_doubtful: bool
+    doubtful: frozenset[str] | None
+    is_looked_at_late: bool
     is_read_back: bool
 
 
@@ -136,7 +140,7 @@ class TakingBack:
             trust = Trust.DOUBTFUL
         if rows.is_doubtful and self._concern_rules(changed):
             trust = Trust.DOUBTFUL
-            if self._info.has_deferred:
+            if rows.is_looked_at_late:
                 self._unit.look_at_rules()
         if self._referred and not is_new and not self._referred.isdisjoint(changed):
             trust = Trust.DOUBTFUL
@@ -144,7 +148,7 @@ class TakingBack:
         return trust
 
     def _concern_rules(self, changed: list[int]) -> bool:
-        doubtful = self._info.doubtful
+        doubtful = self._rows.doubtful
         return doubtful is None or any(
             self._rows.columns[index].attname in doubtful for index in changed
         )

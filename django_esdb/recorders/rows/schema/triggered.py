@@ -12,6 +12,7 @@ from django.db.models import Model
 
 from django_esdb.db.effects import bare_name, tables_acting, tables_with_triggers
 from django_esdb.db.held_connections import driver_connection
+from django_esdb.recorders.rows.schema.unknown_rules import UnknownRules, unknown_rules
 
 
 class Triggered:
@@ -27,6 +28,7 @@ class Triggered:
         self._deleted_further, self._updated_further = tables_acting(connection)
         self._tables: frozenset[str] = frozenset()
         self._views: frozenset[str] | None = None
+        self._rules: dict[tuple[type[Model], str], UnknownRules] = {}
         self.look(connection)
 
     def look(self, connection: BaseDatabaseWrapper) -> bool:
@@ -41,6 +43,16 @@ class Triggered:
     def are_deleted_further(self, model: type[Model]) -> bool:
         """Return whether deleting a model's rows deletes or changes others."""
         return _table_of(model) in self._deleted_further
+
+    def rules_of(
+        self, connection: BaseDatabaseWrapper, model: type[Model]
+    ) -> UnknownRules:
+        """Return the rules that a model does not tell; asks the database once."""
+        key = (model, model._meta.db_table)
+        found = self._rules.get(key)
+        if found is None:
+            found = self._rules[key] = unknown_rules(connection, model)
+        return found
 
     def has_view(self, connection: BaseDatabaseWrapper, model: type[Model]) -> bool:
         """Return whether a model's table is a view; asks the database once."""
@@ -102,6 +114,12 @@ class Triggers:
     def are_deleted_further(self, model: type[Model]) -> bool:
         """Return whether the database deletes or changes others with a model's rows."""
         return self._found().are_deleted_further(model)
+
+    def rules_of(self, model: type[Model]) -> UnknownRules:
+        """Return what the database holds a model's rows to without the model's word."""
+        known = self._found()
+        with self._own_statements():
+            return known.rules_of(self._connection, model)
 
     def check_is_table(self, model: type[Model]) -> None:
         """

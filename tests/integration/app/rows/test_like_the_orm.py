@@ -17,7 +17,7 @@ from eventsourcing.persistence import Tracking
 from django_esdb.db.guards import refuse_statements
 from django_esdb.exceptions import ViewDatabaseError
 from django_esdb.recorders import DjangoTrackingRecorder
-from tests.support.batches import APP, Runner
+from tests.support.batches import APP, Runner, changes
 from tests.support.rows_app.models import (
     Animal,
     Chip,
@@ -146,8 +146,7 @@ def test_what_was_changed_is_updated_and_not_inserted(
             with event():
                 rows(Counter).increment("a", count=1)
 
-    about = [q["sql"] for q in statements if "counter" in q["sql"]]
-    assert [sql.split()[0] for sql in about] == ["SELECT", "UPDATE"]
+    assert [sql.split()[0] for sql in changes(statements)] == ["SELECT", "UPDATE"]
 
 
 def test_rows_are_read_again_in_one_query(runner: Runner, rows: Any) -> None:
@@ -160,7 +159,7 @@ def test_rows_are_read_again_in_one_query(runner: Runner, rows: Any) -> None:
             for number in range(200):
                 rows(Gauge).get(number)
 
-    about = [q["sql"] for q in statements if "gauge" in q["sql"]]
+    about = [sql for sql in changes(statements) if "gauge" in sql]
     assert len(about) == 2
 
 
