@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,6 @@ def pytest_collection() -> Iterator[None]:
     try:
         return (yield)
     finally:
-        gc.collect()
         gc.freeze()
         gc.enable()
 
@@ -115,7 +115,7 @@ def pytest_collection_modifyitems(
 ) -> None:
     """Mark each with its kind, and what uses a database, which runs on each of them."""
     for item in items:
-        kind = item.path.relative_to(_HERE).parts[0]
+        kind, is_without_database = _place(item.path)
         item.add_marker(kind)
         for name in ("slow", "own_store"):
             marker = item.get_closest_marker(name)
@@ -130,10 +130,18 @@ def pytest_collection_modifyitems(
             msg = f"{item.nodeid} uses a database or server: it is no unit test"
             raise pytest.UsageError(msg)
         if uses_database and not item.get_closest_marker("any_database"):
-            if any(item.path.is_relative_to(_HERE / each) for each in WITHOUT_DATABASE):
+            if is_without_database:
                 msg = f"{item.nodeid}: would not run on each database, where it lies"
                 raise pytest.UsageError(msg)
             item.add_marker("database")
+
+
+@cache
+def _place(path: Path) -> tuple[str, bool]:
+    """Return the kind of a file's tests, and whether they are to use no database."""
+    return path.relative_to(_HERE).parts[0], any(
+        path.is_relative_to(_HERE / each) for each in WITHOUT_DATABASE
+    )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
