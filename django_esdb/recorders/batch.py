@@ -52,6 +52,7 @@ class Batch:
     The runner says which event it is at; the view joins in with that one.
 
     Args:
+        position: Where the projection's row is within the transaction.
         replay_until: Position of the last event that is processed once more; None if
             there is none.
 
@@ -68,11 +69,14 @@ class Batch:
         unit: UnitOfWork,
         rows: ProjectionTrackingQuerySet,
         projection: str,
+        position: int | None,
         replay_until: int | None = None,
     ) -> None:
+        self._position = position
         self._replay_until = replay_until
         self._connection = connection
         self._unit = unit
+        unit.position_is_moved()
         self._rows = rows
         self._callbacks = CommitCallbacks(connection, projection)
         self._at: Tracking | None = None
@@ -147,6 +151,7 @@ class Batch:
         """
         with self._unit.own_statements():
             self._rows.update(position=position, **changes)
+        self._position = position
 
     def finish(self) -> None:
         """
@@ -155,13 +160,28 @@ class Batch:
         Raises:
             TransactionManagementError: An error doomed the batch, and was
                 caught.
+            IntegrityError: A handler has moved the projection's position.
         """
         if self._connection.get_rollback():
             msg = "An error within atomic() was caught, but the batch is lost with it"
             # Whether that may pass by itself, says its reason.
             raise transaction.TransactionManagementError(msg) from self._doomed_by
         self._unit.finish()
+        if self._unit.writes_positions:
+            self._check_position()
         self._callbacks.belong_to(self._last)
+
+    def _check_position(self) -> None:
+        """Refuse that a handler moves what tells which events are processed."""
+        with self._unit.own_statements():
+            row = self._rows.first()
+        if row is None or row.position != self._position:
+            msg = (
+                "A handler has changed the position of its own projection, so that "
+                "events would be processed twice or not at all; have a projection "
+                "start over from elsewhere, such as by resetprojection"
+            )
+            raise IntegrityError(msg)
 
     def doom(self, error: BaseException | None) -> None:
         """See to it that nothing of the batch is committed, because of an error."""

@@ -226,7 +226,7 @@ class DjangoTrackingRecorder(TrackingRecorder):
             # Once for each batch: to make it costs more than to use it.
             rows = tracked.queryset()
             move_position(tracked, rows, start, end, lease, changes)
-            with self._working_in(unit, rows, replay_until) as batch:
+            with self._working_in(unit, rows, end, replay_until) as batch:
                 batch.session = session
                 yield batch
         if lease is not None:
@@ -251,7 +251,8 @@ class DjangoTrackingRecorder(TrackingRecorder):
             tracked.lock()
             row = tracked.row()
             until = row.position if is_replay else row.replay_until
-            with self._working_in(unit, tracked.queryset(), until) as batch:
+            rows = tracked.queryset()
+            with self._working_in(unit, rows, row.position, until) as batch:
                 yield batch
 
     @contextmanager
@@ -259,9 +260,11 @@ class DjangoTrackingRecorder(TrackingRecorder):
         self,
         unit: UnitOfWork,
         rows: ProjectionTrackingQuerySet,
+        position: int | None,
         replay_until: int | None,
     ) -> Iterator[Batch]:
-        batch = Batch(connections[self._alias], unit, rows, self.name, replay_until)
+        connection = connections[self._alias]
+        batch = Batch(connection, unit, rows, self.name, position, replay_until)
         with unit.hold(), self._current.set(unit, batch):
             yield batch
             batch.finish()

@@ -12,6 +12,7 @@ from django.db.models import Model
 
 from django_esdb.db.effects import text_of
 from django_esdb.db.vendors import writes_in_functions
+from django_esdb.models import ProjectionTracking
 from django_esdb.recorders.rows.held_transaction import HeldTransaction
 from django_esdb.recorders.rows.identity_map import IdentityMap
 from django_esdb.recorders.rows.instances.own_saves import saved_now
@@ -54,10 +55,11 @@ class NoticedStatements:
     Attributes:
         is_releasing: Whether what is pending is being written before a savepoint is
             released.
+        writes_positions: Whether one may have changed a projection's row.
     """
 
     def __init__(self, unit: WorkBetweenStatements, held: HeldTransaction) -> None:
-        self.is_releasing = False
+        self.is_releasing = self.writes_positions = False
         self._unit = unit
         self._connection = unit.connection
         self._transaction = held
@@ -93,6 +95,8 @@ class NoticedStatements:
         result = self._executed(execute, sql, params, many, context)
         if kind is Statement.WRITE:
             unit.others_have_written()
+            if ProjectionTracking._meta.db_table in text:
+                self.writes_positions = True
             self._note_own_saves()
             is_trusted = bool(unit.trusting_references)
             if not is_trusted and _is_looked_at_late(text, self._connection):

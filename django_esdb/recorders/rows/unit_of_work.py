@@ -114,6 +114,15 @@ class UnitOfWork:
         self._statements = NoticedStatements(self, self._transaction)
         self.execute_wrapper = self._statements.execute_wrapper
 
+    @property
+    def writes_positions(self) -> bool:
+        """Whether a handler's statement may have changed a projection's row."""
+        return self._statements.writes_positions
+
+    def position_is_moved(self) -> None:
+        """Note that statements are handlers' from now on."""
+        self._statements.writes_positions = False
+
     def rows(self, model: type[Model]) -> IdentityMap:
         """
         Return what is known of a model's rows.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -56,6 +56,11 @@ def processor(view: TrainingSchoolView | None = None) -> BatchProcessor:
     return BatchProcessor(TrainingSchoolProjection(view), view, "App")
 
 
+def do(sql: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+
+
 def position() -> int | None:
     return ProjectionTracking.objects.get().position
 
@@ -72,6 +77,50 @@ def test_a_batch_is_one_transaction_whose_first_statement_moves_the_position() -
     assert sum("projectiontracking" in s for s in sql) == 1
     assert sum(s.startswith("COMMIT") for s in sql) == 1
     assert (Dog.objects.count(), position()) == (3, 3)
+
+
+def own_rows() -> Any:
+    return ProjectionTracking.objects.filter(projection="projection")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: own_rows().delete(),
+        lambda: own_rows().update(position=1),
+        lambda: own_rows().update(position=None),
+        lambda: do("DELETE FROM django_esdb_projectiontracking"),
+    ],
+    ids=["deleted", "moved back", "reset", "in SQL"],
+)
+def test_an_event_that_moves_its_own_projection_fails(
+    change: Callable[[], object],
+) -> None:
+    class Moving(TrainingSchoolView):
+        def register_dog(self, dog_id: UUID, name: str, tracking: Tracking) -> None:
+            super().register_dog(dog_id, name, tracking)
+            if name == "Rex":
+                change()
+
+    with pytest.raises(EventProcessingError, match="position of its own projection"):
+        processor(Moving("projection")).process(make_events(["Fido", "Rex", "Bella"]))
+
+    assert [dog.name for dog in Dog.objects.all()] == ["Fido"]
+    assert position() == 1
+
+
+def test_an_event_may_change_what_is_said_of_other_projections() -> None:
+    class Moving(TrainingSchoolView):
+        def register_dog(self, dog_id: UUID, name: str, tracking: Tracking) -> None:
+            super().register_dog(dog_id, name, tracking)
+            ProjectionTracking.objects.exclude(projection="projection").delete()
+            own_rows().update(rebuild_requested_by="Rex")
+
+    ProjectionTracking.objects.create(projection="other", application="App")
+
+    processor(Moving("projection")).process(make_events(["Fido", "Rex"]))
+
+    assert position() == 2
 
 
 def test_an_event_that_fails_is_named_and_those_before_it_are_kept() -> None:
