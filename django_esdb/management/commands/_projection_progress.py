@@ -79,6 +79,8 @@ class _Look:
         self._tracked = tracked
         # Where each was at first, and how many events it had processed.
         self._first: dict[TrackedProjection, tuple[int, int]] = {}
+        # When it was measured last before, after which there may be much more by now.
+        self._measured_at: dict[TrackedProjection, Any] = {}
 
     def progress(self) -> ProjectionProgress:
         """Ask the database."""
@@ -95,16 +97,21 @@ class _Look:
                 # It has started over.
                 self._first[tracked] = first = 0, 0
             events += row.processed - first[1]
-            parts.append(_part(now[0], first[0], _end(row)))
+            lag = getattr(row, "lag", None)
+            measured_at = None if lag is None else lag.measured_at
+            is_old = measured_at == self._measured_at.setdefault(tracked, measured_at)
+            parts.append(_part(now[0], first[0], _end(row, is_old=is_old)))
         return ProjectionProgress(self._phase, events, _mean(parts))
 
 
-def _end(row: Any) -> int | None:
-    """Return where a projection will have caught up, None if that is not known yet."""
+def _end(row: Any, *, is_old: bool) -> int | None:
+    """Return where a projection will have caught up, None if that is not known now."""
     if row.is_replaying:
         return int(row.replay_until)
     lag = getattr(row, "lag", None)
-    return None if lag is None else lag.head
+    if lag is None or is_old or lag.unknown_since is not None:
+        return None
+    return lag.head  # type: ignore[no-any-return]
 
 
 def _part(position: int, first: int, end: int | None) -> float | None:

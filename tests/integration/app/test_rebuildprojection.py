@@ -6,19 +6,26 @@ import io
 import logging
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.core.management.base import OutputWrapper
 from django.db import models
+from django.utils import timezone
 from eventsourcing.persistence import Tracking
 from eventsourcing.popo import POPOApplicationRecorder
 
 from django_esdb.exceptions import OtherStoreError
 from django_esdb.management import progress
 from django_esdb.management.commands import _projection_progress
-from django_esdb.models import FailedEvent, ProjectionState, ProjectionTracking
+from django_esdb.models import (
+    FailedEvent,
+    ProjectionLag,
+    ProjectionState,
+    ProjectionTracking,
+)
 from django_esdb.policies import OnFailure
 from django_esdb.rebuilding.beginning import take_over
 from django_esdb.rebuilding.requests import request_rebuild
@@ -399,6 +406,32 @@ def test_it_shows_how_far_it_is(
 
     assert shown.is_set()
     assert counts() == [(1, 2)]
+
+
+@pytest.mark.any_database
+def test_what_was_measured_before_is_no_part_that_is_done(
+    school: TrainingSchool, school_projection: Registration
+) -> None:
+    school.register("Fido")
+    catch_up(school_projection)
+    tracked = school_projection.tracked()
+    measured = {
+        "head": tracked.row().position,
+        "total": 1,
+        "measured_at": timezone.now(),
+    }
+    lag, _ = ProjectionLag.objects.update_or_create(
+        tracking=tracked.row(), defaults=measured
+    )
+    look = _projection_progress._Look("Catching up", [tracked])
+
+    assert look.progress().fraction is None
+    lag.measured_at += timedelta(seconds=1)
+    lag.save()
+    assert look.progress().fraction == 1
+    lag.unknown_since = lag.measured_at
+    lag.save()
+    assert look.progress().fraction is None
 
 
 @pytest.mark.any_database
