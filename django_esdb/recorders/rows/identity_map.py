@@ -151,21 +151,22 @@ class IdentityMap:
         return entry
 
     def _find_by_value(self, attname: str, key: Any) -> Entry | None:
-        if self.unit.holds_own_saves() and any(map(self._is_changed, self.in_hand)):
+        if self.unit.holds_own_saves() and any(map(self.is_changed, self.in_hand)):
             self.unit.take_back_in_turn()
         if self.take_back_all() is Trust.DOUBTFUL:
             self.unit.flush()
         return self.keys.by_value(attname, key)
 
     def _find_in_hand(self, entry: Entry) -> Entry | None:
-        if self.unit.holds_own_saves() and self._is_changed(entry):
+        if self.unit.holds_own_saves() and self.is_changed(entry):
             # Rows that came before are saved before.
             self.unit.take_back_in_turn()
         if self.take_back(entry) is Trust.DOUBTFUL:
             self.unit.flush()
         return self.keys.refresh(entry) if self.is_outdated(entry) else entry
 
-    def _is_changed(self, entry: Entry) -> bool:
+    def is_changed(self, entry: Entry) -> bool:
+        """Return whether a row that is in hand is new, or was changed."""
         return entry.is_unsaved or self.instances.differ(entry)
 
     def is_outdated(self, entry: Entry) -> bool:

@@ -16,6 +16,7 @@ from django_esdb.models import ProjectionTracking
 from django_esdb.recorders.rows.held_transaction import HeldTransaction
 from django_esdb.recorders.rows.identity_map import IdentityMap
 from django_esdb.recorders.rows.instances.own_saves import saved_now
+from django_esdb.recorders.rows.overtaking import Overtaking
 from django_esdb.recorders.rows.protocols import Work
 from django_esdb.recorders.rows.schema.model_info import tables_looked_at_late
 from django_esdb.recorders.rows.single_rows import note_saved
@@ -30,6 +31,7 @@ class WorkBetweenStatements(Work, Protocol):
     """What noticing statements needs of the unit of work."""
 
     used: tuple[IdentityMap, ...]
+    overtaking: Overtaking
 
     def find_used(self, instance: Model) -> IdentityMap | None:
         """Return what is known of the rows of an instance's model, if it is used."""
@@ -94,6 +96,8 @@ class NoticedStatements:
             unit.end_stretch()
         result = self._executed(execute, sql, params, many, context)
         if kind is Statement.WRITE:
+            if unit.saving_one:
+                unit.overtaking.note(text)
             unit.others_have_written()
             if ProjectionTracking._meta.db_table in text:
                 self.writes_positions = True

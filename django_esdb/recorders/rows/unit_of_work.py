@@ -24,6 +24,7 @@ from django_esdb.recorders.rows.held_transaction import HeldTransaction
 from django_esdb.recorders.rows.identity_map import IdentityMap
 from django_esdb.recorders.rows.instances.own_saves import being_saved
 from django_esdb.recorders.rows.noticed_statements import NoticedStatements
+from django_esdb.recorders.rows.overtaking import Overtaking
 from django_esdb.recorders.rows.protocols import FoundTargets
 from django_esdb.recorders.rows.rows import Rows
 from django_esdb.recorders.rows.schema.model_info import (
@@ -62,6 +63,7 @@ class UnitOfWork:
             before. It takes no notice of the unit's own, which depend on the batch.
         turn: Returns how many rows were handed out before.
         being_saved: The IDs of instances that the handler is saving by itself.
+        overtaking: Sees to it that rows are not written over what saving another makes.
         own_statements: Tells statements of this unit from others'.
         saving_one: Within it a row is saved by itself, before those that were changed
             after it.
@@ -107,6 +109,7 @@ class UnitOfWork:
         self._is_flushing = False
         self._may_lead_nowhere = False
         self._expressions = ExpressionOrder()
+        self.overtaking = Overtaking(self.triggers)
         # What this event has deleted within savepoints, which may be undone.
         self._deleted: list[tuple[IdentityMap, Entry]] = []
         self._transaction = HeldTransaction(self.connection)
@@ -421,14 +424,16 @@ class UnitOfWork:
     def _take_back(self) -> Trust:
         worst = Trust.CERTAIN
         used = [rows for rows in self.used if rows.in_hand]
-        if self.has_own_saves and len(used) > 1:
+        if self.has_own_saves:
             # Models' own code may look at rows of others that were changed before.
             in_turn = sorted(
                 (turn, rows, entry)
                 for rows in used
                 for entry, turn in rows.in_hand.items()
             )
+            self.overtaking.begin(entry for _, _, entry in in_turn)
             for _, rows, entry in in_turn:
+                self.overtaking.check(rows, entry)
                 worst = max(worst, rows.take_back(entry))
             return worst
         for rows in used:

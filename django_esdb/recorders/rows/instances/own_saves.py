@@ -11,6 +11,7 @@ from django.db import models
 
 # A model or a mixin may have its own, which calls Django's last.
 _SAVE, _SAVE_BASE = "save", "save_base"
+_WRITING = ("_do_insert", "_do_update")
 
 
 def being_saved() -> list[models.Model]:
@@ -32,6 +33,23 @@ def saved_now() -> Iterator[tuple[models.Model, Collection[str] | None]]:
     """
     for instance, known in _calls(_SAVE_BASE):
         yield instance, known.get("update_fields")
+
+
+def is_writing_row_of(instance: models.Model) -> bool:
+    """
+    Return whether a statement is Django's own for the row of an instance.
+
+    Else code that ``save_base`` has called, such as a receiver, is executing it.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name in _WRITING:
+            return frame.f_locals.get(code.co_varnames[0]) is instance
+        if code.co_name == _SAVE_BASE:
+            return False
+        frame = frame.f_back
+    return False
 
 
 def _calls(*names: str) -> Iterator[tuple[models.Model, dict[str, Any]]]:

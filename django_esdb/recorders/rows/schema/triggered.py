@@ -40,6 +40,10 @@ class Triggered:
     def __contains__(self, model: type[Model]) -> bool:
         return bool(self._tables) and _table_of(model) in self._tables
 
+    def acts_on_any(self, names: set[str]) -> bool:
+        """Return whether writing to one of these tables may change others."""
+        return not names.isdisjoint(self._tables | self._deleted_further)
+
     def are_deleted_further(self, model: type[Model]) -> bool:
         """Return whether deleting a model's rows deletes or changes others."""
         return _table_of(model) in self._deleted_further
@@ -110,6 +114,10 @@ class Triggers:
     def act_on(self, model: type[Model]) -> bool:
         """Return whether the database does more when a model's rows are written."""
         return model in self._found()
+
+    def act_on_any(self, names: set[str]) -> bool:
+        """Return whether the database does more when one of these tables is written."""
+        return self._found().acts_on_any(names)
 
     def are_deleted_further(self, model: type[Model]) -> bool:
         """Return whether the database deletes or changes others with a model's rows."""

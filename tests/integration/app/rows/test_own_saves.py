@@ -241,6 +241,61 @@ def test_rows_that_look_at_others_are_saved_in_the_order_of_the_changes() -> Non
             assert found == [(1, 7, 1, f"Ann 0, Bob 0{seen}")]
 
 
+@pytest.mark.parametrize("how", ["query", "save"])
+def test_a_row_is_not_written_over_what_saving_another_one_has_made_of_it(
+    how: str,
+) -> None:
+    with isolate_apps("tests.support.rows_app"):
+
+        class Visitor(models.Model):
+            id = models.IntegerField(primary_key=True)
+            visits = models.IntegerField(default=0)
+
+            class Meta:
+                app_label = "rows_app"
+
+            def save(self, **options: Any) -> None:
+                super().save(**options)
+                if how == "query":
+                    Owner.objects.filter(name="Ann").update(visits=F("visits") + 1)
+                else:
+                    ann = Owner.objects.get(name="Ann")
+                    ann.visits += 1
+                    ann.save()
+
+    def visit(rows: Any, *names: str, refresh: Any = lambda visitor: None) -> None:
+        visitor = rows(Visitor).get(1)
+        visitor.visits += 1
+        refresh(visitor)
+        for name in names:
+            rows(Owner).get(name).visits += 10
+
+    def begin() -> None:
+        Visitor.objects.all().delete()
+        Owner.objects.all().delete()
+        Owner.objects.create(name="Ann")
+        Owner.objects.create(name="Bob")
+        Visitor.objects.create(id=1)
+
+    def before(rows: Any) -> None:
+        rows(Owner).get("Ann").visits += 10
+        visit(rows)
+
+    events = [
+        lambda rows: visit(rows, "Bob"),
+        lambda rows: visit(rows, "Bob", "Ann"),
+        lambda rows: visit(rows, "Ann", refresh=lambda visitor: visitor.save()),
+        lambda rows: visit(rows, "Ann", refresh=lambda _: Keeper.objects.count()),
+        before,
+        lambda rows: visit(rows, "Ann"),
+    ]
+    with made_tables(Visitor):
+        found, failed = outcomes(Owner, events, begin=begin)
+
+    assert failed == {2, 6}
+    assert found == [("Ann", 35), ("Bob", 10)]
+
+
 def test_a_new_row_is_saved_when_all_is_though_another_one_has_to_be_read() -> None:
     with isolate_apps("tests.support.rows_app"):
 
