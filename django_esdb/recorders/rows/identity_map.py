@@ -323,7 +323,7 @@ class IdentityMap:
             Whether the database has to be asked now.
         """
         worst = Trust.CERTAIN
-        note, clean_size = self.instances.note, self.instances.clean_size
+        note, clean_names = self.instances.note, self.instances.clean_names
         pk_attname, dirty = self.info.pk.attname, self.dirty
         is_gone = self._taking_back.is_gone
         stretch = self.unit.stretch
@@ -349,7 +349,7 @@ class IdentityMap:
             if getrefcount(instance) > _OWN_REFERENCES:
                 self.kept.keep(entry, instance)
             elif (
-                len(values) == clean_size
+                values.keys() == clean_names
                 and len(values["_state"].__dict__) == CLEAN_STATE_SIZE
             ):
                 # It has nothing but its columns' values.

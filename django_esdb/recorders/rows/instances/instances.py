@@ -49,8 +49,8 @@ class Instances:
             it is about rows as they were before.
 
     Attributes:
-        clean_size: How many attributes an instance has that has nothing but its
-            columns' values; -1 where that does not tell.
+        clean_names: The attributes of an instance that has nothing but its columns'
+            values; None where these do not tell.
         addable: Integers that can be added to without an instance, by attribute: each
             with its index and the numbers that the column takes.
         keeps_forms: Whether values stay in instances in the form in which they were
@@ -94,8 +94,12 @@ class Instances:
         )
         self._is_plain = not info.makes_instances_its_own_way()
         # With the key and the state.
-        self.clean_size = len(self.columns) + 2 if self._is_plain else -1
         self._attnames = [column.attname for column in self.columns]
+        self.clean_names = (
+            dict.fromkeys((*self._attnames, pk, "_state")).keys()
+            if self._is_plain
+            else None
+        )
         self.addable: dict[str, tuple[int, range]] = (
             {
                 column.attname: (index, column.integers)

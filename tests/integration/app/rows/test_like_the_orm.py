@@ -122,6 +122,21 @@ def test_only_values_go_on_though_no_one_holds_the_instance(
             assert not hasattr(rows(Counter).get("a"), "remembered")
 
 
+def test_a_deferred_field_leaves_no_room_for_what_an_instance_remembers(
+    runner: Runner, rows: Any
+) -> None:
+    Counter.objects.create(name="a", count=3)
+    with runner.batch(2) as event:
+        with event():
+            row = rows(Counter).get("a")
+            row.remembered = True
+            del row.count, row
+        with event():
+            row = rows(Counter).get("a")
+            assert not hasattr(row, "remembered")
+            assert row.__dict__["count"] == 3
+
+
 def test_members_of_enumerations_in_json_are_plain_in_later_events(
     runner: Runner, rows: Any
 ) -> None:
