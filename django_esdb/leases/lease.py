@@ -70,6 +70,7 @@ class Lease:
         retry_requested: Whether failed events are to be tried again, as was seen when
             the lease was renewed.
         rebuild_requested: Whether the projection is to be rebuilt, likewise.
+        is_build: Whether it is a build's, which does not begin again once aborted.
         with_next_move: Other fields of the row to set when the position is moved next.
     """
 
@@ -84,6 +85,7 @@ class Lease:
     attempted_position: int | None = None
     retry_requested: bool = field(default=False, init=False)
     rebuild_requested: bool = field(default=False, init=False)
+    is_build: bool = field(default=False, init=False)
     with_next_move: dict[str, Any] = field(default_factory=dict, init=False)
     _last_state: tuple[str, str] | None = field(default=None, init=False)
 
@@ -280,6 +282,8 @@ class Lease:
         """Return the error that says who has it now, or that it was reset or paused."""
         row = self.tracked.queryset().first()
         name = f"Projection {self.tracked.projection!r}"
+        if self.is_build:
+            return LeaseLostError(f"{name} was taken over by another process")
         if row is not None and row.is_paused_by_hand:
             error = LeaseLostError(f"{name} was paused by hand")
             error.was_paused = True

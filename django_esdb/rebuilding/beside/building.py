@@ -159,6 +159,7 @@ def begin_build(
         held = LeaseHeldError(msg)
         held.owner = row.owner
         raise held
+    lease.is_build = True
     try:
         # Once more: a process that aborts it now has the lease.
         _require_same(registration, record_id)

@@ -24,6 +24,7 @@ from django_esdb.models import (
 from django_esdb.rebuilding.beside import building
 from django_esdb.rebuilding.beside.registration import tracked_build
 from django_esdb.registry import Registration
+from django_esdb.runner.decisions import Action, Known, decide
 from django_esdb.status.status import projection_statuses
 from example_project.training_school.application import TrainingSchool
 from example_project.training_school.models import Dog
@@ -278,6 +279,10 @@ def test_who_has_begun_a_build_does_not_begin_it_again_when_it_was_aborted(
     begun = building.begin_build(school_projection, second, new_owner(), 60)
     assert building.abort_build(school_projection)
 
+    with pytest.raises(LeaseLostError) as lost:
+        begun.lease.require()
+    # Else it would stand by, and process events without the tables.
+    assert decide(lost.value, Known(exclusive=True)).action is Action.FAIL
     with pytest.raises(LeaseLostError, match="was aborted"):
         building.begin_build(
             school_projection, second, new_owner(), 60, record_id=begun.record_id
