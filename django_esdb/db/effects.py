@@ -176,25 +176,38 @@ def tables_with_triggers(connection: BaseDatabaseWrapper) -> frozenset[str]:
     return _tables_found(connection, _TRIGGERED[connection.vendor], _names(connection))
 
 
-def tables_acting(
-    connection: BaseDatabaseWrapper,
-) -> tuple[frozenset[str], frozenset[str]]:
+@dataclass(frozen=True)
+class References:
     """
-    Return the tables by whose definition writes to a row make the database do more.
+    What the database does to rows by the definition of its tables, in lower case.
 
-    Returns:
-        Those where deleting a row does, since others refer to it with ON DELETE, and
-        those where updating one does, for that or a column with ON UPDATE. In lower
-        case.
+    Attributes:
+        deleted_further: The tables where deleting a row changes others, since these
+            refer to it with ON DELETE.
+        updated_further: Those where updating a row does more, for ON UPDATE of what
+            refers to it, or of a column.
+        referring: For tables those that refer to them.
     """
+
+    deleted_further: frozenset[str]
+    updated_further: frozenset[str]
+    referring: dict[str, set[str]]
+
+
+def references_of(connection: BaseDatabaseWrapper) -> References:
+    """Ask a database for what writes to a row make it do more, and look at."""
     references, _ = _QUERIES[connection.vendor]
+    referring: dict[str, set[str]] = defaultdict(set)
     with connection.cursor() as cursor:
         cursor.execute(references, _names(connection))
-        found = [(str(each[0]).lower(), *each[2:]) for each in cursor.fetchall()]
-    updated = {parent for parent, _, acts in found if acts}
+        found = [(str(each[0]).lower(), *each[1:]) for each in cursor.fetchall()]
+    for parent, child, *_ in found:
+        referring[parent].add(str(child).lower())
+    updated = {parent for parent, _, _, acts in found if acts}
     if connection.vendor == "mysql":
         updated |= _tables_found(connection, _MARIADB_UPDATED, _names(connection))
-    return frozenset(parent for parent, acts, _ in found if acts), frozenset(updated)
+    deleted = {parent for parent, _, acts, _ in found if acts}
+    return References(frozenset(deleted), frozenset(updated), dict(referring))
 
 
 def _names(connection: BaseDatabaseWrapper) -> list[Any] | None:

@@ -100,8 +100,11 @@ class IdentityMap:
         """Find out how rows are written: by themselves, or many at once."""
         info = self.info
         self._has_triggers = self.unit.triggers.act_on(self.model)
+        self._is_referred_further = self.unit.triggers.are_referred_further(self.model)
         self._is_deleted_by_itself = (
-            self._has_triggers or self.unit.triggers.are_deleted_further(self.model)
+            self._has_triggers
+            or self._is_referred_further
+            or self.unit.triggers.are_deleted_further(self.model)
         )
         self.is_saved_by_itself = self._has_triggers or info.is_saved_by_itself()
         self.unit.has_own_saves |= self.is_saved_by_itself
@@ -276,7 +279,7 @@ class IdentityMap:
             self.forget(entry)
             self.deleted[entry.pk] = self.unit.stretch
             return
-        if self.info.taken_along is None:
+        if self.info.taken_along is None or self._is_referred_further:
             self.unit.look_at_rules()
         is_trusted = not (self._has_triggers or self.info.runs_code_of_others())
         delete_by_itself(self, entry, is_trusted=is_trusted)

@@ -10,8 +10,9 @@ from django.db import NotSupportedError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from django_esdb.db.effects import bare_name, tables_acting, tables_with_triggers
+from django_esdb.db.effects import bare_name, references_of, tables_with_triggers
 from django_esdb.db.held_connections import driver_connection
+from django_esdb.recorders.rows.schema.deletions import relations_to
 from django_esdb.recorders.rows.schema.unknown_rules import UnknownRules, unknown_rules
 
 
@@ -25,7 +26,7 @@ class Triggered:
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.session = driver_connection(connection)
-        self._deleted_further, self._updated_further = tables_acting(connection)
+        self._references = references_of(connection)
         self._tables: frozenset[str] = frozenset()
         self._views: frozenset[str] | None = None
         self._rules: dict[tuple[type[Model], str], UnknownRules] = {}
@@ -34,7 +35,9 @@ class Triggered:
     def look(self, connection: BaseDatabaseWrapper) -> bool:
         """Ask which tables have triggers by now; return whether that has changed."""
         before = self._tables
-        self._tables = tables_with_triggers(connection) | self._updated_further
+        self._tables = (
+            tables_with_triggers(connection) | self._references.updated_further
+        )
         return self._tables != before
 
     def __contains__(self, model: type[Model]) -> bool:
@@ -42,11 +45,23 @@ class Triggered:
 
     def acts_on_any(self, names: set[str]) -> bool:
         """Return whether writing to one of these tables may change others."""
-        return not names.isdisjoint(self._tables | self._deleted_further)
+        return not names.isdisjoint(self._tables | self._references.deleted_further)
 
     def are_deleted_further(self, model: type[Model]) -> bool:
         """Return whether deleting a model's rows deletes or changes others."""
-        return _table_of(model) in self._deleted_further
+        return _table_of(model) in self._references.deleted_further
+
+    def are_referred_further(self, model: type[Model]) -> bool:
+        """Return whether tables refer to a model's of which no model tells."""
+        referring = self._references.referring.get(_table_of(model))
+        if not referring:
+            return False
+        known = {
+            _table_of(relation.related_model)
+            for relation in relations_to(model)
+            if getattr(relation.field, "db_constraint", True)
+        }
+        return not referring <= known
 
     def rules_of(
         self, connection: BaseDatabaseWrapper, model: type[Model]
@@ -122,6 +137,10 @@ class Triggers:
     def are_deleted_further(self, model: type[Model]) -> bool:
         """Return whether the database deletes or changes others with a model's rows."""
         return self._found().are_deleted_further(model)
+
+    def are_referred_further(self, model: type[Model]) -> bool:
+        """Return whether tables refer to a model's of which no model tells."""
+        return self._found().are_referred_further(model)
 
     def rules_of(self, model: type[Model]) -> UnknownRules:
         """Return what the database holds a model's rows to without the model's word."""

@@ -85,6 +85,25 @@ def test_what_an_event_leaves_is_refused_though_the_next_one_corrects_it(
     assert failed == {1}
 
 
+def test_a_row_is_not_deleted_to_which_others_refer_for_the_time_being() -> None:
+    model = ruled(is_managed=True)
+
+    def begin() -> None:
+        model.objects.create(id=2)
+        model.objects.create(id=1, other_id=2)
+
+    with made_by_hand(TABLE):
+        events = [
+            lambda rows: rows(model).delete(2),
+            lambda rows: setattr(rows(model).get(1), "other_id", None),
+            lambda rows: rows(model).delete(2),
+        ]
+        found, failed = outcomes(model, events, begin=begin)
+
+    assert [row[0] for row in found] == [1]
+    assert failed == {1}
+
+
 def test_an_unmanaged_models_columns_make_of_values_what_they_do() -> None:
     model = ruled(is_managed=False)
 
