@@ -42,6 +42,9 @@ They belong where they are used, and are listed here:
 - ``recorders/rows/instances/instances.py`` makes instances with a ``ModelState`` of
   their own and looks into its ``fields_cache``, to give an event nothing but a row's
   values, and to resolve relations as ``save()`` does.
+- ``recorders/rows/instances/own_saves.py`` looks for ``_do_insert`` and ``_do_update``
+  of Django's ``Model`` on the stack: no signal tells a row's own statement from those
+  of receivers, and of what a model's ``save()`` does besides.
 - ``debugging/refusals.py`` puts a function around ``put`` of the library's
   ``EventStore``, and an ``on_commit`` on connections to databases that a dry run does
   not undo. ``debugging/tables.py`` empties ``execute_wrappers`` of a connection for a

@@ -20,6 +20,7 @@ from eventsourcing import utils
 from eventsourcing.utils import register_topic
 
 from django_esdb import private
+from django_esdb.recorders.rows.instances.own_saves import is_writing_row_of
 from django_esdb.registry import registry
 from example_project.training_school.models import Dog
 from tests.support.projects import ROOT
@@ -150,6 +151,25 @@ def test_django_still_inserts_rows_as_they_are() -> None:
     query.get_compiler(using="default").execute_sql()
 
     assert Dog.objects.get().tricks == ["sit"]
+
+
+@pytest.mark.django_db
+def test_rows_are_still_written_by_methods_of_their_own() -> None:
+    found: list[bool] = []
+    owner = Owner(name="Ann")
+
+    def look(execute: Any, sql: str, *args: Any) -> Any:
+        if sql.startswith(("INSERT", "UPDATE")):
+            found.append(is_writing_row_of(owner))
+        return execute(sql, *args)
+
+    with connection.execute_wrapper(look):
+        owner.save()
+        owner.save()
+        Owner.objects.update(visits=1)
+
+    # It is looked for before it is inserted.
+    assert found[-3:] == [True, True, False]
 
 
 def test_instances_still_remember_relations_in_their_state() -> None:

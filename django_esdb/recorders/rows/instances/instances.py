@@ -93,8 +93,8 @@ class Instances:
             self._note_before_save if self._presaved else self._note
         )
         self._is_plain = not info.makes_instances_its_own_way()
-        # With the key and the state.
         self._attnames = [column.attname for column in self.columns]
+        # With the key and the state.
         self.clean_names = (
             dict.fromkeys((*self._attnames, pk, "_state")).keys()
             if self._is_plain
