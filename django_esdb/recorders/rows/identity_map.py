@@ -26,8 +26,15 @@ from django_esdb.recorders.rows.taking_back import TakingBack
 from django_esdb.recorders.rows.values.frozen import Trust
 from django_esdb.recorders.rows.values.unique_values import UniqueValues
 
-# What holds an instance that only this map has: a variable, and the question itself.
-_OWN_REFERENCES = 2
+
+def _own_references() -> int:
+    """Return how many hold what a variable has: from Python 3.14 on it counts fewer."""
+    instance = object()
+    return getrefcount(instance)
+
+
+# What holds an instance that only this map has.
+_OWN_REFERENCES = _own_references()
 
 
 class IdentityMap:
