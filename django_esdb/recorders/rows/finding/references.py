@@ -61,7 +61,7 @@ class GivenReferences:
         is_known = True
         for (reference, kept), entry in given.items():
             value = thawed(kept)
-            if value is None or self._rows.entries.get(entry.pk) is not entry:
+            if value is None or self._is_gone(entry):
                 continue
             index = self._rows.index_of.get(reference.attname)
             if index is not None and entry.current[index] != kept:
@@ -78,3 +78,8 @@ class GivenReferences:
                 )
                 raise IntegrityError(msg)
         return is_known
+
+    def _is_gone(self, entry: Entry) -> bool:
+        if entry.pk is None:
+            return entry not in self._rows.unkeyed
+        return self._rows.entries.get(entry.pk) is not entry

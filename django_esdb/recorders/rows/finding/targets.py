@@ -34,7 +34,8 @@ class Targets:
                 return True
         if (reference, value) in self._found:
             return True
-        self._unit.write()
+        if self._has_pending(reference.target):
+            self._unit.write()
         is_there = self._is_there(reference.target, reference.target_attname, value)
         if is_there:
             self._found.add((reference, value))
@@ -47,6 +48,14 @@ class Targets:
     def forget(self) -> None:
         """Trust nothing that was found before."""
         self._found.clear()
+
+    def _has_pending(self, target: type[Model]) -> bool:
+        """Return whether something of a table, by whichever model, is not written."""
+        return any(
+            model._meta.db_table == target._meta.db_table
+            and (rows.dirty or rows.deleted or rows.unkeyed)
+            for model, rows in self._maps.items()
+        )
 
     def _is_there(self, model: type[Model], attname: str, value: Any) -> bool:
         with self._unit.own_statements():

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from contextlib import suppress
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import IntegrityError, connection, models, transaction
-from django.test.utils import isolate_apps
+from django.test.utils import CaptureQueriesContext, isolate_apps
 
 from django_esdb.db.vendors import checks_references_late
+from tests.support.batches import Runner, changes
 from tests.support.made_events import made_tables, outcomes
-from tests.support.rows_app.models import Owner, Permit, Region, Site
+from tests.support.rows_app.models import Keeper, Owner, Permit, Region, Site, Specimen
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -53,6 +55,46 @@ def test_a_reference_by_a_statement_without_quotes_is_looked_at() -> None:
 
     assert not found
     assert failed == {1}
+
+
+@pytest.mark.parametrize("later", ["deleted", "changed", "target added"])
+def test_a_reference_of_a_row_whose_key_the_database_chooses_is_looked_at(
+    later: str,
+) -> None:
+    absent = UUID(int=1)
+
+    def begin() -> None:
+        Specimen.objects.all().delete()
+        Keeper.objects.get_or_create(name="Ann")
+
+    def add(rows: Any) -> None:
+        rows(Permit).add(Permit(keeper_id="Ann", number=1, specimen_id=absent))
+
+    def change(rows: Any) -> None:
+        if later == "target added":
+            rows(Specimen).add(Specimen(pk=absent))
+        elif later == "deleted":
+            rows(Permit, "specimen_id").delete(absent)
+        elif permit := rows(Permit, "specimen_id").get_or_none(absent):
+            permit.specimen_id = None
+
+    found, failed = outcomes(Permit, [add, change], begin=begin)
+
+    assert not found
+    assert failed == {1}
+
+
+def test_looking_at_references_writes_nothing_of_other_tables() -> None:
+    Keeper.objects.create(name="Ann")
+    runner = Runner()
+    with CaptureQueriesContext(connection) as statements, runner.batch(3) as event:
+        for number in range(3):
+            with event():
+                permit = Permit(keeper_id="Ann", number=number)
+                runner.view.rows(Permit).add(permit)
+
+    assert Permit.objects.count() == 3
+    assert len([s for s in changes(statements) if s.startswith("INSERT")]) == 1
 
 
 def test_a_code_that_others_refer_to_does_not_change_before_they_do() -> None:
