@@ -5,11 +5,15 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import environ
 import pytest
+from django.core.management import call_command
+from django.db import connection
 from django.utils import translation
 
 from eventsourcing_eventstoredb.server import EmbeddedServer
@@ -21,7 +25,7 @@ from tests.support.databases import (
     SQLITE_URL,
     WITHOUT_DATABASE,
     copied_database,
-    new_database,
+    template_database,
 )
 from tests.support.event_stores import EventStore
 from tests.support.projects import Project, example, example_on
@@ -212,10 +216,51 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def run_folder(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Path:
+    """A folder that all workers of this run know, and no other run."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if hasattr(request.config, "workerinput") else folder
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(
+    django_test_environment: None,
+    django_db_blocker: Any,
+    run_folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[None]:
+    """The database of this process: migrated once for all workers, and copied."""
+    database = connection.settings_dict
+
+    def use(url: str) -> None:
+        connection.close()
+        database["NAME"] = environ.Env.db_url_config(url)["NAME"]
+
+    def migrate(url: str) -> None:
+        use(url)
+        call_command("migrate", verbosity=0, run_syncdb=True)
+        connection.close()
+
+    template = run_folder / "test-database"
+    folder = tmp_path_factory.mktemp("test-database")
+    with django_db_blocker.unblock(), ExitStack() as stack:
+        url = stack.enter_context(template_database(DATABASE_URL, template, migrate))
+        use(stack.enter_context(copied_database(url, folder)))
+        with django_db_blocker.block():
+            yield
+        connection.close()
+
+
+@pytest.fixture(scope="session")
+def migrated(run_folder: Path) -> Iterator[str]:
     """The URL of a database with the example's tables, to be copied."""
-    with new_database(DATABASE_URL, tmp_path_factory.mktemp("migrated")) as url:
+
+    def migrate(url: str) -> None:
         example(url, "esdb://localhost:1?Tls=false")
+
+    with template_database(DATABASE_URL, run_folder / "migrated", migrate) as url:
         yield url
 
 

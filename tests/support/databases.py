@@ -8,13 +8,14 @@ import os
 import shutil
 import sqlite3
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import environ
+from filelock import FileLock
 
 # Only says which kind: each test has files of its own.
 SQLITE_URL = "sqlite://:memory:"
@@ -116,11 +117,11 @@ def new_database(url: str, folder: Path) -> Iterator[str]:
         url: Of the server; or an SQLite URL, for a file in *folder*.
         folder: A folder that is removed after the test.
     """
-    if url.startswith("sqlite"):
-        yield f"sqlite:///{folder / 'project.sqlite3'}"
-        return
-    with _created(url, "") as created:
-        yield created
+    made = _make(url, folder)
+    try:
+        yield made
+    finally:
+        _drop(made)
 
 
 @contextmanager
@@ -142,25 +143,77 @@ def copied_database(template: str, folder: Path) -> Iterator[str]:
         return
     name = environ.Env.db_url_config(template)["NAME"]
     if template.startswith("postgres"):
-        server = with_name(template, "postgres")
-        with _created(server, f" TEMPLATE {name}") as created:
-            yield created
-        return
-    with _created(with_name(template, ""), "") as created:
-        _copy_tables(name, created)
-        yield created
+        made = _make(with_name(template, "postgres"), folder, f" TEMPLATE {name}")
+    else:
+        made = _make(with_name(template, ""), folder)
+    try:
+        if not template.startswith("postgres"):
+            _copy_tables(name, made)
+        yield made
+    finally:
+        _drop(made)
 
 
 @contextmanager
-def _created(url: str, how: str) -> Iterator[str]:
+def template_database(
+    url: str, folder: Path, fill: Callable[[str], object]
+) -> Iterator[str]:
+    """
+    Have a database to be copied, one for all workers of a run: to fill it takes long.
+
+    The first one that wants it makes it, the last one that is done with it drops it.
+
+    Args:
+        url: Of the server; or an SQLite URL, for a file in *folder*.
+        folder: One that all workers know, for this database alone. It is made.
+        fill: Makes its tables, and leaves no connection to it.
+
+    Yields:
+        The database's URL.
+    """
+    folder.mkdir(exist_ok=True)
+    lock, said = folder / "lock", folder / "url"
+    user = folder / f"{uuid.uuid4().hex}.user"
+    with FileLock(lock):
+        if not said.exists():
+            made = _make(url, folder)
+            try:
+                fill(made)
+            except BaseException:
+                _drop(made)
+                raise
+            said.write_text(made)
+        user.touch()
+    made = said.read_text()
+    try:
+        yield made
+    finally:
+        with FileLock(lock):
+            user.unlink()
+            if not any(folder.glob("*.user")):
+                said.unlink()
+                _drop(made)
+
+
+def _make(url: str, folder: Path, how: str = "") -> str:
+    """Make an empty database, or as said, and return its URL."""
+    if url.startswith("sqlite"):
+        return f"sqlite:///{folder / 'project.sqlite3'}"
     name = f"test_django_esdb_{uuid.uuid4().hex[:16]}"
     _execute(url, f"CREATE DATABASE {name}{how}")
-    try:
-        yield with_name(url, name)
-    finally:
-        # A killed process may still be on its way out.
-        force = " WITH (FORCE)" if url.startswith("postgres") else ""
-        _execute(url, f"DROP DATABASE {name}{force}")
+    return with_name(url, name)
+
+
+def _drop(url: str) -> None:
+    config = environ.Env.db_url_config(url)
+    if url.startswith("sqlite"):
+        Path(config["NAME"]).unlink(missing_ok=True)
+        return
+    is_postgresql = url.startswith("postgres")
+    # A killed process may still be on its way out.
+    force = " WITH (FORCE)" if is_postgresql else ""
+    server = with_name(url, "postgres" if is_postgresql else "")
+    _execute(server, f"DROP DATABASE {config['NAME']}{force}")
 
 
 def _copy_tables(template: str, url: str) -> None:
@@ -170,9 +223,10 @@ def _copy_tables(template: str, url: str) -> None:
         cursor.execute("SET foreign_key_checks = 0")
         cursor.execute(f"SHOW TABLES FROM {template}")
         for (table,) in cursor.fetchall():
-            cursor.execute(f"SHOW CREATE TABLE {template}.{table}")
+            quoted = "`{}`".format(table.replace("`", "``"))
+            cursor.execute(f"SHOW CREATE TABLE {template}.{quoted}")
             cursor.execute(cursor.fetchone()[1])
-            cursor.execute(f"INSERT INTO {table} SELECT * FROM {template}.{table}")
+            cursor.execute(f"INSERT INTO {quoted} SELECT * FROM {template}.{quoted}")
 
 
 def _version(url: str) -> str:

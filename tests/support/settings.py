@@ -7,9 +7,6 @@ Settings of the test process: the example's apps on the database under test.
 from __future__ import annotations
 
 import importlib.util
-import os
-import tempfile
-from pathlib import Path
 
 import environ
 
@@ -24,11 +21,7 @@ if importlib.util.find_spec("eventsourcing_django"):
     INSTALLED_APPS += ["eventsourcing_django"]
 
 DATABASES = {"default": env.db_url("DATABASE_URL", default=SQLITE_URL)}
-# Named by process, so that several test runs do not share one.
-_test_name = f"test_django_esdb_{os.getpid()}"
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    # A file, since threads cannot wait for each other on one in memory.
-    _test_name = str(Path(tempfile.gettempdir()) / f"{_test_name}.sqlite3")
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
@@ -47,7 +40,6 @@ else:
             else {"init_command": "SET lock_wait_timeout = 60"}
         ),
     }
-DATABASES["default"]["TEST"] = {"NAME": _test_name}
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # Tests say themselves where their event store is.

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 from filelock import FileLock
@@ -9,15 +10,10 @@ from tests.support.building import Built, NoBuildSystemError, build, built_in
 
 
 @pytest.fixture(scope="session")
-def built(
-    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Built:
+def built(run_folder: Path) -> Built:
     """The sdist and the wheel of this checkout, built once for all workers of a run."""
-    shared = tmp_path_factory.getbasetemp()
-    if hasattr(request.config, "workerinput"):
-        shared = shared.parent
-    folder = shared / "dist"
-    with FileLock(shared / "dist.lock"):
+    folder = run_folder / "dist"
+    with FileLock(run_folder / "dist.lock"):
         if (built := built_in(folder)) is not None:
             return built
         # What another one has not built to its end.
