@@ -16,6 +16,9 @@ from tests.support.set_up_forks import SETUP
 
 ROOT = Path(__file__).resolve().parents[2]
 
+# Files with the tables of read models, by the apps that are installed.
+_migrated_reports: dict[str, bytes] = {}
+
 
 @dataclass
 class Project:
@@ -89,8 +92,14 @@ class Project:
 def move_to_reports(project: Project, folder: Path) -> None:
     """Have a project keep its read models in another database, which is made there."""
     project.env["DJANGO_SETTINGS_MODULE"] = "tests.support.apps.settings"
-    project.env["TEST_REPORTS_DATABASE_URL"] = f"sqlite:///{folder / 'reports'}"
+    path = folder / "reports"
+    project.env["TEST_REPORTS_DATABASE_URL"] = f"sqlite:///{path}"
+    apps = project.env.get("TEST_APPS", "")
+    if apps in _migrated_reports:
+        path.write_bytes(_migrated_reports[apps])
+        return
     project.manage("migrate", "--verbosity", "0", "--database", "reports")
+    _migrated_reports[apps] = path.read_bytes()
 
 
 def clean_environment() -> dict[str, str]:
