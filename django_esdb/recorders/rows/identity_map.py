@@ -168,9 +168,14 @@ class IdentityMap:
         return self.keys.by_value(attname, key)
 
     def _find_in_hand(self, entry: Entry) -> Entry | None:
-        if self.unit.holds_own_saves() and self.is_changed(entry):
-            # Rows that came before are saved before.
-            self.unit.take_back_in_turn()
+        if self.unit.holds_own_saves():
+            if self.is_changed(entry):
+                # Rows that came before are saved before.
+                self.unit.take_back_in_turn()
+            else:
+                # What is changed from now on is saved after what was changed before.
+                del self.in_hand[entry]
+                self.in_hand[entry] = self._turn()
         if self.take_back(entry) is Trust.DOUBTFUL:
             self.unit.flush()
         return self.keys.refresh(entry) if self.is_outdated(entry) else entry

@@ -194,6 +194,7 @@ def test_rows_that_look_at_others_are_saved_in_the_order_of_the_changes() -> Non
         "by code": lambda rows: rows(Looking, key="code").get(7),
         "gone": lambda rows: rows(Owner).delete("Bob"),
         "increment": lambda rows: rows(Owner).increment("Ann", visits=1),
+        "see Ann": lambda rows: rows(Owner).get("Ann"),
     }
 
     def change(rows: Any, *steps: Any) -> None:
@@ -219,6 +220,9 @@ def test_rows_that_look_at_others_are_saved_in_the_order_of_the_changes() -> Non
         (("looking", "increment"), "Ann 0, Bob 0"),
         (("increment", "looking"), "Ann 1, Bob 0"),
         (("Ann", "looking", "Cy"), "Ann 1, Bob 0"),
+        # Rows that were asked for before, and not changed.
+        (("again", "Ann", "looking"), "Ann 1, Bob 0"),
+        (("see Ann", "looking", "Ann"), "Ann 0, Bob 0"),
     ]
     again = [
         (("Ann", "looking", "again"), "Ann 1, Bob 0"),
