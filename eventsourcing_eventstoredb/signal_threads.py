@@ -18,11 +18,12 @@ def stopped_by_signals(
     stop: Callable[[], object], again: Callable[[int], object] = lambda number: None
 ) -> Iterator[None]:
     """
-    Have the first SIGTERM or SIGINT within the block call a function, in a thread.
+    Have the first SIGTERM, SIGINT or SIGHUP in the block call a function, in a thread.
 
     A handler interrupts the main thread anywhere, where that may have the lock of an
     event, or of what starts threads. So it waits for none. In another thread than the
-    main one, where signals cannot be handled, nothing is done.
+    main one, where signals cannot be handled, nothing is done. SIGHUP stays ignored
+    where it is, as under ``nohup``.
 
     Args:
         stop: The function.
@@ -47,10 +48,7 @@ def stopped_by_signals(
 
     thread = threading.Thread(target=wait, name="signals", daemon=True)
     thread.start()
-    before = {
-        number: signal.signal(number, take)
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
+    before = {number: signal.signal(number, take) for number in _ending_signals()}
     try:
         yield
     finally:
@@ -58,3 +56,12 @@ def stopped_by_signals(
             signal.signal(number, handler)
         asked.put(False)
         thread.join(_END_SECONDS)
+
+
+def _ending_signals() -> list[signal.Signals]:
+    ending = [signal.SIGTERM, signal.SIGINT]
+    # A terminal that is closed sends it; not every system has it.
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+        ending.append(hangup)
+    return ending

@@ -105,8 +105,8 @@ class Worker:
         """
         Run until all have ended; blocks.
 
-        In the main thread SIGTERM and SIGINT end them after the batch that each is
-        at. A second signal ends the process, and so does a shutdown that takes too
+        In the main thread SIGTERM, SIGINT and SIGHUP end them after the batch that each
+        is at. A second signal ends the process, and so does a shutdown that takes too
         long; the batches under way are undone by the database.
 
         Returns:

@@ -240,7 +240,7 @@ def serve_until_stopped(
     stopped: threading.Event | None = None,
 ) -> None:
     """
-    Run a server until SIGTERM or SIGINT comes; blocks until then.
+    Run a server until SIGTERM, SIGINT or SIGHUP comes; blocks until then.
 
     Args:
         server: The server, not started yet.

@@ -13,7 +13,7 @@ from eventsourcing_eventstoredb.text import one_line
 class Command(SafeCommand):
     help = (
         "Runs the embedded event store, which speaks EventStoreDB's protocol, for "
-        "development and tests, until stopped by SIGTERM or SIGINT. "
+        "development and tests, until stopped by SIGTERM, SIGINT or SIGHUP. "
         "Production runs EventStoreDB."
     )
     exit_statuses = cli.EXIT_STATUSES

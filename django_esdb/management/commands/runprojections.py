@@ -40,7 +40,7 @@ _WAIT_SECONDS = 30.0
 class Command(SafeCommand):
     help = (
         "Runs projections: processes the events of their applications into read "
-        "models, from where each one was, until stopped by SIGTERM or SIGINT. "
+        "models, from where each one was, until stopped by SIGTERM, SIGINT or SIGHUP. "
         "Each projection runs in one process; others stand by."
     )
     exit_statuses = {

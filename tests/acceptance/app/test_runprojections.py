@@ -15,6 +15,7 @@ SECRET = "s3cret-w0rd"
 SIGNALS = [
     signal.SIGTERM,
     pytest.param(signal.SIGINT, marks=pytest.mark.any_database),
+    pytest.param(signal.SIGHUP, marks=pytest.mark.any_database),
 ]
 
 REGISTER = """

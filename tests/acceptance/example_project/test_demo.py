@@ -120,7 +120,7 @@ def start(folder: Path) -> Iterator[Start]:
 
 
 def let_the_admin_in(demo: RunningDemo) -> None:
-    """Log in with the password that was printed, and which nobody else can read."""
+    """Log in with the password that was printed, and which no other user can read."""
     code = (
         "import django, sys; django.setup()\n"
         "from django.contrib.auth import authenticate\n"

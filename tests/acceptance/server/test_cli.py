@@ -47,7 +47,7 @@ def uri_of(process: subprocess.Popen[str]) -> str:
     return line.removeprefix("listening on ").strip()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_stops_it_cleanly(start: Start, number: signal.Signals):
     process = start("--port", "0")
     with EventStoreDBClient(uri_of(process)) as client:

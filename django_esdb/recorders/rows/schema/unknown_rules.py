@@ -37,7 +37,7 @@ def unknown_rules(connection: BaseDatabaseWrapper, model: type[Model]) -> Unknow
     rules = rules_of_table(connection, model._meta.db_table)
     unknown = [rule for rule in rules if not known.tells(rule)]
     attnames: set[str] | None = set()
-    # Nobody has made an unmanaged one's columns such that they take what fields give.
+    # An unmanaged one's columns need not take what fields give.
     if not model._meta.managed or any(rule.columns is None for rule in unknown):
         attnames = None
     else:
