@@ -9,6 +9,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 import pytest
 from django.db import connection, models
 from django.db.models import F
+from django.test.utils import isolate_apps
 from eventsourcing.persistence import Notification, Tracking
 from eventsourcing.projection import Projection
 from hypothesis import HealthCheck, given, settings
@@ -162,18 +163,20 @@ def test_batches_leave_the_rows_that_single_events_leave(
 
 @pytest.mark.skipif(connection.vendor != "mysql", reason="has no such limit")
 def test_long_texts_fit_into_statements_however_many_there_are() -> None:
-    class Essay(models.Model):
-        id = models.IntegerField(primary_key=True)
-        text = models.TextField()
+    with isolate_apps("tests.support.rows_app"):
 
-        class Meta:
-            app_label = "rows_app"
+        class Essay(models.Model):
+            id = models.IntegerField(primary_key=True)
+            text = models.TextField()
 
-    class Letter(models.Model):
-        text = models.TextField()
+            class Meta:
+                app_label = "rows_app"
 
-        class Meta:
-            app_label = "rows_app"
+        class Letter(models.Model):
+            text = models.TextField()
+
+            class Meta:
+                app_label = "rows_app"
 
     # The server takes 16 MiB at once, unless it is told to take more.
     length, numbers = 2_000_000, range(1, 10)
