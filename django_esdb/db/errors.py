@@ -76,7 +76,9 @@ _LOCK_NUMBERS = {
 }
 _OUTAGE_NUMBERS = {
     0,  # The connection is closed.
-    3,  # A file cannot be written.
+    # Files of the server's own: writing, reading, deleting, opening, their space.
+    *(1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 18, 19, 20, 21, 23, 24, 25, 26),
+    *(27, 29, 30),
     *(1021, 1026, 1030, 1037, 1038, 1041, 1114, 1206),  # Space and memory.
     *(1040, 1042, 1043, 1129, 1203, 1226),  # Connecting.
     # Not let in, as while a password is changed or an account is locked.

@@ -141,6 +141,7 @@ class MariaDBServer(DatabaseServer):
         self.run(
             *("mariadb-install-db", "--no-defaults", f"--datadir={self.folder}/data"),
             *("--auth-root-authentication-method=normal", "--skip-test-db"),
+            f"--tmpdir={self.folder}",
         )
 
     def command(self) -> list[str]:
@@ -148,6 +149,8 @@ class MariaDBServer(DatabaseServer):
             *(str(_mariadbd()), "--no-defaults", f"--datadir={self.folder}/data"),
             *(f"--socket={self.folder}/socket", "--skip-networking"),
             f"--pid-file={self.folder}/pid",
+            # A server that starts deletes what others have in the folder of all.
+            f"--tmpdir={self.folder}",
         ]
 
 
