@@ -111,8 +111,6 @@ def pytest_collection() -> Iterator[None]:
         return (yield)
     finally:
         gc.freeze()
-        # Tests make many objects and little garbage that is looked for.
-        gc.set_threshold(10_000)
         gc.enable()
 
 

@@ -25,9 +25,8 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
-        # No test takes the power away, and to wait for the disk is most of a commit. Of
-        # the rest it is to make a file and to remove it.
-        "init_command": "PRAGMA synchronous=OFF; PRAGMA journal_mode=TRUNCATE",
+        # No test takes the power away, and to wait for the disk is most of a commit.
+        "init_command": "PRAGMA synchronous=OFF",
     }
 else:
     # What waits for a lock that is never released fails, rather than to wait for ever,
