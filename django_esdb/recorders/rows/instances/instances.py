@@ -205,7 +205,11 @@ class Instances:
             before = current[index]
             # A deferred field has no value.
             value = seen.get(attname, before)
-            if value is before:
+            if value is before or (
+                self.keeps_forms
+                and freeze is None
+                and _is_read_again(value, before, settle)
+            ):
                 continue
             if integers is not None and type(value) is int and value in integers:
                 # The most frequent case, made short.
@@ -362,6 +366,22 @@ class Instances:
 
 def _nothing(entry: Entry, expression: Any) -> None:
     """Prepare for nothing."""
+
+
+def _is_read_again(
+    value: Any, before: Any, settle: Callable[..., tuple[Any, Trust]]
+) -> bool:
+    """
+    Return whether a value is what the database has made of the form that was saved.
+
+    That is what ``refresh_from_db()`` leaves, which changes nothing.
+    """
+    return (
+        before is not None
+        and before is not UNSET
+        and _differs(value, before)
+        and not _differs(settle(before, before)[0], value)
+    )
 
 
 def _differs(settled: Any, before: Any) -> bool:
