@@ -9,8 +9,10 @@ position back, by hand. The projection comes to these events again then.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from typing import Any
 
-from django.db.models import Q
+from django.db.models import QuerySet
 
 from django_esdb.leases.tracked import TrackedProjection
 from django_esdb.models import FailedEvent, SkippedEvent
@@ -32,18 +34,15 @@ def forget_ahead(tracked: TrackedProjection) -> None:
     Else an event could not be noted where it fails again, would hold up others of its
     aggregate that come before it, and would be told to have failed where it has not.
     """
-    kinds = (FailedEvent, SkippedEvent)
-    ahead = _ahead(tracked)
-    if not any(tracked.unprocessed(kind).filter(ahead).exists() for kind in kinds):
+    position = tracked.queryset().position()
+    if not any(notes.exists() for notes in _notes_ahead(tracked, position)):
         return
     with tracked.locked():
         # Asked again, since only now it cannot be moved.
-        ahead = _ahead(tracked)
-        failed, skipped = (
-            tracked.unprocessed(kind).filter(ahead).order_by().delete()[0]
-            for kind in kinds
-        )
         position = tracked.queryset().position()
+        failed, skipped = (
+            notes.delete()[0] for notes in _notes_ahead(tracked, position)
+        )
     log(
         logger,
         logging.WARNING,
@@ -56,6 +55,10 @@ def forget_ahead(tracked: TrackedProjection) -> None:
     )
 
 
-def _ahead(tracked: TrackedProjection) -> Q:
-    position = tracked.queryset().position()
-    return Q() if position is None else Q(position__gt=position)
+def _notes_ahead(
+    tracked: TrackedProjection, position: int | None
+) -> Iterator[QuerySet[Any]]:
+    """Yield what is noted of failed and of skipped events behind a position."""
+    for kind in (FailedEvent, SkippedEvent):
+        notes: QuerySet[Any] = tracked.unprocessed(kind).order_by()
+        yield notes if position is None else notes.filter(position__gt=position)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -10,7 +9,7 @@ from django.db import DatabaseError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from django_esdb.db.effects import text_of
+from django_esdb.db.effects import names_in, text_of
 from django_esdb.db.vendors import writes_in_functions
 from django_esdb.models import ProjectionTracking
 from django_esdb.recorders.rows.held_transaction import HeldTransaction
@@ -24,7 +23,6 @@ from django_esdb.recorders.rows.statements import Statement, kind_of
 
 # Statements that name the tables to which they write.
 _NAMING = ("INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE", "WITH")
-_NAME = re.compile(r"""[`"]([^`"]+)[`"]|([A-Za-z_][\w$]*)""")
 
 
 class WorkBetweenStatements(Work, Protocol):
@@ -147,7 +145,4 @@ def _is_looked_at_late(text: str, connection: BaseDatabaseWrapper) -> bool:
     if not text.lstrip()[:7].upper().startswith(_NAMING):
         # What functions and procedures write to is not known.
         return writes_in_functions(connection)
-    tables = tables_looked_at_late()
-    return any(
-        (quoted or plain).lower() in tables for quoted, plain in _NAME.findall(text)
-    )
+    return not names_in(text).isdisjoint(tables_looked_at_late())

@@ -12,6 +12,7 @@ from django_esdb.recorders.rows.entry import Entry
 from django_esdb.recorders.rows.identity_map import IdentityMap
 from django_esdb.recorders.rows.instances.own_saves import is_writing_row_of
 from django_esdb.recorders.rows.schema.triggered import Triggers
+from django_esdb.recorders.rows.values.columns import frozen_values
 from django_esdb.recorders.rows.values.frozen import are_same
 
 _PLAIN = ("INSERT", "UPDATE", "DELETE")
@@ -68,12 +69,8 @@ class Overtaking:
             row = found.filter(pk=entry.pk).values_list(*names).first()
         if row is None:
             return
-        now = [
-            value if value is None or column.freeze is None else column.freeze(value)
-            for column, value in zip(rows.columns, row, strict=True)
-        ]
         assert entry.stored is not None
-        if not are_same(entry.stored, now):
+        if not are_same(entry.stored, frozen_values(rows.columns, row)):
             msg = (
                 f"{rows.model.__name__} {entry.pk!r} was changed by the event, and by "
                 "code that ran when another row was saved; save() that one, or call "

@@ -394,7 +394,7 @@ class UnitOfWork:
 
     def is_new_elsewhere(self, instance: Model) -> bool:
         """Return whether an instance is a new row whose key is not known yet."""
-        rows = self._maps.get(type(instance))
+        rows = self.find_used(instance)
         if rows is None:
             return False
         entry = next((e for e in rows.unkeyed if e.instance is instance), None)
@@ -408,7 +408,7 @@ class UnitOfWork:
 
     def has_added(self, instance: Model) -> bool:
         """Return whether an instance is a row's that is in hand."""
-        rows = self._maps.get(type(instance))
+        rows = self.find_used(instance)
         entry = None if rows is None else rows.entries.get(instance.pk)
         return entry is not None and entry.instance is instance
 

@@ -55,6 +55,8 @@ class Blame:
             is_searching: Whether more events have failed before, these among them.
             has_lock: Whether a handler has raised it, in a transaction that had begun
                 to write: where there is one lock for all, no other process had it then.
+            is_beginning: Whether no handler was called yet in the transaction, which
+                moves the position first.
         """
         if error is events[0].error and not is_transient(error):
             return True

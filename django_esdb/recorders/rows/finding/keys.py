@@ -11,7 +11,12 @@ from django.db.utils import NotSupportedError
 from django_esdb.db.vendors import ignores_case, most_parameters
 from django_esdb.recorders.rows.entry import Entry
 from django_esdb.recorders.rows.protocols import KnownRows
-from django_esdb.recorders.rows.values.columns import Column, has_collation, target_of
+from django_esdb.recorders.rows.values.columns import (
+    Column,
+    frozen_values,
+    has_collation,
+    target_of,
+)
 from django_esdb.recorders.rows.values.unique_values import collated
 
 
@@ -256,10 +261,7 @@ class Keys:
 
     def _put(self, entry: Entry, values: list[Any]) -> None:
         rows = self._rows
-        entry.current = [
-            value if value is None or column.freeze is None else column.freeze(value)
-            for column, value in zip(rows.columns, values, strict=True)
-        ]
+        entry.current = frozen_values(rows.columns, values)
         entry.stored = list(entry.current)
         entry.spare = None
         entry.read_at = self._unit.generation

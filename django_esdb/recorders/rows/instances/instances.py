@@ -11,7 +11,7 @@ from django.db.models.base import ModelState
 
 from django_esdb.recorders.rows.entry import UNSET, Entry
 from django_esdb.recorders.rows.schema.model_info import ModelInfo
-from django_esdb.recorders.rows.values.columns import Column
+from django_esdb.recorders.rows.values.columns import Column, frozen_values
 from django_esdb.recorders.rows.values.frozen import Trust
 
 _new = object.__new__
@@ -245,12 +245,7 @@ class Instances:
     def frozen(self, instance: models.Model) -> list[Any]:
         """Return an instance's values, frozen."""
         values = self._seen(instance, instance.__dict__)
-        return [
-            value
-            if (value := values.get(column.attname)) is None or column.freeze is None
-            else column.freeze(value)
-            for column in self.columns
-        ]
+        return frozen_values(self.columns, map(values.get, self._attnames))
 
     def check_values(self, instance: models.Model) -> None:
         """

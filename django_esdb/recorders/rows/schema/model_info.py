@@ -296,7 +296,7 @@ def tables_looked_at_late() -> frozenset[str]:
     """
     Return the tables about which the database finds some faults at a commit only.
 
-    Those are foreign keys, on both sides, and deferred constraints. In lower case.
+    Those are foreign keys, on both sides, and deferred constraints. Case-folded.
     """
     found: set[str] = set()
     for model in apps.get_models(include_auto_created=True):
@@ -307,7 +307,7 @@ def tables_looked_at_late() -> frozenset[str]:
             and getattr(field, "db_constraint", True)
         ]
         if targets or _has_deferred(model):
-            found |= {each._meta.db_table.lower() for each in (model, *targets)}
+            found |= {each._meta.db_table.casefold() for each in (model, *targets)}
     return frozenset(found)
 
 

@@ -8,7 +8,7 @@ event ends: it becomes what the database would give back, or the database is ask
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -176,6 +176,14 @@ def target_of(field: Any) -> Field:
         field = field.target_field
     plain: Field = field
     return plain
+
+
+def frozen_values(columns: Sequence[Column], values: Iterable[Any]) -> list[Any]:
+    """Return what is kept of a row's values, one for each column, in their order."""
+    return [
+        value if value is None or column.freeze is None else column.freeze(value)
+        for column, value in zip(columns, values, strict=True)
+    ]
 
 
 def has_collation(field: Any) -> bool:

@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Value
 
 from django_esdb.recorders.rows.identity_map import IdentityMap
+from django_esdb.recorders.rows.values.columns import frozen_values
 
 
 def fill_in(rows: IdentityMap) -> None:
@@ -41,18 +42,11 @@ def fill_in(rows: IdentityMap) -> None:
             entry = unfilled[pk]
             remembered = entry.instance.__dict__
             assert entry.stored is not None
-            for index, (column, value) in enumerate(
-                zip(rows.columns, values, strict=True)
-            ):
-                if not _is_expression(entry.current[index]):
-                    continue
-                kept = (
-                    value
-                    if value is None or column.freeze is None
-                    else column.freeze(value)
-                )
-                entry.current[index] = entry.stored[index] = kept
-                remembered[column.attname] = value
+            frozen = frozen_values(rows.columns, values)
+            for index, (name, value) in enumerate(zip(names, values, strict=True)):
+                if _is_expression(entry.current[index]):
+                    entry.current[index] = entry.stored[index] = frozen[index]
+                    remembered[name] = value
 
 
 def _is_expression(value: Any) -> bool:
