@@ -1,9 +1,13 @@
-"""Where an error happened: tracebacks that can be logged, stored and shown."""
+"""Where an error happened, to be logged, stored and shown, and where a thread is."""
 
 from __future__ import annotations
 
+import gc
 import re
+import sys
+import threading
 import traceback
+from types import FrameType
 
 from django_esdb.exceptions import EventError, EventHangError
 from django_esdb.masking import STARS, masked
@@ -17,6 +21,7 @@ _LONGEST_PRINTED = 100_000
 _LONGEST_LINE = 500
 _MOST_FRAMES = 40
 _CUT = "[...]"
+_looking_at_threads = threading.Lock()
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
     re.DOTALL,
@@ -55,6 +60,20 @@ def masked_traceback(error: BaseException) -> str:
     are enough.
     """
     return safe_lines(_formatted(error), _LONGEST_PRINTED)
+
+
+def frame_of(thread: int) -> FrameType | None:
+    """Return where a thread is, by its ident; None if it has ended."""
+    # Before Python 3.11.8 and 3.12.2 a search for garbage meanwhile may let another
+    # thread run, which waits for ever if it starts one: all threads are locked then.
+    with _looking_at_threads:
+        is_enabled = gc.isenabled()
+        gc.disable()
+        try:
+            return sys._current_frames().get(thread)
+        finally:
+            if is_enabled:
+                gc.enable()
 
 
 def _formatted(error: BaseException) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +11,7 @@ from django.db import Error as DatabaseError
 from django.db import connections
 
 from django_esdb.db.sessions import Session, end_session
+from django_esdb.tracebacks import frame_of
 
 
 class TimeLimit:
@@ -69,4 +69,4 @@ class TimeLimit:
         self._over()
 
     def _frame(self) -> FrameType | None:
-        return sys._current_frames().get(self._thread)
+        return frame_of(self._thread)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from django_esdb.conf import settings
 from django_esdb.db.errors import Cause, cause_of
 from django_esdb.db.sessions import Session
 from django_esdb.leases.lease import Lease
+from django_esdb.tracebacks import frame_of
 
 
 class EventClock:
@@ -90,7 +90,7 @@ class EventClock:
 
     def frame(self) -> FrameType | None:
         """Return where the thread that processes events is; None if it has ended."""
-        return sys._current_frames().get(self._thread or 0)
+        return frame_of(self._thread or 0)
 
     def was_too_slow(self, error: BaseException, lease: Lease | None) -> bool:
         """Return whether an error is of a transaction that has waited too long."""

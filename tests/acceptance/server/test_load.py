@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
+import threading
 import time
 import tracemalloc
 import uuid
@@ -13,6 +14,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from django_esdb.tracebacks import frame_of
 from eventsourcing_eventstoredb.server import EmbeddedServer
 from eventsourcing_eventstoredb.server.storage.log import Log
 from eventsourcing_eventstoredb.server.storage.records import NewEvent as LogEvent
@@ -59,8 +61,8 @@ def call_threads() -> int:
     """How many threads of the pool are busy waiting for events."""
     return sum(
         "subscriptions.py" in frame.f_code.co_filename
-        for top in sys._current_frames().values()
-        for frame in frames_of(top)
+        for thread in threading.enumerate()
+        for frame in frames_of(frame_of(thread.ident or 0))
     )
 
 

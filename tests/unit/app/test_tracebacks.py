@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -10,9 +14,42 @@ from hypothesis import strategies as st
 
 from django_esdb import tracebacks
 from django_esdb.exceptions import EventCrashError, EventHangError, EventProcessingError
-from django_esdb.tracebacks import LONGEST_TRACEBACK, safe_lines, traceback_of
+from django_esdb.tracebacks import (
+    LONGEST_TRACEBACK,
+    frame_of,
+    safe_lines,
+    traceback_of,
+)
 
 SECRET = "s3cret-w0rd"
+# Each search for garbage lets the other thread run, which starts threads.
+LOOK_AT_A_THREAD = """
+import gc, threading, time
+from django_esdb.tracebacks import frame_of
+
+class Garbage:
+    def __init__(self):
+        self.itself = self
+
+    def __del__(self):
+        time.sleep(0.001)
+
+def start_threads():
+    while not is_over.is_set():
+        thread = threading.Thread(target=int)
+        thread.start()
+        thread.join()
+
+is_over = threading.Event()
+starting = threading.Thread(target=start_threads)
+starting.start()
+gc.set_threshold(1)
+for _ in range(200):
+    [Garbage() for _ in range(3)]
+    assert frame_of(threading.get_ident())
+is_over.set()
+starting.join()
+"""
 KEY = f"-----BEGIN PRIVATE KEY-----\n{SECRET}\n-----END PRIVATE KEY-----"
 
 
@@ -130,3 +167,23 @@ def test_an_error_whose_notes_fail_has_its_places() -> None:
 
     assert "in raise_" in text
     assert text.endswith("\nNotedError: text")
+
+
+def test_of_a_thread_the_frame_is_where_it_is() -> None:
+    frame = frame_of(threading.get_ident())
+
+    assert frame is not None
+    assert frame.f_back is sys._getframe()
+    assert gc.isenabled()
+    assert frame_of(0) is None
+
+
+def test_to_look_at_a_thread_locks_no_others() -> None:
+    looked = subprocess.run(
+        [sys.executable, "-c", LOOK_AT_A_THREAD],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+    assert (looked.returncode, looked.stderr) == (0, "")
