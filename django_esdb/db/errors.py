@@ -69,9 +69,12 @@ _LOCK_NUMBERS = {
     1205,  # Lock wait timeout.
     1213,  # Deadlock.
     1223,  # FLUSH TABLES WITH READ LOCK.
+    1412,  # A table has been altered since the transaction's snapshot.
+    1615,  # A statement has to be prepared again.
     1614,  # Deadlock of XA transactions.
     1689,  # A lock wait was aborted.
     3058,  # Deadlock of user locks.
+    3101,  # The commit clashes with one on another server of the group.
     3572,  # NOWAIT.
 }
 _OUTAGE_NUMBERS = {
@@ -79,13 +82,15 @@ _OUTAGE_NUMBERS = {
     # Files of the server's own: writing, reading, deleting, opening, their space.
     *(1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 18, 19, 20, 21, 23, 24, 25, 26),
     *(27, 29, 30),
-    *(1021, 1026, 1030, 1037, 1038, 1041, 1114, 1206),  # Space and memory.
-    *(1040, 1042, 1043, 1129, 1203, 1226),  # Connecting.
+    *(1016, 1023, 1024, 1026, 1028),  # Files that it cannot use now.
+    *(1021, 1030, 1037, 1038, 1041, 1114, 1206, 1297, 1637),  # Space and memory.
+    *(1180, 1598, 3100),  # The commit, such as its binary log.
+    *(1040, 1042, 1043, 1129, 1135, 1203, 1226),  # Connecting.
     # Not let in, as while a password is changed or an account is locked.
     *(1044, 1045, 1130, 1251, 1698, 1820, 1862, 3118, 4151),
     1049,  # A database that is not there, as before it is restored.
     *(1047, 1053, 1077, 1079, 1080, 1152, 1184, 1927, 4031),  # Ended, or not ready.
-    *(1158, 1159, 1160, 1161),  # The network.
+    *(1154, 1155, 1156, 1157, 1158, 1159, 1160, 1161),  # The network.
     *(1290, 1792, 1836, 1874),  # Read-only.
     *(1317, 1969, 3024),  # Interrupted, or longer than statements may take.
     *(

@@ -218,7 +218,10 @@ PASSING: list[Case] = [
     ),
     *(
         (MARIADB, number, lambda number=number: raise_number(number))  # type: ignore[misc]
-        for number in (6, 1290, 1205, 1213, 1021, 1040, 1053, 1114, 1836, 1927)
+        for number in (
+            *(6, 1016, 1021, 1040, 1053, 1114, 1180, 1205, 1213, 1290, 1412, 1836),
+            1927,
+        )
     ),
     (SQLITE, "busy", locked_elsewhere),
     (SQLITE, "read-only", write_read_only),
