@@ -60,7 +60,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    hypothesis_profiles.load()
+    hypothesis_profiles.load(is_sqlite=DATABASE_URL.startswith("sqlite"))
     emptying.use()
     limit = float(config.getini("faulthandler_timeout") or 0)
     if limit and hasattr(signal, "setitimer"):

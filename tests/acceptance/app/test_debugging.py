@@ -63,6 +63,7 @@ def is_untouched(project: Project) -> bool:
     )
 
 
+@pytest.mark.any_database
 def test_an_event_that_hangs_ends_the_process_and_leaves_nothing(
     hanging: Project,
 ) -> None:

@@ -68,6 +68,7 @@ def test_who_is_killed_in_the_middle_is_followed_by_another(
     assert project.position() >= last
 
 
+@pytest.mark.any_database
 def test_a_worker_stands_by_and_the_first_signal_stops_a_rebuild(
     project: Project, server: EmbeddedServer, tmp_path: Path
 ) -> None:

@@ -174,6 +174,7 @@ def test_no_registered_projection_is_refused(project: Project) -> None:
     refused(project, says="No projection is registered: write a projections.py")
 
 
+@pytest.mark.any_database
 def test_unapplied_migrations_are_refused(project: Project) -> None:
     project.manage("migrate", "django_esdb", "zero", "--verbosity", "0")
 

@@ -23,11 +23,13 @@ from tests.support.supervising import wait_until
 SECONDS = 60
 
 
+@pytest.mark.any_database
 @pytest.mark.django_db
 def test_checks_run_with_djangos(settings: Any) -> None:
     assert "django_esdb.W013" in [message.id for message in run_checks()]
 
 
+@pytest.mark.any_database
 @pytest.mark.django_db
 def test_a_missing_address_keeps_nothing_from_being_prepared(settings: Any) -> None:
     call_command("makemigrations", dry_run=True, skip_checks=False, stdout=StringIO())

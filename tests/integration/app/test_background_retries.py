@@ -67,6 +67,7 @@ def test_each_is_tried_once(picky: Registration, parked: list[FailedEvent]) -> N
     assert list(attempts) == [2, 0, 2]
 
 
+@pytest.mark.any_database
 def test_what_ends_the_process_is_not_tried_again(
     picky: Registration, parked: list[FailedEvent], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,6 +88,7 @@ def test_what_ends_the_process_is_not_tried_again(
     assert FailedEvent.objects.exclude(retry_requested_at=None).count() == 2
 
 
+@pytest.mark.any_database
 def test_what_is_left_stays_asked_for(
     picky: Registration, parked: list[FailedEvent], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,7 +133,14 @@ def test_a_store_that_is_away_leaves_them_asked_for(
     assert FailedEvent.objects.exclude(retry_requested_at=None).count() >= 2
 
 
-@pytest.mark.parametrize("user", ["", "12345678", "unknown"])
+@pytest.mark.parametrize(
+    "user",
+    [
+        pytest.param("", marks=pytest.mark.any_database),
+        "12345678",
+        pytest.param("unknown", marks=pytest.mark.any_database),
+    ],
+)
 def test_a_user_who_is_gone_is_no_obstacle(
     picky: Registration, parked: list[FailedEvent], user: str
 ) -> None:

@@ -81,7 +81,9 @@ def test_each_events_is_called_once_and_in_order(
     assert CallingProjection.called == [name for name in names if name != "trick 7"]
 
 
-@pytest.mark.parametrize("error", [RuntimeError, SystemExit])
+@pytest.mark.parametrize(
+    "error", [RuntimeError, pytest.param(SystemExit, marks=pytest.mark.any_database)]
+)
 def test_one_that_fails_stops_nothing_and_is_logged_with_its_event(
     school: TrainingSchool,
     calling: MakeRegistration,
@@ -195,7 +197,9 @@ def fail_in_another() -> None:
     fail_in_a_transaction()
 
 
-@pytest.mark.parametrize("robust", [False, True])
+@pytest.mark.parametrize(
+    "robust", [False, pytest.param(True, marks=pytest.mark.any_database)]
+)
 @pytest.mark.parametrize(
     "callback",
     [
@@ -239,7 +243,9 @@ def test_whatever_one_leaves_the_next_and_the_next_batch_can_use_the_database(
     assert all(line.startswith("An on_commit callback failed") for line in said)
 
 
-@pytest.mark.parametrize("is_retried", [False, True])
+@pytest.mark.parametrize(
+    "is_retried", [pytest.param(False, marks=pytest.mark.any_database), True]
+)
 def test_what_one_saves_follows_from_its_event(
     school: TrainingSchool, calling: MakeRegistration, is_retried: bool
 ) -> None:

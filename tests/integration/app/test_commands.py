@@ -187,6 +187,7 @@ def _positionals(parser: Any) -> list[str]:
     ]
 
 
+@pytest.mark.any_database
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     "arguments",

@@ -114,6 +114,7 @@ def test_a_terminal_gets_a_table(
     assert all(len(line) <= 60 for line in out.splitlines()[1:-1])
 
 
+@pytest.mark.any_database
 def test_events_that_were_processed_are_marked(
     school: TrainingSchool, school_projection: Registration
 ) -> None:
@@ -131,6 +132,7 @@ def test_events_that_were_processed_are_marked(
     assert later_status == 0
 
 
+@pytest.mark.any_database
 def test_where_an_event_fails_is_told(
     school: TrainingSchool, parked: list[FailedEvent], monkeypatch: pytest.MonkeyPatch
 ) -> None:

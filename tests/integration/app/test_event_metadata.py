@@ -78,6 +78,7 @@ def ids(school: TrainingSchool) -> list[str]:
     ]
 
 
+@pytest.mark.any_database
 def test_handlers_see_it_and_what_they_save_follows(
     school: TrainingSchool, registration: MakeRegistration
 ) -> None:
@@ -132,6 +133,7 @@ class View(POPOTrackingRecorder):
         self.insert_tracking(tracking)
 
 
+@pytest.mark.any_database
 def test_handlers_of_other_views_see_it(
     school: TrainingSchool, registration: MakeRegistration
 ) -> None:
@@ -221,6 +223,7 @@ def site(settings: Any) -> None:
     settings.ESDB_WEB_DEADLINE = 300
 
 
+@pytest.mark.any_database
 @pytest.mark.usefixtures("site")
 def test_requests_say_their_id_and_user(school: TrainingSchool) -> None:
     user = get_user_model().objects.create_user("who", password="secret")
@@ -241,6 +244,7 @@ def test_requests_say_their_id_and_user(school: TrainingSchool) -> None:
     ]
 
 
+@pytest.mark.any_database
 @pytest.mark.usefixtures("site")
 @pytest.mark.parametrize("given", ["", "two words", "x" * 129, "a\u00e4", "$(id)"])
 def test_a_request_id_that_is_none_is_not_taken(
@@ -256,6 +260,7 @@ def test_a_request_id_that_is_none_is_not_taken(
     assert first["request_id"] != second["request_id"]
 
 
+@pytest.mark.any_database
 @pytest.mark.usefixtures("site")
 def test_a_request_that_saves_nothing_loads_no_user(
     django_assert_num_queries: Any,
@@ -270,6 +275,7 @@ def test_a_request_that_saves_nothing_loads_no_user(
     assert "Vary" not in response.headers
 
 
+@pytest.mark.any_database
 @pytest.mark.usefixtures("site", "school")
 def test_saving_in_the_event_loop_says_what_to_do() -> None:
     client = AsyncClient()
@@ -283,6 +289,7 @@ def provided() -> dict[str, str]:
     return {"release": "1.0"}
 
 
+@pytest.mark.any_database
 def test_a_setting_names_a_function_that_says_more(
     school: TrainingSchool, settings: Any
 ) -> None:
@@ -300,6 +307,7 @@ def test_a_setting_names_a_function_that_says_more(
     ]
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("name", ["no.such.function", 7, "tests"])
 def test_a_function_that_is_not_there_is_told(settings: Any, name: Any) -> None:
     settings.ESDB_URI = "esdb://localhost:1?Tls=false"
@@ -311,6 +319,7 @@ def test_a_function_that_is_not_there_is_told(settings: Any, name: Any) -> None:
         get_application(TrainingSchool)
 
 
+@pytest.mark.any_database
 def test_a_function_that_is_there_passes(settings: Any) -> None:
     settings.ESDB_URI = "esdb://localhost:1?Tls=false"
     settings.ESDB_EVENT_METADATA = f"{__name__}.provided"

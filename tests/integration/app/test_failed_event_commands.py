@@ -63,6 +63,7 @@ def test_all_that_failed_is_retried(parked: list[FailedEvent]) -> None:
     assert (tricks("Fido"), tricks("Rex")) == (["burn", "sit"], ["burn"])
 
 
+@pytest.mark.any_database
 def test_what_fails_again_is_an_error(parked: list[FailedEvent]) -> None:
     err = io.StringIO()
 
@@ -94,6 +95,7 @@ def test_nothing_is_discarded_unless_the_answer_is_yes(
     assert FailedEvent.objects.count() == 3
 
 
+@pytest.mark.any_database
 def test_all_is_discarded_when_the_answer_is_yes(
     parked: list[FailedEvent], answer: Answer
 ) -> None:
@@ -173,6 +175,7 @@ def test_a_number_that_no_event_has_is_refused(
     assert FailedEvent.objects.count() == 3
 
 
+@pytest.mark.any_database
 def test_an_event_behind_another_is_not_retried_alone(
     parked: list[FailedEvent],
 ) -> None:
@@ -266,6 +269,7 @@ def test_an_outage_of_one_projection_does_not_keep_others_from_being_retried(
     assert "Picky: 3 processed" in out.getvalue()
 
 
+@pytest.mark.any_database
 def test_where_no_process_runs_a_projection_that_is_said_and_its_error_stays(
     parked: list[FailedEvent],
 ) -> None:

@@ -128,6 +128,7 @@ def test_all_is_asked_for_with_one_query(
         asked("live")
 
 
+@pytest.mark.any_database
 def test_one_that_is_behind_and_moves_is_healthy(row: ProjectionTracking) -> None:
     put_behind(row, 3600)
     change(row, updated_at=timezone.now() - timedelta(seconds=30))
@@ -153,6 +154,7 @@ def test_one_that_is_behind_and_does_not_move_is_not(row: ProjectionTracking) ->
     assert problem("--max-behind", "3599") != ""
 
 
+@pytest.mark.any_database
 def test_what_is_healthy_can_be_set(row: ProjectionTracking, settings: Any) -> None:
     put_behind(row, 100)
     assert problem() != ""
@@ -189,6 +191,7 @@ def test_one_without_a_live_owner_is_not_healthy(
     assert SECRET not in said + json.dumps(answer)
 
 
+@pytest.mark.any_database
 def test_one_that_was_never_measured_is_not_healthy(row: ProjectionTracking) -> None:
     ProjectionLag.objects.all().delete()
 
@@ -198,6 +201,7 @@ def test_one_that_was_never_measured_is_not_healthy(row: ProjectionTracking) -> 
     assert problem().endswith("never moved")
 
 
+@pytest.mark.any_database
 def test_what_was_measured_long_ago_is_nothing_to_go_by(
     row: ProjectionTracking,
 ) -> None:
@@ -244,6 +248,7 @@ def test_a_database_that_is_away_fails_readiness(
     assert asked("live") == (200, {"status": "live"})
 
 
+@pytest.mark.any_database
 def test_probes_need_no_login_and_only_read(row: ProjectionTracking) -> None:
     middleware = "django.contrib.auth.middleware.LoginRequiredMiddleware"
     with override_settings(MIDDLEWARE=[*django_settings.MIDDLEWARE, middleware]):
@@ -252,6 +257,7 @@ def test_probes_need_no_login_and_only_read(row: ProjectionTracking) -> None:
     assert Client().head("/health/ready").status_code == 200
 
 
+@pytest.mark.any_database
 def test_a_name_that_is_not_there_is_refused() -> None:
     with pytest.raises(CommandError, match="Unknown") as caught:
         call_command("projectionhealth", "Unknown")

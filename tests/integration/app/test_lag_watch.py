@@ -86,6 +86,7 @@ def test_who_has_caught_up_is_nothing_behind(
     assert abs(timezone.now() - row.event_time) < timedelta(hours=1)
 
 
+@pytest.mark.any_database
 def test_while_it_runs_it_has_a_rate(
     school: TrainingSchool, school_projection: Registration
 ) -> None:
@@ -117,6 +118,7 @@ def test_a_paused_one_is_behind_by_what_is_recorded_since(
         assert not found.is_well
 
 
+@pytest.mark.any_database
 def test_what_has_never_run_is_measured_by_who_runs_another(
     school: TrainingSchool,
     school_projection: Registration,
@@ -139,6 +141,7 @@ def test_what_has_never_run_is_measured_by_who_runs_another(
         wait_until(lambda: status("Other").lag.events == 4)
 
 
+@pytest.mark.any_database
 def test_more_than_is_counted_is_at_least_as_much(
     school: TrainingSchool,
     school_projection: Registration,
@@ -155,6 +158,7 @@ def test_more_than_is_counted_is_at_least_as_much(
         assert not status("Other").lag.is_exact
 
 
+@pytest.mark.any_database
 def test_what_is_not_the_projections_is_not_behind(
     school: TrainingSchool,
     server: EmbeddedServer,
@@ -343,6 +347,7 @@ def test_the_application_is_closed_with_the_watch(
     assert get_application(TrainingSchool).register("Fido")
 
 
+@pytest.mark.any_database
 def test_workers_keep_one_sample_of_a_minute(
     school: TrainingSchool,
     school_projection: Registration,

@@ -199,6 +199,7 @@ def test_no_setting_gets_into_environment_variables(
         assert dict(os.environ) == before
 
 
+@pytest.mark.any_database
 def test_script_records_in_the_event_store(project: Project) -> None:
     project.python(
         "from example_project.training_school.application import TrainingSchool\n"

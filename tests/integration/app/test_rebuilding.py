@@ -100,6 +100,7 @@ def test_where_no_process_runs_it_the_next_one_rebuilds(
     assert not is_requested(school_projection.tracked())
 
 
+@pytest.mark.any_database
 def test_a_request_can_be_taken_back(
     school: TrainingSchool, school_projection: Registration
 ) -> None:
@@ -115,6 +116,7 @@ def test_a_request_can_be_taken_back(
     assert not is_right()
 
 
+@pytest.mark.any_database
 def test_a_paused_projection_is_rebuilt_and_goes_on(
     school: TrainingSchool, register: MakeRegistration
 ) -> None:
@@ -145,6 +147,7 @@ def test_failed_events_go_with_it(
     assert (tricks("Fido"), tricks("Rex")) == (["burn", "sit"], ["burn"])
 
 
+@pytest.mark.any_database
 def test_a_rebuild_that_is_refused_leaves_what_is_there(
     school: TrainingSchool,
     school_projection: Registration,

@@ -238,6 +238,7 @@ def test_who_is_taken_over_meanwhile_changes_nothing(
     assert tracking().owner == "another"
 
 
+@pytest.mark.any_database
 def test_a_rebuild_of_all_is_not_disturbed(
     school: TrainingSchool, dogs: Registration, fido: str
 ) -> None:
@@ -250,6 +251,7 @@ def test_a_rebuild_of_all_is_not_disturbed(
     assert tracking().token == begun.lease.token
 
 
+@pytest.mark.any_database
 def test_before_anything_was_processed_there_is_nothing_to_rebuild(
     school: TrainingSchool, dogs: Registration
 ) -> None:

@@ -96,6 +96,7 @@ def test_rows_are_made_anew_where_no_process_runs_it(
     assert run(NAME, "--no-input").count(f"Rebuilding {NAME}") == 1
 
 
+@pytest.mark.any_database
 def test_it_ends_where_others_wrote_the_last_event(
     school: TrainingSchool,
     school_projection: Registration,
@@ -206,6 +207,7 @@ def test_what_was_broken_off_goes_on_without_being_asked(
     assert counts() == [(1, 1)]
 
 
+@pytest.mark.any_database
 def test_an_event_that_fails_ends_it_and_the_same_command_goes_on(
     school: TrainingSchool,
     register: Callable[[OnFailure], Registration],
@@ -285,6 +287,7 @@ def test_where_rows_cannot_be_deleted_the_old_ones_stand(
     assert Dog.objects.exists()
 
 
+@pytest.mark.any_database
 def test_another_stores_events_are_not_rebuilt_from(
     school: TrainingSchool, school_projection: Registration
 ) -> None:
@@ -297,6 +300,7 @@ def test_another_stores_events_are_not_rebuilt_from(
     assert Dog.objects.exists()
 
 
+@pytest.mark.any_database
 def test_what_is_replayed_is_of_the_store_that_is_there(
     school: TrainingSchool, school_projection: Registration
 ) -> None:

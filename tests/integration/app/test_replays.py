@@ -119,6 +119,7 @@ def test_what_was_processed_before_is_a_replay_and_what_comes_then_is_not(
     assert tracking().replay_until == last
 
 
+@pytest.mark.any_database
 def test_events_of_another_store_may_count_as_new(
     school: TrainingSchool, telling: MakeRegistration
 ) -> None:
@@ -199,6 +200,7 @@ def test_effects_need_a_transaction_and_something_to_call() -> None:
         view.on_live("a mail")  # type: ignore[arg-type]
 
 
+@pytest.mark.any_database
 def test_views_elsewhere_know_no_replays_and_have_no_effects() -> None:
     projection: Any = TrainingSchoolProjection(view=POPOTrackingRecorder())  # type: ignore[arg-type]
 
@@ -207,6 +209,7 @@ def test_views_elsewhere_know_no_replays_and_have_no_effects() -> None:
         projection.on_live(print)
 
 
+@pytest.mark.any_database
 def test_what_a_class_has_by_these_names_is_kept() -> None:
     class Own(TrainingSchoolProjection):
         name = "Own"

@@ -67,6 +67,7 @@ def test_a_second_run_continues_where_the_first_ended(
     assert {dog.name for dog in Dog.objects.all()} == {"Fido", "Rex"}
 
 
+@pytest.mark.any_database
 def test_an_empty_store_is_caught_up_at_once(
     school: TrainingSchool, school_projection: Registration
 ) -> None:
@@ -85,6 +86,7 @@ def test_live_events_are_seen_by_who_waits(
             assert Dog.objects.filter(name=name).exists()
 
 
+@pytest.mark.any_database
 def test_events_of_others_are_passed_over(
     school: TrainingSchool, school_projection: Registration, server: EmbeddedServer
 ) -> None:

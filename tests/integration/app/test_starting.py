@@ -82,6 +82,7 @@ def test_another_store_with_an_event_at_the_same_position_is_noticed(
     assert [dog.name for dog in Dog.objects.all()] == ["Fido"]
 
 
+@pytest.mark.any_database
 @pytest.mark.django_db(transaction=True)
 def test_another_store_with_no_event_at_the_position_is_noticed(
     school: TrainingSchool, school_projection: Registration, settings: Any
@@ -96,6 +97,7 @@ def test_another_store_with_no_event_at_the_position_is_noticed(
     assert str(last) in text
 
 
+@pytest.mark.any_database
 @pytest.mark.django_db(transaction=True)
 def test_a_position_ahead_of_the_store_is_noticed(
     school: TrainingSchool, school_projection: Registration, settings: Any
@@ -110,6 +112,7 @@ def test_a_position_ahead_of_the_store_is_noticed(
     assert f"there is no event at position {last}" in text
 
 
+@pytest.mark.any_database
 @pytest.mark.django_db(transaction=True)
 def test_a_position_that_nothing_was_processed_at_is_compared_too(
     school: TrainingSchool, school_projection: Registration, server: EmbeddedServer
@@ -128,6 +131,7 @@ def test_a_position_that_nothing_was_processed_at_is_compared_too(
         catch_up(school_projection)
 
 
+@pytest.mark.any_database
 @pytest.mark.own_store("it must speak no TLS")
 @pytest.mark.django_db(transaction=True)
 def test_a_store_that_refuses_the_client_is_not_taken_for_another_one(

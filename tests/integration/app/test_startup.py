@@ -88,6 +88,7 @@ def test_one_tries_again_while_another_runs(
     assert "it is away" in line
 
 
+@pytest.mark.any_database
 def test_where_none_can_begin_all_end(
     school: TrainingSchool, away: Registration, registration: MakeRegistration
 ) -> None:
@@ -100,6 +101,7 @@ def test_where_none_can_begin_all_end(
     assert all("cannot run" in str(error) for error in errors)
 
 
+@pytest.mark.any_database
 def test_what_is_wrong_for_good_is_not_tried_again(
     school: TrainingSchool, registration: MakeRegistration
 ) -> None:
@@ -129,6 +131,7 @@ def test_what_is_wrong_for_good_is_not_tried_again(
     assert ["for good" in str(error) for error in ended[0]] == [True]
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("option", ["fail_fast", "until_caught_up"])
 def test_it_is_not_tried_again_where_a_caller_waits_for_the_end(
     school: TrainingSchool,
@@ -143,6 +146,7 @@ def test_it_is_not_tried_again_where_a_caller_waits_for_the_end(
     assert ["it is away" in str(error) for error in errors] == [True]
 
 
+@pytest.mark.any_database
 def test_a_stop_ends_the_trying(
     school: TrainingSchool,
     away: Registration,

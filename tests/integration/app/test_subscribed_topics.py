@@ -165,6 +165,7 @@ def test_example_has_a_handler_for_each_topic() -> None:
     assert list(check_topics()) == []
 
 
+@pytest.mark.any_database
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     "topics", [REGISTERED, (Dog.Registered,), ("nowhere:Dog",), (get_topic(Dog),)]
@@ -179,6 +180,7 @@ def test_worker_refuses_topics_that_cannot_be_meant(
     assert refused.value.returncode == 2
 
 
+@pytest.mark.any_database
 @pytest.mark.django_db
 def test_runner_refuses_topics_that_are_no_tuple(
     school: TrainingSchool, register: Register
@@ -194,6 +196,7 @@ def test_runner_refuses_topics_that_are_no_tuple(
         )
 
 
+@pytest.mark.any_database
 @pytest.mark.django_db(transaction=True)
 def test_worker_warns_of_events_without_a_handler(
     school: TrainingSchool, register: Register, capsys: pytest.CaptureFixture[str]
@@ -232,6 +235,7 @@ def test_former_names_belong_to_the_topics() -> None:
     assert subscribed_topics(Checked) == ()
 
 
+@pytest.mark.any_database
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("former_names")
 def test_old_events_of_a_renamed_class_are_delivered(

@@ -116,6 +116,7 @@ def test_the_list_of_the_environment_counts_as_well(
     assert read()["name"] == "Fido"
 
 
+@pytest.mark.any_database
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("old_events")
 def test_projections_get_them_and_keep_their_definition(
@@ -146,6 +147,7 @@ def test_events_have_names_of_their_own(settings: Any) -> None:
     assert event.topic == get_topic(Dog.Registered)
 
 
+@pytest.mark.any_database
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     ("aliases", "reason"),

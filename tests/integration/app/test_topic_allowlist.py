@@ -61,6 +61,7 @@ def insert(school: Application[UUID], topic: str) -> StoredEvent:
     return stored
 
 
+@pytest.mark.any_database
 @pytest.mark.django_db(transaction=True)
 def test_the_school_works_with_its_own_domain_allowed(
     school: TrainingSchool, settings: Any, school_projection: Registration
@@ -79,6 +80,7 @@ def test_the_school_works_with_its_own_domain_allowed(
     assert ProjectionTracking.objects.get().position is not None
 
 
+@pytest.mark.any_database
 @pytest.mark.django_db(transaction=True)
 def test_a_projection_stops_at_an_event_that_is_not_allowed(
     school: TrainingSchool,
@@ -179,6 +181,7 @@ def test_the_list_holds_for_any_persistence_module_and_mapper(
         list(school.snapshots.get(stored.originator_id))
 
 
+@pytest.mark.any_database
 @pytest.mark.django_db(transaction=True)
 def test_a_runner_made_by_hand_obeys_the_setting(
     school: TrainingSchool, settings: Any, hostile: str

@@ -256,6 +256,7 @@ def _burning(school: TrainingSchool) -> DogAggregate:
     return dog
 
 
+@pytest.mark.any_database
 def test_a_view_that_waits_under_a_wrong_name_is_told_at_once_which_there_are(
     school: TrainingSchool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

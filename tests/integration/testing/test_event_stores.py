@@ -165,6 +165,7 @@ def test_outside_of_a_block_nothing_is_kept_in_memory() -> None:
         make_application(TrainingSchool, env)
 
 
+@pytest.mark.any_database
 @pytest.mark.django_db(transaction=True)
 def test_commands_use_the_store_in_memory(memory_event_store: MemoryEventStore) -> None:
     get_application(TrainingSchool).register("Fido")
@@ -192,6 +193,7 @@ class Embedded(EmbeddedEventStoreMixin, TransactionTestCase):
         assert DogRow.objects.get().name == "Fido"
 
 
+@pytest.mark.any_database
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("case", [InMemory, Embedded])
 def test_mixins_give_each_test_a_store(case: type[SimpleTestCase]) -> None:

@@ -77,6 +77,7 @@ def test_events_of_other_topics_are_left_out() -> None:
     assert dogs() == {"Rex": []}
 
 
+@pytest.mark.any_database
 def test_what_was_recorded_is_projected_on() -> None:
     for store in (memory_event_store, embedded_event_store):
         with store():

@@ -52,6 +52,7 @@ def test_it_goes_on_from_what_is_there() -> None:
     assert Dog.objects.get().tricks == []
 
 
+@pytest.mark.any_database
 def test_a_failure_says_what_differs_and_after_which_events() -> None:
     with pytest.raises(AssertionError) as raised:
         given(REGISTERED).when(SIT).then(
@@ -74,6 +75,7 @@ def test_a_failure_says_what_differs_and_after_which_events() -> None:
     ]
 
 
+@pytest.mark.any_database
 def test_rows_that_were_not_expected_are_shown() -> None:
     with pytest.raises(AssertionError) as raised:
         given(projection=TrainingSchoolProjection).when(REGISTERED).then()
@@ -155,6 +157,7 @@ def test_keys_and_times_that_nobody_chooses_do_not_count(registered: None) -> No
     given(REGISTERED, projection=Visits).when(SIT).then(Visit(animal_id=ID, number=1))
 
 
+@pytest.mark.any_database
 def test_what_depends_on_batches_is_found(registered: None) -> None:
     with pytest.raises(AssertionError) as raised:
         given(REGISTERED, projection=Batched).when(SIT, BOW).then({Owner: []})
@@ -169,6 +172,7 @@ def test_what_depends_on_batches_is_found(registered: None) -> None:
         given(REGISTERED, projection=Batched).when(bite).then({Owner: []})
 
 
+@pytest.mark.any_database
 def test_a_handler_that_fails(registered: None) -> None:
     bite = EventFactory(domain.Dog).TrickAdded(trick="bite")
     when = given(REGISTERED, projection=Visits).when(SIT, bite)
@@ -184,6 +188,7 @@ def test_a_handler_that_fails(registered: None) -> None:
         given(REGISTERED, projection=Visits).when(SIT).then_raises(ValueError)
 
 
+@pytest.mark.any_database
 def test_events_that_the_projection_does_not_get_are_pointed_out() -> None:
     other = Puppy("Rex").pending_events
 
@@ -197,6 +202,7 @@ def test_events_that_the_projection_does_not_get_are_pointed_out() -> None:
     )
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     ("expected", "message"),
     [
@@ -240,6 +246,7 @@ BEGUN = puppy.Begun(name="Rex")
 BALL, BONE = puppy.ToyGiven(toy="ball"), puppy.ToyGiven(toy="bone")
 
 
+@pytest.mark.any_database
 def test_an_aggregate_decides() -> None:
     given(BEGUN, BALL).when(lambda rex: rex.give("bone")).then(BONE)
     given(BEGUN).when(lambda rex: None).then()
@@ -247,6 +254,7 @@ def test_an_aggregate_decides() -> None:
     given(application=TrainingSchool).when(lambda: domain.Dog("Fido")).then(new)
 
 
+@pytest.mark.any_database
 def test_a_decision_that_is_another_one_is_shown() -> None:
     with pytest.raises(AssertionError) as raised:
         given(BEGUN).when(lambda rex: rex.give_all("bone", "stick")).then(BALL)
@@ -264,6 +272,7 @@ def test_a_decision_that_is_another_one_is_shown() -> None:
         given(BEGUN).when(lambda rex: None).then(BALL)
 
 
+@pytest.mark.any_database
 def test_what_events_do_not_tell_is_found() -> None:
     with pytest.raises(AssertionError) as raised:
         given(BEGUN).when(lambda rex: rex.hide()).then(
@@ -278,6 +287,7 @@ def test_what_events_do_not_tell_is_found() -> None:
     ]
 
 
+@pytest.mark.any_database
 def test_a_command_is_refused() -> None:
     class RefusedError(Exception):
         pass

@@ -111,8 +111,8 @@ def test_failed_events_are_shown_and_offer_no_change(
     [
         ("waits=yes", [1]),
         ("waits=no", [0, 2]),
-        ("projection=Picky", [0, 1, 2]),
-        ("projection=Other", []),
+        pytest.param("projection=Picky", [0, 1, 2], marks=pytest.mark.any_database),
+        pytest.param("projection=Other", [], marks=pytest.mark.any_database),
     ],
 )
 def test_failed_events_are_filtered(
@@ -180,6 +180,7 @@ def test_a_whole_projection_is_retried(
     ]
 
 
+@pytest.mark.any_database
 def test_what_fails_again_is_counted_and_the_first_error_shown(
     admin_client: Client, parked: list[FailedEvent]
 ) -> None:
@@ -195,6 +196,7 @@ def test_what_fails_again_is_counted_and_the_first_error_shown(
     assert "<b>at all" not in text(page)
 
 
+@pytest.mark.any_database
 def test_a_paused_projection_is_resumed(
     admin_client: Client,
     school: TrainingSchool,
@@ -291,6 +293,7 @@ def test_an_application_that_cannot_be_made_is_a_message(
     assert SECRET not in text(page)
 
 
+@pytest.mark.any_database
 def test_what_was_done_before_the_store_went_away_is_told(
     admin_client: Client, parked: list[FailedEvent], monkeypatch: pytest.MonkeyPatch
 ) -> None:

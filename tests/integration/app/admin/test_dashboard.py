@@ -58,6 +58,7 @@ def test_each_projection_has_its_figures_without_a_script(
     assert "rebuild advised" in found["Invoices"]
 
 
+@pytest.mark.any_database
 def test_projections_that_never_ran_are_there(admin_client: Client) -> None:
     page = admin_client.get(DASHBOARD)
 
@@ -104,6 +105,7 @@ def test_it_says_since_when_figures_are_old(
     assert "The lag was last measured at 2026-01-02 03:04:05 UTC." in found
 
 
+@pytest.mark.any_database
 def test_rebuilds_are_told_of(admin_client: Client, projections: None) -> None:
     rows = ProjectionTracking.objects.filter(projection=NAME)
     rows.update(rebuild_requested_at="2026-01-02T03:04:05Z")

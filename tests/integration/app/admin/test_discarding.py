@@ -55,6 +55,7 @@ def test_discarding_asks_and_then_leaves_out_for_good(
     assert tricks("Fido") == ["sit"]
 
 
+@pytest.mark.any_database
 def test_what_is_not_registered_can_be_discarded(
     admin_client: Client, parked: list[FailedEvent]
 ) -> None:
@@ -107,6 +108,7 @@ def test_a_database_that_fails_is_a_message(
     assert LogEntry.objects.get().object_id == str(other.pk)
 
 
+@pytest.mark.any_database
 def test_no_more_are_discarded_at_once_than_a_form_can_have(
     admin_client: Client, parked: list[FailedEvent], monkeypatch: pytest.MonkeyPatch
 ) -> None:

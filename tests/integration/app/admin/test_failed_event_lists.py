@@ -253,6 +253,7 @@ def test_events_that_have_failed_before_are_grouped_by_the_migration() -> None:
     assert list(kinds) == ["E: …"] * 3 + [""]
 
 
+@pytest.mark.any_database
 @pytest.mark.django_db(transaction=True)
 def test_of_more_events_than_fit_none_is_tried_in_the_request(
     admin_client: Client, parked: list[FailedEvent], monkeypatch: pytest.MonkeyPatch

@@ -203,6 +203,7 @@ def test_a_store_that_is_away_is_said(
     assert labels(page) == ["What would a retry do?", "Retry", "Discard"]
 
 
+@pytest.mark.any_database
 def test_another_event_at_the_same_position_is_not_shown(
     admin_client: Client, parked: list[FailedEvent]
 ) -> None:
@@ -224,6 +225,7 @@ def test_what_no_code_is_left_for_has_a_page(
     assert "There is no such application." in text(admin_client.get(page_of(parked[0])))
 
 
+@pytest.mark.any_database
 def test_one_is_retried_from_its_page(
     admin_client: Client, parked: list[FailedEvent]
 ) -> None:
@@ -261,6 +263,7 @@ def test_a_retry_has_its_own_transaction_whatever_requests_have(
     assert retries_in_transactions == [False]
 
 
+@pytest.mark.any_database
 def test_one_is_discarded_from_its_page_after_asking(
     admin_client: Client, parked: list[FailedEvent]
 ) -> None:

@@ -61,6 +61,7 @@ def history() -> list[str]:
     return [each.change_message for each in entries.order_by("pk")]
 
 
+@pytest.mark.any_database
 def test_a_projection_that_runs_is_paused_until_it_is_resumed(
     admin_client: Client, school: TrainingSchool, school_projection: Registration
 ) -> None:
@@ -85,6 +86,7 @@ def test_a_projection_that_runs_is_paused_until_it_is_resumed(
     assert history() == ["Paused", "Resumed"]
 
 
+@pytest.mark.any_database
 def test_who_waits_until_all_is_processed_is_told_that_it_is_paused(
     school: TrainingSchool, school_projection: Registration
 ) -> None:
@@ -98,6 +100,7 @@ def test_who_waits_until_all_is_processed_is_told_that_it_is_paused(
     assert not pause_projection(school_projection)
 
 
+@pytest.mark.any_database
 def test_a_failed_projection_is_resumed_at_its_event(
     admin_client: Client,
     school: TrainingSchool,
@@ -116,6 +119,7 @@ def test_a_failed_projection_is_resumed_at_its_event(
         wait_until(lambda: tricks("Fido") == ["burn"])
 
 
+@pytest.mark.any_database
 def test_failed_events_are_retried_and_the_pause_stays(
     admin_client: Client, parked: list[FailedEvent], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,6 +178,7 @@ def test_a_projection_with_very_many_rows_is_not_reset_in_a_request(
     assert history() == []
 
 
+@pytest.mark.any_database
 def test_a_projection_is_rebuilt_in_the_background(
     admin_client: Client,
     school: TrainingSchool,
@@ -197,6 +202,7 @@ def test_a_projection_is_rebuilt_in_the_background(
     assert history() == ["Rebuild requested"]
 
 
+@pytest.mark.any_database
 def test_a_rebuild_waits_for_a_process_and_is_asked_for_once(
     admin_client: Client, school: TrainingSchool, school_projection: Registration
 ) -> None:
@@ -229,6 +235,7 @@ def test_what_also_resumes_says_so(
     assert not tracking().is_paused_by_hand
 
 
+@pytest.mark.any_database
 def test_a_definition_is_accepted(
     admin_client: Client, school: TrainingSchool, school_projection: Registration
 ) -> None:
@@ -311,7 +318,9 @@ def test_what_is_not_there_is_not_found(admin_client: Client) -> None:
         assert admin_client.post(address).status_code == 404
 
 
-@pytest.mark.parametrize("operation", ["pause", "reset"])
+@pytest.mark.parametrize(
+    "operation", [pytest.param("pause", marks=pytest.mark.any_database), "reset"]
+)
 def test_what_cannot_be_noted_is_not_done(
     admin_client: Client,
     school: TrainingSchool,

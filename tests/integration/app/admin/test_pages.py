@@ -55,6 +55,7 @@ def test_position_is_shown_and_found(
     assert "1234567" in page.content.decode()
 
 
+@pytest.mark.any_database
 def test_viewing_takes_the_permission_to(
     client: Client, rows: list[tuple[str, object]]
 ) -> None:
@@ -108,6 +109,7 @@ def test_half_a_surrogate_pair_in_a_row_does_not_break_a_page(
     assert "half \ufffd" in shown.content.decode()
 
 
+@pytest.mark.any_database
 def test_where_code_failed_is_shown_as_text(admin_client: Client) -> None:
     place = (
         'Traceback:\n  File "x.py", line 7, in <lambda>\nKeyError: esdb://u:s3cret@h'
@@ -140,6 +142,7 @@ def test_a_name_cannot_reorder_what_stands_next_to_it(admin_client: Client) -> N
         assert page.count("\u202e") == page.count("\u202c</bdi>") > 0
 
 
+@pytest.mark.any_database
 def test_what_is_no_text_stays_as_it_is() -> None:
     page = (
         "<!-- \u202e --><script>'\u202e'</script><a title='\u202e'>plain</a>"

@@ -63,6 +63,7 @@ def test_what_would_change_is_shown_and_nothing_changes(
     assert not LogEntry.objects.exists()
 
 
+@pytest.mark.any_database
 def test_what_would_fail_again_says_where(
     admin_client: Client, parked: list[FailedEvent]
 ) -> None:

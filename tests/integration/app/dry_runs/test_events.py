@@ -103,6 +103,7 @@ def test_what_comes_after_a_failure_is_processed_without_it(
     assert [each.pk for each in last.changes] == [str(sitting)]
 
 
+@pytest.mark.any_database
 def test_an_aggregates_rows_can_be_left_out_at_first(
     school: TrainingSchool, registration: MakeRegistration
 ) -> None:
@@ -126,6 +127,7 @@ def test_an_aggregates_rows_can_be_left_out_at_first(
         runs(registration(), anew=True)
 
 
+@pytest.mark.any_database
 def test_events_are_chosen_by_position(
     school: TrainingSchool, school_projection: Registration
 ) -> None:
@@ -147,6 +149,7 @@ def test_events_are_chosen_by_position(
     assert run.has_more
 
 
+@pytest.mark.any_database
 def test_what_is_not_there_is_told(
     school: TrainingSchool, school_projection: Registration
 ) -> None:
@@ -160,6 +163,7 @@ def test_what_is_not_there_is_told(
         runs(school_projection, dog_id("Rex"), only=position)
 
 
+@pytest.mark.any_database
 def test_events_of_other_topics_are_not_the_projections(
     school: TrainingSchool, registration: MakeRegistration
 ) -> None:

@@ -111,6 +111,7 @@ def do(
     return [event.error for event in failed]
 
 
+@pytest.mark.any_database
 def test_errors_with_code_of_their_own_are_failures_of_their_events(
     school: TrainingSchool, registration: Callable[..., Registration]
 ) -> None:

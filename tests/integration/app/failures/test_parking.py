@@ -130,8 +130,12 @@ def test_an_event_that_its_store_does_not_have_keeps_no_other_from_being_tried(
     assert there.originator_id == str(DogAggregate.create_id("Rex"))
 
 
-@pytest.mark.parametrize("fails", [True, False])
-@pytest.mark.parametrize("is_deleted", [True, False])
+@pytest.mark.parametrize(
+    "fails", [True, pytest.param(False, marks=pytest.mark.any_database)]
+)
+@pytest.mark.parametrize(
+    "is_deleted", [pytest.param(True, marks=pytest.mark.any_database), False]
+)
 @pytest.mark.parametrize("on_failure", [OnFailure.PARK, OnFailure.SKIP])
 def test_what_is_noted_ahead_of_a_position_that_was_moved_back_is_forgotten(
     school: TrainingSchool,

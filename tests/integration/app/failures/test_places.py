@@ -22,7 +22,9 @@ MakeRegistration = Callable[..., Registration]
 
 
 @pytest.mark.parametrize("policy", list(OnFailure))
-@pytest.mark.parametrize("retries", [0, 2])
+@pytest.mark.parametrize(
+    "retries", [0, pytest.param(2, marks=pytest.mark.any_database)]
+)
 def test_the_place_is_in_the_log_once_and_kept(
     failing: MakeRegistration,
     school: TrainingSchool,

@@ -40,7 +40,16 @@ class _Awaitable:
         return iter(())
 
 
-@pytest.mark.parametrize("returned", [_later, _generator, _async_generator, _Awaitable])
+@pytest.mark.parametrize(
+    "returned",
+    [
+        _later,
+        *(
+            pytest.param(each, marks=pytest.mark.any_database)
+            for each in (_generator, _async_generator, _Awaitable)
+        ),
+    ],
+)
 def test_what_is_not_done_yet_is_a_failure(
     school: TrainingSchool,
     registration: MakeRegistration,
@@ -61,6 +70,7 @@ def test_what_is_not_done_yet_is_a_failure(
     assert retry_failed_events(returning).failed == 1
 
 
+@pytest.mark.any_database
 def test_what_is_not_done_yet_is_a_failure_also_for_other_views(
     school: TrainingSchool, registration: MakeRegistration, settings: Any
 ) -> None:

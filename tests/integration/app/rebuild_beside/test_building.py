@@ -120,7 +120,9 @@ def waiting(only: Any, school: TrainingSchool) -> Iterator[Registration]:
     Waiting.may_go.set()
 
 
-@pytest.mark.parametrize("is_aborted", [False, True])
+@pytest.mark.parametrize(
+    "is_aborted", [pytest.param(False, marks=pytest.mark.any_database), True]
+)
 def test_a_build_that_is_under_way_is_shown_is_alone_and_can_be_aborted(
     school: TrainingSchool,
     waiting: Registration,
@@ -175,6 +177,7 @@ def test_a_build_that_is_under_way_is_shown_is_alone_and_can_be_aborted(
     assert is_nothing_left()
 
 
+@pytest.mark.any_database
 def test_a_build_of_another_process_is_not_begun_twice(
     spoilt: TrainingSchool, school_projection: Registration
 ) -> None:
@@ -222,7 +225,14 @@ def test_what_was_broken_off_goes_on_and_the_old_rows_stand(
     assert is_nothing_left()
 
 
-@pytest.mark.parametrize("how", ["--restart", "code", "tables"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param("--restart", marks=pytest.mark.any_database),
+        pytest.param("code", marks=pytest.mark.any_database),
+        "tables",
+    ],
+)
 def test_it_begins_again_if_told_so_or_if_code_or_tables_have_changed(
     spoilt: TrainingSchool,
     school_projection: Registration,

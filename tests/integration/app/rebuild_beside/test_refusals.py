@@ -43,7 +43,14 @@ class Literal(TrainingSchoolView):
                     cursor.execute(self.sql)
 
 
-@pytest.mark.parametrize("policy", list(OnFailure))
+@pytest.mark.parametrize(
+    "policy",
+    [
+        pytest.param(OnFailure.STOP, marks=pytest.mark.any_database),
+        OnFailure.PARK,
+        pytest.param(OnFailure.SKIP, marks=pytest.mark.any_database),
+    ],
+)
 @pytest.mark.parametrize(
     ("sql", "why"),
     [
@@ -71,6 +78,7 @@ def test_statements_that_would_touch_what_is_in_use_end_it(
     assert not FailedEvent.objects.exists()
 
 
+@pytest.mark.any_database
 def test_it_needs_a_process_of_its_own_and_whole_rows(
     spoilt: TrainingSchool, only: Any
 ) -> None:
@@ -87,6 +95,7 @@ def test_it_needs_a_process_of_its_own_and_whole_rows(
     assert refused.value.returncode == 2
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     ("options", "unheeded"),
     [
@@ -106,6 +115,7 @@ def test_options_that_others_would_not_heed_are_refused(
     assert refused.value.returncode == 2
 
 
+@pytest.mark.any_database
 def test_what_has_processed_nothing_has_nothing_to_build_next_to(
     school: TrainingSchool, school_projection: Registration
 ) -> None:
@@ -115,6 +125,7 @@ def test_what_has_processed_nothing_has_nothing_to_build_next_to(
     assert is_nothing_left()
 
 
+@pytest.mark.any_database
 def test_another_stores_events_are_not_built_from(spoilt: TrainingSchool) -> None:
     ProjectionTracking.objects.update(event_id="of another store")
     with pytest.raises(CommandError, match="this is another store"):

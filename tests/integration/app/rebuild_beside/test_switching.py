@@ -110,7 +110,9 @@ def test_what_was_reset_or_is_being_rebuilt_is_built_up_to_where_it_was(
     assert not row().is_replaying
 
 
-@pytest.mark.parametrize("by_hand", [False, True])
+@pytest.mark.parametrize(
+    "by_hand", [False, pytest.param(True, marks=pytest.mark.any_database)]
+)
 def test_a_paused_projection_goes_on_unless_it_was_paused_by_hand(
     spoilt: TrainingSchool, by_hand: bool
 ) -> None:

@@ -172,7 +172,13 @@ def _look(rows: Any) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [_add_gauge, _change_gauge, _increment_gauge, _delete_gauge, _express_gauge],
+    [
+        pytest.param(_add_gauge, marks=pytest.mark.any_database),
+        _change_gauge,
+        pytest.param(_increment_gauge, marks=pytest.mark.any_database),
+        _delete_gauge,
+        pytest.param(_express_gauge, marks=pytest.mark.any_database),
+    ],
     ids=["added", "changed", "incremented", "deleted", "expressed"],
 )
 @pytest.mark.parametrize("is_first", [True, False], ids=["before", "after"])

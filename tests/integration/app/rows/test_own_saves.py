@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, models, transaction
+from django.db import IntegrityError, connection, models, transaction
 from django.db.models import F
 from django.db.models.signals import post_save, pre_save
 from django.test.utils import isolate_apps
@@ -237,6 +237,9 @@ def test_rows_that_look_at_others_are_saved_in_the_order_of_the_changes() -> Non
         (("looking", "expression"), "Ann 0, Bob 0"),
     ]
     used_before: list[list[Any]] = [[], [Owner], [Looking]]
+    if connection.vendor != "sqlite":
+        # The order of the statements comes from the same code on each database.
+        used_before = [[Owner]]
     with made_tables(Looking):
         for (steps, seen), used in (
             *product(cases, used_before),

@@ -35,6 +35,7 @@ def gone() -> str:
     return ended_owner()
 
 
+@pytest.mark.any_database
 def test_a_projection_that_has_never_run_is_shown() -> None:
     [shown] = listed()
 
@@ -83,8 +84,8 @@ def test_who_runs_it_is_shown_by_host_and_process(
     "state",
     [
         ProjectionState.RUNNING,
-        ProjectionState.RETRYING,
-        ProjectionState.STANDING_BY,
+        pytest.param(ProjectionState.RETRYING, marks=pytest.mark.any_database),
+        pytest.param(ProjectionState.STANDING_BY, marks=pytest.mark.any_database),
     ],
 )
 def test_one_whose_lease_is_over_is_lost(
@@ -177,6 +178,7 @@ def test_failed_events_without_a_position_are_counted(row: ProjectionTracking) -
     assert [(shown["failed"], shown["waiting"]) for shown in listed()] == [(0, 1)]
 
 
+@pytest.mark.any_database
 def test_a_changed_definition_is_noticed(row: ProjectionTracking) -> None:
     assert listed()[0]["definition_changed"] is False
 
@@ -190,6 +192,7 @@ def test_a_changed_definition_is_noticed(row: ProjectionTracking) -> None:
     assert f"run manage.py rebuildprojection {row.projection}" in shown["advice"][-1]
 
 
+@pytest.mark.any_database
 def test_a_rebuild_is_told_of(row: ProjectionTracking) -> None:
     [shown] = listed()
     assert (shown["replay_until"], shown["is_rebuild_requested"]) == (None, False)
@@ -209,6 +212,7 @@ def test_a_rebuild_is_told_of(row: ProjectionTracking) -> None:
     assert not any("started over" in line for line in table())
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     "changes", [{"fingerprint": ""}, {"fingerprint": "0" * 64, "position": None}]
 )
@@ -220,6 +224,7 @@ def test_what_was_not_begun_with_a_known_definition_has_not_changed(
     assert listed()[0]["definition_changed"] is False
 
 
+@pytest.mark.any_database
 def test_a_view_that_is_kept_elsewhere_has_a_state(
     registration: Callable[..., Registration], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,6 +240,7 @@ def test_a_view_that_is_kept_elsewhere_has_a_state(
     assert shown["view"] == "eventsourcing.popo.POPOTrackingRecorder"
 
 
+@pytest.mark.any_database
 def test_positions_without_code_are_shown_last() -> None:
     ProjectionTracking.objects.create(projection="Old", application="App", position=5)
     ProjectionTracking.objects.create(projection="Never", application="App")
@@ -252,6 +258,7 @@ def test_positions_without_code_are_shown_last() -> None:
     )
 
 
+@pytest.mark.any_database
 def test_a_name_with_another_application_is_not_registered(
     row: ProjectionTracking,
 ) -> None:
@@ -304,6 +311,7 @@ def test_the_exit_status_says_whether_all_is_well(
     assert caught.value.returncode == 1
 
 
+@pytest.mark.any_database
 def test_one_that_had_caught_up_when_it_was_stopped_is_well(
     row: ProjectionTracking,
 ) -> None:

@@ -44,6 +44,7 @@ def test_a_watch_shows_what_changes_until_ctrl_c(
     ]
 
 
+@pytest.mark.any_database
 def test_a_watch_in_json_is_a_line_for_each_look(
     row: ProjectionTracking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -54,6 +55,7 @@ def test_a_watch_in_json_is_a_line_for_each_look(
     assert [[each["position"] for each in look] for look in looks] == [[7], [8]]
 
 
+@pytest.mark.any_database
 def test_a_watch_draws_over_what_was_there(
     row: ProjectionTracking, monkeypatch: pytest.MonkeyPatch
 ) -> None:

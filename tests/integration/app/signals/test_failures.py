@@ -73,6 +73,7 @@ def test_an_event_that_fails_and_then_pauses_its_projection(
     }
 
 
+@pytest.mark.any_database
 def test_an_event_that_is_tried_again_with_success(
     school: TrainingSchool, picky: MakeRegistration, heard: Heard
 ) -> None:
@@ -90,6 +91,7 @@ def test_an_event_that_is_tried_again_with_success(
     )
 
 
+@pytest.mark.any_database
 def test_events_that_are_parked(
     school: TrainingSchool, picky: MakeRegistration, heard: Heard
 ) -> None:
@@ -108,6 +110,7 @@ def test_events_that_are_parked(
     assert (failed["failures"], failed["seconds"]) == (1, None)
 
 
+@pytest.mark.any_database
 def test_an_event_that_is_skipped(
     school: TrainingSchool, picky: MakeRegistration, heard: Heard
 ) -> None:
@@ -143,6 +146,7 @@ def test_an_outage_and_its_end(
     assert "event_failed" not in heard.names()
 
 
+@pytest.mark.any_database
 def test_a_projection_that_fails(
     school: TrainingSchool, picky: MakeRegistration, heard: Heard
 ) -> None:

@@ -57,6 +57,7 @@ def test_a_run_from_its_start_to_its_stop(
     assert not acquired["was_abandoned"]
 
 
+@pytest.mark.any_database
 def test_each_batch_is_told_of_before_it_is_processed(
     school: TrainingSchool, picky: MakeRegistration, heard: Heard
 ) -> None:
@@ -88,6 +89,7 @@ def test_each_batch_is_told_of_before_it_is_processed(
             assert began["reason"] == ended["reason"]
 
 
+@pytest.mark.any_database
 def test_a_position_that_is_passed_over_took_no_handlers_time(
     school: TrainingSchool, registration: MakeRegistration, heard: Heard
 ) -> None:
@@ -188,6 +190,7 @@ def test_who_ends_when_it_has_caught_up_says_so_before(
     assert heard.has_reached("projection_caught_up", last)
 
 
+@pytest.mark.any_database
 def test_a_position_that_passes_over_others_events_is_a_batch_without_events(
     school: TrainingSchool, registration: MakeRegistration, heard: Heard
 ) -> None:
