@@ -25,7 +25,7 @@ class UndoneError(Exception):
 
 
 class PlainRows:
-    """A model's rows with the plain ORM."""
+    """A model's rows with the plain ORM, each with one instance in an event."""
 
     def __init__(self, plain: Plain, model: type[Any], key: str = "pk") -> None:
         self._plain = plain
@@ -35,16 +35,22 @@ class PlainRows:
     def get_or_none(self, key: Any) -> Any:
         self._plain.save()
         found = self._model.objects.filter(**{self._key: key}).first()
-        return found if found is None else self._plain.watched(found)
+        return None if found is None else self._known(found)
+
+    def _known(self, found: Any) -> Any:
+        known = self._plain.known(found)
+        if known is None:
+            return self._plain.watched(found)
+        known.refresh_from_db()
+        return self._plain.watched(known)
 
     def get_or_create(self, key: Any, defaults: dict[str, Any]) -> tuple[Any, bool]:
-        self._plain.save()
-        found = self._model.objects.filter(**{self._key: key}).first()
-        if found is None:
-            found = self._model(**{self._key: key, **defaults})
-            self._plain.added(found)
-            return found, True
-        return self._plain.watched(found), False
+        found = self.get_or_none(key)
+        if found is not None:
+            return found, False
+        new = self._model(**{self._key: key, **defaults})
+        self._plain.added(new)
+        return new, True
 
     def add(self, instance: Any) -> Any:
         self._plain.save()
@@ -79,6 +85,13 @@ class Plain:
 
     def rows(self, model: type[Any], key: str = "pk") -> PlainRows:
         return PlainRows(self, model, key)
+
+    def known(self, found: Any) -> Any:
+        """Return the instance that the event has of a row, None if there is none."""
+        for instance, _ in self._watched.values():
+            if type(instance) is type(found) and instance.pk == found.pk:
+                return instance
+        return None
 
     def watched(self, instance: Any) -> Any:
         self._watched[id(instance)] = (instance, _copied(instance))

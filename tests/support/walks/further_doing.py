@@ -27,42 +27,16 @@ from tests.support.walks.doing import Doing, Plain, PlainRows
 from tests.support.walks.further_steps import TRAILS
 
 
-class OnePlainRows(PlainRows):
-    """A model's rows with the plain ORM, each with one instance in an event."""
+class FurtherPlain(Plain):
+    """The plain way, which refuses the models that rows refuse."""
 
-    def get_or_none(self, key: Any) -> Any:
-        self._plain.save()
-        found = self._model.objects.filter(**{self._key: key}).first()
-        return None if found is None else self._known(found)
-
-    def get_or_create(self, key: Any, defaults: dict[str, Any]) -> tuple[Any, bool]:
-        found = self.get_or_none(key)
-        if found is not None:
-            return found, False
-        return super().get_or_create(key, defaults)
-
-    def _known(self, found: Any) -> Any:
-        known = self._plain.known(found)
-        if known is None:
-            return self._plain.watched(found)
-        known.refresh_from_db()
-        return self._plain.watched(known)
-
-
-class OnePlain(Plain):
     def rows(self, model: type[Any], key: str = "pk") -> PlainRows:
         if len(getattr(model._meta, "pk_fields", (1,))) > 1 or model in (
             Kiosk,
             OldPlace,
         ):
             raise NotImplementedError
-        return OnePlainRows(self, model, key)
-
-    def known(self, found: Any) -> Any:
-        for instance, _ in self._watched.values():
-            if type(instance) is type(found) and instance.pk == found.pk:
-                return instance
-        return None
+        return super().rows(model, key)
 
 
 class FurtherDoing(Doing):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from django_esdb.db import copied_rows
 from tests.support.rows_app import garden, park
 from tests.support.rows_app.models import Chip, Gauge, Keeper, Permit, Specimen
-from tests.support.walks.further_doing import FurtherDoing, OnePlain
+from tests.support.walks.further_doing import FurtherDoing, FurtherPlain
 from tests.support.walks.further_steps import further_events
 from tests.support.walks.garden_doing import GardenDoing
 from tests.support.walks.garden_steps import garden_events
@@ -73,7 +73,7 @@ def test_rows_leave_it_next_to_relations_and_query_sets(
         park.WALKED,
         clock,
         FurtherDoing,
-        OnePlain,
+        FurtherPlain,
         unnumbered=(park.Seen, park.Crossing, park.Stall.labels.through),
     )
     walks.options["later"] = walks.called.append
@@ -85,6 +85,6 @@ def test_rows_leave_it_next_to_relations_and_query_sets(
 def test_rows_leave_it_next_to_code_of_models(
     walk: list[Event], sizes: list[int], clock: Clock
 ) -> None:
-    walks = Walks(garden.WALKED, clock, GardenDoing, OnePlain)
+    walks = Walks(garden.WALKED, clock, GardenDoing)
     walks.options["later"] = walks.called.append
     walks.compare(walk, sizes)
