@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from sys import getrefcount
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID
 
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
@@ -218,11 +218,7 @@ class IdentityMap:
             if known is not None and self.is_outdated(known):
                 known = self.keys.refresh(known)
             if known is not None:
-                self.instances.check_values(instance)
-                # As the database does, which is not asked here.
-                transaction.set_rollback(True, using=self.unit.using)
-                msg = f"{self.model.__name__} with primary key {pk!r} exists already"
-                raise IntegrityError(msg)
+                self._refuse(instance, pk)
             if pk in self.deleted:
                 # Deleting and adding again are two statements, in that order.
                 self.unit.flush()
@@ -233,6 +229,21 @@ class IdentityMap:
         AddedState(instance, self.unit.flush, using=using)
         self.in_hand[entry] = self._turn()
         return entry
+
+    def _refuse(self, instance: models.Model, pk: Any) -> NoReturn:
+        """Raise what the database says of a new row whose key another one has."""
+        self.instances.check_values(instance)
+        if not self.instances.are_taken(instance):
+            # It may refuse a value before it looks at keys.
+            self.unit.flush()
+            with self.unit.own_statements():
+                models.QuerySet(self.model, using=self.unit.using).bulk_create(
+                    [instance]
+                )
+        # As the database does, which is not asked here.
+        transaction.set_rollback(True, using=self.unit.using)
+        msg = f"{self.model.__name__} with primary key {pk!r} exists already"
+        raise IntegrityError(msg)
 
     def increment(self, key: Any, amounts: dict[str, Any]) -> bool:
         """

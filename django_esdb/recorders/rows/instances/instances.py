@@ -258,6 +258,17 @@ class Instances:
             value = getattr(instance, field.attname)
             field.get_db_prep_save(value, connection=self._connection)
 
+    def are_taken(self, instance: models.Model) -> bool:
+        """Return whether it is certain that a column takes each of these values."""
+        seen = self._seen(instance, instance.__dict__)
+        given = {field.attname for field in self._presaved}
+        return all(
+            settle(value, value if freeze is None else freeze(value))[1]
+            is not Trust.DOUBTFUL
+            for _, attname, freeze, _, settle in self._writable
+            if (value := seen.get(attname)) is not None or attname not in given
+        )
+
     def put_back(self, entry: Entry) -> None:
         """Make an instance that is in hand have its row's values."""
         instance = entry.instance

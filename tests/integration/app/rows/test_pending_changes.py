@@ -22,11 +22,13 @@ from eventsourcing.persistence import Tracking
 
 from django_esdb.recorders import DjangoTrackingRecorder
 from tests.support.batches import APP, Runner, changes
+from tests.support.made_events import outcomes
 from tests.support.rows_app.garden import Bed, Note
 from tests.support.rows_app.models import (
     Animal,
     BigOwner,
     Counter,
+    Keeper,
     Lion,
     Owner,
     Site,
@@ -375,3 +377,33 @@ def test_the_known_primary_key_is_refused_at_once(
         with pytest.raises(ValidationError, match="must be a decimal"):
             rows(Animal).add(Animal(pk=animal.pk, weight=Decimal("NaN")))
         rows(Animal).add(Animal(pk=animal.pk, name="Rex"))
+
+
+@pytest.mark.parametrize("notes", ["\0", "ok"])
+@pytest.mark.parametrize("rank", [70_000, 2])
+def test_a_value_of_a_row_with_a_known_key_is_refused_as_the_database_does(
+    notes: str, rank: int
+) -> None:
+    """It may say what is wrong with a value before it looks at keys."""
+
+    def add(rows: Any) -> None:
+        try:
+            with transaction.atomic():
+                rows(Keeper).add(Keeper(name="Ann", notes=notes, rank=rank))
+        except IntegrityError:
+            rows(Keeper).get("Ann").rank += 1
+
+    def get(rows: Any) -> None:
+        rows(Keeper).get("Ann")
+
+    def begin() -> None:
+        Keeper.objects.create(name="Ann")
+
+    begin()
+    with pytest.raises(DatabaseError) as plainly, transaction.atomic():
+        Keeper.objects.create(name="Ann", notes=notes, rank=rank)
+    is_caught = isinstance(plainly.value, IntegrityError)
+    found, failed = outcomes(Keeper, [get, add, add], begin=begin)
+
+    assert failed == (set() if is_caught else {2, 3})
+    assert found[0][4] == (2 if is_caught else 0)
