@@ -237,9 +237,10 @@ class IdentityMap:
             # It may refuse a value before it looks at keys.
             self.unit.flush()
             with self.unit.own_statements():
-                models.QuerySet(self.model, using=self.unit.using).bulk_create(
-                    [instance]
+                rows: models.QuerySet[Any] = models.QuerySet(
+                    self.model, using=self.unit.using
                 )
+                rows.bulk_create([instance])
         # As the database does, which is not asked here.
         transaction.set_rollback(True, using=self.unit.using)
         msg = f"{self.model.__name__} with primary key {pk!r} exists already"

@@ -130,7 +130,7 @@ class Walks:
         empty((*self.models, ProjectionTracking))
         failed: dict[int, Exception] = {}
         caught: set[int] = set()
-        for number, steps in enumerate(walk, start=1):
+        for number, steps in enumerate(copied(walk), start=1):
             self.clock.at(number)
             plain = self.plain()
             doing = self.doing(
@@ -159,7 +159,7 @@ class Walks:
         view.walks = self
         policy = Skipping()
         processor = BatchProcessor(Walking(view), view, APP, policy=policy)
-        walked = received(walk)
+        walked = received(copied(walk))
         start = 0
         for size in [*sizes, len(walk)]:
             if walked[start : start + size]:
@@ -207,6 +207,15 @@ class Walks:
         assert singly == plain
         # An instance keeps what it was assigned, whatever the database makes of it.
         assert [each[:2] for each in called] == [each[:2] for each in self.called]
+
+
+def copied(values: Any) -> Any:
+    """Return steps with values of their own, since handlers change some in place."""
+    if isinstance(values, dict):
+        return {key: copied(value) for key, value in values.items()}
+    if type(values) in (list, tuple):
+        return type(values)(map(copied, values))
+    return values
 
 
 def empty(walked: Iterable[type[models.Model]]) -> None:
