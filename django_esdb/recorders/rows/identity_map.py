@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from decimal import Decimal
 from sys import getrefcount
 from typing import Any, NoReturn
 from uuid import UUID
@@ -213,6 +214,8 @@ class IdentityMap:
             self.unkeyed[entry] = pk
         else:
             pk = self.keys.normalised("pk", pk)
+            if type(pk) is Decimal:
+                self.keys.check_new(pk)
             setattr(instance, self.info.pk.attname, pk)
             known = self.entries.get(pk)
             if known is not None and self.is_outdated(known):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar, cast
 
-from django.db import models
+from django.db import NotSupportedError, models
 
+from django_esdb.db.fields import has_changeable_values
 from django_esdb.recorders.rows.identity_map import IdentityMap
 
 M = TypeVar("M", bound=models.Model)
@@ -32,6 +33,13 @@ class Rows(Generic[M]):
         if not getattr(field, "unique", False):
             msg = f"{info.model.__name__}.{key} is not unique, so it is no key"
             raise ValueError(msg)
+        if has_changeable_values(field):
+            msg = (
+                f"rows({info.model.__name__}, key={key!r}) is not possible: by values "
+                f"of a {type(field).__name__} no row is found in memory; use another "
+                "key"
+            )
+            raise NotSupportedError(msg)
         self._key = info.attname(key)
 
     def get(self, key: Any) -> M:

@@ -182,7 +182,7 @@ class FurtherDoing(Doing):
 
     def _saved(self, instance: Any, names: list[str] | None) -> None:
         plain = getattr(self._plain, "__self__", None)
-        if isinstance(plain, Plain) and names:
+        if isinstance(plain, Plain) and names is not None:
             plain.saved(instance, names)
         else:
             self._refreshed(instance)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
 from typing import Any
 
 from django.db import models
 from django.db.utils import NotSupportedError
 
-from django_esdb.db.vendors import ignores_case, most_parameters
+from django_esdb.db.fields import target_of
+from django_esdb.db.vendors import ignores_case, most_parameters, rounds_decimals
 from django_esdb.recorders.rows.entry import Entry
 from django_esdb.recorders.rows.protocols import KnownRows
 from django_esdb.recorders.rows.values.columns import (
     Column,
     frozen_values,
     has_collation,
-    target_of,
 )
+from django_esdb.recorders.rows.values.frozen import Trust
 from django_esdb.recorders.rows.values.unique_values import collated
 
 
@@ -119,6 +121,22 @@ class Keys:
         """Return a key as the field's values are."""
         column = self._column(attname)
         return column.normalised(_value_of(key, column))
+
+    def check_new(self, pk: Decimal) -> None:
+        """
+        See to it that a new row is found by the key that it is added with.
+
+        Raises:
+            NotSupportedError: It is a number that the database keeps, and reads as
+                another one.
+        """
+        is_rounded = rounds_decimals(self._unit.connection)
+        if not is_rounded and self._pk.settle(pk)[1] is not Trust.CERTAIN:
+            msg = (
+                f"{self._model.__name__} cannot have {pk} as its primary key: it is "
+                "not read as it is stored; round it to what the field has"
+            )
+            raise NotSupportedError(msg)
 
     def sought(self, attname: str, key: Any) -> Any:
         """Return a key as a row is looked for by it."""

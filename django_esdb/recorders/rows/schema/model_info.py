@@ -22,7 +22,7 @@ from django.db.models.signals import (
 )
 from django.db.utils import NotSupportedError
 
-from django_esdb.db.fields import Field, is_djangos
+from django_esdb.db.fields import Field, has_changeable_values, is_djangos, target_of
 from django_esdb.recorders.rows.schema.deletions import relations_to, taken_along
 
 # What Django calls to save a row, and may be another class's.
@@ -333,6 +333,12 @@ def _check_supported(model: type[models.Model]) -> None:
         problem = f"the model is a proxy; use rows({concrete.__name__})"
     elif len(getattr(meta, "pk_fields", (meta.pk,))) > 1:
         problem = "the primary key has several fields; use the model's manager"
+    elif has_changeable_values(meta.pk):
+        kind = type(target_of(meta.pk)).__name__
+        problem = (
+            f"the primary key is a {kind}, by whose values no row is found in memory; "
+            "use the model's manager"
+        )
     elif not meta.managed and meta.db_table == "":
         problem = "the model has no table"
     elif not meta.managed and (other := _other_of_table(model)):

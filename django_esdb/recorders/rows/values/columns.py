@@ -18,7 +18,7 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.expressions import DatabaseDefault
 
-from django_esdb.db.fields import Field, is_djangos
+from django_esdb.db.fields import Field, is_djangos, target_of
 from django_esdb.db.vendors import rounds_decimals, sorts_json_keys
 from django_esdb.recorders.rows.values.frozen import Opaque, Settled, Trust, thawed
 from django_esdb.recorders.rows.values.frozen import frozen as freeze
@@ -168,14 +168,6 @@ class Column:
         ):
             stored = convert(stored, column, connection)
         return stored
-
-
-def target_of(field: Any) -> Field:
-    """Return the field whose values a field has: what foreign keys lead to."""
-    while isinstance(field, models.ForeignKey):
-        field = field.target_field
-    plain: Field = field
-    return plain
 
 
 def frozen_values(columns: Sequence[Column], values: Iterable[Any]) -> list[Any]:
