@@ -106,6 +106,7 @@ class UnitOfWork:
         self.targets: FoundTargets = Targets(self, self._maps)
         self._immediate: tuple[str, ...] | None = None
         self._is_writing = False
+        self._is_taking_back_referred = False
         self._is_flushing = False
         self._may_lead_nowhere = False
         self._expressions = ExpressionOrder()
@@ -318,6 +319,9 @@ class UnitOfWork:
     def write(self) -> None:
         """Write everything that is pending; raises what the database says."""
         if self._has_to_write():
+            if not checks_references_late(self.connection) and not self.has_own_saves:
+                # It may be in the midst of taking rows back.
+                self._take_back_referred()
             were_unknown = self._look_at_triggers()
             self._write()
             if were_unknown:
@@ -337,6 +341,15 @@ class UnitOfWork:
 
     def _take_back_referred(self) -> None:
         """Take back the new rows that what is pending refers to."""
+        if self._is_taking_back_referred:
+            return
+        self._is_taking_back_referred = True
+        try:
+            self._take_back_all_referred()
+        finally:
+            self._is_taking_back_referred = False
+
+    def _take_back_all_referred(self) -> None:
         # One more round at the most for what those refer to in turn.
         for _ in self.used:
             referred = [

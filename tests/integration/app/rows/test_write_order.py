@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import IntegrityError, connection, models
+from django.db.models import F
 from django.test.utils import isolate_apps
 
 from django_esdb.db.vendors import checks_references_late, ignores_case
 from tests.support.batches import Runner
 from tests.support.made_events import made_tables, outcomes
-from tests.support.rows_app.models import Owner, Region, Site
+from tests.support.rows_app.models import (
+    Chip,
+    Gauge,
+    Keeper,
+    Owner,
+    Permit,
+    Region,
+    Site,
+    Specimen,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -79,6 +90,41 @@ def test_what_is_referred_to_in_other_letters_comes_first(
         rows(Site).add(Site(owner_id=name))
 
     assert Site.objects.get().owner_id == name
+
+
+@pytest.mark.parametrize("is_expression", [True, False])
+def test_what_is_referred_to_comes_first_though_others_have_to_be_written(
+    *, is_expression: bool
+) -> None:
+    def look(rows: Any) -> None:
+        rows(Permit).get_or_none(0)
+        change(rows, 2)
+
+    def change(rows: Any, number: int) -> None:
+        # The database has to see each: what the number was, or what it works out.
+        if is_expression:
+            rows(Gauge).get(1).level = F("level") + 1
+        else:
+            rows(Chip).get(UUID(int=1)).code = number
+
+    def refer(rows: Any) -> None:
+        rows(Permit).get_or_none(0)
+        change(rows, 3)
+        rows(Keeper).add(Keeper(name="Ann"))
+        rows(Permit).add(Permit(pk=1, keeper_id="Ann", number=1))
+
+    def begin() -> None:
+        for model in (Keeper, Chip, Specimen, Gauge):
+            model.objects.all().delete()
+        Chip.objects.create(specimen=Specimen.objects.create(pk=UUID(int=1)), code=1)
+        Gauge.objects.create(pk=1)
+
+    found, failed = outcomes(Permit, [look, refer], begin=begin)
+
+    assert not failed
+    assert [row[1:3] for row in found] == [("Ann", 1)]
+    assert Gauge.objects.get().level == (2 if is_expression else 0)
+    assert Chip.objects.get().code == (1 if is_expression else 3)
 
 
 def test_rows_may_refer_to_each_other_where_the_database_looks_late(
