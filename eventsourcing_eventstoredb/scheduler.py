@@ -55,8 +55,9 @@ class Scheduler:
 
     def forget(self) -> None:
         """Start empty, as in a process that was forked: it has no such thread."""
-        # Guards all below.
-        self._changed = threading.Condition()
+        # Guards all below. Reentrant, since what is collected may cancel or hasten a
+        # function at any moment: also in a thread that has it.
+        self._changed = threading.Condition(threading.RLock())
         self._changes = 0
         self._thread: threading.Thread | None = None
         self._periodic: list[Periodic] = []
@@ -104,6 +105,12 @@ class Scheduler:
             self._changed.wait_for(lambda: not periodic.is_under_way)
         if thread is not None and thread.is_alive():
             thread.join()
+
+    def hasten(self, periodic: Periodic) -> None:
+        """Have a function called soon, in its turn; does not wait."""
+        with self._changed:
+            periodic.due = monotonic()
+            self._note_change()
 
     def _note_change(self) -> None:
         self._changes += 1

@@ -86,8 +86,9 @@ class Watcher:
 
     def forget(self) -> None:
         """Start empty, as in a process that was forked: it has no such thread."""
-        # Guards all below.
-        self._changed = threading.Condition(threading.Lock())
+        # Guards all below. Reentrant, since a read may be collected, which ends its
+        # watch, at any moment: also in a thread that has it.
+        self._changed = threading.Condition(threading.RLock())
         self._watches: set[Watch] = set()
         self._thread: threading.Thread | None = None
         self._wakes_at = 0.0
@@ -151,7 +152,7 @@ class Watcher:
                         return
                     self._changed.wait(min(pause, threading.TIMEOUT_MAX))
                 now = monotonic()
-                late = [watch for watch in self._watches if watch.due <= now]
+                late = [watch for watch in tuple(self._watches) if watch.due <= now]
             done = [watch for watch in late if not watch.act()]
             with self._changed:
                 self._watches.difference_update(done)
@@ -159,7 +160,7 @@ class Watcher:
                     if self._thread is threading.current_thread():
                         self._thread = None
                     return
-                self._wakes_at = min(watch.due for watch in self._watches)
+                self._wakes_at = min(watch.due for watch in tuple(self._watches))
 
 
 watcher = Watcher()

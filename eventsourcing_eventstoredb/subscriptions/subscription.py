@@ -14,7 +14,6 @@ from eventsourcing_eventstoredb.environment import WATCHDOG_INTERVAL
 from eventsourcing_eventstoredb.subscriptions.read_ahead import MAX_BYTES, ReadAhead
 from eventsourcing_eventstoredb.subscriptions.receiving import Receiver
 from eventsourcing_eventstoredb.subscriptions.state import (
-    Phase,
     StateCell,
     SubscriptionState,
 )
@@ -173,15 +172,13 @@ class EventStoreDBSubscription(Subscription["EventStoreDBApplicationRecorder"]):
             # After a fork: the call is the parent's, and locks may be held by
             # threads that are not there.
             return
-        self._state.enter(Phase.STOPPED)
-        self._watchdog.stop()
-        self._ahead.close()
-        self._receiver.stop()
+        self._watchdog.end()
 
     def __del__(self) -> None:
         # Left without stop(), its threads would run on.
         with contextlib.suppress(AttributeError):
-            self.stop()
+            if not self._has_been_stopped and self._process_id == os.getpid():
+                self._watchdog.abandon()
 
     def _take(self, max_events: int, timeout: float | None) -> list[Notification]:
         if self._process_id != os.getpid():

@@ -55,6 +55,7 @@ class Watchdog:
         self._state = state
         self._round = interval / 2
         self._periodic: Periodic | None = None
+        self._is_abandoned = False
         self._question: Question | None = None
         self._count = -1
         self._missed: int | None = None
@@ -69,13 +70,33 @@ class Watchdog:
         if self._periodic is not None:
             scheduler.cancel(self._periodic, waits=False)
 
+    def abandon(self) -> None:
+        """
+        Have the subscription stopped by the scheduler's thread; does not wait.
+
+        For a subscription that is collected. That may happen in the thread that
+        receives, while it holds a lock that a stop needs.
+        """
+        self._is_abandoned = True
+        if self._periodic is not None:
+            scheduler.hasten(self._periodic)
+
+    def end(self) -> None:
+        """Stop what belongs to the subscription, from any thread; does not wait."""
+        self._state.enter(Phase.STOPPED)
+        self.stop()
+        self._ahead.close()
+        self._receiver.stop()
+
     def look(self) -> None:
         """
-        Look whether the subscription is alive.
+        Look whether the subscription is alive, and still referred to.
 
         The scheduler's thread has other things to do: the answer to a question is
         looked for in the next round, unless it comes at once.
         """
+        if self._is_abandoned:
+            self.end()
         if self._state.state.phase in (Phase.FAILED, Phase.STOPPED):
             self.stop()
             return

@@ -9,6 +9,7 @@ import pytest
 
 from eventsourcing_eventstoredb.protocol import watching
 from eventsourcing_eventstoredb.protocol.watching import Watcher
+from tests.support.collecting import at_each_line
 
 
 class Hanging:
@@ -116,3 +117,25 @@ def test_a_watch_may_be_ended_in_the_thread_that_begins(
     hanging = Hanging(needs_close=False)
     watcher.end(watcher.begin(hanging, hanging, 600))
     watcher.rest()
+
+
+def test_a_watch_may_be_ended_wherever_a_thread_is() -> None:
+    """As when what reads is collected while another read begins or ends."""
+    watcher = Watcher()
+    late, other = Hanging(needs_close=True), Hanging(needs_close=False)
+    collected = watcher.begin(Hanging(needs_close=False), other, 600)
+
+    def use() -> None:
+        with at_each_line(lambda: watcher.end(collected), watching):
+            watcher.begin(late, late, 0.01)
+            late.is_over.wait(60)
+            watcher.end(watcher.begin(other, other, 600))
+            watcher.rest()
+
+    thread = threading.Thread(target=use, daemon=True)
+    thread.start()
+    thread.join(60)
+
+    assert not thread.is_alive()
+    assert late.is_closed
+    assert not other.is_closed
