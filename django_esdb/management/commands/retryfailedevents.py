@@ -29,7 +29,8 @@ from eventsourcing_eventstoredb.text import counted
 class Command(SafeCommand):
     help = (
         "Processes events that were put aside again, each in a transaction, in order "
-        "and with the code of today, and resumes paused projections."
+        "and with the code of today, and resumes paused projections. One that a user "
+        "has paused is left alone unless it is named."
     )
     exit_statuses = {
         "0": "all were processed, or there was none",
@@ -50,6 +51,12 @@ class Command(SafeCommand):
         broken_off = 0
         for registration in registrations:
             try:
+                if name is None and pk is None and _is_paused_by_hand(registration):
+                    self.stdout.write(
+                        f"{registration.name}: paused by hand, so it is left alone; "
+                        f"name it to have its events tried again and it resumed"
+                    )
+                    continue
                 outcome = self._retry(registration, pk)
             except FailedEventError as error:
                 raise CommandError(str(error), returncode=CONFIGURATION) from error
@@ -98,6 +105,11 @@ class Command(SafeCommand):
             self.stderr.write(
                 self.style.ERROR(f"Event {event.pk} at {event.position}: {error}")
             )
+
+
+def _is_paused_by_hand(registration: Registration) -> bool:
+    row = registration.tracked().queryset().first()
+    return row is not None and row.is_paused_by_hand
 
 
 def _waiting(count: int) -> str:

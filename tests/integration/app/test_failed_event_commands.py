@@ -11,6 +11,7 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError
 from eventsourcing.persistence import Tracking
 
+from django_esdb.failures.pausing import pause_projection
 from django_esdb.failures.resuming import is_run, resume
 from django_esdb.models import FailedEvent, ProjectionState, ProjectionTracking
 from django_esdb.recorders import DjangoTrackingRecorder
@@ -61,6 +62,27 @@ def test_all_that_failed_is_retried(parked: list[FailedEvent]) -> None:
     assert err == ""
     assert not FailedEvent.objects.exists()
     assert (tricks("Fido"), tricks("Rex")) == (["burn", "sit"], ["burn"])
+
+
+@pytest.mark.any_database
+def test_what_a_user_has_paused_is_left_alone_unless_it_is_named(
+    parked: list[FailedEvent],
+) -> None:
+    PickyProjection.bad.clear()
+    pause_projection(registry.get("Picky"))
+
+    out, err = run("retryfailedevents")
+
+    assert out.startswith("Picky: paused by hand, so it is left alone; name it ")
+    assert err == ""
+    assert FailedEvent.objects.count() == 3
+    assert ProjectionTracking.objects.get().is_paused_by_hand
+
+    out, _ = run("retryfailedevents", "Picky")
+
+    assert out.startswith("Picky: 3 processed, 0 failed again")
+    assert "it was paused" in out
+    assert not ProjectionTracking.objects.get().is_paused_by_hand
 
 
 @pytest.mark.any_database
