@@ -93,7 +93,9 @@ def test_a_projections_state_tells_that_the_store_is_away(
     store: EventStore,
     school_projection: Registration,
     ends: Callable[[EventStore], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(term, "_AWAY_AFTER", timedelta(seconds=0.5))
     with school_at(store) as school, running(school_projection):
         school.register("Fido")
         wait_until(reaches(school_projection, school))
@@ -110,11 +112,12 @@ def test_a_projections_state_tells_that_the_store_is_away(
 def test_the_state_tells_of_an_outage_soon_after_another(
     store: EventStore, school_projection: Registration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(term, "_AWAY_AFTER", timedelta(seconds=0.5))
     # So that nothing has looked meanwhile.
-    monkeypatch.setattr(term, "_STORE_POLL_SECONDS", 2.0)
+    monkeypatch.setattr(term, "_STORE_POLL_SECONDS", 1.0)
     is_away = partial(is_at, school_projection, ProjectionState.RETRYING)
     with school_at(store) as school, running(school_projection):
-        for number in range(3):
+        for number in range(2):
             position = school.register(f"dog {number}")
             assert wait_for(school_projection.name, position, timeout=SECONDS)
             store.kill()
