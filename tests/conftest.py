@@ -250,6 +250,7 @@ def django_db_setup(
         use(stack.enter_context(copied_database(url, folder)))
         with django_db_blocker.block():
             yield
+        emptying.close()
         connection.close()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from django.core.management.color import no_style
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import TransactionTestCase
 
@@ -25,6 +25,8 @@ _as_django_does = TransactionTestCase._fixture_teardown  # type: ignore[attr-def
 _rows_made: dict[str, list[Any]] = {}
 # The statement that a connection to PostgreSQL has prepared.
 _prepared: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+# Connections to PostgreSQL that outlive a test, by the database's name.
+_kept: dict[str, BaseDatabaseWrapper] = {}
 
 
 def use() -> None:
@@ -37,9 +39,40 @@ def empty(test: Any) -> None:
     if test.available_apps is not None or test.serialized_rollback:
         _as_django_does(test)
         return
-    used = [
-        connections[alias] for alias in test._databases_names(include_mirrors=False)
-    ]
+    aliases = test._databases_names(include_mirrors=False)
+    try:
+        _empty(test, [_to_empty(connections[alias]) for alias in aliases])
+    except OperationalError:
+        # A test has ended all sessions.
+        close()
+        _empty(test, [_to_empty(connections[alias]) for alias in aliases])
+
+
+def close() -> None:
+    """Close what is kept open from test to test."""
+    for connection in _kept.values():
+        connection.close()
+    _kept.clear()
+
+
+def _to_empty(connection: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
+    """
+    Return the connection by which its database is emptied.
+
+    A new session of PostgreSQL has to learn of all tables first, and to plan what is
+    asked for, which takes more than all the rest. Django closes a test's.
+    """
+    if connection.vendor != "postgresql":
+        return connection
+    # Django does it later. What a test has left unfinished would be waited for.
+    connection.close()
+    name = str(connection.settings_dict["NAME"])
+    if name not in _kept:
+        _kept[name] = connection.copy()
+    return _kept[name]
+
+
+def _empty(test: Any, used: list[BaseDatabaseWrapper]) -> None:
     # The first time, too: only then it is known what Django makes.
     if any(_rows_made.get(each.alias) != _made(each) for each in used):
         _as_django_does(test)
@@ -47,7 +80,7 @@ def empty(test: Any) -> None:
         return
     for connection in used:
         if filled := _filled(connection):
-            connection.ops.execute_sql_flush(_statements(connection, filled))
+            _delete(connection, filled)
 
 
 def _made(connection: BaseDatabaseWrapper) -> list[Any]:
@@ -59,13 +92,17 @@ def _made(connection: BaseDatabaseWrapper) -> list[Any]:
     return rows
 
 
-def _statements(connection: BaseDatabaseWrapper, tables: list[str]) -> list[str]:
-    if connection.vendor == "postgresql":
-        # TRUNCATE makes new files, which takes several times as long as a few rows do.
-        # References are looked at in the end.
-        quote = connection.ops.quote_name
-        return [f"DELETE FROM {quote(table)}" for table in tables]
-    return connection.ops.sql_flush(no_style(), tables, reset_sequences=False)
+def _delete(connection: BaseDatabaseWrapper, tables: list[str]) -> None:
+    if connection.vendor != "postgresql":
+        ops = connection.ops
+        flush = ops.sql_flush(no_style(), tables, reset_sequences=False)
+        ops.execute_sql_flush(flush)
+        return
+    # TRUNCATE makes new files, which takes several times as long as a few rows do.
+    quote = connection.ops.quote_name
+    with connection.cursor() as cursor:
+        # Together they are one transaction: references are looked at in the end.
+        cursor.execute("; ".join(f"DELETE FROM {quote(table)}" for table in tables))
 
 
 def _filled(connection: BaseDatabaseWrapper) -> list[str]:
