@@ -36,7 +36,7 @@ def test_a_process_does_not_import_what_is_not_allowed(
     project.env.update(
         DJANGO_SETTINGS_MODULE="tests.support.apps.settings",
         TEST_APPS="everything",
-        PYTHONPATH=str(tmp_path),
+        TEST_PATH=str(tmp_path),
     )
     project.python(
         "from uuid import uuid4\n"

@@ -49,8 +49,11 @@ def run(
 @pytest.mark.skipif(
     not os.path.exists("/dev/full"), reason="no file is full from the beginning"
 )
-@pytest.mark.parametrize("lines", [1, 10_000])
-@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("lines", "unbuffered"),
+    # Noticed at the end, when enough is there, and with the first line.
+    [(1, ""), (10_000, ""), (1, "1")],
+)
 def test_an_output_that_is_full_is_no_traceback(
     monkeypatch: pytest.MonkeyPatch, lines: int, unbuffered: str
 ) -> None:
