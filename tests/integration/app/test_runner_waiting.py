@@ -120,8 +120,10 @@ def test_who_waits_is_woken_when_another_thread_stops_the_runner(
 def test_within_a_transaction_it_is_refused_at_once(
     school: TrainingSchool, running: Running
 ) -> None:
-    last = school.register("Fido")
     with running(Held) as runner:
-        with transaction.atomic(), pytest.raises(WaitInTransactionError):
-            runner.wait(last, timeout=30)
+        with transaction.atomic():
+            # Not before: what processes it holds the lock that this begins with.
+            last = school.register("Fido")
+            with pytest.raises(WaitInTransactionError):
+                runner.wait(last, timeout=30)
         Held.may.set()
