@@ -70,8 +70,8 @@ _LOCK_NUMBERS = {
     1213,  # Deadlock.
     1223,  # FLUSH TABLES WITH READ LOCK.
     1412,  # A table has been altered since the transaction's snapshot.
-    1615,  # A statement has to be prepared again.
     1614,  # Deadlock of XA transactions.
+    1615,  # A statement has to be prepared again.
     1689,  # A lock wait was aborted.
     3058,  # Deadlock of user locks.
     3101,  # The commit clashes with one on another server of the group.

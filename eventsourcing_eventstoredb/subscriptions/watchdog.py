@@ -97,6 +97,7 @@ class Watchdog:
         """
         if self._is_abandoned:
             self.end()
+            return
         if self._state.state.phase in (Phase.FAILED, Phase.STOPPED):
             self.stop()
             return

@@ -319,8 +319,8 @@ class UnitOfWork:
     def write(self) -> None:
         """Write everything that is pending; raises what the database says."""
         if self._has_to_write():
-            if not checks_references_late(self.connection) and not self.has_own_saves:
-                # It may be in the midst of taking rows back.
+            # With models' own code it may be in the midst of taking rows back.
+            if not self.has_own_saves:
                 self._take_back_referred()
             were_unknown = self._look_at_triggers()
             self._write()
@@ -335,13 +335,13 @@ class UnitOfWork:
         batch, so nothing of what the event is about to change may depend on it.
         """
         if self._has_to_write():
-            if not checks_references_late(self.connection):
+            if self.has_own_saves:
                 self._take_back_referred()
             self.write()
 
     def _take_back_referred(self) -> None:
-        """Take back the new rows that what is pending refers to."""
-        if self._is_taking_back_referred:
+        """Take back the new rows that what is pending refers to, if they come first."""
+        if self._is_taking_back_referred or checks_references_late(self.connection):
             return
         self._is_taking_back_referred = True
         try:

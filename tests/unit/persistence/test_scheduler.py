@@ -44,7 +44,6 @@ def test_what_is_cancelled_and_hastened_is_not_called(scheduler: Scheduler) -> N
 
 def test_finalizers_may_use_it_wherever_a_thread_is(scheduler: Scheduler) -> None:
     is_called = threading.Event()
-
     collected = scheduler.every(3600, int)
 
     def finalize() -> None:
